@@ -1,0 +1,61 @@
+"""Measures of privacy: one file per adversary, each given only what leaked and what the threat model grants."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.methods import Method, Weights
+from fedcxr.plugins import Plugin
+from fedcxr.release import Kind
+
+if TYPE_CHECKING:
+    from fedcxr.compute import Compute
+
+Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+Scores = npt.NDArray[np.float32]  # (released films, known films): higher means more likely the same patient
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """Clean films the adversary owns, of people it does not attack."""
+
+    films: npt.NDArray[np.uint8]  # (n, h, w)
+    people: npt.NDArray[np.int64]  # (n,) anonymous numbers
+    sources: npt.NDArray[np.int64]  # (n,) anonymous numbers of hospitals
+    held_out: npt.NDArray[np.bool_]  # (n,) people to validate on, by patient
+
+
+@dataclass(frozen=True)
+class Leak:
+    """All an adversary holds: nothing else reaches its process."""
+
+    released: npt.NDArray[np.uint8]  # (n, h, w) the released films under attack
+    known: npt.NDArray[np.uint8]  # (m, h, w) real films of the same people, from elsewhere
+    auxiliary: Auxiliary
+    mechanism: Method | None  # the method as the adversary may run it on its own films; None: not known
+
+
+class Adversary(Plugin):
+    """Answers: whose films are these? Its fields are keys under `adversaries:` in a scenario."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"images"})  # releases it can read
+
+    def prepare(self, auxiliary: Auxiliary, seed: int, compute: Compute, progress: Progress) -> Weights:
+        """What can be learnt before anything leaked; shared by every attack with the same knowledge."""
+        return {}
+
+    def briefly(self) -> Self:
+        """The same adversary with less training: the control with shuffled identities fails at any budget."""
+        return self
+
+    @abstractmethod
+    def attack(
+        self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Mapping[str, Scores]:
+        """One score matrix per attacker, for instance `naive` and `retrained`."""

@@ -1,0 +1,52 @@
+"""What plug-ins there are and what one of them can be told, as text or JSON."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from fedcxr import plugins
+
+
+def listing(kind: plugins.Kind, form: str) -> str:
+    """Every plug-in of a folder with its first sentence."""
+    found = {name: _sentence(plugins.load(kind, name)) for name in plugins.names(kind)}
+    if form == "json":
+        return json.dumps(found, indent=1)
+    return "\n".join(f"{name:<16}{sentence}" for name, sentence in found.items()) or "(none)"
+
+
+def entry(kind: plugins.Kind, name: str, form: str) -> str:
+    """One plug-in: what it does, its paper, our deviations, its guarantee and its parameters."""
+    cls = plugins.load(kind, name)
+    facts: dict[str, Any] = {
+        "name": name,
+        "does": inspect.getdoc(cls),
+        "paper": cls.paper,
+        "deviations": cls.deviations,
+    }
+    if kind == "method":
+        guarantee = plugins.build(kind, name).guarantee()  # type: ignore[attr-defined]
+        facts["guarantee"] = guarantee.model_dump() if guarantee else None
+    schema = cls.model_json_schema()
+    facts["parameters"] = schema.get("properties", {})
+    if form == "json":
+        return json.dumps(facts, indent=1)
+    lines = [f"{name}: {facts['does']}"]
+    lines += [f"{key}: {facts[key] or 'none'}" for key in ("paper", "deviations", "guarantee") if key in facts]
+    lines += [_parameter(key, value) for key, value in facts["parameters"].items()]
+    return "\n".join(lines)
+
+
+def _sentence(cls: type[plugins.Plugin]) -> str:
+    return (inspect.getdoc(cls) or "").split("\n")[0]
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> str:
+    limits = {
+        "enum": "one of ", "minimum": ">= ", "exclusiveMinimum": "> ", "maximum": "<= ", "exclusiveMaximum": "< "
+    }  # fmt: skip
+    allowed = ", ".join(f"{words}{schema[key]}" for key, words in limits.items() if key in schema)
+    told = schema.get("description", "")
+    return f"  {name} = {json.dumps(schema.get('default'))}  {allowed or schema.get('type', '')}  {told}".rstrip()

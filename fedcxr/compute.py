@@ -1,0 +1,55 @@
+"""The one place that decides on which device, in which precision and with how many threads networks run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from fedcxr.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how networks run in one process."""
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    threads: int = 1  # results are bit-identical for equal thread counts only, so the count is never guessed
+
+    @classmethod
+    def choose(cls, device: Device = "auto", precision: Precision = "auto", threads: int = 1) -> Compute:
+        """Resolve `auto` by what the hardware can do (never by timing: the choice must repeat)."""
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
+        chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+        if precision == "auto":
+            precision = "bf16" if has_fast_bf16(chosen) else "fp32"
+        return cls(chosen, precision, threads)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Apply the thread count for the length of a block."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which forward passes run."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 has instructions of its own there; emulated, it is slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

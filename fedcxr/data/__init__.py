@@ -1,0 +1,32 @@
+"""Where cohorts come from: one file per kind of source."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from fedcxr.cohort import Cohort
+from fedcxr.partition import Partition
+from fedcxr.plugins import Plugin
+
+Progress = Callable[[int, int], None]  # films done, films in all
+
+
+def cache_folder() -> Path:
+    """Where rendered and packed cohorts are kept."""
+    return Path(os.environ.get("FEDCXR_CACHE") or Path.home() / ".cache" / "fedcxr")
+
+
+class Source(Plugin):
+    """A place films are read from; its fields are the keys under `cohort:` in a scenario."""
+
+    @abstractmethod
+    def open(self, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Cohort:
+        """The whole cohort, its pixels memory-mapped from a store in `cache` that is made on first use."""
+
+    def suited(self, sites: int, partition: Partition) -> Self:
+        """This source, filled in where it depends on how many sites there are; real data never does."""
+        return self

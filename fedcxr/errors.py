@@ -1,0 +1,104 @@
+"""Every error a user can meet, and the exit code it ends a command with.
+
+FedcxrError                      1   never raised itself
+├── ConfigError                  2   wrong usage or configuration
+│   └── UnknownName              2   a name that does not exist; offers the nearest one that does
+├── DataError                    3   data missing or unusable
+│   └── StorageError             3   the disk refused: full, read-only, gone
+├── TooFewSites                  4   fewer sites answered than the scenario needs
+├── Refused                      5   refused for security or policy
+├── ControlFailed                6   an attack's control failed under --strict
+├── TrainingDiverged             1   a loss stopped being a number
+├── EngineBroken                75   the engine died, not a site; worth one more try
+└── Interrupted                130   stopped by the user; --resume goes on
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FedcxrError(Exception):
+    """One line for a person: what is wrong; what was given; what is allowed; what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, given: object = None, allowed: str | None = None, do: str | None = None) -> None:
+        parts = [what]
+        if given is not None:
+            parts.append(f"given: {_one_line(given)}")
+        if allowed is not None:
+            parts.append(f"allowed: {allowed}")
+        if do is not None:
+            parts.append(do)
+        super().__init__("; ".join(parts))
+
+
+class ConfigError(FedcxrError):
+    """The command line, a scenario or a plug-in's parameters are wrong."""
+
+    exit_code = 2
+
+
+class UnknownName(ConfigError):
+    """A name that does not exist, with the nearest one that does."""
+
+    def __init__(self, noun: str, given: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+        super().__init__(
+            f"unknown {noun}",
+            given=given,
+            allowed=", ".join(known) or "(none)",
+            do=f"did you mean {near[0]!r}?" if near else None,
+        )
+
+
+class DataError(FedcxrError):
+    """Films, tables or shards are missing or unusable."""
+
+    exit_code = 3
+
+
+class StorageError(DataError):
+    """The disk refused to read or write."""
+
+
+class TooFewSites(FedcxrError):
+    """Fewer sites answered than the scenario's `min_sites`."""
+
+    exit_code = 4
+
+
+class Refused(FedcxrError):
+    """A security check or a hospital's policy said no."""
+
+    exit_code = 5
+
+
+class ControlFailed(FedcxrError):
+    """An attack's control failed, so its privacy figure proves nothing."""
+
+    exit_code = 6
+
+
+class TrainingDiverged(FedcxrError):
+    """A network's loss became infinite or not a number."""
+
+
+class EngineBroken(FedcxrError):
+    """The engine under the sites died; no site is to blame."""
+
+    exit_code = 75  # EX_TEMPFAIL: the launcher starts it once more
+
+
+class Interrupted(FedcxrError):
+    """The user stopped the command."""
+
+    exit_code = 130
+
+
+def _one_line(value: object, limit: int = 200) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

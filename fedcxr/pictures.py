@@ -1,0 +1,74 @@
+"""Pictures for people: films beside what became of them, and contact sheets of a cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.cohort import Cohort
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TILE = 192  # pixels of a shown film
+GAP = 6
+CAPTION = 22  # height of a line of text
+INK, PAPER = 235, 18
+
+
+def comparison(originals: npt.NDArray[np.uint8], released: npt.NDArray[np.uint8]) -> Image:
+    """A row per film (n, h, w): original, released, and their difference around mid-grey."""
+    change = released.astype(np.int16) - originals.astype(np.int16)
+    difference = np.clip(128 + change, 0, 255).astype(np.uint8)
+    tiles = [film for row in zip(originals, released, difference, strict=True) for film in row]
+    return sheet(tiles, columns=3, heads=("original", "released", "difference"))
+
+
+def contact_sheet(cohort: Cohort, films: int, columns: int = 6) -> Image:
+    """The first films of a cohort with the findings they show."""
+    shown = cohort.take(np.arange(min(films, len(cohort))))
+    captions = [
+        f"{row.patient} {row.view}: " + (", ".join(np.array(cohort.findings)[labels == 1]) or "no finding")
+        for row, labels in zip(shown.index.itertuples(), shown.labels, strict=True)
+    ]
+    return sheet(list(shown.films()), columns, captions=[_fit(caption) for caption in captions])
+
+
+def sheet(
+    films: Sequence[npt.NDArray[np.uint8]],
+    columns: int,
+    *,
+    heads: Sequence[str] = (),
+    captions: Sequence[str] = (),
+) -> Image:
+    """Films in rows of `columns`, with a head over each column or a caption under each film."""
+    from PIL import (
+        Image,
+        ImageDraw,
+    )  # here: half of what a command costs to start is imports it does not need
+
+    rows = -(-len(films) // columns)
+    top = CAPTION if heads else GAP
+    pitch = TILE + GAP + (CAPTION if captions else 0)
+    paper = Image.new("L", (columns * (TILE + GAP) + GAP, top + rows * pitch), PAPER)
+    pen = ImageDraw.Draw(paper)
+    for column, head in enumerate(heads):
+        pen.text((GAP + column * (TILE + GAP) + 2, 5), head, fill=INK)
+    for place, film in enumerate(films):
+        row, column = divmod(place, columns)
+        x, y = GAP + column * (TILE + GAP), top + row * pitch
+        enlarged = film.shape[0] < TILE
+        tile = Image.fromarray(film).resize(
+            (TILE, TILE), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
+        )
+        paper.paste(tile, (x, y))
+        if captions:
+            pen.text((x + 2, y + TILE + 4), captions[place], fill=INK)
+    return paper
+
+
+def _fit(caption: str, letters: int = 34) -> str:
+    return caption if len(caption) <= letters else caption[: letters - 2] + ".."

@@ -1,0 +1,134 @@
+"""The folder is the registry: a file dropped into it is known to the CLI, to YAML and to the contract tests."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeVar
+
+import pydantic
+
+from fedcxr.errors import ConfigError, UnknownName
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+Kind = Literal["method", "adversary", "task", "source"]
+
+FOLDERS: Mapping[Kind, str] = {
+    "method": "fedcxr.methods",
+    "adversary": "fedcxr.adversaries",
+    "task": "fedcxr.tasks",
+    "source": "fedcxr.data",
+}
+
+
+class Plugin(pydantic.BaseModel):
+    """One contribution: a frozen set of parameters with the verbs its kind asks for."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    paper: ClassVar[str | None] = None
+    deviations: ClassVar[str | None] = None
+
+    @classmethod
+    def plugin_name(cls) -> str:
+        """The name in commands and YAML: the file's name, or `module:Class` for one from outside."""
+        folder, _, file = cls.__module__.rpartition(".")
+        return file if folder in FOLDERS.values() else f"{cls.__module__}:{cls.__qualname__}"
+
+    def spec(self) -> dict[str, Any]:
+        """What `build` needs to make an equal plug-in again."""
+        return {"name": self.plugin_name(), **self.model_dump(mode="json")}
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """The names of the folder, without importing what is in it."""
+    package = importlib.import_module(FOLDERS[kind])
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")))
+
+
+def load(kind: Kind, name: str) -> type[Plugin]:
+    """The class behind a name of the folder or behind `package.module:Class`."""
+    base: type[Plugin] = getattr(importlib.import_module(FOLDERS[kind]), kind.capitalize())
+    if ":" in name:
+        return _load_outside(kind, name, base)
+    if name not in names(kind):
+        raise UnknownName(kind, name, names(kind))
+    module = importlib.import_module(f"{FOLDERS[kind]}.{name}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and not value.__name__.startswith("_")
+    ]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{module.__name__} must hold exactly one public {base.__name__}",
+            given=", ".join(c.__name__ for c in found) or "none",
+            do="one contribution per file; start the names of others with an underscore",
+        )
+    return found[0]
+
+
+def build(kind: Kind, spec: str | Mapping[str, Any]) -> Plugin:
+    """A plug-in from its name alone or from `{name: ..., parameter: value, ...}`; wrong parameters are errors here."""
+    parameters = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = parameters.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"a {kind} needs a name", given=name, allowed=", ".join(names(kind)))
+    return validate(load(kind, name), parameters, f"{kind} {name}")
+
+
+def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """A model from plain data, strictly: no unknown key, no text for a number, no number for a truth value."""
+    try:
+        # By way of JSON, pydantic's strict mode still accepts a list where a tuple is meant.
+        return model.model_validate_json(json.dumps(values), strict=True)
+    except pydantic.ValidationError as error:
+        raise explain(error, where, model) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: only numbers, text, lists and mappings are allowed", do=str(error)) from None
+
+
+def explain(error: pydantic.ValidationError, where: str, model: type[pydantic.BaseModel]) -> ConfigError:
+    """The first of pydantic's complaints as one line in our own form."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        owner = _model_at(model, first["loc"][:-1])
+        return UnknownName(f"key in {where}", path.rpartition(".")[2], owner.model_fields)
+    return ConfigError(
+        f"{where}: {path}: {first['msg']}" if path else f"{where}: {first['msg']}",
+        given=first["input"] if first["type"] != "missing" else None,
+    )
+
+
+def _model_at(model: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> type[pydantic.BaseModel]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, pydantic.BaseModel):
+            model = inner
+    return model
+
+
+def _load_outside(kind: Kind, name: str, base: type[Plugin]) -> type[Plugin]:
+    module_name, _, class_name = name.partition(":")
+    if "" not in sys.path:
+        sys.path.append("")  # a console script does not search the user's folder, `python` would
+    try:
+        value = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"cannot load the {kind}",
+            given=name,
+            allowed=f"{', '.join(names(kind))} or an importable package.module:Class",
+            do=str(error),
+        ) from None
+    if not (isinstance(value, type) and issubclass(value, base)):
+        raise ConfigError(f"{name} is not a {kind}", allowed=f"a subclass of {base.__module__}.{base.__name__}")
+    return value

@@ -1,0 +1,179 @@
+"""The whole experiment as pure functions: what sites release, what is measured on it, what the adversary holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fedcxr.adversaries import Auxiliary, Leak
+from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.errors import DataError
+from fedcxr.methods.none import Unprotected
+from fedcxr.partition import Rows, deal
+from fedcxr.release import AnswerKey, Release
+from fedcxr.rng import derive, stream
+from fedcxr.scenario import Scenario
+from fedcxr.tasks import Evidence, Progress
+
+if TYPE_CHECKING:
+    from fedcxr.compute import Compute
+
+TEST = SPLITS.index("test")
+
+
+def site_step(scenario: Scenario, site: str, cohort: Cohort, seed: int) -> Release:
+    """What one hospital does: put its films in an order that tells nothing, fit, release.
+
+    `seed` is the scenario's in a simulation. At a real hospital it is the hospital's own secret: whoever
+    knows it can draw the same noise again and subtract it.
+    """
+    shuffled = cohort.take(release_order(site, len(cohort), seed))
+    weights = scenario.method.fit(shuffled.where("train"), stream(seed, "site", site, "fit"))
+    release = scenario.method.release(shuffled, site, weights, stream(seed, "site", site, "release"))
+    if release.site != site or (release.kind != "update" and len(release) != len(cohort)):
+        raise DataError(
+            f"method {scenario.method.plugin_name()} released the wrong films",
+            given=f"{len(release)} films as {release.site}",
+            allowed=f"{len(cohort)} films as {site}",
+        )
+    return release
+
+
+def release_order(site: str, films: int, seed: int) -> Rows:
+    """The order of a site's films in its release: neighbours in a table are often films of one patient."""
+    return stream(seed, "site", site, "order").permutation(films).astype(np.intp)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the experimenter of a simulation holds, and nobody in a deployment does: everything."""
+
+    scenario: Scenario
+    cohort: Cohort
+    dealt: Mapping[str, Rows]
+
+    @classmethod
+    def of(cls, scenario: Scenario, cohort: Cohort) -> Experiment:
+        return cls(
+            scenario,
+            cohort,
+            deal(cohort.index, cohort.findings, scenario.sites, scenario.partition, scenario.seed),
+        )
+
+    def site(self, name: str) -> Cohort:
+        """The films one hospital holds."""
+        return self.cohort.take(self.dealt[name])
+
+    def truth(self, releases: Sequence[Release]) -> Rows:
+        """For each released film, release after release, the row of the cohort it was made of."""
+        seed = self.scenario.seed
+        parts = [self.dealt[r.site][release_order(r.site, len(self.dealt[r.site]), seed)] for r in releases]
+        return np.concatenate(parts)
+
+    def answers(self, releases: Sequence[Release]) -> AnswerKey:
+        """Who is who, by release and row."""
+        rows = self.truth(releases)
+        index = self.cohort.index.iloc[rows]
+        return AnswerKey(
+            pd.DataFrame(
+                {
+                    "site": np.repeat([r.site for r in releases], [len(r) for r in releases]),
+                    "row": np.concatenate([np.arange(len(r)) for r in releases]),
+                    "film": rows,
+                    "patient": index["patient"].to_numpy(),
+                    "source": index["source"].to_numpy(),
+                    "attacked": self._attacked(releases, rows),
+                }
+            )
+        )
+
+    def evidence(self, releases: Sequence[Release]) -> Evidence:
+        """What tasks are measured on."""
+        rows = self.truth(releases)
+        return Evidence(
+            released=np.concatenate([r.arrays["films"] for r in releases]),
+            clean=self.cohort.films(rows),
+            labels=np.concatenate([r.arrays["findings"] for r in releases]),
+            split=np.concatenate([r.arrays["split"] for r in releases]),
+            patients=self.cohort.patients[rows],
+            findings=self.cohort.findings,
+        )
+
+    def known_rows(self) -> Rows:
+        """Which real films of the attacked people the adversary has from elsewhere.
+
+        Never a film whose release is attacked: an adversary who holds the original need not ask whose it is.
+        A patient with a single film is attacked, but unknown: most people in a leak are in nobody's album.
+        """
+        test = np.flatnonzero(self.cohort.index["split"].to_numpy() == "test")
+        chosen: list[npt.NDArray[np.intp]] = []
+        for patient, places in (
+            pd.Series(self.cohort.patients[test]).groupby(self.cohort.patients[test]).indices.items()
+        ):
+            if len(places) > 1:
+                share = round(self.scenario.knowledge.known_films * len(places))
+                known = min(max(share, 1), len(places) - 1)
+                rng = stream(self.scenario.seed, "known", str(patient))
+                chosen.append(test[np.sort(rng.permutation(places)[:known])])
+        if not chosen:
+            raise DataError(
+                "no attacked patient has two films, so nobody can be re-identified or not",
+                given=f"{len(test)} films in the test split",
+                do="use a cohort with several visits per patient",
+            )
+        return np.sort(np.concatenate(chosen))
+
+    def _attacked(self, releases: Sequence[Release], rows: Rows) -> npt.NDArray[np.bool_]:
+        split = np.concatenate([r.arrays["split"] for r in releases])
+        attacked: npt.NDArray[np.bool_] = (split == TEST) & ~np.isin(rows, self.known_rows())
+        return attacked
+
+    def auxiliary(self) -> Auxiliary:
+        """The clean films the adversary owns: people of the train and val splits, by anonymous numbers."""
+        mine = self.cohort.take(self.cohort.index["split"].to_numpy() != "test")
+        return Auxiliary(
+            films=mine.films(),
+            people=pd.factorize(mine.index["patient"])[0].astype(np.int64),
+            sources=pd.factorize(mine.index["source"])[0].astype(np.int64),
+            held_out=mine.index["split"].to_numpy() == "val",
+        )
+
+    def leaks(self, releases: Sequence[Release]) -> dict[str, Leak]:
+        """What the adversary holds: in earnest, and in the two controls.
+
+        `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same
+        attack in a world where identities mean nothing: it must be at chance.
+        """
+        rows = self.truth(releases)
+        attacked = self._attacked(releases, rows)
+        protected = np.concatenate([r.arrays["films"] for r in releases])[attacked]
+        auxiliary = self.auxiliary()
+        shuffle = stream(self.scenario.seed, "control", "auxiliary").permutation(len(auxiliary.people))
+        earnest = Leak(
+            released=protected,
+            known=self.cohort.films(self.known_rows()),
+            auxiliary=auxiliary,
+            mechanism=self.scenario.method if self.scenario.knowledge.mechanism else None,
+        )
+        return {
+            "protected": earnest,
+            "control_raw": replace(earnest, released=self.cohort.films(rows[attacked]), mechanism=Unprotected()),
+            "control_shuffled": replace(earnest, auxiliary=replace(auxiliary, people=auxiliary.people[shuffle])),
+        }
+
+
+def utility_step(
+    scenario: Scenario, task: str, evidence: Evidence, compute: Compute, progress: Progress
+) -> dict[str, Any]:
+    """One measure of what the releases are good for."""
+    return scenario.tasks[task].measure(evidence, derive(scenario.seed, "task", task), compute, progress)
+
+
+def attack_seed(scenario: Scenario, adversary: str) -> int:
+    """The adversary's own seed: from the scenario's it could draw the noise again and subtract it."""
+    return derive(scenario.seed, "adversary", adversary)

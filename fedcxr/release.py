@@ -1,0 +1,190 @@
+"""The border: a Release is all that leaves a hospital, and an AnswerKey is what only the scorer may read."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import zstandard
+
+from fedcxr.errors import DataError, Refused
+
+Kind = Literal["images", "codes", "update"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MAGIC = b"FCXR"
+FORMAT = 1
+DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"})
+LARGEST_ARRAY = 1 << 36  # bytes after decompression: a hospital's 256 px films, ten times over
+
+
+@dataclass(frozen=True)
+class Release:
+    """Arrays and public facts from one hospital, with sealed envelopes and a signature where the method has them."""
+
+    kind: Kind
+    site: str
+    method: str
+    arrays: Mapping[str, npt.NDArray[np.generic]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    envelopes: Mapping[str, bytes] = field(default_factory=dict)
+    signature: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError("unknown kind of release", given=self.kind, allowed=", ".join(KINDS))
+        for name, array in self.arrays.items():
+            if array.dtype.name not in DTYPES:
+                raise DataError(f"release array {name!r} has a type that cannot be shared", given=array.dtype)
+            # A missing finding is NaN by design; a film or an update that is not finite is a broken method.
+            if name != "findings" and array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise DataError(f"release array {name!r} holds values that are not finite", given=self.method)
+        if self.kind == "images":
+            self._check_films()
+
+    def _check_films(self) -> None:
+        lengths = {name: array.shape[0] if array.ndim else 0 for name, array in self.arrays.items()}
+        if not {"films", "findings", "split"} <= lengths.keys() or len(set(lengths.values())) != 1:
+            raise DataError("a release of films needs as many films, findings and splits", given=lengths)
+        if self.arrays["films"].dtype != np.uint8 or self.arrays["films"].ndim != 3:
+            raise DataError("released films are (n, h, w) uint8", given=self.arrays["films"].shape)
+
+    def __len__(self) -> int:
+        """How many films were released; 0 for an update."""
+        return 0 if self.kind == "update" else len(next(iter(self.arrays.values())))
+
+    def to_bytes(self) -> bytes:
+        """The form in which a release travels and is stored: a header and one compressed block per array."""
+        packed: bytes = msgpack.packb(self._document(), use_bin_type=True)
+        return MAGIC + bytes([FORMAT]) + packed
+
+    def digest(self) -> str:
+        """What a signature covers: everything but the signature, before compression (whose bytes may vary)."""
+        arrays = {
+            name: [array.dtype.name, list(array.shape), hashlib.sha256(np.ascontiguousarray(array).data).digest()]
+            for name, array in sorted(self.arrays.items())
+        }
+        covered = [
+            self.kind,
+            self.site,
+            self.method,
+            dict(self.facts),
+            arrays,
+            dict(sorted(self.envelopes.items())),
+        ]
+        return hashlib.sha256(msgpack.packb(covered, use_bin_type=True)).hexdigest()
+
+    def _document(self) -> dict[str, Any]:
+        compress = zstandard.ZstdCompressor(level=1).compress
+        return {
+            "kind": self.kind,
+            "site": self.site,
+            "method": self.method,
+            "facts": dict(self.facts),
+            "arrays": {
+                name: {
+                    "dtype": array.dtype.name,
+                    "shape": list(array.shape),
+                    "data": compress(np.ascontiguousarray(array).tobytes()),
+                }
+                for name, array in sorted(self.arrays.items())
+            },
+            "envelopes": dict(sorted(self.envelopes.items())),
+            "signature": self.signature,
+        }
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Release:
+        """Read a release that may come from anyone: whatever is not exactly one is refused."""
+        if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : len(MAGIC) + 1] != bytes([FORMAT]):
+            raise Refused("this is not a release", allowed=f"format {FORMAT}")
+        try:
+            document = msgpack.unpackb(data[len(MAGIC) + 1 :], raw=False, strict_map_key=True)
+            arrays = {str(name): _read_array(block) for name, block in document["arrays"].items()}
+            return cls(
+                kind=document["kind"],
+                site=_text(document["site"]),
+                method=_text(document["method"]),
+                arrays=arrays,
+                facts=_mapping(document["facts"]),
+                envelopes={_text(k): _blob(v) for k, v in _mapping(document["envelopes"]).items()},
+                signature=_blob(document["signature"]),
+            )
+        except (
+            msgpack.exceptions.UnpackException,
+            zstandard.ZstdError,
+            DataError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            MemoryError,
+            RecursionError,
+        ) as error:
+            raise Refused("a release is damaged", do=f"{type(error).__name__}: {error}") from None
+
+
+def _read_array(block: Mapping[str, Any]) -> npt.NDArray[np.generic]:
+    dtype, shape = block["dtype"], block["shape"]
+    if dtype not in DTYPES or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError("an array of a forbidden type or shape")
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    if expected > LARGEST_ARRAY:
+        raise ValueError("an array is too large")
+    # The frame states its size; compare before decompressing, so that a small message cannot fill the memory.
+    stated = zstandard.frame_content_size(block["data"])
+    if stated != expected:
+        raise ValueError("an array's data does not fit its shape")
+    raw = zstandard.ZstdDecompressor().decompress(block["data"], max_output_size=max(expected, 1))
+    if len(raw) != expected:
+        raise ValueError("an array's data does not fit its shape")
+    return np.frombuffer(raw, dtype=dtype).reshape(shape)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected text")
+    return value
+
+
+def _blob(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("expected bytes")
+    return value
+
+
+def _mapping(value: object) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("expected a mapping")
+    return value
+
+
+@dataclass(frozen=True)
+class AnswerKey:
+    """Who is who: one row per released film. Exists in simulations and audits only."""
+
+    table: pd.DataFrame  # site, row (in the site's release), film (in the whole cohort), patient, source, known
+
+    def save(self, folder: Path) -> None:
+        """Write the key where only its owner may read it."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        path = folder / "answers.csv"
+        path.touch(mode=0o600)
+        self.table.to_csv(path, index=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> AnswerKey:
+        try:
+            return cls(pd.read_csv(folder / "answers.csv", dtype={"site": str, "patient": str, "source": str}))
+        except (OSError, ValueError) as error:
+            raise DataError("the answers are missing or damaged", given=folder, do=str(error)) from None

@@ -1,0 +1,28 @@
+"""Named random streams: the only source of randomness (keys excepted, which come from the operating system)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def stream(seed: int, *path: str | int) -> np.random.Generator:
+    """The generator that belongs to `path` under `seed`.
+
+    Streams with different paths are independent, and a stream never depends on which others were drawn
+    before it: that is what makes a result the same for any number of workers and for any engine.
+    """
+    return np.random.Generator(np.random.Philox(key=_key(seed, path)))
+
+
+def derive(seed: int, *path: str | int) -> int:
+    """A 63-bit seed for someone who must not learn `seed` itself (the hash cannot be inverted)."""
+    return int(_key(seed, (*path, "derived"))[0] >> np.uint64(1))
+
+
+def _key(seed: int, path: Sequence[str | int]) -> np.ndarray:
+    # repr() keeps the type and quotes, so ("a", 1), ("a", "1") and ("a1",) are three different streams.
+    digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=16).digest()
+    return np.frombuffer(digest, dtype=np.uint64)

@@ -1,0 +1,225 @@
+"""A run folder: what one scenario with one seed leaves on disk, written so that any kill can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from fedcxr.errors import ConfigError, FedcxrError, StorageError
+from fedcxr.release import Release
+from fedcxr.scenario import Scenario
+
+Outcome = TypeVar("Outcome")
+
+SCHEMA = 1
+FOLDER_FORMAT = 1  # of everything in a run folder but result.json
+REPORT_EVERY = 0.3  # seconds
+
+
+class Run:
+    """One scenario's folder: scenario.yaml, releases/, answers/, stages/, pictures/, events.jsonl, result.json.
+
+    result.json is written last and atomically: present means done. Each stage's outcome is kept as it ends,
+    and every stage is a function of the scenario alone, so a resumed run gives what an unbroken one gives.
+    """
+
+    def __init__(self, folder: Path, scenario: Scenario) -> None:
+        self.folder = folder
+        self.scenario = scenario
+        self._log = threading.Lock()
+        self._reported: dict[str, float] = {}
+
+    @classmethod
+    def place(cls, out: Path, scenario: Scenario) -> Run:
+        """The scenario's folder below `out`, which need not exist yet."""
+        return cls(out / scenario.name / f"{scenario.id}-{scenario.seed}", scenario)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A folder that exists, for another process of the same run or for a report."""
+        check_format(folder)
+        return cls(folder, Scenario.from_yaml((folder / "scenario.yaml").read_text(encoding="utf-8")))
+
+    @contextlib.contextmanager
+    def begun(self, *, resume: bool) -> Iterator[None]:
+        """Hold the folder against a second command, made ready; without `resume`, an earlier attempt is cleared."""
+        with explained(self.folder):
+            if self.folder.is_dir() and not (self.folder / "run.json").is_file() and any(self.folder.iterdir()):
+                raise ConfigError("this folder is not a run", given=self.folder, do="choose another --out")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "run.json").is_file():
+                write_json(self.folder / "run.json", {"format": FOLDER_FORMAT})
+            lock = (self.folder / "lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it however we end
+            except BlockingIOError:
+                raise ConfigError(
+                    "another fedcxr is at work in this run folder",
+                    given=self.folder,
+                    do="wait, or choose another --out",
+                ) from None
+            with explained(self.folder):
+                if resume:
+                    check_format(self.folder)
+                else:
+                    _clear(self.folder)
+                for part in ("releases", "stages", "pictures"):
+                    (self.folder / part).mkdir(exist_ok=True)
+                write_json(self.folder / "run.json", {"format": FOLDER_FORMAT})
+                write_atomic(self.folder / "scenario.yaml", self.scenario.to_yaml().encode())
+            yield
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The result of a finished run, or None."""
+        path = self.folder / "result.json"
+        return read_json(path) if path.is_file() else None
+
+    def stage(self, name: str, work: Callable[[], Outcome]) -> Outcome:
+        """The stored outcome of a stage, or the outcome of doing it now. Outcomes are plain JSON data."""
+        if not self.has_stage(name):
+            write_json(self._stage_path(name), work())
+        # Read back even what was just written, so that a resumed run sees the very same data.
+        return cast(Outcome, self.outcome(name))
+
+    def outcome(self, name: str) -> Any:
+        """The stored outcome of a stage that is done."""
+        return read_json(self._stage_path(name))
+
+    def has_stage(self, name: str) -> bool:
+        return self._stage_path(name).is_file()
+
+    def _stage_path(self, name: str) -> Path:
+        return self.folder / "stages" / f"{name}.json"
+
+    def event(self, kind: str, **facts: object) -> None:
+        """Append one line to events.jsonl: what the console shows and what a post-mortem reads."""
+        line = json.dumps({"time": round(time.time(), 3), "event": kind, **facts}, default=str)
+        with (
+            explained(self.folder),
+            self._log,
+            (self.folder / "events.jsonl").open("a", encoding="utf-8") as log,
+        ):
+            log.write(line + "\n")
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report how far a stage is, a few times a second at most."""
+        now = time.monotonic()
+        if done >= total or now - self._reported.get(stage, 0.0) > REPORT_EVERY:
+            self._reported[stage] = now
+            self.event("progress", stage=stage, done=done, total=total)
+
+    # Releases -------------------------------------------------------------------------------------------------------
+
+    def store_release(self, release: Release, facts: dict[str, Any]) -> None:
+        """Keep what a site released, then the note that makes it count."""
+        write_atomic(self._release_path(release.site), release.to_bytes())
+        write_json(self._note_path(release.site), {**facts, "digest": release.digest()})
+
+    def release_note(self, site: str) -> dict[str, Any] | None:
+        """What is on file about a site's release, or None if it has not answered."""
+        path = self._note_path(site)
+        return read_json(path) if path.is_file() else None
+
+    def releases(self, sites: Sequence[str]) -> list[Release]:
+        """The stored releases of these sites, checked against their notes."""
+        found = []
+        for site in sites:
+            release = Release.from_bytes(self._release_path(site).read_bytes())
+            note = self.release_note(site)
+            if note is None or note["digest"] != release.digest() or release.site != site:
+                raise StorageError("a stored release does not match its note", given=self._release_path(site))
+            found.append(release)
+        return found
+
+    def _release_path(self, site: str) -> Path:
+        return self.folder / "releases" / f"{site}.release"
+
+    def _note_path(self, site: str) -> Path:
+        return self.folder / "releases" / f"{site}.json"
+
+
+def check_format(folder: Path) -> None:
+    """Refuse a folder that is no run or was written by another version."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise ConfigError("this folder is not a run", given=folder)
+    written = read_json(path).get("format")
+    if written != FOLDER_FORMAT:
+        raise ConfigError(
+            "this run folder was written by another version of fedcxr",
+            given=f"format {written} in {folder}",
+            allowed=f"format {FOLDER_FORMAT}",
+            do="start afresh without --resume, or choose another --out",
+        )
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """The whole file or none of it, even if the machine stops in the middle."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    with explained(path):
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, document: object) -> None:
+    """NaN is not JSON: a figure that does not apply must be None before it gets here."""
+    write_atomic(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError("cannot read a stored file", given=path, do=str(error)) from None
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals about `path` into errors a user can act on."""
+    try:
+        yield
+    except FedcxrError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageError("the disk is full", given=path, do="free some space, then use --resume") from None
+        if error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EEXIST,
+            errno.ENAMETOOLONG,
+        ):
+            raise ConfigError("cannot write there", given=path, do=f"{error.strerror}: choose another --out") from None
+        raise StorageError("the disk refused", given=path, do=str(error)) from None
+
+
+def _clear(folder: Path) -> None:
+    # run.json goes last: a clearing that is cut short must still be recognised as a run, to be cleared again.
+    for entry in folder.iterdir():
+        if entry.name in ("run.json", "lock"):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

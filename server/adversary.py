@@ -1,0 +1,141 @@
+"""The adversary's own process: it is given a folder with what leaked, and leaves scores in another.
+
+Started as `python -m server.adversary FOLDER`, it forks once per leak, and each child confines itself to its leak
+before it reads a single film: an attack cannot reach keys, answers or originals, nor the films of its own controls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from fedcxr import plugins
+from fedcxr.adversaries import Adversary
+from fedcxr.runs import read_json, write_json
+from server import leak as leaks
+from server.sandbox import confine, die_with_parent
+
+PLAN, DONE, PREPARED = "plan.json", "done.json", "prepared.safetensors"
+REPORT_EVERY = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Step:
+    """One attack: on which leak, by which adversary, and whose preparation it may use."""
+
+    leak: str
+    adversary: Mapping[str, Any]
+    prepared_by: str  # a leak with the same auxiliary films and identities
+
+
+def write_plan(folder: Path, steps: Sequence[Step], seed: int, compute: Mapping[str, Any]) -> None:
+    """Say which leaks to attack, in which order. Written last: a folder with a plan is complete."""
+    plan = {"seed": seed, "compute": dict(compute), "steps": [vars(step) for step in steps]}
+    write_json(folder / PLAN, plan)
+
+
+def outcome_folder(folder: Path, leak: str) -> Path:
+    """Where an attack on this leak writes its scores and nothing else."""
+    return folder / f"{leak}.outcome"
+
+
+def main(folder: Path) -> int:
+    """Attack leak after leak, each in a child of its own; 0 if all were."""
+    die_with_parent()
+    plan = read_json(folder / PLAN)
+    steps = [Step(**step) for step in plan["steps"]]
+    adversaries = [cast(Adversary, plugins.build("adversary", step.adversary)) for step in steps]
+    import torch  # noqa: F401  here, so that every child has it and none pays for it
+
+    for step, adversary in zip(steps, adversaries, strict=True):
+        outcome = outcome_folder(folder, step.leak)
+        if (outcome / DONE).is_file():
+            continue
+        outcome.mkdir(exist_ok=True)
+        child = os.fork()
+        if child == 0:
+            os._exit(_attack(folder, step, adversary, plan))
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code != 0:
+            if code < 0:
+                _say("error", reason=f"the attack on {step.leak} was ended by {signal.Signals(-code).name}")
+            return 1
+    return 0
+
+
+def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, Any]) -> int:
+    """One child: fenced in, it prepares unless that is done, attacks, and writes its scores."""
+    die_with_parent()
+    outcome, shared = outcome_folder(folder, step.leak), outcome_folder(folder, step.prepared_by)
+    try:
+        fence = confine(
+            readable=[folder / leaks.AUXILIARY, folder / step.leak, shared, weights_folder()],
+            writable=[outcome],
+        )
+        from fedcxr.compute import Compute
+
+        compute = Compute.choose(**plan["compute"])
+        leak, seed, report = leaks.load(folder, step.leak), plan["seed"], _Report(step.leak)
+        start = time.perf_counter()
+        with compute.session():
+            if (shared / PREPARED).is_file():
+                prepared = load_file(shared / PREPARED)
+            else:
+                prepared = adversary.prepare(leak.auxiliary, seed, compute, report)
+                save_file(prepared, outcome / PREPARED)
+            scores = adversary.attack(leak, prepared, seed, compute, report)
+        for attacker, matrix in scores.items():
+            _check(attacker, matrix, (len(leak.released), len(leak.known)))
+            np.save(outcome / f"{attacker}.npy", matrix.astype(np.float32), allow_pickle=False)
+        seconds = round(time.perf_counter() - start, 3)
+        write_json(outcome / DONE, {"attackers": list(scores), "seconds": seconds, "fence": fence})
+        return 0
+    # The last line of defence of a process: whatever happened must reach the coordinator as one line.
+    except BaseException as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _say("error", reason=f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
+        return 1
+
+
+def _check(attacker: str, scores: object, shape: tuple[int, int]) -> None:
+    if not isinstance(scores, np.ndarray) or scores.shape != shape or not np.isfinite(scores).all():
+        raise ValueError(f"attacker {attacker} must score {shape} pairs with finite numbers")
+
+
+def weights_folder() -> Path:
+    """Where pretrained networks lie, which an adversary may know like anybody."""
+    return Path(os.environ.get("FEDCXR_WEIGHTS") or Path.home() / ".cache" / "fedcxr" / "weights")
+
+
+class _Report:
+    """Progress as JSON lines on stdout, at most twice a second."""
+
+    def __init__(self, leak: str) -> None:
+        self._leak, self._last = leak, 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - self._last > REPORT_EVERY:
+            self._last = now
+            _say("progress", stage=f"{self._leak}: {stage}", done=done, total=total)
+
+
+def _say(event: str, **facts: object) -> None:
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,144 @@
+"""The coordinator's side of an attack: packs the leaks, starts the adversary's process, reads its scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedcxr.adversaries import Scores
+from fedcxr.errors import FedcxrError
+from fedcxr.protocol import Experiment, attack_seed
+from fedcxr.release import Release
+from fedcxr.runs import Run, read_json
+from server import adversary as process
+from server import leak as leaks
+
+GRACE = 5.0  # seconds between asking a process to end and making it
+
+
+class AttackFailed(FedcxrError):
+    """The adversary's process ended without scores."""
+
+
+class Attack:
+    """One adversary at work on what leaked, beside whatever the coordinator does."""
+
+    def __init__(self, run: Run, experiment: Experiment, releases: Sequence[Release], name: str) -> None:
+        self._run, self._experiment, self._releases, self.name = run, experiment, releases, name
+        self._folder = run.folder / "attack" / name.replace(":", ".")
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._said = ""
+
+    def start(self) -> None:
+        """Write the leaks, unless an earlier attempt did, and start the process."""
+        scenario = self._experiment.scenario
+        adversary = scenario.adversaries[self.name]
+        if not (self._folder / process.PLAN).is_file():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            leaks.save(self._experiment.leaks(self._releases), self._folder)
+            steps = [
+                process.Step("protected", adversary.spec(), prepared_by="protected"),
+                process.Step("control_raw", adversary.spec(), prepared_by="protected"),
+                process.Step("control_shuffled", adversary.briefly().spec(), prepared_by="control_shuffled"),
+            ]
+            compute = scenario.compute.model_dump(include={"device", "precision", "threads"})
+            process.write_plan(self._folder, steps, attack_seed(scenario, self.name), compute)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "server.adversary", str(self._folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=_bare_environment(scenario.compute.threads),
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._forward, daemon=True)
+        self._reader.start()
+
+    def wait(self, deadline: float) -> None:
+        """Until every leak is attacked."""
+        assert self._process is not None
+        assert self._reader is not None
+        try:
+            code = self._process.wait(max(deadline - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            timeout = self._run.scenario.compute.timeout_s
+            raise AttackFailed(f"adversary {self.name} was not done in time", given=f"{timeout:g} s") from None
+        self._reader.join(GRACE)
+        if code != 0:
+            raise AttackFailed(f"adversary {self.name} failed", given=self._said or f"exit code {code}")
+
+    def scores(self) -> tuple[dict[str, dict[str, Scores]], dict[str, dict[str, Any]]]:
+        """Per leak, the score matrices of its attackers and the facts of the attack."""
+        facts = {leak: read_json(self._outcome(leak) / process.DONE) for leak in self._leaks()}
+        scores = {
+            leak: {name: np.load(self._outcome(leak) / f"{name}.npy", allow_pickle=False) for name in fact["attackers"]}
+            for leak, fact in facts.items()
+        }
+        return scores, facts
+
+    def stop(self) -> None:
+        """End the process and all its children, if they still run."""
+        if self._process is not None:
+            end_group(self._process)
+
+    def clear(self) -> None:
+        """Remove the leaks: they hold copies of real films."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _leaks(self) -> list[str]:
+        return [step["leak"] for step in read_json(self._folder / process.PLAN)["steps"]]
+
+    def _outcome(self, leak: str) -> Path:
+        return process.outcome_folder(self._folder, leak)
+
+    def _forward(self) -> None:
+        """Pass the process's JSON lines on as events; anything else it says is kept for an error message."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                said: Mapping[str, Any] = json.loads(line)
+                if said["event"] == "progress":
+                    self._run.progress(f"attack {said['stage']}", int(said["done"]), int(said["total"]))
+                else:
+                    self._said = str(said["reason"])
+            except (ValueError, KeyError, TypeError):
+                self._said = line.strip() or self._said
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a process that leads a group, and the group with it: first politely, then for certain."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, how)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _bare_environment(threads: int) -> dict[str, str]:
+    """No secrets, proxies or paths of the coordinator's: only what Python and the drivers need."""
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HOME", "FEDCXR_WEIGHTS")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -1,0 +1,199 @@
+"""Runs a scenario on simulated hospitals, and restarts an engine that broke: the only file that knows Ray."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fedcxr import errors
+from fedcxr.data import cache_folder
+from fedcxr.errors import EngineBroken, FedcxrError, TooFewSites
+from fedcxr.protocol import Experiment
+from fedcxr.runs import Run, read_json, write_json
+from fedcxr.scenario import Scenario
+from server.attack import end_group
+from server.sandbox import die_with_parent
+
+Engine = Literal["ray", "inline"]
+STARTS = 2  # a broken engine is started once more: what is on file is not asked for again
+START_UP = 120.0  # seconds granted to an engine before and after the sites' own time
+VERDICT = "engine.json"
+
+# Flower and Ray must neither call home nor look for updates, and both must be quiet; set before either is imported.
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, which never changes what comes out."""
+
+    out: Path
+    engine: Engine = "ray"
+    resume: bool = False
+    ray_address: str | None = None
+
+
+def simulate(scenario: Scenario, options: Options) -> Run:
+    """One scenario end to end; the returned run holds its result."""
+    run = Run.place(options.out, scenario)
+    with run.begun(resume=options.resume):
+        if run.result is None:
+            _work(run, options)
+    return run
+
+
+def _work(run: Run, options: Options) -> None:
+    from server.experiment import evaluate
+    from server.meter import MemoryMeter
+
+    started = time.monotonic()
+    with MemoryMeter() as meter:
+        scenario = run.scenario
+        cohort = scenario.cohort.open(
+            cache_folder(),
+            workers=workers(scenario),
+            progress=lambda done, total: run.progress("films", done, total),
+        )
+        experiment = Experiment.of(scenario, cohort)
+        asked = time.monotonic()
+        if not run.has_stage("collect"):
+            _collect(run, options)
+        how = {"engine": options.engine, "started": started, "release_s": time.monotonic() - asked}
+        evaluate(run, experiment, run.outcome("collect"), how, meter)
+
+
+def workers(scenario: Scenario) -> int:
+    """How many sites are at work at once."""
+    return min(scenario.compute.workers or len(os.sched_getaffinity(0)), scenario.sites)
+
+
+def _collect(run: Run, options: Options) -> None:
+    """Let the sites release, on one engine or the other; both leave the same stage `collect` behind."""
+    if options.engine == "inline":
+        os.environ.update(QUIET)
+        from server.app import server_app
+        from server.inline import run_inline
+
+        run_inline(server_app(run), client_app(), run.scenario.sites, workers(run.scenario))
+        return
+    for attempt in range(1, STARTS + 1):
+        try:
+            _collect_on_ray(run, options.ray_address)
+            return
+        except EngineBroken as error:
+            run.event("engine", attempt=attempt, reason=str(error))
+            if attempt == STARTS:
+                raise TooFewSites(f"the engine broke {STARTS} times", given=str(error)) from None
+
+
+def client_app() -> Any:
+    """The hospitals' app, by name: the server does not import what runs inside hospitals."""
+    return importlib.import_module("sites.app").app
+
+
+def _collect_on_ray(run: Run, address: str | None) -> None:
+    """Flower's simulation in a child process that leads a group: however it ends, nothing of it stays behind."""
+    verdict = run.folder / VERDICT
+    verdict.unlink(missing_ok=True)
+    # Ray's sockets need a short path, which a run folder need not have.
+    with tempfile.TemporaryDirectory(prefix="fedcxr-", ignore_cleanup_errors=True) as scratch:
+        with (run.folder / "engine.log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "server.simulate", str(run.folder), scratch, address or ""],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ
+                | QUIET
+                | {"FLWR_HOME": scratch, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                start_new_session=True,
+            )
+        try:
+            child.wait(run.scenario.compute.timeout_s + START_UP)
+        except subprocess.TimeoutExpired:
+            raise EngineBroken(
+                "the engine did not end in time", given=f"{run.scenario.compute.timeout_s:g} s"
+            ) from None
+        finally:
+            end_group(child)
+    if verdict.is_file():
+        said = read_json(verdict)
+        raise _error(said["error"], said["message"])
+    if not run.has_stage("collect"):
+        raise EngineBroken("the engine ended without a word", given=f"exit code {child.returncode}", do=_last_line(run))
+
+
+def _error(name: str, message: str) -> FedcxrError:
+    kind = getattr(errors, name, EngineBroken)
+    return kind(message) if isinstance(kind, type) and issubclass(kind, FedcxrError) else EngineBroken(message)
+
+
+def _last_line(run: Run) -> str:
+    lines = (run.folder / "engine.log").read_text(errors="replace").split("\n")
+    return (
+        f"{run.folder / 'engine.log'} ends with: {next((line for line in reversed(lines) if line.strip()), '')[:200]}"
+    )
+
+
+def engine_process(folder: Path, scratch: Path, address: str) -> int:
+    """The child: Ray, its actors and the ServerApp's thread."""
+    die_with_parent()
+    from flwr.simulation import run_simulation
+
+    from server.app import server_app
+
+    run = Run.open(folder)
+    try:
+        run_simulation(
+            server_app(run),
+            client_app(),
+            num_supernodes=run.scenario.sites,
+            backend_config=backend(run.scenario, scratch, address, _gpus()),
+        )
+    except FedcxrError as error:
+        return _verdict(run, type(error).__name__, str(error))
+    # Flower wraps whatever happens in its engine in a RuntimeError.
+    except Exception as error:
+        return _verdict(run, "EngineBroken", f"{type(error).__name__}: {error}")
+    return 0
+
+
+def _verdict(run: Run, error: str, message: str) -> int:
+    write_json(run.folder / VERDICT, {"error": error, "message": message})
+    return 1
+
+
+def backend(scenario: Scenario, scratch: Path, address: str, gpus: int) -> dict[str, Any]:
+    """Flower's backend configuration: as many actors as workers, GPUs shared out but for the server's part."""
+    at_once = workers(scenario)
+    each = gpus * (1.0 - scenario.compute.gpu_server_share) / at_once if scenario.compute.device != "cpu" else 0.0
+    start: dict[str, Any] = {"address": address} if address else {"num_cpus": at_once, "_temp_dir": str(scratch)}
+    return {
+        "init_args": start | {"include_dashboard": False, "log_to_driver": False, "logging_level": "warning"},
+        "client_resources": {"num_cpus": 1, "num_gpus": round(each, 4)},
+    }
+
+
+def _gpus() -> int:
+    """Without importing torch, which an engine does not need."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip()])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+if __name__ == "__main__":
+    sys.exit(engine_process(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
