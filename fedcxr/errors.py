@@ -9,6 +9,7 @@ FedcxrError                      1   never raised itself
 ├── Refused                      5   refused for security or policy
 ├── ControlFailed                6   an attack's control failed under --strict
 ├── TrainingDiverged             1   a loss stopped being a number
+├── AttackFailed                 1   an adversary ended without scores
 ├── EngineBroken                75   the engine died, not a site; worth one more try
 └── Interrupted                130   stopped by the user; --resume goes on
 """
@@ -85,6 +86,10 @@ class ControlFailed(FedcxrError):
 
 class TrainingDiverged(FedcxrError):
     """A network's loss became infinite or not a number."""
+
+
+class AttackFailed(FedcxrError):
+    """The adversary's process ended without scores."""
 
 
 class EngineBroken(FedcxrError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Context, Message
@@ -13,6 +14,7 @@ from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
 from fedcxr.release import Release
 from fedcxr.runs import Run
+from fedcxr.scenario import Scenario, read_file
 
 PULL_INTERVAL = 0.05  # seconds between looks for answers
 ROUND = 1
@@ -134,3 +136,22 @@ def server_app(run: Run) -> ServerApp:
         run.stage("collect", lambda: collect(grid, run))
 
     return app
+
+
+app = ServerApp()
+
+
+@app.main()
+def standalone(grid: Grid, context: Context) -> None:
+    """`flwr run`: the same experiment on nodes that Flower's own runtime provides."""
+    from server.simulate import conduct  # it imports this module for its engines
+
+    conduct(_scenario_of(context), Path(str(context.run_config.get("out") or Path.home() / "fedcxr-runs")), grid)
+
+
+def _scenario_of(context: Context) -> Scenario:
+    """The scenario in a run configuration, whose values are plain: a file, and the keys that override it."""
+    config = dict(context.run_config)
+    path = config.pop("scenario", "")
+    document = read_file(Path(str(path))) if path else {}
+    return Scenario.parse(document | {key: value for key, value in config.items() if key != "out"})

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fedcxr.adversaries import Scores
-from fedcxr.errors import FedcxrError
+from fedcxr.errors import AttackFailed
 from fedcxr.protocol import Experiment, attack_seed
 from fedcxr.release import Release
 from fedcxr.runs import Run, read_json
@@ -25,10 +25,6 @@ from server import adversary as process
 from server import leak as leaks
 
 GRACE = 5.0  # seconds between asking a process to end and making it
-
-
-class AttackFailed(FedcxrError):
-    """The adversary's process ended without scores."""
 
 
 class Attack:

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import fedcxr
 from fedcxr.pictures import comparison
 from fedcxr.protocol import Experiment, utility_step
@@ -139,7 +141,7 @@ def _label_floor(experiment: Experiment, answers: AnswerKey) -> dict[str, Any]:
 def _draw(run: Run, experiment: Experiment, releases: Sequence[Release]) -> None:
     """One picture per site: some films as they were, as released, and what changed."""
     for release in releases:
-        films = release.arrays["films"][:PICTURED_FILMS]
+        films = np.asarray(release.arrays["films"][:PICTURED_FILMS], dtype=np.uint8)
         originals = experiment.cohort.films(experiment.truth([release])[: len(films)])
         comparison(originals, films).save(run.folder / "pictures" / f"{release.site}.png")
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fedcxr import errors
 from fedcxr.data import cache_folder
@@ -20,6 +22,9 @@ from fedcxr.runs import Run, read_json, write_json
 from fedcxr.scenario import Scenario
 from server.attack import end_group
 from server.sandbox import die_with_parent
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
 
 Engine = Literal["ray", "inline"]
 STARTS = 2  # a broken engine is started once more: what is on file is not asked for again
@@ -51,27 +56,35 @@ def simulate(scenario: Scenario, options: Options) -> Run:
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
         if run.result is None:
-            _work(run, options)
+            _experiment(run, options.engine, partial(_collect, run, options))
     return run
 
 
-def _work(run: Run, options: Options) -> None:
+def conduct(scenario: Scenario, out: Path, grid: Grid) -> None:
+    """The same on a grid that somebody else provides; an earlier attempt in the folder is resumed."""
+    from server.app import collect  # it imports flwr, which a command on Ray leaves to its child
+
+    run = Run.place(out, scenario)
+    with run.begun(resume=True):
+        if run.result is None:
+            _experiment(run, "flwr", partial(run.stage, "collect", partial(collect, grid, run)))
+
+
+def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
+    """Open the cohort, let the sites release, measure."""
     from server.experiment import evaluate
     from server.meter import MemoryMeter
 
     started = time.monotonic()
     with MemoryMeter() as meter:
-        scenario = run.scenario
-        cohort = scenario.cohort.open(
-            cache_folder(),
-            workers=workers(scenario),
-            progress=lambda done, total: run.progress("films", done, total),
+        cohort = run.scenario.cohort.open(
+            cache_folder(), workers=os.cpu_count() or 1, progress=partial(run.progress, "films")
         )
-        experiment = Experiment.of(scenario, cohort)
+        experiment = Experiment.of(run.scenario, cohort)
         asked = time.monotonic()
         if not run.has_stage("collect"):
-            _collect(run, options)
-        how = {"engine": options.engine, "started": started, "release_s": time.monotonic() - asked}
+            release()
+        how = {"engine": engine, "started": started, "release_s": time.monotonic() - asked}
         evaluate(run, experiment, run.outcome("collect"), how, meter)
 
 

@@ -1,0 +1,55 @@
+"""An album: the films an adversary owns, by person, and the pairs it practises on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.adversaries import Auxiliary
+from fedcxr.errors import DataError
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Album:
+    """The films of people the adversary may train on, those of one person side by side."""
+
+    rows: Rows  # (n,) positions in the auxiliary films, sorted by person
+    start: Rows  # (p,) where a person's rows begin
+    count: Rows  # (p,) how many films a person has
+    source: npt.NDArray[np.int64]  # (p,) the hospital of a person's first film
+
+    @classmethod
+    def of(cls, auxiliary: Auxiliary) -> Album:
+        """All films but those of held-out people."""
+        # By person and not by film, so that nobody is on both sides even where a table is inconsistent.
+        usable = ~np.isin(auxiliary.people, auxiliary.people[auxiliary.held_out])
+        films = np.flatnonzero(usable)
+        rows = films[np.argsort(auxiliary.people[films], kind="stable")]
+        _, start, count = np.unique(auxiliary.people[rows], return_index=True, return_counts=True)
+        if (count > 1).sum() < 2:
+            raise DataError(
+                "a verifier learns from people with two films or more, and needs two such people",
+                given=f"{int((count > 1).sum())} of {len(count)} people in the adversary's own films",
+                do="give it a larger auxiliary cohort",
+            )
+        return cls(rows, start, count, auxiliary.sources[rows[start]])
+
+    def draw(self, people: int, same_source: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """Two different films of each of up to `people` people; a share of the batches from one hospital.
+
+        Films of one hospital look alike, and an adversary who only ever compared across hospitals would
+        recognise the scanner instead of the patient.
+        """
+        candidates = np.flatnonzero(self.count > 1)
+        if rng.random() < same_source:
+            source = rng.choice(self.source[candidates])
+            local = candidates[self.source[candidates] == source]
+            candidates = local if len(local) > 1 else candidates
+        chosen = rng.permutation(candidates)[:people]
+        first = rng.integers(self.count[chosen])
+        second = (first + 1 + rng.integers(self.count[chosen] - 1)) % self.count[chosen]
+        return self.rows[self.start[chosen] + first], self.rows[self.start[chosen] + second]

@@ -1,0 +1,138 @@
+"""Are these two films of one patient? A siamese network answers for every released and every known film."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from fedcxr.adversaries import Adversary, Auxiliary, Leak, Progress, Scores
+from fedcxr.adversaries._album import Album
+from fedcxr.errors import ConfigError
+from fedcxr.methods import ImageMethod, Weights
+from fedcxr.rng import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedcxr.compute import Compute
+    from fedcxr.models.siamese import Siamese
+
+# Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
+# that must start in a fraction of a second, and importing torch alone takes longer.
+
+Films = npt.NDArray[np.uint8]  # (n, h, w)
+Protect = Callable[[Films, np.random.Generator], Films]
+
+
+class Verifier(Adversary):
+    """`naive` learns on clean films only; `retrained` goes on with pairs of a freshly protected and a real film."""
+
+    paper: ClassVar[str | None] = "Packhaeuser et al., Sci Rep 2022 (attacker); Packhaeuser et al., MICCAI 2023"
+    deviations: ClassVar[str | None] = (
+        "Softmax over all partners in the batch plus balanced cross-entropy instead of one label per pair; "
+        "re-trained from the clean verifier on unlimited (protected, real) pairs instead of from ImageNet."
+    )
+
+    attackers: tuple[Literal["naive", "retrained"], ...] = ("naive", "retrained")
+    network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
+    width: int = pydantic.Field(default=16, ge=1, description="channels of the narrow network's first layer")
+    pretrained: str = pydantic.Field(default="none", description="none, imagenet or a safetensors file")
+    dimensions: int = pydantic.Field(default=128, ge=1, description="length of the embedding")
+    people: int = pydantic.Field(default=24, ge=2, description="people in a batch, with two films each")
+    same_source: float = pydantic.Field(default=0.8, ge=0, le=1, description="share of batches from one hospital")
+    sharpness: float = pydantic.Field(default=4.0, gt=0, description="factor on logits inside the softmax")
+    shift: int = pydantic.Field(default=2, ge=0, description="augmentation: films are moved by up to so many pixels")
+    steps_clean: int = pydantic.Field(default=600, ge=1)
+    learning_rate: float = pydantic.Field(default=8e-3, gt=0)
+    steps_retrain: int = pydantic.Field(default=400, ge=1)
+    learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
+
+    def prepare(self, auxiliary: Auxiliary, seed: int, compute: Compute, progress: Progress) -> Weights:
+        """The verifier of clean films."""
+        network = self._verifier(seed, compute)
+        self._train(network, auxiliary, None, seed, compute, progress)
+        return {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+
+    def attack(
+        self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Mapping[str, Scores]:
+        import torch
+
+        mechanism = leak.mechanism
+        if "retrained" in self.attackers and not isinstance(mechanism, ImageMethod):
+            raise ConfigError(
+                "the attacker `retrained` protects its own films, so it must be granted the method",
+                given="nothing" if mechanism is None else mechanism.plugin_name(),
+                allowed="a method that shares images",
+                do="set knowledge.mechanism to true, or attackers to [naive]",
+            )
+        network = self._verifier(seed, compute)
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in prepared.items()})
+        scores: dict[str, Scores] = {}
+        if "naive" in self.attackers:
+            scores["naive"] = _compare(network, leak, compute)
+        if "retrained" in self.attackers and isinstance(mechanism, ImageMethod):
+            self._train(network, leak.auxiliary, mechanism.protect, seed, compute, progress)
+            scores["retrained"] = _compare(network, leak, compute)
+        return scores
+
+    def _verifier(self, seed: int, compute: Compute) -> Siamese:
+        from fedcxr.models.siamese import siamese
+        from fedcxr.training import place
+
+        rng = stream(seed, "verifier", "weights")
+        return place(siamese(self.network, self.width, self.pretrained, self.dimensions, rng), compute)
+
+    def _train(
+        self,
+        network: Siamese,
+        auxiliary: Auxiliary,
+        protect: Protect | None,
+        seed: int,
+        compute: Compute,
+        progress: Progress,
+    ) -> None:
+        """Show pairs of films of one person; with `protect`, the first is protected anew every time."""
+        from fedcxr.models.siamese import partner_loss
+        from fedcxr.training import Plan, fit, shifted, to_tensor
+
+        stage = "clean" if protect is None else "retrained"
+        rng = stream(seed, "verifier", stage)
+        album = Album.of(auxiliary)
+
+        def loss(step: int) -> Tensor:
+            rows = album.draw(self.people, self.same_source, rng)
+            # Moved first and protected second, as a release would be: a grid of cells stays where it was.
+            first, second = (shifted(auxiliary.films[r], self.shift, rng) for r in rows)
+            if protect is not None:
+                first = protect(first, rng)
+            embedded = network.embed(to_tensor(np.concatenate([first, second]), compute))
+            logits = network.compare(embedded[: len(first)], embedded[len(first) :])
+            return partner_loss(logits, self.sharpness)
+
+        plan = (
+            Plan(self.steps_clean, self.learning_rate)
+            if protect is None
+            else Plan(self.steps_retrain, self.learning_rate_retrain)
+        )
+        with compute.session():
+            fit(network, loss, plan, compute, lambda step, steps: progress(f"verifier {stage}", step, steps))
+
+
+def _compare(network: Siamese, leak: Leak, compute: Compute) -> Scores:
+    """The logit of every (released, known) pair: each film is embedded once."""
+    import torch
+
+    from fedcxr.training import predict
+
+    with compute.session(), torch.inference_mode():
+        released, known = (
+            torch.from_numpy(predict(network, films, compute)).to(compute.device)
+            for films in (leak.released, leak.known)
+        )
+        scores: Scores = network.compare(released, known).cpu().numpy()
+    return scores
