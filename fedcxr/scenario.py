@@ -142,6 +142,8 @@ class Scenario(Section):
         scenario = plugins.validate(cls, _with_preset(document, _preset(preset)), "scenario")
         if scenario.needed_sites > scenario.sites:
             raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {scenario.sites}")
+        if scenario.partition.patient_overlap and scenario.sites < 2:
+            raise ConfigError("patient_overlap needs two sites", given=f"{scenario.sites} site")
         if "retrained" in _attackers(scenario) and not scenario.knowledge.mechanism:
             raise ConfigError(
                 "the attacker `retrained` must know the mechanism",
@@ -243,7 +245,7 @@ def _with_preset(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict
         given = {key: given} if isinstance(given, str) else given
         if isinstance(given, Mapping):
             defaults = preset.get(section, {})
-            given = {key: next(iter(defaults), None), **given}
+            given = {key: preset["scenario"][section], **given}
             filled[section] = {**defaults.get(str(given[key]), {}), **given}
     for section in SEVERAL:
         given = filled.get(section)

@@ -1,0 +1,164 @@
+"""The same apps on both engines: equal results, named failures, and an end to every wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedcxr.errors import TooFewSites
+from fedcxr.runs import Run
+from fedcxr.scenario import Scenario
+from server.simulate import Options, backend, simulate
+
+ray = pytest.mark.slow
+
+
+def scenario(**changes: Any) -> Scenario:
+    """Five small hospitals that release and are not measured: engines only."""
+    document = {
+        "cohort": {"source": "phantom", "patients": 40, "size": 32},
+        "method": {"name": "noise", "scale": 0.3},
+        "tasks": {},
+        "adversaries": {},
+        "compute": {"device": "cpu", "precision": "fp32", "timeout_s": 60.0},
+    }
+    return Scenario.parse({**document, **changes})
+
+
+def fault(how: str, **more: Any) -> dict[str, Any]:
+    return {"name": "faults:Fault", "how": how, **more}
+
+
+def entries(run: Run) -> dict[str, dict[str, Any]]:
+    assert run.result is not None
+    return {entry["name"]: entry for entry in run.result["sites"]}
+
+
+def digests(run: Run) -> list[str]:
+    return [release.digest() for release in run.releases(run.scenario.site_names)]
+
+
+def events(run: Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_releases_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: int) -> None:
+    alone = simulate(scenario(compute={"workers": 1}), Options(tmp_path / "1", "inline"))
+    many = simulate(scenario(compute={"workers": workers}), Options(tmp_path / "n", "inline"))
+    assert digests(alone) == digests(many)
+    assert alone.folder.name == many.folder.name  # the number of workers is not part of what a scenario is
+
+
+@pytest.mark.slow
+def test_ray_releases_what_the_inline_engine_releases(tmp_path: Path) -> None:
+    inline = simulate(scenario(), Options(tmp_path / "inline", "inline"))
+    on_ray = simulate(scenario(), Options(tmp_path / "ray", "ray"))
+    assert digests(inline) == digests(on_ray)
+    assert on_ray.result is not None
+    assert on_ray.result["run"]["engine"] == "ray"
+
+
+def test_a_failing_site_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    run = simulate(scenario(method=fault("raise"), min_sites=4), Options(tmp_path, "inline"))
+    sites = entries(run)
+    assert sites["site-2"]["status"] == "dropped"
+    for part in ("ValueError", "the film is upside down", "faults.py:", "round 1"):
+        assert part in sites["site-2"]["reason"]
+    assert [name for name, entry in sites.items() if entry["status"] == "ok"] == ["site-1", "site-3", "site-4", "site-5"]
+    assert any(e["event"] == "site" and e["site"] == "site-2" and e["status"] == "dropped" for e in events(run))
+
+
+def test_too_few_sites_end_the_run_and_leave_no_result(tmp_path: Path) -> None:
+    with pytest.raises(TooFewSites, match=r"4 of 5; site-2: ValueError: the film is upside down") as failure:
+        simulate(scenario(method=fault("raise")), Options(tmp_path, "inline"))
+    assert failure.value.exit_code == 4
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_a_repaired_site_is_asked_again_on_resume(tmp_path: Path) -> None:
+    broken = scenario(method=fault("raise", once=str(tmp_path / "happened")))
+    with pytest.raises(TooFewSites):
+        simulate(broken, Options(tmp_path / "runs", "inline"))
+    run = simulate(broken, Options(tmp_path / "runs", "inline", resume=True))
+    asked = [e["site"] for e in events(run) if e["event"] == "site"]
+    assert sorted(asked) == sorted(["site-1", "site-2", "site-2", "site-3", "site-4", "site-5"])
+
+
+@pytest.mark.parametrize("method", ["faults:Impostor", "faults:Poisoned"])
+def test_a_site_that_releases_the_wrong_thing_is_dropped(tmp_path: Path, method: str) -> None:
+    with pytest.raises(TooFewSites, match="site-2"):
+        simulate(scenario(method=method, min_sites=5), Options(tmp_path, "inline"))
+
+
+def test_a_site_that_hangs_is_dropped_when_the_time_is_over(tmp_path: Path) -> None:
+    slow = scenario(method=fault("hang"), min_sites=4, compute={"timeout_s": 3.0, "workers": 5})
+    start = time.monotonic()
+    run = simulate(slow, Options(tmp_path, "inline"))
+    assert time.monotonic() - start < 60
+    assert "no answer within 3 s" in entries(run)["site-2"]["reason"]
+
+
+@pytest.mark.slow
+def test_a_dead_actor_is_not_held_against_its_site(tmp_path: Path) -> None:
+    deadly = scenario(method=fault("die", once=str(tmp_path / "happened")))
+    run = simulate(deadly, Options(tmp_path / "runs", "ray"))
+    assert all(entry["status"] == "ok" for entry in entries(run).values())
+    assert [e["attempt"] for e in events(run) if e["event"] == "engine"] == [1]
+
+
+@pytest.mark.slow
+def test_an_engine_that_dies_twice_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(TooFewSites, match=r"broke 2 times.*site-2"):
+        simulate(scenario(method=fault("die")), Options(tmp_path, "ray"))
+
+
+@pytest.mark.slow
+def test_nothing_outlives_a_killed_command(tmp_path: Path) -> None:
+    """kill -9 on the command while Ray is at work ends Ray too, and the next command with --resume finishes."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(scenario(method=fault("hang", once=str(tmp_path / "happened"))).to_yaml())
+    command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--out", str(tmp_path / "runs")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FEDCXR_MARK": str(tmp_path)}
+    victim = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _until(lambda: (tmp_path / "happened").exists(), 60)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    _until(lambda: not _marked(tmp_path), 20)
+    done = subprocess.run([*command, "--resume", "--format", "json"], env=environment, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"]["complete"] is True
+
+
+def test_gpus_are_shared_out_and_the_server_keeps_its_part() -> None:
+    plan = scenario(compute={"workers": 3, "gpu_server_share": 0.25, "device": "auto"})
+    assert backend(plan, Path("/tmp/x"), "", 2)["client_resources"] == {"num_cpus": 1, "num_gpus": 0.5}
+    assert backend(plan, Path("/tmp/x"), "", 0)["client_resources"]["num_gpus"] == 0
+    assert backend(plan, Path("/tmp/x"), "10.0.0.1:6379", 0)["init_args"]["address"] == "10.0.0.1:6379"
+
+
+def _until(true: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def _marked(mark: Path) -> list[str]:
+    """Processes that inherited our mark, which is every process of the command, however deep."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"FEDCXR_MARK={mark}".encode() in (process / "environ").read_bytes():
+                found.append(f"{process.name} {(process / 'comm').read_text().strip()}")
+        except OSError:
+            continue
+    return found
