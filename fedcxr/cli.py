@@ -110,9 +110,7 @@ def simulate(
     if format is Format.json:
         typer.echo(json.dumps(result, indent=1))
     else:
-        from rich.console import Console
-
-        console.summary(result, run.folder, Console(highlight=False))
+        console.summary(result, run.folder, console.stdout())
     failed = [a for a in result["privacy"]["attacks"] if not a["conclusive"]]
     if strict and failed:
         raise ControlFailed(

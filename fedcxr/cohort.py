@@ -77,7 +77,7 @@ class Cohort:
 
     def films(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.uint8]:  # (n, h, w)
         """The pixels of all films, or of some, read into memory."""
-        return self.pixels[self.rows if rows is None else self.rows[np.asarray(rows)]]
+        return self.pixels[self.rows if rows is None else self.rows[_places(rows)]]
 
     def chunks(self, films: int = 256) -> Iterator[npt.NDArray[np.uint8]]:
         """All films in order, at most `films` at a time, so that memory stays bounded."""
@@ -86,9 +86,14 @@ class Cohort:
 
     def take(self, rows: npt.ArrayLike) -> Cohort:
         """The films at these positions (or under this boolean mask), without copying pixels."""
-        chosen = np.arange(len(self))[np.asarray(rows)]
+        chosen = np.arange(len(self))[_places(rows)]
         return replace(self, rows=self.rows[chosen], index=self.index.iloc[chosen].reset_index(drop=True))
 
     def where(self, split: Split) -> Cohort:
         """The films of one split."""
         return self.take(self.index["split"].to_numpy() == split)
+
+
+def _places(rows: npt.ArrayLike) -> npt.NDArray[np.generic]:
+    places = np.asarray(rows)
+    return places if places.size else places.astype(np.intp)  # an empty list is one of floats to NumPy

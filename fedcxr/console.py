@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 LOOK_EVERY = 0.2  # seconds
 
@@ -21,6 +22,14 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    """For results; into a file or a pipe they go unwrapped."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 @contextlib.contextmanager
@@ -106,10 +115,7 @@ def _plain(text: object) -> str:
 
 def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:
     """The result on one screen: how useful, who can be re-identified, what it cost."""
-    from rich.table import Table
-
-    run, cost = result["run"], result["cost"]
-    sites = result["sites"]
+    run, sites, cost = result["run"], result["sites"], result["cost"]
     answered = [site for site in sites if site["status"] == "ok"]
     console.print(
         f"[bold]{run['method']}[/], seed {run['seed']}: {len(answered)} of {len(sites)} sites released "
@@ -118,85 +124,77 @@ def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:
     for site in sites:
         if site["status"] != "ok":
             console.print(f"  [yellow]{site['name']} {site['status']}:[/] {_plain(site['reason'])}")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("", "figure", "95 % interval", ""):
-        table.add_column(head)
-    for row in (*_utility_rows(result["utility"]), *_privacy_rows(result["privacy"])):
-        table.add_row(*row)
-    console.print(table)
-    seconds = cost["seconds"]
+    console.print()
+    _print_utility(result["utility"], console)
+    _print_privacy(result["privacy"], console)
     console.print(
-        f"{cost['bytes_up'] / 1e6:.1f} MB shared, {seconds['total']:.0f} s in all, "
-        f"{cost['peak_rss_mb'] / 1024:.1f} GiB at most; {folder}"
+        f"{cost['bytes_up'] / 1e6:.1f} MB shared, {cost['seconds']['total']:.0f} s in all, "
+        f"{cost['peak_rss_mb'] / 1024:.1f} GiB at most"
     )
+    console.print(str(folder), soft_wrap=True)
 
 
 LEVELS = {
-    "raw": "nothing protected: the ceiling",
+    "raw": "trained and used on clean films: the ceiling",
     "frozen": "trained on clean films, used on released ones",
     "trained": "trained on releases, used on clean films",
     "trained_released": "trained on releases, used on released films",
 }
 
 
-def _utility_rows(utility: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+def _print_utility(utility: Mapping[str, Any], console: Console) -> None:
     findings = utility.get("findings")
-    if findings:
-        yield "[bold]How useful[/] (mean AUC of the findings)", "", "", ""
-        for level, meaning in LEVELS.items():
-            if findings[level] is not None:
-                mean = findings[level]["mean_auc"]
-                yield f"  {meaning}", figure(mean["value"]), span(mean["ci95"]), ""
-        skipped = findings["raw"]["skipped"] if findings["raw"] else ()
-        if skipped:
-            yield f"  too rare to score: {', '.join(skipped)}", "", "", ""
-
-
-def _privacy_rows(privacy: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    if not privacy["attacks"]:
-        yield "[bold]Who can be re-identified:[/] nobody attacked, so unknown", "", "", ""
+    if not findings:
         return
-    yield "[bold]Who can be re-identified[/] (AUC: same patient or not)", "", "", ""
+    table = _table("How useful: mean AUC of the findings", "AUC", "95 % interval")
+    for level, meaning in LEVELS.items():
+        if findings[level] is not None:
+            mean = findings[level]["mean_auc"]
+            table.add_row(f"{level}: {meaning}", figure(mean["value"]), span(mean["ci95"]))
+    console.print(table)
+    skipped = findings["raw"]["skipped"] if findings["raw"] else ()
+    if skipped:
+        console.print(f"  too rare to score: {', '.join(skipped)}")
+    console.print()
+
+
+def _print_privacy(privacy: Mapping[str, Any], console: Console) -> None:
+    if not privacy["attacks"]:
+        console.print("Who can be re-identified: nobody attacked, so unknown\n")
+        return
+    table = _table(
+        "Who can be re-identified", "AUC", "95 % interval", "same site", "rank 1", "at 1 % FPR", "raw", "shuffled", ""
+    )
     worst = privacy["worst_case"]
     for attack in privacy["attacks"]:
-        name = f"{attack['adversary']} {attack['attacker']}"
-        mark = " <- worst case" if worst and (attack["adversary"], attack["attacker"]) == _key(worst) else ""
-        yield (
-            f"  {name}{mark}",
+        is_worst = worst and (attack["adversary"], attack["attacker"]) == (worst["adversary"], worst["attacker"])
+        table.add_row(
+            f"{attack['adversary']}, {attack['attacker']}{' (worst case)' if is_worst else ''}",
             figure(attack["auc"]["value"]),
             span(attack["auc"]["ci95"]),
-            _attack_notes(attack),
-        )
-        yield (
-            "    controls: unprotected, shuffled identities",
-            f"{figure(attack['control_raw_auc'])}, {figure(attack['control_shuffled_auc'])}",
-            "",
+            figure(attack["same_site_auc"]),
+            _share(attack["rank1"]),
+            _share(attack["tpr_at_fpr"]["0.01"]),
+            figure(attack["control_raw_auc"]),
+            figure(attack["control_shuffled_auc"]),
             "" if attack["conclusive"] else "[yellow]inconclusive[/]",
         )
     floor = privacy["label_floor"]
     if floor:
-        yield (
-            "  from the findings alone (label floor)",
-            figure(floor["auc"]["value"]),
-            span(floor["auc"]["ci95"]),
-            "",
-        )
+        table.add_row("from the findings alone", figure(floor["auc"]["value"]), span(floor["auc"]["ci95"]))
+    console.print(table)
     formal = privacy["formal"]
-    said = (
-        "none" if formal is None else f"epsilon {formal['epsilon']:g}, delta {formal['delta']:g} per {formal['unit']}"
-    )
-    yield f"  formal guarantee: {said}", "", "", ""
+    said = "none" if formal is None else f"epsilon {formal['epsilon']:g}, delta {formal['delta']:g} per {formal['unit']}"
+    console.print(f"  raw and shuffled are controls, to be near 1 and .5; formal guarantee: {said}\n")
 
 
-def _key(worst: Mapping[str, Any]) -> tuple[str, str]:
-    return worst["adversary"], worst["attacker"]
+def _table(*heads: str) -> Table:
+    from rich.table import Table
 
-
-def _attack_notes(attack: Mapping[str, Any]) -> str:
-    return (
-        f"same hospital {figure(attack['same_site_auc'])}, "
-        f"found first {_share(attack['rank1'])}, at 1 % false alarms {_share(attack['tpr_at_fpr']['0.01'])}"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, no_wrap=True, justify="left" if head == heads[0] else "right")
+    return table
 
 
 def figure(value: float | None) -> str:

@@ -105,5 +105,8 @@ class Interrupted(FedcxrError):
 
 
 def _one_line(value: object, limit: int = 200) -> str:
-    text = " ".join(str(value).split())
+    try:
+        text = " ".join(str(value).split())
+    except (ValueError, RecursionError):  # a number of too many digits, a list in a list in a list ...
+        text = f"a {type(value).__name__} too large to show"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -39,6 +39,8 @@ def deal(
     index: pd.DataFrame, findings: tuple[str, ...], sites: int, partition: Partition, seed: int
 ) -> dict[str, Rows]:
     """Which rows of the index each site holds, in the order of the index."""
+    if index["patient"].isna().any():
+        raise DataError("films without a patient", given=f"{int(index['patient'].isna().sum())} of {len(index)}")
     people = _people(index, findings)
     if sites > len(people):
         raise ConfigError(

@@ -87,11 +87,15 @@ def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model
     """A model from plain data, strictly: no unknown key, no text for a number, no number for a truth value."""
     try:
         # By way of JSON, pydantic's strict mode still accepts a list where a tuple is meant.
-        return model.model_validate_json(json.dumps(values), strict=True)
-    except pydantic.ValidationError as error:
-        raise explain(error, where, model) from None
+        document = json.dumps(values)
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: only numbers, text, lists and mappings are allowed", do=str(error)) from None
+    try:
+        return model.model_validate_json(document, strict=True)
+    except pydantic.ValidationError as error:
+        raise explain(error, where, model) from None
+    except TypeError as error:  # an abstract class: a contribution without one of its verbs
+        raise ConfigError(f"{where} is not complete", do=str(error)) from None
 
 
 def explain(error: pydantic.ValidationError, where: str, model: type[pydantic.BaseModel]) -> ConfigError:
@@ -100,7 +104,7 @@ def explain(error: pydantic.ValidationError, where: str, model: type[pydantic.Ba
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, first["loc"][:-1])
-        return UnknownName(f"key in {where}", path.rpartition(".")[2], owner.model_fields)
+        return UnknownName(f"key in {where}", str(first["loc"][-1]), owner.model_fields)
     return ConfigError(
         f"{where}: {path}: {first['msg']}" if path else f"{where}: {first['msg']}",
         given=first["input"] if first["type"] != "missing" else None,
@@ -122,12 +126,13 @@ def _load_outside(kind: Kind, name: str, base: type[Plugin]) -> type[Plugin]:
         sys.path.append("")  # a console script does not search the user's folder, `python` would
     try:
         value = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    # The user's own module may fail, or even exit, in any way while it is imported.
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"cannot load the {kind}",
             given=name,
             allowed=f"{', '.join(names(kind))} or an importable package.module:Class",
-            do=str(error),
+            do=f"{type(error).__name__}: {error}",
         ) from None
     if not (isinstance(value, type) and issubclass(value, base)):
         raise ConfigError(f"{name} is not a {kind}", allowed=f"a subclass of {base.__module__}.{base.__name__}")

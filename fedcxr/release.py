@@ -23,7 +23,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 MAGIC = b"FCXR"
 FORMAT = 1
 DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"})
-LARGEST_ARRAY = 1 << 36  # bytes after decompression: a hospital's 256 px films, ten times over
+LARGEST = 1 << 34  # bytes of all arrays after decompression: twice NIH ChestX-ray14 at 256 px
+SPLITS = 3  # train, val, test
+PARTS = frozenset({"kind", "site", "method", "facts", "arrays", "envelopes", "signature"})
+BLOCK = frozenset({"dtype", "shape", "data"})
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,18 @@ class Release:
         lengths = {name: array.shape[0] if array.ndim else 0 for name, array in self.arrays.items()}
         if not {"films", "findings", "split"} <= lengths.keys() or len(set(lengths.values())) != 1:
             raise DataError("a release of films needs as many films, findings and splits", given=lengths)
-        if self.arrays["films"].dtype != np.uint8 or self.arrays["films"].ndim != 3:
-            raise DataError("released films are (n, h, w) uint8", given=self.arrays["films"].shape)
+        films, findings, split = (self.arrays[name] for name in ("films", "findings", "split"))
+        if films.dtype != np.uint8 or films.ndim != 3:
+            raise DataError("released films are (n, h, w) uint8", given=f"{films.shape} {films.dtype}")
+        if findings.dtype != np.float32 or findings.ndim != 2:
+            raise DataError("released findings are (n, k) float32", given=f"{findings.shape} {findings.dtype}")
+        if split.dtype != np.int8 or split.ndim != 1 or not np.isin(split, range(SPLITS)).all():
+            raise DataError("released splits are (n,) int8, each 0, 1 or 2", given=f"{split.shape} {split.dtype}")
 
     def __len__(self) -> int:
         """How many films were released; 0 for an update."""
-        return 0 if self.kind == "update" else len(next(iter(self.arrays.values())))
+        first = min(self.arrays.items(), default=(None, None), key=lambda item: item[0])[1]
+        return 0 if self.kind == "update" or first is None or first.ndim == 0 else len(first)
 
     def to_bytes(self) -> bytes:
         """The form in which a release travels and is stored: a header and one compressed block per array."""
@@ -69,7 +78,7 @@ class Release:
     def digest(self) -> str:
         """What a signature covers: everything but the signature, before compression (whose bytes may vary)."""
         arrays = {
-            name: [array.dtype.name, list(array.shape), hashlib.sha256(np.ascontiguousarray(array).data).digest()]
+            name: [array.dtype.name, list(array.shape), hashlib.sha256(_plain(array).data).digest()]
             for name, array in sorted(self.arrays.items())
         }
         covered = [
@@ -93,7 +102,7 @@ class Release:
                 name: {
                     "dtype": array.dtype.name,
                     "shape": list(array.shape),
-                    "data": compress(np.ascontiguousarray(array).tobytes()),
+                    "data": compress(_plain(array).data),
                 }
                 for name, array in sorted(self.arrays.items())
             },
@@ -107,8 +116,11 @@ class Release:
         if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : len(MAGIC) + 1] != bytes([FORMAT]):
             raise Refused("this is not a release", allowed=f"format {FORMAT}")
         try:
-            document = msgpack.unpackb(data[len(MAGIC) + 1 :], raw=False, strict_map_key=True)
-            arrays = {str(name): _read_array(block) for name, block in document["arrays"].items()}
+            document = _exactly(msgpack.unpackb(data[len(MAGIC) + 1 :], raw=False, strict_map_key=True), PARTS)
+            blocks = {_text(name): _exactly(block, BLOCK) for name, block in _mapping(document["arrays"]).items()}
+            if sum(map(_stated_size, blocks.values())) > LARGEST:
+                raise ValueError("its arrays are too large")
+            arrays = {name: _read_array(block) for name, block in blocks.items()}
             return cls(
                 kind=document["kind"],
                 site=_text(document["site"]),
@@ -133,21 +145,39 @@ class Release:
             raise Refused("a release is damaged", do=f"{type(error).__name__}: {error}") from None
 
 
-def _read_array(block: Mapping[str, Any]) -> npt.NDArray[np.generic]:
+def _plain(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """As bytes lie in a release: row after row, little-endian."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+
+
+def _stated_size(block: Mapping[str, Any]) -> int:
+    """The size of an array as its shape and its frame state it, known before a byte is decompressed."""
     dtype, shape = block["dtype"], block["shape"]
-    if dtype not in DTYPES or not all(type(n) is int and n >= 0 for n in shape):
+    if dtype not in DTYPES or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError("an array of a forbidden type or shape")
-    expected = math.prod(shape) * np.dtype(dtype).itemsize
-    if expected > LARGEST_ARRAY:
-        raise ValueError("an array is too large")
-    # The frame states its size; compare before decompressing, so that a small message cannot fill the memory.
-    stated = zstandard.frame_content_size(block["data"])
-    if stated != expected:
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size != zstandard.frame_content_size(block["data"]):
         raise ValueError("an array's data does not fit its shape")
-    raw = zstandard.ZstdDecompressor().decompress(block["data"], max_output_size=max(expected, 1))
-    if len(raw) != expected:
+    return size
+
+
+def _read_array(block: Mapping[str, Any]) -> npt.NDArray[np.generic]:
+    size = _stated_size(block)
+    raw = zstandard.ZstdDecompressor().decompress(
+        block["data"], max_output_size=max(size, 1), allow_extra_data=False
+    )
+    if len(raw) != size:
         raise ValueError("an array's data does not fit its shape")
-    return np.frombuffer(raw, dtype=dtype).reshape(shape)
+    dtype = np.dtype(block["dtype"])
+    return np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(block["shape"])
+
+
+def _exactly(value: object, keys: frozenset[str]) -> dict[str, Any]:
+    """A mapping of these keys and no other: what no signature covers must not travel along."""
+    found = _mapping(value)
+    if found.keys() != keys:
+        raise ValueError(f"expected {', '.join(sorted(keys))}")
+    return found
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ def derive(seed: int, *path: str | int) -> int:
 
 
 def _key(seed: int, path: Sequence[str | int]) -> np.ndarray:
-    # repr() keeps the type and quotes, so ("a", 1), ("a", "1") and ("a1",) are three different streams.
-    digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=16).digest()
+    # repr() keeps the type and quotes, so ("a", 1), ("a", "1") and ("a1",) are three different streams. NumPy's
+    # numbers and texts are made plain first: how they print depends on NumPy's version.
+    plain = (str(part) if isinstance(part, str) else int(operator.index(part)) for part in path)
+    digest = hashlib.blake2b(repr((int(seed), *plain)).encode(), digest_size=16).digest()
     return np.frombuffer(digest, dtype=np.uint64)

@@ -23,6 +23,7 @@ Outcome = TypeVar("Outcome")
 SCHEMA = 1
 FOLDER_FORMAT = 1  # of everything in a run folder but result.json
 REPORT_EVERY = 0.3  # seconds
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 class Run:
@@ -202,14 +203,7 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageError("the disk is full", given=path, do="free some space, then use --resume") from None
-        if error.errno in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EEXIST,
-            errno.ENAMETOOLONG,
-        ):
+        if error.errno in UNWRITABLE:
             raise ConfigError("cannot write there", given=path, do=f"{error.strerror}: choose another --out") from None
         raise StorageError("the disk refused", given=path, do=str(error)) from None
 

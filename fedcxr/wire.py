@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from fedcxr.errors import Refused
 
 REQUEST = "query.release"  # Flower's message type for "release what you hold"
+STATUSES = ("ok", "dropped", "refused")
 STYPE = "fedcxr.raw"  # not "numpy.ndarray": nobody may try to np.load it
 
 
@@ -46,6 +48,7 @@ def pack_request(request: Request) -> RecordDict:
 
 def unpack_request(content: RecordDict) -> Request:
     """The request in a message, or a refusal."""
+    _only(content, "request")
     return Request(**_fields(content, "request", Request))
 
 
@@ -60,26 +63,36 @@ def pack_answer(answer: Answer) -> RecordDict:
 
 def unpack_answer(content: RecordDict) -> Answer:
     """The answer in a message, or a refusal."""
+    _only(content, "answer", "release")
     facts = _fields(content, "answer", Answer)
-    try:
-        blob = content.array_records["release"]["blob"]
-    except KeyError:
-        raise Refused("a site's answer lacks its release") from None
+    if facts["status"] not in STATUSES:
+        raise Refused("a damaged answer", given=facts["status"], allowed=", ".join(STATUSES))
+    record = content.array_records.get("release")
+    if record is None or list(record) != ["blob"]:
+        raise Refused("a site's answer lacks its release, or holds more than it")
+    blob = record["blob"]
     if blob.stype != STYPE:
         raise Refused("a site's answer holds something else than a release", given=blob.stype)
     return Answer(**{**facts, "release": blob.data})
 
 
+def _only(content: RecordDict, *records: str) -> None:
+    """Refuse what travels beside: only a release leaves a hospital."""
+    if set(content) != set(records):
+        raise Refused("a message of other records", given=sorted(content), allowed=", ".join(records))
+
+
 def _fields(content: RecordDict, record: str, noun: type[Request] | type[Answer]) -> dict[str, Any]:
     """The plain facts of a record, refused unless they are exactly those of the noun, with their types."""
-    try:
-        facts = dict(content.config_records[record])
-    except KeyError:
-        raise Refused(f"a message without its {record}") from None
+    if record not in content.config_records:
+        raise Refused(f"a message without its {record}")
+    facts = dict(content.config_records[record])
     # Both nouns give every field but the blob as str, int or float, which is what a ConfigRecord can hold.
     expected = {f.name: TYPES[str(f.type)] for f in fields(noun) if f.type != "bytes"}
     if facts.keys() != expected.keys() or any(type(facts[name]) is not kind for name, kind in expected.items()):
         raise Refused(f"a damaged {record}", given=sorted(facts), allowed=", ".join(expected))
+    if not all(math.isfinite(value) for value in facts.values() if isinstance(value, float)):
+        raise Refused(f"a damaged {record}", given="a number that is not finite")
     return facts
 
 

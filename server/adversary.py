@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
+from fedcxr.methods import Weights
 from fedcxr.runs import read_json, write_json
 from server import leak as leaks
 from server.sandbox import confine, die_with_parent
@@ -79,6 +80,7 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
     """One child: fenced in, it prepares unless that is done, attacks, and writes its scores."""
     die_with_parent()
     outcome, shared = outcome_folder(folder, step.leak), outcome_folder(folder, step.prepared_by)
+    os.environ["TMPDIR"] = str(outcome)  # torch wants a place for temporary files, and /tmp is outside the fence
     try:
         fence = confine(
             readable=[folder / leaks.AUXILIARY, folder / step.leak, shared, weights_folder()],
@@ -90,11 +92,9 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
         leak, seed, report = leaks.load(folder, step.leak), plan["seed"], _Report(step.leak)
         start = time.perf_counter()
         with compute.session():
-            if (shared / PREPARED).is_file():
-                prepared = load_file(shared / PREPARED)
-            else:
-                prepared = adversary.prepare(leak.auxiliary, seed, compute, report)
-                save_file(prepared, outcome / PREPARED)
+            if not (shared / PREPARED).is_file():
+                _keep(adversary.prepare(leak.auxiliary, seed, compute, report), outcome / PREPARED)
+            prepared = load_file(shared / PREPARED)
             scores = adversary.attack(leak, prepared, seed, compute, report)
         for attacker, matrix in scores.items():
             _check(attacker, matrix, (len(leak.released), len(leak.known)))
@@ -107,6 +107,12 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
         place = traceback.extract_tb(error.__traceback__)[-1]
         _say("error", reason=f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
         return 1
+
+
+def _keep(weights: Weights, path: Path) -> None:
+    # safetensors writes an array's memory as it lies, so a transposed one would come back scrambled.
+    save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path.with_suffix(".draft"))
+    path.with_suffix(".draft").replace(path)
 
 
 def _check(attacker: str, scores: object, shape: tuple[int, int]) -> None:

@@ -87,8 +87,11 @@ class Attack:
 
     def stop(self) -> None:
         """End the process and all its children, if they still run."""
-        if self._process is not None:
-            end_group(self._process)
+        if self._process is None or self._reader is None or self._process.stdout is None:
+            return
+        end_group(self._process)
+        self._reader.join(GRACE)
+        self._process.stdout.close()
 
     def clear(self) -> None:
         """Remove the leaks: they hold copies of real films."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import platform
 import subprocess
 import time
@@ -17,7 +18,7 @@ import fedcxr
 from fedcxr.pictures import comparison
 from fedcxr.protocol import Experiment, utility_step
 from fedcxr.release import AnswerKey, Release
-from fedcxr.runs import SCHEMA, Run, write_json
+from fedcxr.runs import SCHEMA, Run, explained, write_atomic, write_json
 from server import scorer
 from server.attack import Attack
 from server.meter import MemoryMeter
@@ -38,7 +39,8 @@ def evaluate(run: Run, experiment: Experiment, sites: Entries, how: Mapping[str,
     scenario = experiment.scenario
     releases = run.releases([entry["name"] for entry in sites if entry["status"] == "ok"])
     answers = experiment.answers(releases)
-    answers.save(run.folder / "answers")
+    with explained(run.folder):
+        answers.save(run.folder / "answers")
     attacks = {name: Attack(run, experiment, releases, name) for name in scenario.adversaries}
     waiting = {name: attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))}
     try:
@@ -143,7 +145,9 @@ def _draw(run: Run, experiment: Experiment, releases: Sequence[Release]) -> None
     for release in releases:
         films = np.asarray(release.arrays["films"][:PICTURED_FILMS], dtype=np.uint8)
         originals = experiment.cohort.films(experiment.truth([release])[: len(films)])
-        comparison(originals, films).save(run.folder / "pictures" / f"{release.site}.png")
+        drawn = io.BytesIO()
+        comparison(originals, films).save(drawn, format="PNG")
+        write_atomic(run.folder / "pictures" / f"{release.site}.png", drawn.getvalue())
 
 
 def _stage(what: str, name: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fedcxr import errors
 from fedcxr.data import cache_folder
-from fedcxr.errors import EngineBroken, FedcxrError, TooFewSites
+from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
 from fedcxr.protocol import Experiment
 from fedcxr.runs import Run, read_json, write_json
 from fedcxr.scenario import Scenario
@@ -53,6 +53,8 @@ class Options:
 
 def simulate(scenario: Scenario, options: Options) -> Run:
     """One scenario end to end; the returned run holds its result."""
+    if scenario.compute.device == "cuda" and not _gpus():
+        raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
         if run.result is None:

@@ -1,0 +1,91 @@
+"""Phantom patients: a chest X-ray cohort of any size that belongs to nobody and may be shown to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pydantic
+
+from fedcxr.cohort import Cohort
+from fedcxr.data import Source
+from fedcxr.data.phantom.visits import Population, Visits, sample
+from fedcxr.partition import Partition
+
+MOST_SOURCES = 64
+
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+
+class Phantom(Source):
+    """Rendered patients with NIH's findings, co-occurrence and persistence, and with an identity that can be learnt."""
+
+    patients: int = pydantic.Field(800, ge=1, le=1_000_000)
+    size: int = pydantic.Field(64, ge=16, le=1024, description="Height and width of a film in pixels.")
+    seed: int = 0
+    mean_visits: float = pydantic.Field(3.6, ge=1, le=40)
+    prevalence: Literal["nih", "boosted"] = pydantic.Field(
+        "boosted", description="NIH's share of every finding, or at least 8 % of films for the rare ones."
+    )
+    sources: int = pydantic.Field(5, ge=1, le=MOST_SOURCES, description="Hospitals, each with a scanner of its own.")
+    patient_overlap: Share = pydantic.Field(
+        0.0, description="Share of the patients with several visits who make them at two hospitals."
+    )
+    splits: tuple[Share, Share, Share] = pydantic.Field(
+        (0.7, 0.1, 0.2), description="Shares of patients in train, val and test."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if abs(sum(self.splits) - 1) > 1e-6:
+            raise ValueError(f"splits must sum to 1, not {sum(self.splits):g}")
+        if self.patient_overlap > 0 and self.sources < 2:
+            raise ValueError("patient_overlap needs at least two sources")
+        return self
+
+    def suited(self, sites: int, partition: Partition) -> Self:
+        """One hospital per site and the partition's travellers, unless the scenario says otherwise."""
+        wanted: dict[str, int | float] = {}
+        if partition.by == "source":
+            wanted = {"sources": min(sites, MOST_SOURCES), "patient_overlap": partition.patient_overlap}
+        left_open = {key: value for key, value in wanted.items() if key not in self.model_fields_set}
+        return self.model_validate({**self.model_dump(), **left_open})
+
+    def table(self) -> pd.DataFrame:
+        """The index table, without rendering anything."""
+        return self._visits().index()
+
+    def masks(
+        self, rows: Sequence[int] | npt.NDArray[np.intp] | slice
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Outlines (n, size, size) of the lungs and of the heart on the films at these rows of `table()`."""
+        from fedcxr.data.phantom.render import outlines
+
+        chosen = self._visits().take(rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.intp))
+        return outlines(self.seed, chosen, self.size)
+
+    def open(self, cache: Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> Cohort:
+        """The whole cohort; rendered into `cache` on first use, mapped from there afterwards."""
+        from fedcxr.data.phantom import store
+
+        def order() -> store.Order:
+            return store.Order(self.seed, self.size, self._visits())
+
+        return store.open_cohort(self.spec(), order, Path(cache), workers, progress)
+
+    def _visits(self) -> Visits:
+        return sample(
+            Population(
+                seed=self.seed,
+                mean_visits=self.mean_visits,
+                prevalence=self.prevalence,
+                sources=self.sources,
+                patient_overlap=self.patient_overlap,
+                splits=self.splits,
+            ),
+            range(self.patients),
+        )

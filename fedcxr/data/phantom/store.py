@@ -1,0 +1,180 @@
+"""Rendered cohorts on disk: keyed by content, shared by processes, resumed after a kill, never half visible.
+
+cache/phantom-<key>.lock       held while rendering; a second process waits, then finds the films
+cache/phantom-<key>.part/      images.npy being filled, and one byte per finished chunk in done
+cache/phantom-<key>/           images.npy, index.csv, spec.json: complete, appears by one rename
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedcxr.cohort import FINDINGS, Cohort
+from fedcxr.data.phantom.visits import VERSION, Visits
+from fedcxr.errors import EngineBroken, StorageError
+
+Progress = Callable[[int, int], None]
+
+CHUNK_PIXELS = 1 << 20  # rendered between two reports of progress, about half a second: 256 films of 64 px
+TEXT_COLUMNS = {"image": str, "patient": str, "view": str, "sex": str, "source": str, "split": str}
+
+
+@dataclass(frozen=True)
+class Order:
+    """Films to be rendered."""
+
+    seed: int
+    size: int
+    visits: Visits
+
+    def take(self, rows: slice) -> Order:
+        """Some of the films."""
+        return replace(self, visits=self.visits.take(rows))
+
+    def chunks(self) -> list[slice]:
+        """The films in portions of about CHUNK_PIXELS."""
+        films, step = len(self.visits), max(1, CHUNK_PIXELS // self.size**2)
+        return [slice(start, min(start + step, films)) for start in range(0, films, step)]
+
+
+def open_cohort(
+    spec: Mapping[str, Any], order: Callable[[], Order], cache: Path, workers: int, progress: Progress | None
+) -> Cohort:
+    """The cohort `spec` describes, rendered into `cache` first unless it is there."""
+    described = {"version": VERSION, **spec}
+    key = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
+    folder = cache / f"phantom-{key}"
+    with _as_storage_error(folder):
+        if not folder.is_dir():
+            cache.mkdir(parents=True, exist_ok=True)
+            with _locked(folder.with_suffix(".lock")):
+                if not folder.is_dir():
+                    _make(folder, described, order(), workers, progress)
+        pixels = np.load(folder / "images.npy", mmap_mode="r")
+        index = pd.read_csv(folder / "index.csv", dtype=TEXT_COLUMNS)
+    return Cohort.whole(pixels, index.astype(dict.fromkeys(FINDINGS, np.float32)))
+
+
+def _make(folder: Path, described: Mapping[str, Any], order: Order, workers: int, progress: Progress | None) -> None:
+    part = folder.with_suffix(".part")
+    part.mkdir(exist_ok=True)
+    try:
+        _render_missing(part, order, workers, progress)
+        order.visits.index().to_csv(part / "index.csv", index=False)
+        (part / "spec.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        (part / "done").unlink()
+        for file in part.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            shutil.rmtree(part, ignore_errors=True)  # gives the space back
+        raise
+    part.rename(folder)
+
+
+def _render_missing(part: Path, order: Order, workers: int, progress: Progress | None) -> None:
+    images, done, chunks = part / "images.npy", part / "done", order.chunks()
+    if not (done.exists() and done.stat().st_size == len(chunks)):
+        _reserve(images, (len(order.visits), order.size, order.size))
+        done.write_bytes(bytes(len(chunks)))
+    finished = np.memmap(done, dtype=np.uint8, mode="r+")
+    films = sum(chunk.stop - chunk.start for chunk, yes in zip(chunks, finished, strict=True) if yes)
+    missing = {number: chunks[number] for number, yes in enumerate(finished) if not yes}
+    with closing(_rendered(images, order, missing, workers)) as numbers:  # no worker outlives the lock
+        for number in numbers:
+            finished[number] = 1
+            films += chunks[number].stop - chunks[number].start
+            if progress is not None:
+                progress(films, len(order.visits))
+
+
+def _reserve(images: Path, shape: tuple[int, int, int]) -> None:
+    """An empty array whose blocks are allocated now: a full disk is an error here, not a bus error while writing."""
+    np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=shape).flush()
+    if not hasattr(os, "posix_fallocate"):
+        return  # macOS
+    with images.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, images.stat().st_size)
+
+
+def _rendered(images: Path, order: Order, chunks: Mapping[int, slice], workers: int) -> Generator[int, None, None]:
+    """Renders chunks into the array on disk; yields the number of each as it is there."""
+    if workers <= 1 or len(chunks) <= 1:
+        for number, chunk in chunks.items():
+            _render_chunk(images, order.take(chunk), chunk)
+            yield number
+        return
+    pool = ProcessPoolExecutor(
+        min(workers, len(chunks)), mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent
+    )
+    waiting = iter(chunks.items())
+    running: dict[Future[None], int] = {}
+    try:
+        while True:
+            # Few are handed out at a time: what waits stays small, and an interrupt has little to wait for.
+            while len(running) <= workers and (item := next(waiting, None)) is not None:
+                number, chunk = item
+                running[pool.submit(_render_chunk, images, order.take(chunk), chunk)] = number
+            if not running:
+                return
+            for task in wait(running, return_when=FIRST_COMPLETED).done:
+                task.result()
+                yield running.pop(task)
+    except BrokenProcessPool:
+        raise EngineBroken(
+            "a rendering process died, perhaps for want of memory", do="try again with fewer workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _render_chunk(images: Path, order: Order, rows: slice) -> None:
+    from fedcxr.data.phantom.render import render
+
+    films = render(order.seed, order.visits, order.size)
+    pixels = np.load(images, mmap_mode="r+")
+    pixels[rows] = films
+    pixels.flush()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits until no other process renders this cohort; the lock ends with its process, however that ends."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _as_storage_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        raise StorageError(
+            "the disk is full" if full else f"cannot keep the cohort: {error.strerror or error}",
+            given=str(folder),
+            do="free space or choose another cache folder" if full else "choose another cache folder",
+        ) from error

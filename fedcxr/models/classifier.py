@@ -1,0 +1,46 @@
+"""Which findings does a film show? One logit per finding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedcxr.models.backbone import Architecture, Backbone, backbone, load_pretrained
+from fedcxr.models.initialise import build
+
+
+class Classifier(nn.Module):
+    """A backbone and one linear layer."""
+
+    def __init__(self, backbone: Backbone, findings: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.features, findings)
+
+    def forward(self, films: Tensor) -> Tensor:  # (n, 1, h, w) in [0, 1] -> (n, findings) logits
+        logits: Tensor = self.head(self.backbone(films))
+        return logits
+
+
+def classifier(
+    architecture: Architecture, width: int, pretrained: str, findings: int, rng: np.random.Generator
+) -> Classifier:
+    """A classifier ready to be trained."""
+    network = build(lambda: Classifier(backbone(architecture, width), findings), rng)
+    load_pretrained(network.backbone, architecture, pretrained)
+    return network
+
+
+def findings_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Mean cross-entropy over the labels that are known.
+
+    `labels` are (n, k) of 0, 1 or NaN (unknown: no loss, no gradient); `weights` (k,) multiply the loss of
+    films with the finding, so that rare findings are learnt too.
+    """
+    known = ~labels.isnan()
+    losses = F.binary_cross_entropy_with_logits(
+        logits.float(), labels.nan_to_num(0.0), pos_weight=weights, reduction="none"
+    )
+    return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)

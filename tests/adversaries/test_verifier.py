@@ -1,0 +1,146 @@
+"""The verifier on toy people: everyone is a pattern of blobs, and a film shows it shifted and a little noisy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedcxr.adversaries import Auxiliary, Leak
+from fedcxr.adversaries._album import Album
+from fedcxr.adversaries.verifier import Verifier
+from fedcxr.compute import Compute
+from fedcxr.errors import ConfigError, DataError
+from fedcxr.methods.noise import Noise
+from fedcxr.methods.none import Unprotected
+from fedcxr.rng import stream
+
+FP32 = Compute.choose("cpu", "fp32")
+TOY = Verifier(width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=120, shift=1)
+
+
+def ignore(stage: str, step: int, steps: int) -> None:
+    pass
+
+
+def films_of(people: int, each: int, seed: int) -> np.ndarray:  # (people * each, 16, 16), a person's side by side
+    rng = stream(seed, "toy people")
+    patterns = np.kron(rng.random((people, 4, 4)), np.ones((4, 4)))
+    films = np.repeat(patterns, each, axis=0) * 200 + rng.normal(0, 12, size=(people * each, 16, 16))
+    return np.clip(films + 25, 0, 255).astype(np.uint8)
+
+
+def leak(method: Noise | Unprotected) -> Leak:
+    people = np.repeat(np.arange(100), 3)
+    auxiliary = Auxiliary(films_of(100, 3, seed=1), people, people % 2, people >= 90)
+    attacked = films_of(40, 2, seed=2)
+    return Leak(method.protect(attacked[::2], stream(3)), attacked[1::2], auxiliary, method)
+
+
+def auc(scores: np.ndarray) -> float:
+    """Partners are on the diagonal."""
+    same = np.eye(len(scores), dtype=bool)
+    return float((scores[same][:, None] > scores[~same][None]).mean())
+
+
+@pytest.fixture(scope="module")
+def prepared() -> dict[str, np.ndarray]:
+    return TOY.prepare(leak(Unprotected()).auxiliary, 1, FP32, ignore)
+
+
+def test_clean_films_are_matched_and_strong_noise_only_by_the_retrained(prepared: dict[str, np.ndarray]) -> None:
+    naive_only = TOY.model_copy(update={"attackers": ("naive",)})
+    clean = naive_only.attack(leak(Unprotected()), prepared, 1, FP32, ignore)
+    noisy = TOY.attack(leak(Noise(scale=0.5)), prepared, 1, FP32, ignore)
+    assert list(clean) == ["naive"]
+    assert list(noisy) == ["naive", "retrained"]
+    assert noisy["naive"].shape == (40, 40)
+    assert noisy["naive"].dtype == np.float32
+    assert auc(clean["naive"]) > 0.95
+    assert auc(noisy["retrained"]) > auc(noisy["naive"]) + 0.05
+    assert auc(noisy["retrained"]) > 0.85
+
+
+def test_shuffled_identities_leave_the_attack_at_chance() -> None:
+    given = leak(Unprotected())
+    people = stream(7).permutation(given.auxiliary.people)
+    auxiliary = replace(given.auxiliary, people=people, held_out=np.isin(people, range(90, 100)))
+    attacker = TOY.model_copy(update={"attackers": ("naive",), "steps_clean": 60})
+    weights = attacker.prepare(auxiliary, 1, FP32, ignore)
+    # Untrained, pixels alone match toy people: what training on nonsense must not do is to learn from it.
+    released = films_of(40, 1, seed=21)
+    strangers = replace(given, released=released, known=films_of(40, 1, seed=22), auxiliary=auxiliary)
+    assert 0.35 < auc(attacker.attack(strangers, weights, 1, FP32, ignore)["naive"]) < 0.65
+
+
+def test_the_same_seed_attacks_the_same(prepared: dict[str, np.ndarray]) -> None:
+    short = TOY.model_copy(update={"steps_clean": 3, "steps_retrain": 3})
+    given = leak(Noise())
+    runs = [short.prepare(given.auxiliary, seed, FP32, ignore) for seed in (1, 1, 2)]
+    assert all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not all(np.array_equal(runs[0][name], runs[2][name]) for name in runs[0])
+    first, second = (short.attack(given, prepared, 1, FP32, ignore)["retrained"] for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_retraining_without_the_mechanism_is_refused(prepared: dict[str, np.ndarray]) -> None:
+    given = replace(leak(Noise()), mechanism=None)
+    with pytest.raises(ConfigError, match=r"must be granted the method.*attackers to \[naive\]"):
+        TOY.attack(given, prepared, 1, FP32, ignore)
+    assert list(TOY.model_copy(update={"attackers": ("naive",)}).attack(given, prepared, 1, FP32, ignore)) == ["naive"]
+
+
+def test_each_film_is_protected_anew() -> None:
+    seen: list[bytes] = []
+
+    class Watched(Noise):
+        def protect(self, films: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            protected = super().protect(films, rng)
+            seen.extend(film.tobytes() for film in protected)
+            return protected
+
+    given = replace(leak(Noise()), mechanism=Watched())
+    short = TOY.model_copy(update={"steps_clean": 1, "steps_retrain": 20, "people": 30})
+    short.attack(given, short.prepare(given.auxiliary, 1, FP32, ignore), 1, FP32, ignore)
+    assert len(seen) == len(set(seen)) == 20 * 30
+
+
+def album(people: list[int], sources: list[int], held_out: list[bool]) -> Album:
+    films = np.zeros((len(people), 4, 4), dtype=np.uint8)
+    return Album.of(Auxiliary(films, np.array(people), np.array(sources), np.array(held_out)))
+
+
+def test_pairs_are_two_films_of_one_person_and_never_of_the_held_out() -> None:
+    people = [5, 7, 5, 9, 7, 5, 3, 9, 8]
+    held_out = [False, False, False, True, False, False, False, False, False]  # one film of 9: all of 9
+    book = album(people, [0] * 9, held_out)
+    rng = stream(1)
+    for _ in range(50):
+        first, second = book.draw(10, 0.5, rng)
+        assert sorted(people[row] for row in first) == [5, 7]
+        assert [people[row] for row in first] == [people[row] for row in second]
+        assert (first != second).all()
+
+
+def test_a_batch_comes_from_one_hospital_when_asked() -> None:
+    people = np.repeat(np.arange(20), 2).tolist()
+    book = album(people, [person % 2 for person in people], [False] * 40)
+    rng = stream(1)
+    local = [{people[row] % 2 for row in book.draw(6, 1.0, rng)[0]} for _ in range(20)]
+    mixed = [{people[row] % 2 for row in book.draw(6, 0.0, rng)[0]} for _ in range(20)]
+    assert {len(hospitals) for hospitals in local} == {1}
+    assert {0, 1} in mixed
+
+
+def test_people_with_one_film_each_cannot_teach_a_verifier() -> None:
+    with pytest.raises(DataError, match="two films or more"):
+        album([1, 2, 3], [0, 0, 0], [False] * 3)
+
+
+@pytest.mark.parametrize("module", ["fedcxr.adversaries.verifier", "fedcxr.tasks.findings"])
+def test_checking_a_scenario_does_not_load_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,88 @@
+"""What many tests share: small made-up cohorts, and scenarios that name no task and no adversary."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import settings
+
+from fedcxr.cohort import FINDINGS, Cohort
+from fedcxr.scenario import Scenario
+
+with warnings.catch_warnings():
+    # Some releases of typer use names that some releases of click deprecate; our warnings are errors, theirs are not.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import typer  # noqa: F401
+
+# The same examples every time: a failure on one machine is a failure on all, and no file is left behind.
+settings.register_profile("fedcxr", deadline=None, derandomize=True, database=None)
+settings.load_profile("fedcxr")
+
+MakeCohort = Callable[..., Cohort]
+MakeScenario = Callable[..., Scenario]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+def _table(
+    films_of: Sequence[int], *, seed: int = 0, sources: int = 3, prefix: str = "patient-", findings: float = 0.3
+) -> pd.DataFrame:
+    """An index in which patient i has `films_of[i]` films, all in one split and at one source."""
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(len(films_of)), films_of)
+    visit = np.concatenate([np.arange(n) for n in films_of]) if len(films_of) else np.zeros(0, dtype=int)
+    split = np.array(["train", "train", "val", "test", "test"])[owner % 5]
+    table = pd.DataFrame(
+        {
+            "image": [f"image-of-{prefix}{o:03d}-{v}.png" for o, v in zip(owner, visit, strict=True)],
+            "patient": [f"{prefix}{o:03d}" for o in owner],
+            "visit": visit,
+            "view": "PA",
+            "age": 40 + owner,
+            "sex": np.where(owner % 2, "F", "M"),
+            "source": [f"source-{o % sources}" for o in owner],
+            "split": split,
+        }
+    )
+    shown = (rng.random((len(owner), len(FINDINGS))) < findings).astype(np.float32)
+    return pd.concat([table, pd.DataFrame(shown, columns=list(FINDINGS))], axis=1)
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[..., pd.DataFrame]:
+    """Index tables of made-up patients."""
+    return _table
+
+
+@pytest.fixture(scope="session")
+def make_cohort() -> MakeCohort:
+    """Cohorts of made-up patients: every film is random, so that no two are alike and none hides in another."""
+
+    def make(films_of: Sequence[int] = (3,) * 20, *, size: int = 16, seed: int = 0, **table: Any) -> Cohort:
+        index = _table(films_of, seed=seed, **table)
+        pixels = np.random.default_rng(seed + 1).integers(0, 256, (len(index), size, size), dtype=np.uint8)
+        return Cohort.whole(pixels, index)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_scenario() -> MakeScenario:
+    """Scenarios that name no task and no adversary, and deal patients evenly, unless told otherwise."""
+
+    def make(**document: Any) -> Scenario:
+        return Scenario.parse({"sites": 3, "partition": {"by": "iid"}, "tasks": {}, "adversaries": {}, **document})
+
+    return make

@@ -1,0 +1,211 @@
+"""What every method promises, checked for each file in the folder: a new one is tested by being there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from fedcxr import plugins
+from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.errors import ConfigError
+from fedcxr.methods import Method, Weights
+from fedcxr.release import Release
+from fedcxr.rng import stream
+
+METHODS = plugins.names("method")
+SITE = "site-1"
+CANARY = "Zaphod-Beeblebrox-"  # in the name of every patient and of every image
+
+pytestmark = pytest.mark.parametrize("name", METHODS)
+
+MakeCohort = Callable[..., Cohort]
+
+
+def method_of(name: str) -> Method:
+    return cast(Method, plugins.build("method", name))
+
+
+@pytest.fixture(scope="module")
+def cohort(make_cohort: MakeCohort) -> Cohort:
+    return make_cohort((3, 2, 1, 3, 2, 3, 2, 1, 3, 2), size=32, prefix=CANARY)
+
+
+def share(method: Method, cohort: Cohort, rng: np.random.Generator, fit: int = 0) -> Release:
+    return method.release(cohort, SITE, weights_of(method, cohort, fit), rng)
+
+
+def weights_of(method: Method, cohort: Cohort, seed: int = 0) -> Weights:
+    return method.fit(cohort.where("train"), stream(seed, "fit"))
+
+
+def test_same_stream_same_release(name: str, cohort: Cohort) -> None:
+    one, other = (share(method_of(name), cohort, stream(1, "release")) for _ in range(2))
+    assert one.digest() == other.digest()
+
+
+def test_another_stream_another_release(name: str, cohort: Cohort) -> None:
+    """Randomness that is drawn must show; a method that draws none is a fixed function of the film."""
+    method, rng, other = method_of(name), stream(1, "release"), stream(2, "release")
+    before = repr(rng.bit_generator.state)
+    one, two = share(method, cohort, rng), share(method, cohort, other)
+    drawn = repr(rng.bit_generator.state) != before
+    assert drawn == (one.digest() != two.digest())
+
+
+def test_global_random_state_is_untouched(name: str, cohort: Cohort) -> None:
+    import torch
+
+    def state() -> tuple[str, str, bytes]:
+        return repr(random.getstate()), repr(np.random.get_state()), torch.get_rng_state().numpy().tobytes()
+
+    before = state()
+    share(method_of(name), cohort, stream(1, "release"))
+    assert state() == before
+
+
+def test_global_random_state_does_not_matter(name: str, cohort: Cohort) -> None:
+    import torch
+
+    digests = set()
+    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        for seed in (1, 2):
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            digests.add(share(method_of(name), cohort, stream(1, "release")).digest())
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+        torch.set_rng_state(kept[2])
+    assert len(digests) == 1
+
+
+def test_inputs_are_not_modified(name: str, make_cohort: MakeCohort) -> None:
+    cohort, untouched = (make_cohort((3, 2, 1, 2, 3), size=32) for _ in range(2))
+    method = method_of(name)
+    weights = weights_of(method, cohort)
+    kept = {key: array.copy() for key, array in weights.items()}
+    method.release(cohort, SITE, weights, stream(1, "release"))
+    np.testing.assert_array_equal(cohort.pixels, untouched.pixels)
+    assert cohort.index.equals(untouched.index)
+    assert weights.keys() == kept.keys()
+    for key, array in weights.items():
+        np.testing.assert_array_equal(array, kept[key])
+
+
+def test_release_is_what_the_method_says_it_is(name: str, cohort: Cohort) -> None:
+    method = method_of(name)
+    release = share(method, cohort, stream(1, "release"))
+    assert (release.kind, release.site, release.method) == (method.kind, SITE, name)
+    check = {"images": _films_are_films}.get(release.kind)
+    if check:
+        check(release, cohort)
+
+
+def _films_are_films(release: Release, cohort: Cohort) -> None:
+    films = release.arrays["films"]
+    assert films.shape == (len(cohort), *cohort.size)
+    assert films.dtype == np.uint8
+    np.testing.assert_array_equal(release.arrays["split"], cohort.index["split"].map(SPLITS.index))
+    assert release.arrays["findings"].shape == (len(cohort), len(cohort.findings))
+    assert list(release.facts["findings"]) == list(cohort.findings)
+    assert list(release.facts["splits"]) == list(SPLITS)
+    assert len(release) == len(cohort)
+
+
+def test_release_survives_the_wire(name: str, cohort: Cohort) -> None:
+    release = share(method_of(name), cohort, stream(1, "release"))
+    arrived = Release.from_bytes(release.to_bytes())
+    assert arrived.digest() == release.digest()
+    assert arrived.facts == dict(release.facts)
+    for key, array in release.arrays.items():
+        np.testing.assert_array_equal(arrived.arrays[key], array)
+        assert arrived.arrays[key].dtype == array.dtype
+
+
+def test_release_names_nobody(name: str, cohort: Cohort) -> None:
+    release = share(method_of(name), cohort, stream(1, "release"))
+    raw = release.to_bytes() + b"".join(array.tobytes() for array in release.arrays.values())
+    for encoding in ("utf-8", "utf-16-le", "utf-32-le"):
+        assert CANARY.encode(encoding) not in raw
+        assert CANARY.lower().encode(encoding) not in raw.lower()
+
+
+def test_release_does_not_depend_on_what_patients_are_called(name: str, cohort: Cohort, make_cohort: MakeCohort) -> None:
+    """Not even as a hash or a running number: the same films of differently named people give the same bytes."""
+    renamed = make_cohort((3, 2, 1, 3, 2, 3, 2, 1, 3, 2), size=32, prefix="Somebody-Else-")
+    assert (renamed.patients != cohort.patients).all()
+    one, other = (share(method_of(name), c, stream(1, "release")) for c in (cohort, renamed))
+    assert one.digest() == other.digest()
+
+
+def test_a_hospital_with_a_single_film_can_share(name: str, make_cohort: MakeCohort) -> None:
+    cohort = make_cohort((1,), size=32)
+    release = share(method_of(name), cohort, stream(1, "release"))
+    if release.kind == "images":
+        assert len(release) == 1
+
+
+def test_parameters_can_be_written_down_and_read_again(name: str) -> None:
+    method = method_of(name)
+    assert plugins.build("method", method.spec()) == method
+
+
+def test_wrong_parameters_are_one_line(name: str) -> None:
+    schema = plugins.load("method", name).model_json_schema()
+    wrong: list[dict[str, Any]] = [{"no_such_key": 1}]
+    for field, told in schema.get("properties", {}).items():
+        wrong += [{field: value} for value in _wrong_values(told)]
+    for parameters in wrong:
+        with pytest.raises(ConfigError) as caught:
+            plugins.build("method", {"name": name, **parameters})
+        said = str(caught.value)
+        assert "\n" not in said
+        assert next(iter(parameters)) in said
+        assert f"method {name}" in said
+        assert caught.value.exit_code == 2
+
+
+def _wrong_values(told: dict[str, Any]) -> list[object]:
+    """What a field's own schema forbids."""
+    kinds = {told.get("type"), *(variant.get("type") for variant in told.get("anyOf", ()))}
+    wrong: list[object] = [{"a": 1}]
+    if "enum" in told:
+        wrong += ["no such choice", 1]
+    if kinds & {"number", "integer"}:
+        wrong += ["1", True, float("nan"), float("inf"), -float("inf")]
+        wrong += [told["minimum"] - 1] if "minimum" in told else []
+        wrong += [told["exclusiveMinimum"]] if "exclusiveMinimum" in told else []
+        wrong += [told["maximum"] + 1] if "maximum" in told else []
+        wrong += [told["exclusiveMaximum"]] if "exclusiveMaximum" in told else []
+    if kinds == {"integer"}:
+        wrong += [1.5]
+    if kinds == {"boolean"}:
+        wrong += [1, "yes"]
+    return wrong
+
+
+def test_every_number_has_limits(name: str) -> None:
+    """Unbounded numbers surface as a crash deep inside a run instead of as one line before it."""
+    for field, told in plugins.load("method", name).model_json_schema().get("properties", {}).items():
+        if told.get("type") in ("number", "integer") and field != "seed":
+            assert {"minimum", "exclusiveMinimum"} & told.keys(), f"{field} has no lower limit"
+
+
+def test_says_what_it_guarantees(name: str) -> None:
+    guarantee = method_of(name).guarantee()
+    if guarantee is not None:
+        assert guarantee.epsilon > 0
+        assert 0 <= guarantee.delta < 1
+        assert guarantee.accountant
+
+
+def test_says_what_it_does(name: str) -> None:
+    cls = plugins.load("method", name)
+    assert (cls.__doc__ or "").strip()
+    assert cls.kind in ("images", "codes", "update")  # type: ignore[attr-defined]

@@ -1,0 +1,105 @@
+"""The findings task on films whose finding is a bright square."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcxr.cohort import SPLITS
+from fedcxr.compute import Compute
+from fedcxr.errors import DataError
+from fedcxr.rng import stream
+from fedcxr.tasks import Evidence
+from fedcxr.tasks.findings import Findings
+
+FP32 = Compute.choose("cpu", "fp32")
+TASK = Findings(width=4, steps=60, batch=32, learning_rate=1e-2, bootstraps=20, shift=1)
+
+
+def evidence(films: int = 240) -> Evidence:
+    """Squares in two corners are two findings; a third finding is too rare to be measured. Releases are clean."""
+    rng = stream(1, "toy findings")
+    labels = (rng.random((films, 3)) < 0.4).astype(np.float32)
+    labels[:, 2] = 0.0
+    clean = rng.integers(0, 100, size=(films, 16, 16), dtype=np.uint8)
+    clean[labels[:, 0] == 1, 2:8, 2:8] += 120
+    clean[labels[:, 1] == 1, 8:14, 8:14] += 120
+    labels[::9, 1] = np.nan
+    return Evidence(
+        released=clean.copy(),
+        clean=clean,
+        labels=labels,
+        split=np.array([SPLITS.index("test" if i % 3 == 0 else "train") for i in range(films)], dtype=np.int8),
+        patients=np.array([f"p{i // 2}" for i in range(films)], dtype=object),
+        findings=("Upper", "Lower", "Rare"),
+    )
+
+
+def measure(given: Evidence, task: Findings = TASK, seed: int = 1) -> tuple[dict[str, Any], set[str]]:
+    stages: set[str] = set()
+    figures = task.measure(given, seed, FP32, lambda stage, step, steps: stages.add(stage))
+    return figures, stages
+
+
+def test_the_four_figures_have_the_promised_form() -> None:
+    figures, stages = measure(evidence())
+    assert list(figures) == ["trained", "trained_released", "frozen", "raw"]
+    for arm in figures.values():
+        assert set(arm) == {"mean_auc", "per_finding", "skipped"}
+        assert set(arm["mean_auc"]) == {"value", "ci95"}
+        low, high = arm["mean_auc"]["ci95"]
+        assert low <= arm["mean_auc"]["value"] <= high
+        assert list(arm["per_finding"]) == ["Upper", "Lower", "Rare"]
+        assert set(arm["per_finding"]["Upper"]) == {"value", "ci95", "positives"}
+        assert arm["per_finding"]["Rare"] is None
+        assert arm["skipped"] == ["Rare"]
+        assert arm["mean_auc"]["value"] > 0.95
+    given = evidence()
+    assert figures["raw"]["per_finding"]["Upper"]["positives"] == (given.labels[given.split == 2, 0] == 1).sum()
+    json.dumps(figures, allow_nan=False)
+    assert stages == {"findings released"}  # the same bytes are not trained on twice
+
+
+def test_each_arm_is_trained_and_tested_on_the_films_it_names() -> None:
+    given = evidence()
+    # Released films hold the findings upside down: a classifier learns from them, but not to read clean ones.
+    figures, stages = measure(replace(given, released=255 - given.clean))
+    value = {name: arm["mean_auc"]["value"] for name, arm in figures.items()}
+    assert stages == {"findings released", "findings clean"}
+    assert value["raw"] > 0.95
+    assert value["trained_released"] > 0.95
+    assert value["frozen"] < 0.7
+    assert value["trained"] < 0.7
+
+
+def test_a_release_that_holds_nothing_teaches_nothing() -> None:
+    given = evidence()
+    noise = stream(5).integers(0, 256, size=given.clean.shape, dtype=np.uint8)
+    figures, _ = measure(replace(given, released=noise))
+    assert figures["raw"]["mean_auc"]["value"] > 0.95
+    assert figures["frozen"]["mean_auc"]["value"] < 0.7
+    assert figures["trained_released"]["mean_auc"]["value"] < 0.7
+
+
+def test_the_same_seed_measures_the_same() -> None:
+    task = TASK.model_copy(update={"steps": 8})
+    assert measure(evidence(), task)[0] == measure(evidence(), task)[0]
+    assert measure(evidence(), task, seed=2)[0] != measure(evidence(), task)[0]
+
+
+def test_films_are_not_changed() -> None:
+    given = evidence()
+    before = given.released.copy()
+    given.released.flags.writeable = given.clean.flags.writeable = False
+    measure(given, TASK.model_copy(update={"steps": 2}))
+    assert np.array_equal(given.released, before)
+
+
+def test_a_cohort_without_test_films_is_an_error() -> None:
+    given = evidence()
+    with pytest.raises(DataError, match="films to test on"):
+        measure(replace(given, split=np.zeros_like(given.split)))

@@ -1,0 +1,133 @@
+"""Whole runs: the same figures on every engine and after every kill, and the promises of result.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import SMALL, figures
+
+from fedcxr.runs import Run
+from fedcxr.scenario import Scenario
+from server.simulate import Options, simulate
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return simulate(Scenario.parse(SMALL), Options(tmp_path_factory.mktemp("runs"), "inline"))
+
+
+def result_of(run: Run) -> dict[str, Any]:
+    assert run.result is not None
+    return run.result
+
+
+def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
+    result = result_of(finished)
+    assert set(result) == {"schema", "run", "scenario", "environment", "sites", "utility", "privacy", "cost"}
+    assert result["schema"] == 1
+    assert set(result["run"]) == {"id", "method", "seed", "engine", "preset", "device", "wall_s", "complete"}
+    levels = result["utility"]["findings"]
+    assert set(levels) == {"trained", "trained_released", "frozen", "raw"}
+    for level in levels.values():
+        low, high = level["mean_auc"]["ci95"]
+        assert 0 <= low <= high <= 1
+    assert result["utility"]["fidelity"] is None  # nobody measured it, and unknown is not 0
+    assert {(a["adversary"], a["attacker"]) for a in result["privacy"]["attacks"]} == {
+        ("verifier", "naive"),
+        ("verifier", "retrained"),
+    }
+    for attack in result["privacy"]["attacks"]:
+        assert set(attack["tpr_at_fpr"]) == {"0.01", "0.001"}
+        assert attack["auc"]["runs"] == 1
+        assert isinstance(attack["conclusive"], bool)
+    assert result["privacy"]["worst_case"]["auc"]["value"] == max(
+        a["auc"]["value"] for a in result["privacy"]["attacks"]
+    )
+    assert result["privacy"]["formal"] is None
+    assert result["cost"]["bytes_up"] == sum(site["bytes_released"] for site in result["sites"])
+
+
+def test_a_run_folder_holds_what_a_reader_needs_and_nothing_of_the_leak(finished: Run) -> None:
+    assert Scenario.from_yaml((finished.folder / "scenario.yaml").read_text()) == finished.scenario
+    assert {p.name for p in (finished.folder / "pictures").iterdir()} == {f"site-{i}.png" for i in (1, 2, 3)}
+    assert stat.S_IMODE((finished.folder / "answers").stat().st_mode) == 0o700
+    assert stat.S_IMODE((finished.folder / "answers" / "answers.csv").stat().st_mode) == 0o600
+    assert not list(finished.folder.glob("attack/*"))  # copies of real films go when the attack is over
+
+
+def test_a_run_that_was_not_measured_twice_resumes_to_the_same_document(finished: Run) -> None:
+    before = (finished.folder / "result.json").read_bytes()
+    again = simulate(finished.scenario, Options(finished.folder.parents[1], "inline", resume=True))
+    assert (again.folder / "result.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_ray_gives_the_figures_of_the_inline_engine(finished: Run, tmp_path: Path) -> None:
+    on_ray = simulate(finished.scenario, Options(tmp_path, "ray"))
+    assert figures(result_of(on_ray)) == figures(result_of(finished))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 4])
+def test_figures_do_not_depend_on_the_number_of_workers(finished: Run, tmp_path: Path, workers: int) -> None:
+    scenario = Scenario.parse({**SMALL, "compute": {**SMALL["compute"], "workers": workers}})
+    assert figures(result_of(simulate(scenario, Options(tmp_path, "inline")))) == figures(result_of(finished))
+
+
+@pytest.mark.slow
+def test_a_run_killed_anywhere_resumes_to_the_same_figures(finished: Run, tmp_path: Path) -> None:
+    """kill -9 after a random while, again and again, until one attempt gets through."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(finished.scenario.to_yaml())
+    command = [
+        *(sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--engine", "inline"),
+        *("--out", str(tmp_path / "runs"), "--resume", "--format", "json"),
+    ]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    kills, pause = 0, random.Random(7)
+    while True:
+        attempt = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            said, _ = attempt.communicate(timeout=1.0 + kills + pause.random())
+            break
+        except subprocess.TimeoutExpired:
+            attempt.send_signal(signal.SIGKILL)
+            attempt.communicate()
+            kills += 1
+    assert kills > 0
+    assert attempt.returncode == 0
+    assert figures(json.loads(said)) == figures(result_of(finished))
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_and_leaves_nothing_running(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(Scenario.parse({**SMALL, "method": {"name": "faults:Fault", "how": "hang"}}).to_yaml())
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FEDCXR_MARK": str(tmp_path)}
+    command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--out", str(tmp_path / "runs")]
+    attempt = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    time.sleep(15)  # Ray is up or coming up: both must end
+    attempt.send_signal(signal.SIGINT)
+    _, complaint = attempt.communicate(timeout=60)
+    assert attempt.returncode == 130
+    assert complaint.strip().splitlines()[-1].startswith("error: interrupted")
+    assert "Traceback" not in complaint
+    left = [p for p in Path("/proc").glob("[0-9]*") if _has_mark(p, tmp_path)]
+    assert not left
+
+
+def _has_mark(process: Path, mark: Path) -> bool:
+    try:
+        return f"FEDCXR_MARK={mark}".encode() in (process / "environ").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,159 @@
+"""Flower's records carry requests and answers unchanged, and anything else in them is refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedcxr.errors import Refused
+from fedcxr.wire import STYPE, Answer, Request, pack_answer, pack_request, unpack_answer, unpack_request
+
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+counts = st.integers(0, 2**31)
+answers = st.builds(
+    Answer,
+    site=text,
+    status=st.sampled_from(["ok", "dropped", "refused"]),
+    reason=text,
+    place=text,
+    patients=counts,
+    images=counts,
+    seconds=st.floats(0, 1e9),
+    release=st.binary(max_size=50),
+)
+plain = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | text | st.binary(max_size=4) | st.lists(counts, max_size=2)
+
+REQUEST = Request("sites: 3", "site-1")
+ANSWER = Answer("site-1", "ok", patients=3, images=7, seconds=1.5, release=b"bytes")
+
+
+def blob(data: bytes = b"x", stype: str = STYPE) -> Array:
+    return Array(dtype="uint8", shape=(len(data),), stype=stype, data=data)
+
+
+def answer_with(release: Any = None, **facts: Any) -> RecordDict:
+    """An answer's records with some facts changed; None takes one away."""
+    told = {k: v for k, v in asdict(ANSWER).items() if k != "release"} | facts
+    content = RecordDict({"answer": ConfigRecord({k: v for k, v in told.items() if v is not None})})
+    content["release"] = ArrayRecord({"blob": blob()}) if release is None else release
+    return content
+
+
+@given(st.builds(Request, scenario=text, site=text, round=counts))
+def test_round_trip_of_requests(request_: Request) -> None:
+    assert unpack_request(pack_request(request_)) == request_
+
+
+@given(answers)
+def test_round_trip_of_answers(answer: Answer) -> None:
+    assert unpack_answer(pack_answer(answer)) == answer
+
+
+def test_the_baseline_is_accepted() -> None:
+    assert unpack_answer(answer_with()) == replace(ANSWER, release=b"x")
+
+
+def test_a_release_travels_as_one_array_that_nobody_can_unpickle() -> None:
+    found = pack_answer(ANSWER).array_records["release"]["blob"]
+    assert found.data == b"bytes"
+    assert found.stype == STYPE != "numpy.ndarray"
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Answer) if f.name != "release"])
+def test_a_missing_field_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="a damaged answer"):
+        unpack_answer(answer_with(**{name: None}))
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Request)])
+def test_a_missing_field_of_a_request_is_refused(name: str) -> None:
+    told = {k: v for k, v in asdict(REQUEST).items() if k != name}
+    with pytest.raises(Refused, match="a damaged request"):
+        unpack_request(RecordDict({"request": ConfigRecord(told)}))
+
+
+@given(name=text.filter(lambda key: key not in asdict(ANSWER)), value=plain)
+def test_an_extra_field_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(Refused, match="a damaged answer"):
+        unpack_answer(answer_with(**{name: value}))
+    with pytest.raises(Refused, match="a damaged request"):
+        unpack_request(RecordDict({"request": ConfigRecord({**asdict(REQUEST), name: value})}))
+
+
+@given(name=st.sampled_from([f.name for f in fields(Answer) if f.name != "release"]), value=plain)
+def test_a_field_of_another_type_is_refused(name: str, value: Any) -> None:
+    right = type(getattr(ANSWER, name))
+    if type(value) is right and name != "status" and not (right is float and not math.isfinite(value)):
+        assert getattr(unpack_answer(answer_with(**{name: value})), name) == value
+    elif value not in ("ok", "dropped", "refused"):
+        with pytest.raises(Refused, match="a damaged answer"):
+            unpack_answer(answer_with(**{name: value}))
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf])
+def test_a_time_that_is_no_number_is_refused(seconds: float) -> None:
+    """It would be refused by JSON when the coordinator writes it down, and end the run for everybody."""
+    with pytest.raises(Refused):
+        unpack_answer(answer_with(seconds=seconds))
+
+
+def test_an_unknown_status_is_refused() -> None:
+    with pytest.raises(Refused):
+        unpack_answer(answer_with(status="fine"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        RecordDict(),
+        RecordDict({"answer": ArrayRecord({"blob": blob()})}),
+        RecordDict({"answer": MetricRecord({"site": 1})}),
+        RecordDict({"release": ArrayRecord({"blob": blob()})}),
+        RecordDict({"request": ConfigRecord(asdict(REQUEST))}),
+    ],
+)
+def test_a_message_of_another_kind_is_refused(content: RecordDict) -> None:
+    with pytest.raises(Refused):
+        unpack_answer(content)
+    if "request" not in content:
+        with pytest.raises(Refused):
+            unpack_request(content)
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        ConfigRecord({"blob": b"x"}),
+        ArrayRecord({}),
+        ArrayRecord({"other": blob()}),
+        ArrayRecord({"blob": blob(), "more": blob(b"secret")}),
+        ArrayRecord({"blob": blob(stype="numpy.ndarray")}),
+        ArrayRecord({"blob": blob(stype="")}),
+    ],
+)
+def test_an_answer_with_something_else_for_a_release_is_refused(release: Any) -> None:
+    with pytest.raises(Refused):
+        unpack_answer(answer_with(release=release))
+
+
+def test_what_travels_beside_is_refused() -> None:
+    """Only a release leaves a hospital."""
+    content = pack_answer(ANSWER)
+    content["more"] = ConfigRecord({"patients": "Zaphod"})
+    with pytest.raises(Refused):
+        unpack_answer(content)
+    asked = pack_request(REQUEST)
+    asked["more"] = ArrayRecord({"blob": blob()})
+    with pytest.raises(Refused):
+        unpack_request(asked)
+
+
+def test_seconds_are_written_into_a_copy() -> None:
+    assert ANSWER.after(9.0) == replace(ANSWER, seconds=9.0)
+    assert ANSWER.seconds == 1.5
