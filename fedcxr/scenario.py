@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -66,7 +67,9 @@ def _built(section: str) -> pydantic.PlainValidator:
 
     def build(value: object) -> plugins.Plugin:
         parameters = dict(value) if isinstance(value, Mapping) else {key: value}
-        return plugins.build(kind, {"name": parameters.pop(key, None), **parameters})
+        name = parameters.pop(key, None)
+        _refuse_second_name(section, parameters)
+        return plugins.build(kind, {"name": name, **parameters})
 
     return pydantic.PlainValidator(build)
 
@@ -80,9 +83,15 @@ def _built_by_name(section: str) -> pydantic.PlainValidator:
         for name, parameters in value.items():
             if not isinstance(parameters, Mapping):
                 raise ConfigError(f"{section}.{name} must map parameters to values", given=parameters)
+            _refuse_second_name(f"{section}.{name}", parameters)
         return {name: plugins.build(kind, {"name": name, **parameters}) for name, parameters in value.items()}
 
     return pydantic.PlainValidator(build)
+
+
+def _refuse_second_name(where: str, parameters: Mapping[str, object]) -> None:
+    if "name" in parameters:
+        raise ConfigError(f"{where} has a name already", given=f"name: {parameters['name']}", do="remove the key `name`")
 
 
 class Scenario(Section):
@@ -137,8 +146,10 @@ class Scenario(Section):
     def parse(cls, document: Mapping[str, Any]) -> Scenario:
         """A scenario from plain data: what is missing comes from the preset, what is unknown or wrong is an error."""
         preset = document.get("preset", "default")
+        if not isinstance(preset, str):
+            raise ConfigError("a preset is a name", given=preset, allowed=", ".join(get_args(Preset)))
         if preset not in get_args(Preset):
-            raise UnknownName("preset", str(preset), get_args(Preset))
+            raise UnknownName("preset", preset, get_args(Preset))
         scenario = plugins.validate(cls, _with_preset(document, _preset(preset)), "scenario")
         if scenario.needed_sites > scenario.sites:
             raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {scenario.sites}")
@@ -170,7 +181,8 @@ def read_yaml(text: str) -> dict[str, Any]:
         )
     try:
         document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a SafeLoader, made stricter below
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+    # PyYAML lets through whatever Python raises at a text such as "\UFFFFFFFF" or a number of too many digits.
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, ArithmeticError) as error:
         raise ConfigError("this is not the YAML of a scenario", do=" ".join(str(error).split())[:300]) from None
     if document is None:
         return {}
@@ -181,16 +193,19 @@ def read_yaml(text: str) -> dict[str, Any]:
 
 class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # Aliases can make a small file unfold into gigabytes, and a scenario has no use for them.
-        if self.check_event(yaml.AliasEvent):
+        # Aliases can make a small file unfold into gigabytes, and a scenario has no use for them or for tags.
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise yaml.YAMLError("aliases are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError("tags are not allowed")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        twice = {str(key) for key in keys if keys.count(key) > 1}
+        found = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        twice = sorted(key for key, times in found.items() if times > 1)
         if twice:
-            raise yaml.YAMLError(f"key given twice: {', '.join(sorted(twice))}")
+            raise yaml.YAMLError(f"key given twice: {', '.join(twice)}")
         return super().construct_mapping(node, deep)
 
 
@@ -220,6 +235,8 @@ def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, whe
         inner = {}
     elif not where and key in ONE and isinstance(inner, str):
         inner = {ONE[key][1]: inner}
+    elif not where and key in SEVERAL and isinstance(inner, str | list):
+        inner = {str(name): {} for name in ([inner] if isinstance(inner, str) else inner)}
     elif not isinstance(inner, Mapping):
         raise ConfigError("--set goes below something that is no mapping", given=".".join((*where, *keys)))
     return {**document, key: _assign(inner, rest, value, (*where, key))}
@@ -266,11 +283,15 @@ def _with_preset(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a scenario, with every plug-in of the folders spelt out (for editors)."""
     schema = Scenario.model_json_schema()
+    usual = _preset("default")["scenario"]
     for section, (kind, key) in ONE.items():
-        variants = [_variant(plugins.load(kind, name), {key: name}) for name in plugins.names(kind)]
+        variants = [
+            _variant(plugins.load(kind, name), {key: name}, required=name != usual[section])
+            for name in plugins.names(kind)
+        ]
         schema["properties"][section] = {"anyOf": [{"enum": list(plugins.names(kind))}, *variants]}
     for section, kind in SEVERAL.items():
-        known = {name: _variant(plugins.load(kind, name), {}) for name in plugins.names(kind)}
+        known = {name: _variant(plugins.load(kind, name), {}, required=False) for name in plugins.names(kind)}
         schema["properties"][section] = {
             "anyOf": [
                 {"type": "object", "properties": known},
@@ -282,10 +303,11 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _variant(cls: type[plugins.Plugin], constants: Mapping[str, str]) -> dict[str, Any]:
+def _variant(cls: type[plugins.Plugin], constants: Mapping[str, str], *, required: bool) -> dict[str, Any]:
     schema = cls.model_json_schema()
     for key, value in constants.items():
         schema.setdefault("properties", {})[key] = {"const": value}
-        schema["required"] = [*schema.get("required", []), key]
+        if required:
+            schema["required"] = [*schema.get("required", []), key]
     schema.pop("$defs", None)
     return schema

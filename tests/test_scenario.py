@@ -221,6 +221,7 @@ DOCUMENTS: list[dict[str, Any]] = [
     {**BARE, "partition": {"by": "dirichlet", "alpha": 0.3, "quantity_skew": 1.5, "patient_overlap": 0.25}},
     {**BARE, "adversaries": ["verifier"], "knowledge": {"known_films": 0.25}},
     {**BARE, "adversaries": {"verifier": {"attackers": ["naive"]}}, "knowledge": {"mechanism": False}},
+    {**BARE, "cohort": {"patients": 40}, "method": {}},
     {**BARE, "compute": {"workers": 3, "device": "cpu", "threads": 2, "timeout_s": 60}},
 ]
 
@@ -321,7 +322,8 @@ def test_unknown_names_offer_the_nearest(text: str, said: str) -> None:
         ("cohort: {source: phantom, splits: [1, 1, 1]}", "splits must sum to 1"),
         ("tasks: 3", "tasks must map names to parameters; given: 3"),
         ("adversaries: {verifier: 3}", "adversaries.verifier must map parameters to values; given: 3"),
-        ("method: {scale: 1}", "a method needs a name"),
+        ("method: {scale: 1}", "unknown key in method none; given: scale"),
+        ("method: {name: null}", "a method needs a name"),
         ("method: 3", "a method needs a name; given: 3"),
         ("adversaries: [verifier]\nknowledge: {mechanism: false}", "`retrained` must know the mechanism"),
     ],
