@@ -183,6 +183,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
     try:
         code = app([a for a in sys.argv[1:] if a != "--debug"], standalone_mode=False)
+        if code == Interrupted.exit_code:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
     except (KeyboardInterrupt, click.Abort):
         code = _failed(Interrupted("interrupted", do="the same command with --resume goes on from here"))
     except click.exceptions.NoArgsIsHelpError as help_wanted:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from fedcxr.errors import ConfigError, FedcxrError, StorageError
 from fedcxr.release import Release
-from fedcxr.scenario import Scenario
+from fedcxr.scenario import Scenario, read_file
 
 Outcome = TypeVar("Outcome")
 
@@ -48,13 +48,13 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """A folder that exists, for another process of the same run or for a report."""
         check_format(folder)
-        return cls(folder, Scenario.from_yaml((folder / "scenario.yaml").read_text(encoding="utf-8")))
+        return cls(folder, Scenario.parse(read_file(folder / "scenario.yaml")))
 
     @contextlib.contextmanager
     def begun(self, *, resume: bool) -> Iterator[None]:
         """Hold the folder against a second command, made ready; without `resume`, an earlier attempt is cleared."""
         with explained(self.folder):
-            if self.folder.is_dir() and not (self.folder / "run.json").is_file() and any(self.folder.iterdir()):
+            if self.folder.is_dir() and not (self.folder / "run.json").is_file() and _foreign(self.folder):
                 raise ConfigError("this folder is not a run", given=self.folder, do="choose another --out")
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "run.json").is_file():
@@ -136,9 +136,12 @@ class Run:
         """The stored releases of these sites, checked against their notes."""
         found = []
         for site in sites:
-            release = Release.from_bytes(self._release_path(site).read_bytes())
+            try:
+                release = Release.from_bytes(self._release_path(site).read_bytes())
+            except OSError as error:
+                raise StorageError("cannot read a stored file", given=self._release_path(site), do=str(error)) from None
             note = self.release_note(site)
-            if note is None or note["digest"] != release.digest() or release.site != site:
+            if note is None or note.get("digest") != release.digest() or release.site != site:
                 raise StorageError("a stored release does not match its note", given=self._release_path(site))
             found.append(release)
         return found
@@ -155,7 +158,8 @@ def check_format(folder: Path) -> None:
     path = folder / "run.json"
     if not path.is_file():
         raise ConfigError("this folder is not a run", given=folder)
-    written = read_json(path).get("format")
+    marker = read_json(path)
+    written = marker.get("format") if isinstance(marker, dict) else marker
     if written != FOLDER_FORMAT:
         raise ConfigError(
             "this run folder was written by another version of fedcxr",

@@ -23,5 +23,5 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
         "utility": result["utility"],
         "privacy": {**result["privacy"], "attacks": attacks},
         "sites": sites,
-        "bytes": [result["cost"]["bytes_up"], result["cost"]["bytes_down"]],
+        "bytes": result["cost"]["bytes_up"],
     }
