@@ -133,37 +133,38 @@ class Experiment:
         attacked: npt.NDArray[np.bool_] = (split == TEST) & ~np.isin(rows, self.known_rows())
         return attacked
 
-    def auxiliary(self) -> Auxiliary:
-        """The clean films the adversary owns: people of the train and val splits, by anonymous numbers."""
+    def auxiliary(self) -> dict[str, Auxiliary]:
+        """What the adversary owns in earnest and in the two controls: clean films of the train and val splits.
+
+        `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same
+        attack in a world where identities mean nothing: it must be at chance.
+        """
         mine = self.cohort.take(self.cohort.index["split"].to_numpy() != "test")
-        return Auxiliary(
+        true = Auxiliary(
             films=mine.films(),
             people=pd.factorize(mine.index["patient"])[0].astype(np.int64),
             sources=pd.factorize(mine.index["source"])[0].astype(np.int64),
             held_out=mine.index["split"].to_numpy() == "val",
         )
+        order = stream(self.scenario.seed, "control", "auxiliary").permutation(len(mine))
+        return {
+            "protected": true,
+            "control_raw": true,
+            "control_shuffled": replace(true, people=true.people[order]),
+        }
 
     def leaks(self, releases: Sequence[Release]) -> dict[str, Leak]:
-        """What the adversary holds: in earnest, and in the two controls.
-
-        `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same
-        attack in a world where identities mean nothing: it must be at chance.
-        """
+        """All the adversary holds once the sites have released, in earnest and in the two controls."""
         rows = self.truth(releases)
         attacked = self._attacked(releases, rows)
-        protected = np.concatenate([r.arrays["films"] for r in releases])[attacked]
-        auxiliary = self.auxiliary()
-        shuffle = stream(self.scenario.seed, "control", "auxiliary").permutation(len(auxiliary.people))
-        earnest = Leak(
-            released=protected,
-            known=self.cohort.films(self.known_rows()),
-            auxiliary=auxiliary,
-            mechanism=self.scenario.method if self.scenario.knowledge.mechanism else None,
-        )
+        released = np.concatenate([r.arrays["films"] for r in releases])[attacked]
+        known = self.cohort.films(self.known_rows())
+        mechanism = self.scenario.method if self.scenario.knowledge.mechanism else None
+        owned = self.auxiliary()
         return {
-            "protected": earnest,
-            "control_raw": replace(earnest, released=self.cohort.films(rows[attacked]), mechanism=Unprotected()),
-            "control_shuffled": replace(earnest, auxiliary=replace(auxiliary, people=auxiliary.people[shuffle])),
+            "protected": Leak(released, known, owned["protected"], mechanism),
+            "control_raw": Leak(self.cohort.films(rows[attacked]), known, owned["control_raw"], Unprotected()),
+            "control_shuffled": Leak(released, known, owned["control_shuffled"], mechanism),
         }
 
 

@@ -23,6 +23,7 @@ Outcome = TypeVar("Outcome")
 SCHEMA = 1
 FOLDER_FORMAT = 1  # of everything in a run folder but result.json
 REPORT_EVERY = 0.3  # seconds
+DRAFT = ".draft"  # how the names of half-written files end
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
@@ -171,7 +172,7 @@ def check_format(folder: Path) -> None:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """The whole file or none of it, even if the machine stops in the middle."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
     with explained(path):
         try:
             with draft.open("wb") as file:
@@ -210,6 +211,11 @@ def explained(path: Path) -> Iterator[None]:
         if error.errno in UNWRITABLE:
             raise ConfigError("cannot write there", given=path, do=f"{error.strerror}: choose another --out") from None
         raise StorageError("the disk refused", given=path, do=str(error)) from None
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether there is anything but the drafts that a kill leaves behind."""
+    return any(not entry.name.endswith(DRAFT) for entry in folder.iterdir())
 
 
 def _clear(folder: Path) -> None:

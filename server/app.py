@@ -16,7 +16,7 @@ from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario, read_file
 
-PULL_INTERVAL = 0.05  # seconds between looks for answers
+PULL_INTERVAL = 0.02  # seconds between looks for answers
 ROUND = 1
 
 Answers = dict[str, dict[str, Any]]  # site -> its entry under `sites` in result.json
@@ -62,11 +62,13 @@ def _answers(grid: Grid, run: Run, asked: Mapping[str, Message], deadline: float
     ids = list(grid.push_messages(asked.values()))
     waiting = dict(zip(ids, asked, strict=True))  # a reply names its message, and not always its site
     while waiting and time.monotonic() < deadline:
-        for reply in grid.pull_messages(list(waiting)):
+        replies = list(grid.pull_messages(list(waiting)))
+        for reply in replies:
             site = waiting.pop(reply.metadata.reply_to_message_id)
             answers[site] = _entry(run, site, reply)
             run.event("site", site=site, round=ROUND, **answers[site])
-        time.sleep(PULL_INTERVAL)
+        if not replies:
+            time.sleep(PULL_INTERVAL)
     for site in waiting.values():
         answers[site] = _no_release("dropped", f"no answer within {run.scenario.compute.timeout_s:g} s")
         run.event("site", site=site, round=ROUND, **answers[site])
@@ -144,9 +146,10 @@ app = ServerApp()
 @app.main()
 def standalone(grid: Grid, context: Context) -> None:
     """`flwr run`: the same experiment on nodes that Flower's own runtime provides."""
-    from server.simulate import conduct  # it imports this module for its engines
+    from server.simulate import simulate_on  # it imports this module for its engines
 
-    conduct(_scenario_of(context), Path(str(context.run_config.get("out") or Path.home() / "fedcxr-runs")), grid)
+    out = Path(str(context.run_config.get("out") or Path.home() / "fedcxr-runs"))
+    simulate_on(grid, _scenario_of(context), out)
 
 
 def _scenario_of(context: Context) -> Scenario:

@@ -30,20 +30,20 @@ GRACE = 5.0  # seconds between asking a process to end and making it
 class Attack:
     """One adversary at work on what leaked, beside whatever the coordinator does."""
 
-    def __init__(self, run: Run, experiment: Experiment, releases: Sequence[Release], name: str) -> None:
-        self._run, self._experiment, self._releases, self.name = run, experiment, releases, name
+    def __init__(self, run: Run, experiment: Experiment, name: str) -> None:
+        self._run, self._experiment, self.name = run, experiment, name
         self._folder = run.folder / "attack" / name.replace(":", ".")
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._said = ""
 
     def start(self) -> None:
-        """Write the leaks, unless an earlier attempt did, and start the process."""
+        """Write what the adversary owns, unless an earlier attempt did, and start the process on it."""
         scenario = self._experiment.scenario
         adversary = scenario.adversaries[self.name]
         if not (self._folder / process.PLAN).is_file():
             shutil.rmtree(self._folder, ignore_errors=True)
-            leaks.save(self._experiment.leaks(self._releases), self._folder)
+            leaks.save_auxiliary(self._experiment.auxiliary(), self._folder)
             steps = [
                 process.Step("protected", adversary.spec(), prepared_by="protected"),
                 process.Step("control_raw", adversary.spec(), prepared_by="protected"),
@@ -62,6 +62,10 @@ class Attack:
         )
         self._reader = threading.Thread(target=self._forward, daemon=True)
         self._reader.start()
+
+    def leak(self, releases: Sequence[Release]) -> None:
+        """Hand over what leaked: the process goes on from what it has learnt by now."""
+        leaks.save(self._experiment.leaks(releases), self._folder)
 
     def wait(self, deadline: float) -> None:
         """Until every leak is attacked."""

@@ -6,7 +6,7 @@ import io
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -31,26 +31,31 @@ PICTURED_FILMS = 4
 Entries = Sequence[Mapping[str, Any]]  # `sites` of result.json
 
 
-def evaluate(run: Run, experiment: Experiment, sites: Entries, how: Mapping[str, Any], meter: MemoryMeter) -> None:
-    """Measure utility and privacy on the same released bytes, then write result.json."""
-    from fedcxr.compute import Compute  # here and not above: it imports torch, which takes seconds
-
-    started = time.monotonic()
+def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: MemoryMeter) -> None:
+    """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
+    began = time.monotonic()
     scenario = experiment.scenario
-    releases = run.releases([entry["name"] for entry in sites if entry["status"] == "ok"])
-    answers = experiment.answers(releases)
-    with explained(run.folder):
-        answers.save(run.folder / "answers")
-    attacks = {name: Attack(run, experiment, releases, name) for name in scenario.adversaries}
+    attacks = {name: Attack(run, experiment, name) for name in scenario.adversaries}
     waiting = {name: attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))}
     try:
         for attack in waiting.values():
             attack.start()
-        plan = scenario.compute.model_dump(include={"device", "precision", "threads"})
-        compute = Compute.choose(**plan)
+        if not run.has_stage("collect"):
+            release()
+        release_s = time.monotonic() - began
+        sites: Entries = run.outcome("collect")
+        releases = run.releases([entry["name"] for entry in sites if entry["status"] == "ok"])
+        answers = experiment.answers(releases)
+        with explained(run.folder):
+            answers.save(run.folder / "answers")
+        for attack in waiting.values():
+            attack.leak(releases)
+        from fedcxr.compute import Compute  # here and not above: it imports torch, which takes seconds
+
+        compute = Compute.choose(**scenario.compute.model_dump(include={"device", "precision", "threads"}))
         utility = _utility(run, experiment, releases, compute)
         for name, attack in waiting.items():
-            attack.wait(started + scenario.compute.timeout_s)
+            attack.wait(time.monotonic() + scenario.compute.timeout_s)
             run.stage(_stage("attack", name), partial(_scored, experiment, answers, attack))
             attack.clear()
     finally:
@@ -60,10 +65,10 @@ def evaluate(run: Run, experiment: Experiment, sites: Entries, how: Mapping[str,
     entries = [entry for outcome in attacked for entry in outcome["entries"]]
     _draw(run, experiment, releases)
     seconds = {
-        "release": how["release_s"],
+        "release": release_s,
         "utility": sum(outcome["seconds"] for outcome in utility.values()),
         "attack": sum(outcome["seconds"] for outcome in attacked),
-        "total": time.monotonic() - how["started"],
+        "total": time.monotonic() - began,
     }
     result = {
         "schema": SCHEMA,
@@ -71,7 +76,7 @@ def evaluate(run: Run, experiment: Experiment, sites: Entries, how: Mapping[str,
             "id": scenario.id,
             "method": scenario.method.plugin_name(),
             "seed": scenario.seed,
-            "engine": how["engine"],
+            "engine": engine,
             "preset": scenario.preset,
             "device": compute.device.type,
             "wall_s": round(seconds["total"], 3),

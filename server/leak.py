@@ -1,7 +1,12 @@
-"""A leak on disk: the folder that is all an adversary's process may read."""
+"""A leak on disk: the folder that is all an adversary's process may read.
+
+Written in two steps, so that an adversary can learn from its own films while the sites are still at work.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,40 +19,57 @@ from fedcxr.methods import Method
 from fedcxr.runs import explained, read_json, write_json
 
 AUXILIARY = "auxiliary"  # the bulk of a leak and the same in the controls, so it lies beside them, once
+COMPLETE = "mechanism.json"  # written last
+LOOK_EVERY = 0.1  # seconds
 
 
-def save(leaks: dict[str, Leak], attack: Path) -> None:
-    """Write some leaks that differ in what was released and in whose films the auxiliary ones are."""
-    auxiliary = next(iter(leaks.values())).auxiliary
-    _save(attack / AUXILIARY, films=auxiliary.films, sources=auxiliary.sources, held_out=auxiliary.held_out)
+def save_auxiliary(owned: Mapping[str, Auxiliary], attack: Path) -> None:
+    """Write the adversary's own films, and per leak whose films it takes them for."""
+    films = next(iter(owned.values()))
+    _save(attack / AUXILIARY, films=films.films, sources=films.sources, held_out=films.held_out)
+    for name, auxiliary in owned.items():
+        _save(attack / name, people=auxiliary.people)
+
+
+def save(leaks: Mapping[str, Leak], attack: Path) -> None:
+    """Write what leaked, next to the auxiliary films that are there already."""
     for name, leak in leaks.items():
-        _save(attack / name, released=leak.released, known=leak.known, people=leak.auxiliary.people)
-        write_json(attack / name / "mechanism.json", leak.mechanism.spec() if leak.mechanism else None)
+        if not (attack / name / COMPLETE).is_file():
+            _save(attack / name, released=leak.released, known=leak.known)
+            write_json(attack / name / COMPLETE, leak.mechanism.spec() if leak.mechanism else None)
 
 
-def load(attack: Path, name: str) -> Leak:
-    """One leak, its films memory-mapped."""
-    common, own = attack / AUXILIARY, attack / name
-    mechanism = read_json(own / "mechanism.json")
+def load_auxiliary(attack: Path, name: str) -> Auxiliary:
+    """The adversary's own films, memory-mapped."""
+    common = attack / AUXILIARY
+    return Auxiliary(
+        films=_load(common, "films"),
+        people=_load(attack / name, "people"),
+        sources=_load(common, "sources"),
+        held_out=_load(common, "held_out"),
+    )
+
+
+def wait_for(attack: Path, name: str) -> Leak:
+    """The whole leak, once it is there. Whoever writes it ends this process if it never will be."""
+    own = attack / name
+    while not (own / COMPLETE).is_file():
+        time.sleep(LOOK_EVERY)
+    mechanism = read_json(own / COMPLETE)
     return Leak(
         released=_load(own, "released"),
         known=_load(own, "known"),
-        auxiliary=Auxiliary(
-            films=_load(common, "films"),
-            people=_load(own, "people"),
-            sources=_load(common, "sources"),
-            held_out=_load(common, "held_out"),
-        ),
+        auxiliary=load_auxiliary(attack, name),
         mechanism=cast(Method, plugins.build("method", mechanism)) if mechanism else None,
     )
 
 
-def _save(folder: Path, **arrays: npt.NDArray[np.generic]) -> None:
+def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
-def _load(folder: Path, name: str) -> Any:
-    return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+def _load(folder: Path, name: str) -> npt.NDArray[Any]:
+    return cast("npt.NDArray[Any]", np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import struct
 import sys
@@ -21,6 +22,18 @@ NETWORK_FROM, ALL_TCP = 4, 3
 SCOPES_FROM, ALL_SCOPES = 6, 3  # abstract sockets and signals stay inside the fence
 NO_NEW_PRIVILEGES, PARENT_DEATH_SIGNAL = 38, 1  # prctl options
 
+# Python's audit events, and how many of their first arguments are paths.
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+READING_EVENTS = frozenset({"os.listdir", "os.scandir", "os.chdir"})
+WRITING_EVENTS = {
+    "os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "os.utime": 1,
+    "os.rename": 2, "os.link": 2, "os.symlink": 2,
+}  # fmt: skip
+FORBIDDEN_EVENTS = frozenset(
+    {"socket.connect", "socket.bind", "socket.sendto", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"}
+)
+OTHER_PROCESS = re.compile(r"/proc/(\d+)(?:/|$)")
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,7 +47,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path]) -> str:
     writable = [path.resolve() for path in writable]
     version = _libc.syscall(CREATE_RULESET, None, 0, 1)
     if version < 1:
-        _audit([*_system(), *readable, *writable])
+        _audit([*_system(), *readable], [*_devices(), *writable])
         return "audit hook"
     _landlock(version, readable, writable)
     return f"landlock v{version}"
@@ -59,7 +72,7 @@ def _landlock(version: int, readable: list[Path], writable: list[Path]) -> None:
     reading = READ_FILE | READ_DIR | EXECUTE
     for path in [*_system(), *readable]:
         _allow(ruleset, path, reading & handled)
-    for path in [Path("/dev"), *writable]:
+    for path in [*_devices(), *writable]:
         _allow(ruleset, path, handled)
     _checked(_libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     _checked(_libc.syscall(RESTRICT_SELF, ruleset, 0))
@@ -92,15 +105,36 @@ def _system() -> list[Path]:
     return [*sorted(interpreter), packages / "fedcxr", packages / "server", *map(Path, system)]
 
 
-def _audit(allowed: list[Path]) -> None:
-    roots = tuple(str(path) for path in [*allowed, Path("/dev")])
+def _devices() -> list[Path]:
+    """Devices that hold nothing of the user's. Not all of /dev: disks and shared memory hold everything."""
+    named = [Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom", "kfd", "dri")]
+    return [*named, *Path("/dev").glob("nvidia*")]
+
+
+def _audit(readable: list[Path], writable: list[Path]) -> None:
+    reading = tuple(map(str, [*readable, *writable]))
+    writing = tuple(map(str, writable))
 
     def guard(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], str | bytes):
-            path = os.path.realpath(os.fsdecode(arguments[0]))
-            if not any(path == root or path.startswith(root + os.sep) for root in roots):
-                raise PermissionError(f"outside the fence: {path}")
-        elif event in ("socket.connect", "subprocess.Popen", "os.exec", "os.posix_spawn"):
+        if event == "open":
+            _inside(arguments[0], writing if arguments[2] & WRITING else reading)
+        elif event in READING_EVENTS:
+            _inside(arguments[0], reading)
+        elif event in WRITING_EVENTS:
+            for path in arguments[: WRITING_EVENTS[event]]:
+                _inside(path, writing)
+        elif event in FORBIDDEN_EVENTS:
             raise PermissionError(f"not inside the fence: {event}")
 
     sys.addaudithook(guard)
+
+
+def _inside(given: object, roots: tuple[str, ...]) -> None:
+    if not isinstance(given, str | bytes | os.PathLike | None):  # a file that is open already
+        return
+    path = os.path.realpath(os.fsdecode(given or "."))
+    process = OTHER_PROCESS.match(path)
+    if process and int(process[1]) != os.getpid():
+        raise PermissionError(f"outside the fence: {path}")
+    if not any(path == root or path.startswith(root + os.sep) for root in roots):
+        raise PermissionError(f"outside the fence: {path}")

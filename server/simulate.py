@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +61,7 @@ def simulate(scenario: Scenario, options: Options) -> Run:
     return run
 
 
-def conduct(scenario: Scenario, out: Path, grid: Grid) -> None:
+def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:
     """The same on a grid that somebody else provides; an earlier attempt in the folder is resumed."""
     from server.app import collect  # it imports flwr, which a command on Ray leaves to its child
 
@@ -74,20 +73,13 @@ def conduct(scenario: Scenario, out: Path, grid: Grid) -> None:
 
 def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
     """Open the cohort, let the sites release, measure."""
-    from server.experiment import evaluate
+    from server.experiment import conduct  # for its imports: a refused command need not wait for them
     from server.meter import MemoryMeter
 
-    started = time.monotonic()
     with MemoryMeter() as meter:
-        cohort = run.scenario.cohort.open(
-            cache_folder(), workers=os.cpu_count() or 1, progress=partial(run.progress, "films")
-        )
-        experiment = Experiment.of(run.scenario, cohort)
-        asked = time.monotonic()
-        if not run.has_stage("collect"):
-            release()
-        how = {"engine": engine, "started": started, "release_s": time.monotonic() - asked}
-        evaluate(run, experiment, run.outcome("collect"), how, meter)
+        everyone = len(os.sched_getaffinity(0))
+        cohort = run.scenario.cohort.open(cache_folder(), workers=everyone, progress=partial(run.progress, "films"))
+        conduct(run, Experiment.of(run.scenario, cohort), release, engine, meter)
 
 
 def workers(scenario: Scenario) -> int:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fedcxr.compute import Compute
 from fedcxr.errors import FedcxrError, TrainingDiverged
+from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
 from fedcxr.models.initialise import build
 from fedcxr.rng import stream
@@ -32,7 +33,7 @@ def toy(films: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(labels: np.ndarray, images: np.ndarray, seed: int = 1, plan: Plan | None = None) -> nn.Module:
-    network = place(classifier("narrow", 4, "none", 1, stream(seed, "weights")), FP32)
+    network = place(classifier(Design(width=4), 1, stream(seed, "weights")), FP32)
     rng = stream(seed, "batches")
     order = epochs(len(images), 16, rng)
     truth = torch.from_numpy(labels)
@@ -72,9 +73,9 @@ def test_two_runs_are_equal_bit_by_bit(average: float | None) -> None:
 
 def test_global_random_state_and_thread_count_stay_as_they_were() -> None:
     images, labels = toy(32, seed=1)
-    before = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads())  # noqa: NPY002
+    before = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads())
     train(labels, images, plan=Plan(2, 1e-3))
-    after = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads())  # noqa: NPY002
+    after = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads())
     assert before[:2] == after[:2]
     assert before[3] == after[3]
     assert torch.equal(before[2], after[2])
@@ -158,7 +159,7 @@ def test_predictions_do_not_depend_on_the_batch_a_film_is_in() -> None:
 def test_bf16_learns_too() -> None:
     images, labels = toy(64, seed=1)
     bf16 = Compute.choose("cpu", "bf16")  # emulated where the CPU has none: slower, not different
-    network = place(classifier("narrow", 4, "none", 1, stream(1)), bf16)
+    network = place(classifier(Design(width=4), 1, stream(1)), bf16)
     truth = torch.from_numpy(labels)
     values: list[float] = []
 

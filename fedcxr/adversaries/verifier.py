@@ -39,13 +39,16 @@ class Verifier(Adversary):
 
     attackers: tuple[Literal["naive", "retrained"], ...] = ("naive", "retrained")
     network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
-    width: int = pydantic.Field(default=16, ge=1, description="channels of the narrow network's first layer")
+    width: int = pydantic.Field(default=24, ge=1, description="channels of the narrow network's first layer")
+    stride: Literal[2, 4] = pydantic.Field(
+        default=4, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"
+    )
     pretrained: str = pydantic.Field(default="none", description="none, imagenet or a safetensors file")
     dimensions: int = pydantic.Field(default=128, ge=1, description="length of the embedding")
     people: int = pydantic.Field(default=24, ge=2, description="people in a batch, with two films each")
-    same_source: float = pydantic.Field(default=0.8, ge=0, le=1, description="share of batches from one hospital")
-    sharpness: float = pydantic.Field(default=4.0, gt=0, description="factor on logits inside the softmax")
-    shift: int = pydantic.Field(default=2, ge=0, description="augmentation: films are moved by up to so many pixels")
+    same_source: float = pydantic.Field(default=0.9, ge=0, le=1, description="share of batches from one hospital")
+    sharpness: float = pydantic.Field(default=8.0, gt=0, description="factor on logits inside the softmax")
+    shift: int = pydantic.Field(default=1, ge=0, description="augmentation: films are moved by up to so many pixels")
     steps_clean: int = pydantic.Field(default=600, ge=1)
     learning_rate: float = pydantic.Field(default=8e-3, gt=0)
     steps_retrain: int = pydantic.Field(default=400, ge=1)
@@ -81,11 +84,13 @@ class Verifier(Adversary):
         return scores
 
     def _verifier(self, seed: int, compute: Compute) -> Siamese:
+        from fedcxr.models.backbone import Design
         from fedcxr.models.siamese import siamese
         from fedcxr.training import place
 
         rng = stream(seed, "verifier", "weights")
-        return place(siamese(self.network, self.width, self.pretrained, self.dimensions, rng), compute)
+        design = Design(self.network, self.width, self.stride, self.pretrained)
+        return place(siamese(design, self.dimensions, rng), compute)
 
     def _train(
         self,

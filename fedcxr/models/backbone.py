@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import safetensors.torch
-import torchvision
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from fedcxr.errors import ConfigError
-from fedcxr.models.narrow import Narrow
+from fedcxr.models.narrow import Narrow, Stride
 
 Architecture = Literal["narrow", "resnet50", "densenet121"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_LAST_LAYER = {"resnet50": "fc", "densenet121": "classifier"}
+
 
 class ImagenetBackbone(nn.Module):
-    """A torchvision network without its last layer; grey films are repeated to three channels and normalised."""
+    """A torchvision network without its last layer; grey films become three channels and are normalised."""
 
     def __init__(self, architecture: Literal["resnet50", "densenet121"]) -> None:
         super().__init__()
+        import torchvision  # takes a second, which the narrow network need not wait for
+
         self.network: nn.Module = getattr(torchvision.models, architecture)(weights=None)
-        head = _HEAD[architecture]
-        self.features: int = getattr(self.network, head).in_features
-        setattr(self.network, head, nn.Identity())
+        last = _LAST_LAYER[architecture]
+        self.features: int = getattr(self.network, last).in_features
+        setattr(self.network, last, nn.Identity())
 
     def forward(self, films: Tensor) -> Tensor:  # (n, 1, h, w) in [0, 1] -> (n, features)
         mean, std = films.new_tensor(IMAGENET_MEAN), films.new_tensor(IMAGENET_STD)
@@ -36,35 +40,48 @@ class ImagenetBackbone(nn.Module):
         return features
 
 
-_HEAD = {"resnet50": "fc", "densenet121": "classifier"}
-
 Backbone = Narrow | ImagenetBackbone
 
 
-def backbone(architecture: Architecture, width: int) -> Backbone:
-    """A new backbone; `width` is for the narrow network, the others have the width of their papers."""
-    return Narrow(width) if architecture == "narrow" else ImagenetBackbone(architecture)
+@dataclass(frozen=True)
+class Design:
+    """Which backbone, and where its weights come from."""
+
+    architecture: Architecture = "narrow"
+    width: int = 16  # of the narrow network; the others have the widths of their papers
+    stride: Stride = 2  # of the narrow network
+    pretrained: str = "none"  # none, imagenet, or the path of a safetensors file
+
+    def backbone(self) -> Backbone:
+        """A new backbone, not yet initialised."""
+        if self.architecture == "narrow":
+            return Narrow(self.width, self.stride)
+        return ImagenetBackbone(self.architecture)
+
+    def load_pretrained(self, backbone: Backbone) -> None:
+        """Replace the weights of a backbone of this design by pretrained ones, if it asks for them."""
+        if self.pretrained == "none":
+            return
+        if not isinstance(backbone, ImagenetBackbone):
+            raise ConfigError(
+                "the narrow network has no pretrained weights",
+                given=f"pretrained: {self.pretrained}",
+                allowed="none",
+                do="set network to resnet50 or densenet121, or pretrained to none",
+            )
+        path = weights_file(self.architecture) if self.pretrained == "imagenet" else Path(self.pretrained)
+        if not path.is_file():
+            raise ConfigError(
+                "there are no pretrained weights here", given=path, do=_how_to_make(self.architecture, path)
+            )
+        _load(backbone.network, path, self.architecture)
 
 
-def load_pretrained(network: Backbone, architecture: Architecture, pretrained: str) -> None:
-    """Fill a backbone with `pretrained`: none, imagenet, or the path of a safetensors file."""
-    if pretrained == "none":
-        return
-    if not isinstance(network, ImagenetBackbone):
-        raise ConfigError(
-            "the narrow network has no pretrained weights",
-            given=f"pretrained: {pretrained}",
-            allowed="none",
-            do="set network to resnet50 or densenet121, or pretrained to none",
-        )
-    path = weights_file(architecture) if pretrained == "imagenet" else Path(pretrained)
-    if not path.is_file():
-        raise ConfigError("no pretrained weights at this place", given=path, do=_how_to_make(architecture, path))
+def _load(network: nn.Module, path: Path, architecture: Architecture) -> None:
     try:
         weights = safetensors.torch.load_file(path)
-        head = f"{_HEAD[architecture]}."
-        body = {name: tensor for name, tensor in weights.items() if not name.startswith(head)}
-        network.network.load_state_dict(body)
+        last = _LAST_LAYER[architecture]
+        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(f"{last}.")})
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"the pretrained weights do not fit {architecture}",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedcxr.models.backbone import Architecture, Backbone, backbone, load_pretrained
+from fedcxr.models.backbone import Backbone, Design
 from fedcxr.models.initialise import build
 
 
@@ -24,23 +24,20 @@ class Classifier(nn.Module):
         return logits
 
 
-def classifier(
-    architecture: Architecture, width: int, pretrained: str, findings: int, rng: np.random.Generator
-) -> Classifier:
+def classifier(design: Design, findings: int, rng: np.random.Generator) -> Classifier:
     """A classifier ready to be trained."""
-    network = build(lambda: Classifier(backbone(architecture, width), findings), rng)
-    load_pretrained(network.backbone, architecture, pretrained)
+    network = build(lambda: Classifier(design.backbone(), findings), rng)
+    design.load_pretrained(network.backbone)
     return network
 
 
-def findings_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def findings_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy over the labels that are known.
 
     `labels` are (n, k) of 0, 1 or NaN (unknown: no loss, no gradient); `weights` (k,) multiply the loss of
-    films with the finding, so that rare findings are learnt too.
+    films with the finding, so that rare findings are learnt too. `smoothing` draws 0 and 1 towards one half.
     """
     known = ~labels.isnan()
-    losses = F.binary_cross_entropy_with_logits(
-        logits.float(), labels.nan_to_num(0.0), pos_weight=weights, reduction="none"
-    )
+    targets = labels.nan_to_num(0.0) * (1.0 - smoothing) + 0.5 * smoothing
+    losses = F.binary_cross_entropy_with_logits(logits.float(), targets, pos_weight=weights, reduction="none")
     return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Stride = Literal[2, 4]
+
+_KERNEL: dict[Stride, int] = {2: 5, 4: 8}
+
 
 class Narrow(nn.Module):
-    """Strided convolutions, each followed by residual blocks, then the mean over the film.
+    """Strided convolutions, each with a residual block behind it, then the mean over the film.
 
-    A strided convolution halves height and width and doubles the channels. It has no shortcut: the usual
-    1x1 one costs as much CPU time as a 3x3 convolution and gained nothing here.
+    A strided convolution halves height and width and doubles the channels. It has no shortcut around it: the
+    usual 1x1 one takes four fifths of the CPU time of the 3x3 convolution it would bridge. Only the first has
+    no residual block at `stride` 2, where a block would cost as much as all others together.
     """
 
-    def __init__(self, width: int = 16, blocks: Sequence[int] = (0, 1, 1, 1)) -> None:
+    def __init__(self, width: int = 16, stride: Stride = 2) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 1
-        for stage, residuals in enumerate(blocks):
-            wider = width * 2**stage
-            layers.append(_convolution(channels, wider, kernel=5 if stage == 0 else 3, stride=2))
-            layers.extend(_Residual(wider) for _ in range(residuals))
-            channels = wider
+        layers: list[nn.Module] = [_convolution(1, width, _KERNEL[stride], stride)]
+        if stride == 4:
+            layers.append(_Residual(width))
+        channels = width
+        for _ in range(3 if stride == 2 else 2):  # films of 64 px end as 4 x 4 cells either way
+            layers += [_convolution(channels, 2 * channels, stride=2), _Residual(2 * channels)]
+            channels *= 2
         self.layers = nn.Sequential(*layers)
         self.features = channels
 
@@ -46,5 +51,6 @@ class _Residual(nn.Module):
 
 
 def _convolution(channels: int, wider: int, kernel: int = 3, stride: int = 1, activate: bool = True) -> nn.Sequential:
-    layers = [nn.Conv2d(channels, wider, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(wider)]
+    padding = (kernel - stride + 1) // 2
+    layers = [nn.Conv2d(channels, wider, kernel, stride, padding, bias=False), nn.BatchNorm2d(wider)]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if activate else []))

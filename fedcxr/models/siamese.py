@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedcxr.models.backbone import Architecture, Backbone, backbone, load_pretrained
+from fedcxr.models.backbone import Backbone, Design
 from fedcxr.models.initialise import build
 
 _CELLS = 1 << 22  # n x m x d at once when comparing: 16 MiB of float32
@@ -37,26 +37,22 @@ class Siamese(nn.Module):
             return torch.cat(blocks) + self.head.bias
 
 
-def siamese(
-    architecture: Architecture, width: int, pretrained: str, dimensions: int, rng: np.random.Generator
-) -> Siamese:
+def siamese(design: Design, dimensions: int, rng: np.random.Generator) -> Siamese:
     """A verifier ready to be trained."""
-    network = build(lambda: Siamese(backbone(architecture, width), dimensions), rng)
-    load_pretrained(network.backbone, architecture, pretrained)
+    network = build(lambda: Siamese(design.backbone(), dimensions), rng)
+    design.load_pretrained(network.backbone)
     return network
 
 
 def partner_loss(logits: Tensor, sharpness: float) -> Tensor:
-    """How badly (n, m) logits tell each film's partner (the diagonal) from all other films in the batch.
+    """How badly (n, n) logits tell each film's partner, on the diagonal, from all other films in the batch.
 
-    Films n, n+1, ... m of the second side are of people without a partner here. Softmax over the partners, in
-    both directions, learns from all pairs at once (AUC .96 where one label per pair reaches .85 in the same
-    time); balanced cross-entropy adds what a softmax cannot see: where zero is.
+    Softmax over the partners, in both directions, learns from all pairs at once (AUC .96 where one label per
+    pair reaches .85 in the same time); balanced cross-entropy adds what a softmax cannot see: where zero is.
     """
     partners = torch.arange(len(logits), device=logits.device)
     forth = F.cross_entropy(sharpness * logits, partners)
-    back = F.cross_entropy(sharpness * logits[:, : len(logits)].T, partners)
-    genuine = torch.zeros_like(logits, dtype=torch.bool)
-    genuine[partners, partners] = True
+    back = F.cross_entropy(sharpness * logits.T, partners)
+    genuine = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     balanced = F.softplus(-logits[genuine]).mean() + F.softplus(logits[~genuine]).mean()
     return (forth + back + balanced) / 2

@@ -39,13 +39,19 @@ class Findings(Task):
 
     network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
     width: int = pydantic.Field(default=16, ge=1, description="channels of the narrow network's first layer")
+    stride: Literal[2, 4] = pydantic.Field(
+        default=2, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"
+    )
     pretrained: str = pydantic.Field(default="none", description="none, imagenet or a safetensors file")
-    steps: int = pydantic.Field(default=500, ge=1)
-    batch: int = pydantic.Field(default=64, ge=2)
+    steps: int = pydantic.Field(default=900, ge=1)
+    batch: int = pydantic.Field(default=32, ge=2)
     learning_rate: float = pydantic.Field(default=4e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.05, ge=0)
     shift: int = pydantic.Field(default=2, ge=0, description="augmentation: films are moved by up to so many pixels")
-    rare: float = pydantic.Field(default=5.0, ge=1, description="a rare finding's films count at most so many times")
+    smoothing: float = pydantic.Field(
+        default=0.1, ge=0, lt=1, description="labels are drawn towards one half by so much"
+    )
+    rare: float = pydantic.Field(default=3.0, ge=1, description="a rare finding's films count at most so many times")
     min_positives: int = pydantic.Field(
         default=MIN_POSITIVES, ge=1, description="rarer findings in the test are skipped"
     )
@@ -86,12 +92,13 @@ class Findings(Task):
     ) -> Classifier:
         import torch
 
+        from fedcxr.models.backbone import Design
         from fedcxr.models.classifier import classifier, findings_loss
         from fedcxr.training import Plan, epochs, fit, place, shifted, to_tensor
 
         rng = stream(seed, "findings", "weights")
-        network = classifier(self.network, self.width, self.pretrained, labels.shape[1], rng)
-        place(network, compute)
+        design = Design(self.network, self.width, self.stride, self.pretrained)
+        network = place(classifier(design, labels.shape[1], rng), compute)
         rng = stream(seed, "findings", "batches")
         order = epochs(len(films), self.batch, rng)
         truth = torch.from_numpy(labels).to(compute.device)
@@ -100,7 +107,7 @@ class Findings(Task):
         def loss(step: int) -> Tensor:
             rows = next(order)
             logits = network(to_tensor(shifted(films[rows], self.shift, rng), compute))
-            return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights)
+            return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, self.smoothing)
 
         plan = Plan(self.steps, self.learning_rate, self.weight_decay)
         fit(network, loss, plan, compute, lambda step, steps: progress(f"findings {stage}", step, steps))

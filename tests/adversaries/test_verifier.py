@@ -19,7 +19,7 @@ from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
 
 FP32 = Compute.choose("cpu", "fp32")
-TOY = Verifier(width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=120, shift=1)
+TOY = Verifier(width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=200, shift=1)
 
 
 def ignore(stage: str, step: int, steps: int) -> None:
@@ -54,7 +54,7 @@ def prepared() -> dict[str, np.ndarray]:
 def test_clean_films_are_matched_and_strong_noise_only_by_the_retrained(prepared: dict[str, np.ndarray]) -> None:
     naive_only = TOY.model_copy(update={"attackers": ("naive",)})
     clean = naive_only.attack(leak(Unprotected()), prepared, 1, FP32, ignore)
-    noisy = TOY.attack(leak(Noise(scale=0.5)), prepared, 1, FP32, ignore)
+    noisy = TOY.attack(leak(Noise(scale=0.4)), prepared, 1, FP32, ignore)
     assert list(clean) == ["naive"]
     assert list(noisy) == ["naive", "retrained"]
     assert noisy["naive"].shape == (40, 40)

@@ -11,20 +11,22 @@ import torchvision
 from safetensors.torch import save_file
 
 from fedcxr.errors import ConfigError
-from fedcxr.models.backbone import ImagenetBackbone
+from fedcxr.models.backbone import Design, ImagenetBackbone
 from fedcxr.models.classifier import classifier, findings_loss
 from fedcxr.models.initialise import build
+from fedcxr.models.narrow import Stride
 from fedcxr.rng import stream
 
 
+@pytest.mark.parametrize("stride", [2, 4])
 @pytest.mark.parametrize("size", [(64, 64), (50, 70)])
-def test_one_logit_per_finding_for_any_size(size: tuple[int, int]) -> None:
-    network = classifier("narrow", 4, "none", 14, stream(1)).eval()
+def test_one_logit_per_finding_for_any_size(size: tuple[int, int], stride: Stride) -> None:
+    network = classifier(Design(width=4, stride=stride), 14, stream(1)).eval()
     assert network(torch.rand(2, 1, *size)).shape == (2, 14)
 
 
 def test_a_films_exposure_does_not_matter_to_the_narrow_network() -> None:
-    network = classifier("narrow", 4, "none", 3, stream(1)).eval()
+    network = classifier(Design(width=4), 3, stream(1)).eval()
     films = torch.rand(2, 1, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(network(0.5 * films + 0.2), network(films), atol=1e-2, rtol=1e-2)
@@ -55,7 +57,7 @@ def test_imagenet_weights_are_never_downloaded_and_the_error_says_how_to_get_the
 ) -> None:
     monkeypatch.setenv("FEDCXR_WEIGHTS", str(tmp_path))
     with pytest.raises(ConfigError) as caught:
-        classifier("resnet50", 4, "imagenet", 14, stream(1))
+        classifier(Design("resnet50", pretrained="imagenet"), 14, stream(1))
     message = str(caught.value)
     assert str(tmp_path / "resnet50.safetensors") in message
     assert "python -c 'from torchvision.models import resnet50" in message
@@ -67,7 +69,7 @@ def test_the_file_made_as_the_error_says_is_loaded(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("FEDCXR_WEIGHTS", str(tmp_path))
     theirs = build(lambda: torchvision.models.densenet121(weights=None), stream(9))
     save_file(theirs.state_dict(), tmp_path / "densenet121.safetensors")
-    network = classifier("densenet121", 4, "imagenet", 14, stream(1)).eval()
+    network = classifier(Design("densenet121", pretrained="imagenet"), 14, stream(1)).eval()
     assert isinstance(network.backbone, ImagenetBackbone)
     films = torch.rand(1, 1, 64, 64)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -85,9 +87,16 @@ def test_a_file_that_does_not_fit_is_refused(content: bytes | None, tmp_path: Pa
     else:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="do not fit resnet50"):
-        classifier("resnet50", 4, str(path), 14, stream(1))
+        classifier(Design("resnet50", pretrained=str(path)), 14, stream(1))
 
 
 def test_the_narrow_network_has_no_pretrained_weights() -> None:
     with pytest.raises(ConfigError, match="narrow network has no pretrained weights"):
-        classifier("narrow", 4, "imagenet", 14, stream(1))
+        classifier(Design(pretrained="imagenet"), 14, stream(1))
+
+
+def test_smoothing_draws_labels_towards_one_half() -> None:
+    logits = torch.tensor([[0.4, -1.0]])
+    smooth = findings_loss(logits, torch.tensor([[1.0, 0.0]]), torch.ones(2), smoothing=0.2).item()
+    by_hand = [0.9 * np.log1p(np.exp(-z)) + 0.1 * np.log1p(np.exp(z)) for z in (0.4, 1.0)]
+    assert smooth == pytest.approx(np.mean(by_hand), rel=1e-5)

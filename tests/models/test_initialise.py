@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedcxr.models.backbone import Architecture, backbone
+from fedcxr.models.backbone import Architecture, Design
 from fedcxr.models.initialise import build
 from fedcxr.rng import stream
 
@@ -18,7 +18,7 @@ ARCHITECTURES: tuple[Architecture, ...] = ("narrow", "resnet50", "densenet121")
 
 
 def weights(architecture: Architecture, seed: int) -> dict[str, torch.Tensor]:
-    return build(lambda: backbone(architecture, 4), stream(seed)).state_dict()
+    return build(lambda: Design(architecture, 4).backbone(), stream(seed)).state_dict()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -35,7 +35,7 @@ def test_weights_depend_on_the_seed_alone_and_global_state_stays(architecture: A
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_number_is_initialised(architecture: Architecture) -> None:
-    network = build(lambda: backbone(architecture, 4), stream(1))
+    network = build(lambda: Design(architecture, 4).backbone(), stream(1))
     for name, tensor in network.state_dict().items():
         assert torch.isfinite(tensor.float()).all(), name
         if name.endswith("running_var"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fedcxr.models import siamese as module
+from fedcxr.models.backbone import Design
 from fedcxr.models.siamese import partner_loss, siamese
 from fedcxr.rng import stream
 
@@ -20,7 +21,7 @@ def numbers(seed: int, *shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("cells", [1, 40, 1 << 22])
 def test_compare_is_the_head_on_every_pair(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CELLS", cells)  # one row at a time, a few, all at once
-    network = siamese("narrow", 4, "none", 6, stream(1))
+    network = siamese(Design(width=4), 6, stream(1))
     first, second = numbers(2, 5, 6), numbers(3, 3, 6)
     with torch.no_grad():
         network.head.bias.fill_(0.7)
@@ -33,7 +34,7 @@ def test_compare_is_the_head_on_every_pair(cells: int, monkeypatch: pytest.Monke
 
 
 def test_comparing_stays_in_full_precision_under_autocast() -> None:
-    network = siamese("narrow", 4, "none", 6, stream(1))
+    network = siamese(Design(width=4), 6, stream(1))
     first, second = numbers(2, 5, 6), numbers(3, 3, 6)
     with torch.no_grad():
         plain = network.compare(first, second)
@@ -56,7 +57,7 @@ def test_the_loss_falls_when_partners_score_higher_than_all_others() -> None:
 
 
 def test_an_embedding_has_the_dimensions_asked_for() -> None:
-    network = siamese("narrow", 4, "none", 6, stream(1)).eval()
+    network = siamese(Design(width=4), 6, stream(1)).eval()
     embedded = network.embed(torch.rand(3, 1, 32, 48))
     assert embedded.shape == (3, 6)
     assert 0 < embedded.min().item() < embedded.max().item() < 1

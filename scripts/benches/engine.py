@@ -1,0 +1,196 @@
+"""What the engines cost: a plain PyTorch loop, the inline engine and Ray do the same work in turn.
+
+    scripts/bench engine                         # quick preset, three turns
+    scripts/bench engine --preset default --turns 1
+
+`plain` is one process without Flower, run folders, fences or our training loop: the same networks, losses and
+batches under the shortest loop PyTorch allows. Ratios compare arms within a turn, so that a machine that speeds
+up or slows down meanwhile does not matter; the median of the turns is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ARMS = ("plain", "inline", "ray")
+ROUNDS = 20
+
+
+def main() -> None:
+    options = _options()
+    if options.child:
+        print(json.dumps(CHILDREN[options.child](options)))
+        return
+    print(f"{options.preset} preset, {options.turns} turns, {os.cpu_count()} cores; wall and CPU in seconds\n")
+    _child("plain", options)  # renders the cohort and warms the disk's cache
+    turns = [{arm: _child(arm, options) for arm in ARMS} for _ in range(options.turns)]
+    print(f"{'':10}{'wall':>8}{'CPU':>8}{'MiB':>8}{'wall/plain':>12}{'CPU/plain':>12}")
+    for arm in ARMS:
+        wall, cpu, memory = (median(turn[arm][what] for turn in turns) for what in ("wall", "cpu", "memory"))
+        ratios = [median(turn[arm][what] / turn["plain"][what] for turn in turns) for what in ("wall", "cpu")]
+        shown = f"{cpu:8.1f}" if arm != "ray" else f"{'-':>8}"  # Ray's services are nobody's children
+        print(f"{arm:10}{wall:8.1f}{shown}{memory:8.0f}{ratios[0]:12.2f}" + (f"{ratios[1]:12.2f}" if arm != "ray" else ""))
+    figures = {json.dumps(turn[arm]["figures"]) for turn in turns for arm in ARMS}
+    print(f"\nall arms and turns gave {'the same figures' if len(figures) == 1 else f'DIFFERENT figures: {figures}'}")
+    for engine in ("inline", "ray"):
+        told = _child(f"rounds-{engine}", options)
+        print(f"{engine}: {told['start_s']:.1f} s to the first round, then {told['round_ms']:.0f} ms per round of 5 sites")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="quick", choices=("quick", "default"))
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--child", choices=(*ARMS, "rounds-inline", "rounds-ray"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _child(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Run one arm in a fresh process; its time includes the imports."""
+    start, before = time.perf_counter(), os.times()
+    command = [sys.executable, __file__, "--child", name, "--preset", options.preset]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"wall": time.perf_counter() - start, "cpu": cpu, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def _scenario(options: argparse.Namespace) -> Any:
+    from fedcxr.scenario import Scenario
+
+    return Scenario.parse({"preset": options.preset, "method": "noise", "compute": {"device": "cpu"}})
+
+
+def _plain(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole experiment by hand."""
+    from fedcxr import training
+    from fedcxr.compute import Compute
+    from fedcxr.data import cache_folder
+    from fedcxr.metrics import auc
+    from fedcxr.protocol import Experiment, attack_seed, site_step, utility_step
+    from server.meter import MemoryMeter
+
+    training.fit = _shortest_loop
+    with MemoryMeter() as meter:
+        scenario = _scenario(options)
+        experiment = Experiment.of(scenario, scenario.cohort.open(cache_folder(), workers=2))
+        compute = Compute.choose("cpu")
+        releases = [site_step(scenario, s, experiment.site(s), scenario.seed) for s in scenario.site_names]
+        with compute.session():
+            findings = utility_step(scenario, "findings", experiment.evidence(releases), compute, _silent)
+            verifier, seed = scenario.adversaries["verifier"], attack_seed(scenario, "verifier")
+            leaks = experiment.leaks(releases)
+            prepared = verifier.prepare(leaks["protected"].auxiliary, seed, compute, _silent)
+            scores = {n: verifier.attack(leaks[n], prepared, seed, compute, _silent) for n in ("protected", "control_raw")}
+            brief, shuffled = verifier.briefly(), leaks["control_shuffled"]
+            brief.attack(shuffled, brief.prepare(shuffled.auxiliary, seed, compute, _silent), seed, compute, _silent)
+        answers = experiment.answers(releases).table
+        owners = experiment.cohort.patients
+        attacked = owners[answers.loc[answers["attacked"], "film"].to_numpy()]
+        genuine = attacked[:, None] == owners[experiment.known_rows()][None, :]
+        figures = [
+            findings["trained"]["mean_auc"]["value"],
+            auc(genuine.ravel(), scores["protected"]["retrained"].ravel()),
+            auc(genuine.ravel(), scores["control_raw"]["retrained"].ravel()),
+        ]
+        return {"memory": meter.peak_mb(), "figures": figures}
+
+
+def _shortest_loop(
+    network: Any, loss: Callable[[int], Any], plan: Any, compute: Any, progress: object = None
+) -> None:
+    import torch
+
+    network.train()
+    shrunk = [p for p in network.parameters() if p.ndim > 1]
+    kept = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": shrunk, "weight_decay": plan.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
+    for step in range(plan.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = plan.rate(step)
+        with compute.autocast():
+            value = loss(step)
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+    network.eval()
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _engine(options: argparse.Namespace) -> dict[str, Any]:
+    from server.simulate import Options, simulate
+
+    with tempfile.TemporaryDirectory() as out:
+        result = simulate(_scenario(options), Options(Path(out), options.child)).result
+    assert result is not None
+    retrained = next(a for a in result["privacy"]["attacks"] if a["attacker"] == "retrained")
+    figures = [
+        result["utility"]["findings"]["trained"]["mean_auc"]["value"],
+        retrained["auc"]["value"],
+        retrained["control_raw_auc"],
+    ]
+    return {"memory": result["cost"]["peak_rss_mb"], "figures": figures}
+
+
+def _rounds(options: argparse.Namespace) -> dict[str, Any]:
+    """Ask five trivial sites again and again."""
+    started = time.perf_counter()
+    from server.simulate import QUIET, backend, client_app
+
+    os.environ.update(QUIET)
+    from flwr.app import Context
+    from flwr.serverapp import Grid, ServerApp
+
+    from fedcxr.data import cache_folder
+    from fedcxr.runs import Run
+    from fedcxr.scenario import Scenario
+    from server.app import collect
+    from server.inline import run_inline
+
+    document = {"cohort": {"source": "phantom", "patients": 20, "size": 16}, "tasks": {}, "adversaries": {}}
+    scenario = Scenario.parse(document)
+    scenario.cohort.open(cache_folder())
+    ends = []
+    with tempfile.TemporaryDirectory() as out:
+        app = ServerApp()
+
+        @app.main()
+        def main(grid: Grid, context: Context) -> None:
+            for number in range(ROUNDS + 1):
+                run = Run.place(Path(out) / str(number), scenario)
+                with run.begun(resume=False):
+                    collect(grid, run)
+                ends.append(time.perf_counter())
+
+        if options.child == "rounds-inline":
+            run_inline(app, client_app(), scenario.sites, 2)
+        else:
+            from flwr.simulation import run_simulation
+
+            with tempfile.TemporaryDirectory(prefix="fedcxr-") as scratch:
+                plan = backend(scenario, Path(scratch), "", 0)
+                run_simulation(app, client_app(), scenario.sites, backend_config=plan)
+    gaps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+    return {"start_s": ends[0] - started, "round_ms": 1000 * median(gaps)}
+
+
+CHILDREN: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "plain": _plain, "inline": _engine, "ray": _engine, "rounds-inline": _rounds, "rounds-ray": _rounds
+}  # fmt: skip
+
+if __name__ == "__main__":
+    main()

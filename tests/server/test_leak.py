@@ -1,0 +1,141 @@
+"""A leak on disk holds what the threat model grants, reads back the same, and names nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedcxr.adversaries import Auxiliary, Leak
+from fedcxr.cohort import Cohort
+from fedcxr.errors import ConfigError, StorageError
+from fedcxr.methods.noise import Noise
+from fedcxr.protocol import Experiment, site_step
+from fedcxr.scenario import Scenario
+from server import leak as leaks
+
+CANARY = "Zaphod-Beeblebrox-"
+
+
+@pytest.fixture(scope="module")
+def experiment(make_cohort: Callable[..., Cohort], make_scenario: Callable[..., Scenario]) -> Experiment:
+    cohort = make_cohort((3, 1, 4, 2, 5) * 6, prefix=CANARY)
+    return Experiment.of(make_scenario(method={"name": "noise", "scale": 0.25}), cohort)
+
+
+@pytest.fixture(scope="module")
+def held(experiment: Experiment) -> dict[str, Leak]:
+    scenario = experiment.scenario
+    return experiment.leaks([site_step(scenario, s, experiment.site(s), scenario.seed) for s in experiment.dealt])
+
+
+@pytest.fixture(scope="module")
+def folder(held: dict[str, Leak], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    attack = tmp_path_factory.mktemp("attack")
+    leaks.save_auxiliary({name: leak.auxiliary for name, leak in held.items()}, attack)
+    leaks.save(held, attack)
+    return attack
+
+
+def equal(one: Auxiliary, other: Auxiliary) -> bool:
+    return all(
+        np.array_equal(a, vars(other)[name]) and a.dtype == vars(other)[name].dtype for name, a in vars(one).items()
+    )
+
+
+@pytest.mark.parametrize("name", ["protected", "control_raw", "control_shuffled"])
+def test_round_trip(held: dict[str, Leak], folder: Path, name: str) -> None:
+    read = leaks.wait_for(folder, name)
+    np.testing.assert_array_equal(read.released, held[name].released)
+    np.testing.assert_array_equal(read.known, held[name].known)
+    assert equal(read.auxiliary, held[name].auxiliary)
+    assert read.mechanism == held[name].mechanism
+    assert isinstance(read.auxiliary.films, np.memmap)  # an auxiliary cohort may be larger than the memory
+
+
+def test_an_unknown_mechanism_stays_unknown(held: dict[str, Leak], tmp_path: Path) -> None:
+    leak = replace(held["protected"], mechanism=None)
+    leaks.save_auxiliary({"protected": leak.auxiliary}, tmp_path)
+    leaks.save({"protected": leak}, tmp_path)
+    assert leaks.wait_for(tmp_path, "protected").mechanism is None
+    assert "noise" not in "".join(p.read_text(errors="replace") for p in tmp_path.rglob("*.json"))
+
+
+def test_originals_of_attacked_films_lie_in_the_control_only(experiment: Experiment, folder: Path) -> None:
+    """Each attack's process may read its own leak and the auxiliary films: search every byte of both."""
+    known = set(experiment.known_rows())
+    test = [row for row in np.flatnonzero(experiment.cohort.index["split"] == "test") if row not in known]
+    originals = [film.tobytes() for film in experiment.cohort.films(test)]
+    assert len(originals) > 10
+    found = {
+        part: sum(original in path.read_bytes() for path in (folder / part).rglob("*") for original in originals)
+        for part in ("protected", "control_shuffled", leaks.AUXILIARY, "control_raw")
+    }
+    assert found == {"protected": 0, "control_shuffled": 0, leaks.AUXILIARY: 0, "control_raw": len(originals)}
+
+
+def test_no_file_names_a_patient(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) >= 12
+    for path in files:
+        data = path.read_bytes()
+        assert CANARY not in path.name
+        for encoding in ("utf-8", "utf-16-le", "utf-32-le"):
+            assert CANARY.encode(encoding) not in data, path
+
+
+def test_no_file_holds_pickles(folder: Path) -> None:
+    for path in folder.rglob("*.npy"):
+        assert not np.load(path, allow_pickle=False).dtype.hasobject
+
+
+def test_pickles_are_refused(held: dict[str, Leak], tmp_path: Path) -> None:
+    leaks.save_auxiliary({"protected": held["protected"].auxiliary}, tmp_path)
+    leaks.save({"protected": held["protected"]}, tmp_path)
+    np.save(tmp_path / "protected" / "known.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="pickle|Python objects"):
+        leaks.wait_for(tmp_path, "protected")
+
+
+def test_a_damaged_mechanism_is_an_error(held: dict[str, Leak], tmp_path: Path) -> None:
+    leaks.save_auxiliary({"protected": held["protected"].auxiliary}, tmp_path)
+    leaks.save({"protected": held["protected"]}, tmp_path)
+    for content, error in (("{", StorageError), ('{"name": "noise", "scale": -1}', ConfigError)):
+        (tmp_path / "protected" / leaks.COMPLETE).write_text(content)
+        with pytest.raises(error):
+            leaks.wait_for(tmp_path, "protected")
+
+
+def test_a_leak_is_complete_only_when_everything_is_there(
+    held: dict[str, Leak], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leak = {"protected": held["protected"]}
+    leaks.save_auxiliary({"protected": held["protected"].auxiliary}, tmp_path)
+    assert not (tmp_path / "protected" / leaks.COMPLETE).exists()
+    real = np.save
+
+    def killed(path: Path, array: np.ndarray, allow_pickle: bool) -> None:
+        if path.name == "known.npy":
+            raise KeyboardInterrupt
+        real(path, array, allow_pickle=allow_pickle)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            leaks.save(leak, tmp_path)
+    assert not (tmp_path / "protected" / leaks.COMPLETE).exists()
+    leaks.save(leak, tmp_path)
+    assert leaks.wait_for(tmp_path, "protected").mechanism == Noise(scale=0.25)
+
+
+def test_auxiliary_films_lie_on_disk_once(folder: Path) -> None:
+    assert [p.parent.name for p in folder.rglob("films.npy")] == [leaks.AUXILIARY]
+
+
+def test_a_place_that_cannot_be_written(held: dict[str, Leak], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write there"):
+        leaks.save_auxiliary({"protected": held["protected"].auxiliary}, tmp_path / "file" / "attack")

@@ -1,0 +1,346 @@
+"""The fence around an adversary's process: each probe is tried inside it, with both kinds of fence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server import sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+LANDLOCK = sandbox._libc.syscall(sandbox.CREATE_RULESET, None, 0, 1)
+FENCES = ("landlock", "audit hook")
+
+# Runs inside the fence: prints, for each probe, what came of it.
+PROBES = '''
+import json, os, socket, subprocess, sys, types
+from pathlib import Path
+from server import sandbox
+
+plan = json.loads(sys.argv[1])
+if plan["fence"] == "audit hook":  # as on a kernel without Landlock
+    sandbox._libc = types.SimpleNamespace(syscall=lambda *arguments: -1)
+
+own, outcome, secret, home = (Path(plan[k]) for k in ("own", "outcome", "secret", "home"))
+parent = os.getppid()
+
+def text(path):
+    with open(path, "rb") as file:
+        return len(file.read(8))
+
+def write(path, mode="w"):
+    with open(path, mode) as file:
+        file.write("x")
+
+def raw(path, flags=os.O_RDONLY):
+    descriptor = os.open(path, flags)
+    try:
+        return len(os.read(descriptor, 8)) if flags == os.O_RDONLY else os.write(descriptor, b"x")
+    finally:
+        os.close(descriptor)
+
+def connect(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(3)
+        sock.connect(address)
+
+def bind():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+
+def in_fork(probe):
+    child = os.fork()
+    if child == 0:
+        try:
+            probe()
+            os._exit(0)
+        except PermissionError:
+            os._exit(7)
+        except BaseException:
+            os._exit(8)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == 7:
+        raise PermissionError
+    assert code == 0, code
+
+def in_program(*command):
+    ran = subprocess.run(command, capture_output=True)
+    if ran.returncode:
+        raise PermissionError(ran.stderr.decode())
+
+allowed = {
+    "read a file of its own": lambda: text(own / "film.npy"),
+    "list its own folder": lambda: os.listdir(own),
+    "write its outcome": lambda: write(outcome / "scores.npy"),
+    "read its outcome": lambda: text(outcome / "scores.npy"),
+    "rename within its outcome": lambda: os.rename(outcome / "scores.npy", outcome / "x.npy"),
+    "make a folder in its outcome": lambda: (outcome / "folder").mkdir(),
+    "remove from its outcome": lambda: (outcome / "x.npy").unlink(),
+    "import from the library": lambda: __import__("fedcxr.metrics"),
+    "import from the standard library": lambda: __import__("wave"),
+    "read random bytes": lambda: text("/dev/urandom"),
+    "throw bytes away": lambda: write("/dev/null"),
+    "read about itself": lambda: text("/proc/self/status"),
+    "count the processors": lambda: text("/proc/cpuinfo"),
+    "read its own environment": lambda: text(f"/proc/{os.getpid()}/environ"),
+    "fork and read": lambda: in_fork(lambda: text(own / "film.npy")),
+}
+forbidden = {
+    "read the answers": lambda: text(secret),
+    "read the answers by descriptor": lambda: raw(secret),
+    "list the answers": lambda: os.listdir(secret.parent),
+    "walk the answers": lambda: list(os.scandir(secret.parent)),
+    "read the films of a control": lambda: text(plan["control"]),
+    "read the home": lambda: text(home / ".ssh" / "id_ed25519"),
+    "list the home": lambda: os.listdir(home),
+    "read in the working folder": lambda: text("notes.txt"),
+    "list the working folder": lambda: os.listdir("."),
+    "list the working folder without a name": lambda: os.listdir(),
+    "follow a link out of its folder": lambda: text(own / "link"),
+    "follow a linked folder": lambda: text(own / "linked" / secret.name),
+    "climb out of its folder": lambda: text(own / ".." / ".." / "answers" / secret.name),
+    "go by the root of its process": lambda: text("/proc/self/root" + str(secret)),
+    "go by its working folder": lambda: text("/proc/self/cwd/notes.txt"),
+    "go by the root of the parent": lambda: text(f"/proc/{parent}/root" + str(secret)),
+    "read the parent's environment": lambda: text(f"/proc/{parent}/environ"),
+    "read the parent's memory": lambda: text(f"/proc/{parent}/mem"),
+    "read the parent's memory map": lambda: text(f"/proc/{parent}/maps"),
+    "list the parent's files": lambda: os.listdir(f"/proc/{parent}/fd"),
+    "read shared memory": lambda: text(plan["shared"]),
+    "write into its own leak": lambda: write(own / "film.npy"),
+    "append to its own leak": lambda: write(own / "film.npy", "a"),
+    "write its own leak by descriptor": lambda: raw(own / "film.npy", os.O_WRONLY),
+    "make a file in its own leak": lambda: write(own / "new"),
+    "write beside": lambda: write(secret.parent / "new"),
+    "write at home": lambda: write(home / "new"),
+    "write by a link": lambda: write(own / "linked" / "new"),
+    "write shared memory": lambda: write("/dev/shm/fedcxr-" + str(os.getpid())),
+    "make a folder beside": lambda: (secret.parent / "folder").mkdir(),
+    "remove the answers": lambda: secret.unlink(),
+    "remove a folder": lambda: (home / ".ssh").rmdir(),
+    "truncate the answers": lambda: os.truncate(secret, 0),
+    "move the answers to itself": lambda: os.rename(secret, outcome / "stolen"),
+    "link the answers to itself": lambda: os.link(secret, outcome / "linked"),
+    "move its outcome to others": lambda: os.rename(plan["outcome_file"], secret.parent / "planted"),
+    "talk to a server": lambda: connect(socket.AF_INET, ("127.0.0.1", plan["port"])),
+    "wait for visitors": bind,
+    "talk on an abstract socket": lambda: connect(socket.AF_UNIX, "\\0" + plan["abstract"]),
+    "fork and read the answers": lambda: in_fork(lambda: text(secret)),
+    "fork and talk": lambda: in_fork(lambda: connect(socket.AF_INET, ("127.0.0.1", plan["port"]))),
+    "read the answers with a program": lambda: in_program("/bin/cat", str(secret)),
+    "have the shell copy the answers": lambda: in_program("/bin/sh", "-c", f"cp {secret} {outcome}"),
+    "call the shell": lambda: 1 / (os.system(f"cat {secret} > /dev/null") == 0) if plan["fence"] == "audit hook"
+        else in_program("/bin/sh", "-c", f"cat {secret}"),
+}
+if sys.argv[2] == "outside":
+    fence = "none"
+else:
+    fence = sandbox.confine([own], [outcome])
+said = {}
+for name, probe in {**allowed, **forbidden}.items():
+    if sys.argv[2] == "outside" and name.split()[0] not in ("read", "list", "talk", "follow", "climb", "go", "walk", "fork"):
+        continue
+    try:
+        probe()
+        said[name] = "done"
+    except PermissionError:
+        said[name] = "refused"
+    except BaseException as error:
+        said[name] = f"{type(error).__name__}: {error}"
+print(json.dumps({"fence": fence, "said": said, "allowed": list(allowed), "forbidden": list(forbidden)}))
+'''
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, object]]]:
+    """What came of every probe: without a fence, and inside each kind."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        abstract = f"fedcxr-test-{os.getpid()}"
+        unix = stack.enter_context(socket.socket(socket.AF_UNIX))
+        unix.bind("\0" + abstract)
+        unix.listen(5)
+        shared = Path("/dev/shm") / abstract
+        shared.write_text("objects of another program")
+        stack.callback(shared.unlink, missing_ok=True)
+        found = {}
+        for fence in ("none", *FENCES):
+            if fence == "landlock" and LANDLOCK < 1:
+                continue
+            folder = tmp_path_factory.mktemp("run")
+            for part in ("attack/protected", "attack/control_raw", "attack/outcome", "answers", "home/.ssh", "cwd"):
+                (folder / part).mkdir(parents=True)
+            texts = (
+                "attack/protected/film.npy", "attack/control_raw/film.npy", "answers/answers.csv",
+                "attack/outcome/kept", "home/.ssh/id_ed25519", "cwd/notes.txt",
+            )  # fmt: skip
+            for text in texts:
+                (folder / text).write_text("contents")
+            own = folder / "attack" / "protected"
+            (own / "link").symlink_to(folder / "answers" / "answers.csv")
+            (own / "linked").symlink_to(folder / "answers")
+            plan = {
+                "fence": fence,
+                "own": str(own),
+                "outcome": str(folder / "attack" / "outcome"),
+                "outcome_file": str(folder / "attack" / "outcome" / "kept"),
+                "control": str(folder / "attack" / "control_raw" / "film.npy"),
+                "secret": str(folder / "answers" / "answers.csv"),
+                "home": str(folder / "home"),
+                "shared": str(shared),
+                "port": listener.getsockname()[1],
+                "abstract": abstract,
+            }
+            ran = subprocess.run(
+                [sys.executable, "-c", PROBES, json.dumps(plan), "outside" if fence == "none" else "inside"],
+                cwd=folder / "cwd",
+                env={"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "PYTHONPATH": str(ROOT),
+                     "PYTHONDONTWRITEBYTECODE": "1"},
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert ran.returncode == 0, ran.stderr
+            found[fence] = json.loads(ran.stdout)
+            found[fence]["answers"] = (folder / "answers" / "answers.csv").read_text()
+            found[fence]["folder"] = sorted(p.name for p in (folder / "answers").iterdir())
+        yield found
+
+
+def need(fence: str, probed: dict[str, dict[str, object]]) -> dict[str, object]:
+    if fence not in probed:
+        pytest.skip(f"this kernel has no Landlock ({os.uname().release}): only the audit hook was tested")
+    return probed[fence]
+
+
+def test_without_a_fence_the_probes_succeed(probed: dict[str, dict[str, object]]) -> None:
+    """Otherwise a refusal below would prove nothing."""
+    said = probed["none"]["said"]
+    assert isinstance(said, dict)
+    assert len(said) > 25
+    # What the kernel itself may forbid depends on the machine.
+    depends = {"read the parent's memory", "go by the root of the parent"}
+    assert {name: outcome for name, outcome in said.items() if outcome != "done" and name not in depends} == {
+        "read its outcome": said["read its outcome"]  # which is not written yet
+    }
+
+
+@pytest.mark.parametrize("fence", FENCES)
+def test_an_attack_can_do_its_work(fence: str, probed: dict[str, dict[str, object]]) -> None:
+    found = need(fence, probed)
+    assert str(found["fence"]).startswith(fence)
+    said, allowed = found["said"], found["allowed"]
+    assert isinstance(said, dict)
+    assert isinstance(allowed, list)
+    assert {name: said[name] for name in allowed if said[name] != "done"} == {}
+
+
+# Beyond an audit hook: what is done by another program it refuses as a whole, and a bare connection it sees.
+@pytest.mark.parametrize("fence", FENCES)
+def test_an_attack_can_do_nothing_else(fence: str, probed: dict[str, dict[str, object]]) -> None:
+    found = need(fence, probed)
+    said, forbidden = found["said"], found["forbidden"]
+    assert isinstance(said, dict)
+    assert isinstance(forbidden, list)
+    assert len(forbidden) > 40
+    tolerated = {"OSError: [Errno 18] Invalid cross-device link"}  # Landlock's word for a forbidden rename
+    escaped = {n: said[n] for n in forbidden if said[n] != "refused" and not str(said[n]).startswith(tuple(tolerated))}
+    if LANDLOCK < sandbox.SCOPES_FROM and fence == "landlock":
+        escaped.pop("talk on an abstract socket", None)
+    if LANDLOCK < sandbox.NETWORK_FROM and fence == "landlock":
+        escaped = {n: s for n, s in escaped.items() if "talk" not in n and "visitors" not in n}
+    assert escaped == {}
+
+
+@pytest.mark.parametrize("fence", FENCES)
+def test_the_answers_are_untouched(fence: str, probed: dict[str, dict[str, object]]) -> None:
+    found = need(fence, probed)
+    assert found["answers"] == "contents"
+    assert found["folder"] == ["answers.csv"]
+
+
+def test_two_fences_stand_one_inside_the_other(tmp_path: Path) -> None:
+    """A child that confines itself again cannot win back what its parent gave up."""
+    if LANDLOCK < 1:
+        pytest.skip("this kernel has no Landlock")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "file").write_text("contents")
+    (tmp_path / "inner" / "file").write_text("contents")
+    code = (
+        "import sys; from pathlib import Path; from server.sandbox import confine\n"
+        "inner, outer = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "confine([inner], []); confine([inner, outer], [outer])\n"
+        "print((inner / 'file').read_text())\n"
+        "try: (outer / 'file').read_text()\n"
+        "except PermissionError: print('refused')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "inner"), str(tmp_path / "outer")],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.split() == ["contents", "refused"]
+
+
+def test_a_folder_that_is_missing_is_no_hole(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from server.sandbox import confine\n"
+        "here = Path(sys.argv[1]); confine([here / 'none'], [here / 'nowhere'])\n"
+        "try: (here / 'file').read_text()\n"
+        "except PermissionError: print('refused')\n"
+    )
+    (tmp_path / "file").write_text("contents")
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout == "refused\n", ran.stderr
+
+
+# Death ------------------------------------------------------------------------------------------------------------------
+
+
+def alive(process: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_child_dies_with_its_parent(how: signal.Signals, asks: bool) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from server.sandbox import die_with_parent\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    if sys.argv[1] == 'True': die_with_parent()\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(30)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+    )
+    middle = subprocess.Popen(
+        [sys.executable, "-c", code, str(asks)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert middle.stdout is not None
+    child = int(middle.stdout.readline())
+    try:
+        assert alive(child)
+        middle.send_signal(how)
+        middle.wait(10)
+        deadline = time.monotonic() + (10 if asks else 0.3)
+        while alive(child) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert alive(child) != asks  # one that has not asked outlives its parent: the test can fail
+    finally:
+        middle.stdout.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
