@@ -1,4 +1,4 @@
-"""Methods that misbehave, for tests of what the engines make of it."""
+"""Methods and an adversary that misbehave, for tests of what is made of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedcxr.adversaries import Adversary, Leak, Progress, Scores
 from fedcxr.cohort import Cohort
 from fedcxr.methods import Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.release import Release
+
+if TYPE_CHECKING:
+    from fedcxr.compute import Compute
 
 
 class Fault(Unprotected):
@@ -51,3 +56,35 @@ class Poisoned(Unprotected):
 
     def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
         return Release("codes", site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)})
+
+
+class Spy(Adversary):
+    """Looks for everything it must not see, and says so if it finds any of it."""
+
+    targets: tuple[str, ...] = ()
+    secret: str = "FEDCXR_TEST_SECRET"
+
+    def attack(
+        self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> dict[str, Scores]:
+        found = [target for target in self.targets if readable(Path(target))]
+        # The originals of what it attacks lie in the control's folder, and who is who in the run folder above.
+        own = Path(str(getattr(leak.released, "filename", ""))).parent
+        assert own.name in ("protected", "control_raw", "control_shuffled"), own
+        others = {"protected", "control_raw", "control_shuffled"} - {own.name}
+        found += [name for name in others if readable(own.parent / name / "released.npy")]
+        run = own.parents[2]
+        found += [str(p) for p in (run / "answers" / "answers.csv", run / "scenario.yaml") if readable(p)]
+        found += [f"/proc/{os.getppid()}/environ"] if readable(Path(f"/proc/{os.getppid()}/environ")) else []
+        found += [self.secret] if self.secret in os.environ else []
+        if found:
+            raise PermissionError(f"the adversary reached {found}")
+        return {"spy": np.zeros((len(leak.released), len(leak.known)), np.float32)}
+
+
+def readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True

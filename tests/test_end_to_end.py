@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import readable
 from small import SMALL, figures
 
 from fedcxr.runs import Run
@@ -107,6 +108,24 @@ def test_a_run_killed_anywhere_resumes_to_the_same_figures(finished: Run, tmp_pa
     assert kills > 0
     assert attempt.returncode == 0
     assert figures(json.loads(said)) == figures(result_of(finished))
+
+
+def test_the_adversary_reaches_no_answer_no_original_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spy raises if it can read any of it; that the same paths can be read from here is the control."""
+    monkeypatch.setenv("FEDCXR_TEST_SECRET", "canary")
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("FEDCXR_CACHE", str(cache))
+    Scenario.parse(SMALL).cohort.open(cache)
+    targets = [*map(str, cache.rglob("images.npy")), str(Path(__file__)), "/etc/passwd"]
+    assert len(targets) == 3
+    assert all(readable(Path(target)) for target in targets)
+    spying = Scenario.parse({**SMALL, "tasks": {}, "adversaries": {"faults:Spy": {"targets": targets}}})
+    run = simulate(spying, Options(tmp_path / "runs", "inline"))
+    assert [a["attacker"] for a in result_of(run)["privacy"]["attacks"]] == ["spy"]
+    assert readable(run.folder / "answers" / "answers.csv")
+    assert readable(run.folder / "scenario.yaml")
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_clean_films_are_matched_and_strong_noise_only_by_the_retrained(prepared
     assert noisy["naive"].dtype == np.float32
     assert auc(clean["naive"]) > 0.95
     assert auc(noisy["retrained"]) > auc(noisy["naive"]) + 0.05
-    assert auc(noisy["retrained"]) > 0.85
+    assert auc(noisy["retrained"]) > 0.8
 
 
 def test_shuffled_identities_leave_the_attack_at_chance() -> None:
