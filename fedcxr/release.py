@@ -155,7 +155,7 @@ def _stated_size(block: Mapping[str, Any]) -> int:
     dtype, shape = block["dtype"], block["shape"]
     if dtype not in DTYPES or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError("an array of a forbidden type or shape")
-    size = math.prod(shape) * np.dtype(dtype).itemsize
+    size: int = math.prod(shape) * np.dtype(dtype).itemsize
     if size != zstandard.frame_content_size(block["data"]):
         raise ValueError("an array's data does not fit its shape")
     return size
@@ -163,9 +163,7 @@ def _stated_size(block: Mapping[str, Any]) -> int:
 
 def _read_array(block: Mapping[str, Any]) -> npt.NDArray[np.generic]:
     size = _stated_size(block)
-    raw = zstandard.ZstdDecompressor().decompress(
-        block["data"], max_output_size=max(size, 1), allow_extra_data=False
-    )
+    raw = zstandard.ZstdDecompressor().decompress(block["data"], max_output_size=max(size, 1), allow_extra_data=False)
     if len(raw) != size:
         raise ValueError("an array's data does not fit its shape")
     dtype = np.dtype(block["dtype"])

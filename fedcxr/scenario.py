@@ -91,7 +91,9 @@ def _built_by_name(section: str) -> pydantic.PlainValidator:
 
 def _refuse_second_name(where: str, parameters: Mapping[str, object]) -> None:
     if "name" in parameters:
-        raise ConfigError(f"{where} has a name already", given=f"name: {parameters['name']}", do="remove the key `name`")
+        raise ConfigError(
+            f"{where} has a name already", given=f"name: {parameters['name']}", do="remove the key `name`"
+        )
 
 
 class Scenario(Section):
@@ -194,7 +196,7 @@ def read_yaml(text: str) -> dict[str, Any]:
 class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         # Aliases can make a small file unfold into gigabytes, and a scenario has no use for them or for tags.
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise yaml.YAMLError("aliases are not allowed")
         if getattr(event, "tag", None) is not None:

@@ -128,12 +128,13 @@ def test_the_rule_is_tested_on_something() -> None:
     assert "flwr.app.Message" in imported(ROOT / "server" / "app.py")
 
 
-# In fresh processes -----------------------------------------------------------------------------------------------------
+# In fresh processes ---------------------------------------------------------------------------------------------------
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        check=False,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -206,7 +207,8 @@ def test_importing_touches_no_files_no_seeds_and_no_network(tmp_path: Path) -> N
         "warnings.simplefilter('ignore')\n"
         "touched = []\n"
         "def watch(event, arguments):\n"
-        "    if event == 'open' and isinstance(arguments[2], int) and arguments[2] & 3 and '__pycache__' not in str(arguments[0]):\n"
+        "    writes = event == 'open' and isinstance(arguments[2], int) and arguments[2] & 3\n"
+        "    if writes and '__pycache__' not in str(arguments[0]):\n"
         "        touched.append((event, arguments[0]))\n"
         "    if event in ('os.mkdir', 'os.remove', 'os.rename', 'socket.connect', 'subprocess.Popen'):\n"
         "        touched.append((event, arguments[0]))\n"

@@ -51,15 +51,15 @@ def test_every_row_once_and_every_patient_at_home(
     seed: int,
 ) -> None:
     table = make_table(films_of, seed=seed, sources=sites).sample(frac=1, random_state=seed).reset_index(drop=True)
-    partition = Partition.model_validate(
-        {"by": by, "quantity_skew": skew, "alpha": alpha, "patient_overlap": overlap}
-    )
+    partition = Partition.model_validate({"by": by, "quantity_skew": skew, "alpha": alpha, "patient_overlap": overlap})
+    # Refused only for want of patients: few people, or shares so uneven that a site is left with nobody.
+    may_fail = bool(sites > len(films_of) or by != "iid" or skew or (overlap and sites == 1))
     try:
         dealt = deal(table, FINDINGS, sites, partition, seed)
-    except ConfigError as error:
-        # Only for want of patients: few people, or shares so uneven that a site is left with nobody.
-        assert sites > len(films_of) or by != "iid" or skew or (overlap and sites == 1), error
-        return
+    except ConfigError:
+        if may_fail:
+            return
+        raise
     assert list(dealt) == list(site_names(sites))
     assert np.sort(np.concatenate(list(dealt.values()))).tolist() == list(range(len(table)))
     assert all((np.diff(rows) > 0).all() for rows in dealt.values())
@@ -155,7 +155,7 @@ def test_more_sites_than_sources(make_table: MakeTable) -> None:
 
 
 def test_a_site_left_with_nobody_is_an_error(make_table: MakeTable) -> None:
-    with pytest.raises(ConfigError, match="some sites would hold no films.*site-"):
+    with pytest.raises(ConfigError, match=r"some sites would hold no films.*site-"):
         deal(make_table((1,) * 6), FINDINGS, 6, Partition(by="iid", quantity_skew=5.0), 0)
 
 

@@ -114,7 +114,7 @@ def test_the_contract_tests_run_on_a_dropped_file(root: Path, tmp_path: Path) ->
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-k", "mirror or sloppy",
          "tests/methods/test_contract.py"],
-        cwd=tmp_path, env={"PATH": "", "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False, cwd=tmp_path, env={"PATH": "", "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     said = [line.split()[:2] for line in ran.stdout.splitlines() if line.startswith(("PASSED ", "FAILED "))]
@@ -196,7 +196,9 @@ def test_what_cannot_be_loaded_from_outside(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["def f(:", "raise RuntimeError('no licence')", "import nowhere", "raise SystemExit(0)"])
+@pytest.mark.parametrize(
+    "text", ["def f(:", "raise RuntimeError('no licence')", "import nowhere", "raise SystemExit(0)"]
+)
 def test_a_module_from_outside_that_does_not_import(outside: Callable[[str], None], text: str) -> None:
     outside(text)
     with pytest.raises(ConfigError, match="cannot load the method; given: ours:Mirror"):

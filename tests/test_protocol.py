@@ -187,7 +187,7 @@ def test_evidence_puts_originals_beside_releases(world: World) -> None:
     assert evidence.patients.tolist() == index["patient"].tolist()
 
 
-# What the adversary holds -----------------------------------------------------------------------------------------------
+# What the adversary holds ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,8 +74,7 @@ def refused_or_harmless(data: bytes) -> None:
     """Never another error; and what is accepted has the good release's digest only if it says the same."""
     try:
         read = Release.from_bytes(data)
-    except Refused as error:
-        assert "\n" not in str(error)
+    except Refused:
         return
     assert (read.digest() == GOOD.digest()) == same(read, GOOD)
     len(read)
@@ -121,7 +119,9 @@ facts = st.recursive(
     | st.floats(allow_nan=False)
     | st.text(st.characters(codec="utf-8"), max_size=8)
     | st.binary(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -332,7 +332,9 @@ junk = st.recursive(
     | st.text(st.characters(codec="utf-8"), max_size=6)
     | st.binary(max_size=6)
     | st.sampled_from(["images", "codes", "update", "uint8", "float32", *GOOD.arrays]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.binary(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.binary(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -381,7 +383,7 @@ def test_a_release_without_arrays_has_no_films(name: str) -> None:
         assert len(Release.from_bytes(release.to_bytes())) == 0
 
 
-# Bombs: decoded in a process that may hold 1 GiB above what it starts with ---------------------------------------------
+# Bombs: decoded in a process that may hold 1 GiB above what it starts with --------------------------------------------
 
 MEMORY = 1 << 30
 
@@ -446,7 +448,7 @@ def test_bombs_are_refused_before_they_fill_the_memory(tmp_path: Path, root: Pat
         "    print(path.name, said, grown // 1024, round(time.process_time() - start, 1), sep='|')\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=root, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", code, str(tmp_path)], cwd=root, check=False, capture_output=True, text=True, timeout=120,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (4 * MEMORY, 4 * MEMORY)),
     )  # fmt: skip
     said = {name: rest for name, *rest in (line.split("|") for line in ran.stdout.splitlines())}

@@ -1,4 +1,4 @@
-"""Run folders: whole files or none, resumed after any kill, never two commands at once, never somebody else's folder."""
+"""Run folders: whole files or none, resumed after any kill, never two commands at once, no foreign folder."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_really_full_device(run: Run) -> None:
 
 
 def test_a_disk_that_breaks_otherwise(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="the disk refused.*Input/output"), explained(tmp_path):
+    with pytest.raises(StorageError, match=r"the disk refused.*Input/output"), explained(tmp_path):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
@@ -191,9 +191,10 @@ def in_proc(folder: Path) -> Path:
 def test_where_nothing_can_be_written(
     tmp_path: Path, scenario: Scenario, place: Callable[[Path], Path], resume: bool
 ) -> None:
-    with pytest.raises(ConfigError, match="cannot write there; given: .*: choose another --out") as caught:
-        with Run.place(place(tmp_path), scenario).begun(resume=resume):
-            pytest.fail("begun in an impossible place")
+    run = Run.place(place(tmp_path), scenario)
+    said = r"cannot write there; given: .*: choose another --out"
+    with pytest.raises(ConfigError, match=said) as caught, run.begun(resume=resume):
+        pytest.fail("begun in an impossible place")
     assert caught.value.exit_code == 2
 
 
@@ -219,9 +220,9 @@ def test_an_empty_folder_is_fine(tmp_path: Path, scenario: Scenario) -> None:
 def test_a_folder_of_another_format(run: Run) -> None:
     write_json(run.folder / "run.json", {"format": FOLDER_FORMAT + 1})
     (run.folder / "result.json").write_text("theirs")
-    with pytest.raises(ConfigError, match=r"another version.*format 2.*allowed: format 1; start afresh") as caught:
-        with run.begun(resume=True):
-            pytest.fail("resumed another format")
+    said = r"another version.*format 2.*allowed: format 1; start afresh"
+    with pytest.raises(ConfigError, match=said) as caught, run.begun(resume=True):
+        pytest.fail("resumed another format")
     assert caught.value.exit_code == 2
     assert (run.folder / "result.json").read_text() == "theirs"
     with pytest.raises(ConfigError, match="another version"):
@@ -266,7 +267,7 @@ def test_place_and_open(tmp_path: Path, run: Run, scenario: Scenario) -> None:
         Run.open(run.folder)
 
 
-# Starting afresh, resuming, and two at once -----------------------------------------------------------------------------
+# Starting afresh, resuming, and two at once ---------------------------------------------------------------------------
 
 
 def fill(run: Run) -> None:

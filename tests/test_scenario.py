@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -36,9 +37,10 @@ def scenario_or_error(text: str) -> Scenario | None:
     try:
         return Scenario.from_yaml(text)
     except FedcxrError as error:
-        assert error.exit_code == 2
-        assert len(str(error)) < 5000
-        return None
+        raised = error
+    assert raised.exit_code == 2
+    assert len(str(raised)) < 5000
+    return None
 
 
 # Any text -------------------------------------------------------------------------------------------------------------
@@ -111,7 +113,9 @@ def test_any_text(text: str) -> None:
     scenario_or_error(text)
 
 
-words = st.sampled_from([*Scenario.model_fields, "name", "source", "noise", "none", "phantom", "by", "iid", "scale", "alpha"])
+words = st.sampled_from(
+    [*Scenario.model_fields, "name", "source", "noise", "none", "phantom", "by", "iid", "scale", "alpha"]
+)
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -123,8 +127,10 @@ values = st.recursive(
     | st.datetimes()
     | st.binary(max_size=3)
     | st.sampled_from([2**4000, -(2**64), 1e400]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(words | st.text(max_size=4) | st.integers() | st.none() | st.booleans(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(words | st.text(max_size=4) | st.integers() | st.none() | st.booleans(), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 
@@ -134,10 +140,8 @@ values = st.recursive(
 def test_any_structure(document: dict[str, Any]) -> None:
     for told in (document, {**BARE, **document}):
         scenario_or_error(yaml.safe_dump(told))
-        try:
+        with contextlib.suppress(ConfigError):
             Scenario.parse(told)
-        except FedcxrError as error:
-            assert error.exit_code == 2
 
 
 @settings(max_examples=300)
@@ -389,7 +393,9 @@ def test_override() -> None:
     assert listed == {"adversaries": {"verifier": {"people": 5}}, "tasks": "findings"}
 
 
-@pytest.mark.parametrize("assignment", ["", "sites", "=3", "a..b=1", ".=1", "a.=1", "a=[", "a=&x 1", "a: 1", "a={b: *c}"])
+@pytest.mark.parametrize(
+    "assignment", ["", "sites", "=3", "a..b=1", ".=1", "a.=1", "a=[", "a=&x 1", "a: 1", "a={b: *c}"]
+)
 def test_override_that_cannot_be_read(assignment: str) -> None:
     with pytest.raises(ConfigError):
         override({}, assignment)
@@ -404,10 +410,8 @@ def test_override_below_a_number() -> None:
 
 @given(st.text(max_size=30))
 def test_override_with_any_text(assignment: str) -> None:
-    try:
+    with contextlib.suppress(ConfigError):
         assert isinstance(override({"method": "noise", "sites": 1}, assignment), dict)
-    except FedcxrError as error:
-        assert error.exit_code == 2
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -27,7 +27,14 @@ answers = st.builds(
     seconds=st.floats(0, 1e9),
     release=st.binary(max_size=50),
 )
-plain = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | text | st.binary(max_size=4) | st.lists(counts, max_size=2)
+plain = (
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | text
+    | st.binary(max_size=4)
+    | st.lists(counts, max_size=2)
+)
 
 REQUEST = Request("sites: 3", "site-1")
 ANSWER = Answer("site-1", "ok", patients=3, images=7, seconds=1.5, release=b"bytes")

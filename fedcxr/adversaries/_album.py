@@ -25,9 +25,7 @@ class Album:
     @classmethod
     def of(cls, auxiliary: Auxiliary) -> Album:
         """All films but those of held-out people."""
-        # By person and not by film, so that nobody is on both sides even where a table is inconsistent.
-        usable = ~np.isin(auxiliary.people, auxiliary.people[auxiliary.held_out])
-        films = np.flatnonzero(usable)
+        films = np.flatnonzero(~auxiliary.held_out)
         rows = films[np.argsort(auxiliary.people[films], kind="stable")]
         _, start, count = np.unique(auxiliary.people[rows], return_index=True, return_counts=True)
         if (count > 1).sum() < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,10 @@ class Verifier(Adversary):
     learning_rate: float = pydantic.Field(default=8e-3, gt=0)
     steps_retrain: int = pydantic.Field(default=400, ge=1)
     learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
+
+    def briefly(self) -> Self:
+        shorter = {"steps_clean": min(self.steps_clean, 60), "steps_retrain": min(self.steps_retrain, 40)}
+        return self.model_copy(update=shorter)
 
     def prepare(self, auxiliary: Auxiliary, seed: int, compute: Compute, progress: Progress) -> Weights:
         """The verifier of clean films."""

@@ -16,8 +16,8 @@ class Narrow(nn.Module):
     """Strided convolutions, each with a residual block behind it, then the mean over the film.
 
     A strided convolution halves height and width and doubles the channels. It has no shortcut around it: the
-    usual 1x1 one takes four fifths of the CPU time of the 3x3 convolution it would bridge. Only the first has
-    no residual block at `stride` 2, where a block would cost as much as all others together.
+    usual 1x1 one takes four fifths of the CPU time of the 3x3 convolution it would bridge. At `stride` 2
+    the first has no residual block, which at that size would cost more than any other.
     """
 
     def __init__(self, width: int = 16, stride: Stride = 2) -> None:

@@ -43,7 +43,7 @@ class Findings(Task):
         default=2, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"
     )
     pretrained: str = pydantic.Field(default="none", description="none, imagenet or a safetensors file")
-    steps: int = pydantic.Field(default=900, ge=1)
+    steps: int = pydantic.Field(default=1000, ge=1)
     batch: int = pydantic.Field(default=32, ge=2)
     learning_rate: float = pydantic.Field(default=4e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.05, ge=0)

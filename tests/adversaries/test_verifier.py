@@ -66,8 +66,7 @@ def test_clean_films_are_matched_and_strong_noise_only_by_the_retrained(prepared
 
 def test_shuffled_identities_leave_the_attack_at_chance() -> None:
     given = leak(Unprotected())
-    people = stream(7).permutation(given.auxiliary.people)
-    auxiliary = replace(given.auxiliary, people=people, held_out=np.isin(people, range(90, 100)))
+    auxiliary = replace(given.auxiliary, people=stream(7).permutation(given.auxiliary.people))
     attacker = TOY.model_copy(update={"attackers": ("naive",), "steps_clean": 60})
     weights = attacker.prepare(auxiliary, 1, FP32, ignore)
     # Untrained, pixels alone match toy people: what training on nonsense must not do is to learn from it.
@@ -115,8 +114,7 @@ def album(people: list[int], sources: list[int], held_out: list[bool]) -> Album:
 
 def test_pairs_are_two_films_of_one_person_and_never_of_the_held_out() -> None:
     people = [5, 7, 5, 9, 7, 5, 3, 9, 8]
-    held_out = [False, False, False, True, False, False, False, False, False]  # one film of 9: all of 9
-    book = album(people, [0] * 9, held_out)
+    book = album(people, [0] * 9, [person == 9 for person in people])
     rng = stream(1)
     for _ in range(50):
         first, second = book.draw(10, 0.5, rng)
@@ -144,3 +142,11 @@ def test_people_with_one_film_each_cannot_teach_a_verifier() -> None:
 def test_checking_a_scenario_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_briefly_is_the_same_attack_with_fewer_steps() -> None:
+    attacker = Verifier(width=8, steps_clean=5)
+    brief = attacker.briefly()
+    assert brief.steps_clean == 5
+    assert brief.steps_retrain < attacker.steps_retrain
+    assert brief.model_copy(update={"steps_retrain": attacker.steps_retrain}) == attacker

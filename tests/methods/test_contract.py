@@ -136,7 +136,9 @@ def test_release_names_nobody(name: str, cohort: Cohort) -> None:
         assert CANARY.lower().encode(encoding) not in raw.lower()
 
 
-def test_release_does_not_depend_on_what_patients_are_called(name: str, cohort: Cohort, make_cohort: MakeCohort) -> None:
+def test_release_does_not_depend_on_what_patients_are_called(
+    name: str, cohort: Cohort, make_cohort: MakeCohort
+) -> None:
     """Not even as a hash or a running number: the same films of differently named people give the same bytes."""
     renamed = make_cohort((3, 2, 1, 3, 2, 3, 2, 1, 3, 2), size=32, prefix="Somebody-Else-")
     assert (renamed.patients != cohort.patients).all()

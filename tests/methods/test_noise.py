@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fedcxr.errors import DataError
 from fedcxr.methods import to_eight_bits
 from fedcxr.methods.noise import Noise
-from fedcxr.errors import DataError
 from fedcxr.rng import stream
 
 Distribution = Literal["gaussian", "laplace", "exponential"]

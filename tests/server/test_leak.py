@@ -96,7 +96,7 @@ def test_pickles_are_refused(held: dict[str, Leak], tmp_path: Path) -> None:
     leaks.save_auxiliary({"protected": held["protected"].auxiliary}, tmp_path)
     leaks.save({"protected": held["protected"]}, tmp_path)
     np.save(tmp_path / "protected" / "known.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="pickle|Python objects"):
+    with pytest.raises(ValueError, match=r"pickle|Python objects"):
         leaks.wait_for(tmp_path, "protected")
 
 

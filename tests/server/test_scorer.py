@@ -189,7 +189,7 @@ def test_attacks_without_a_figure_are_passed_over() -> None:
     assert worst_case([]) is None
 
 
-# Intervals and the label floor ------------------------------------------------------------------------------------------
+# Intervals and the label floor ----------------------------------------------------------------------------------------
 
 
 def test_intervals_hold_the_figure_and_repeat() -> None:
