@@ -184,7 +184,9 @@ def _print_privacy(privacy: Mapping[str, Any], console: Console) -> None:
         table.add_row("from the findings alone", figure(floor["auc"]["value"]), span(floor["auc"]["ci95"]))
     console.print(table)
     formal = privacy["formal"]
-    said = "none" if formal is None else f"epsilon {formal['epsilon']:g}, delta {formal['delta']:g} per {formal['unit']}"
+    said = "none"
+    if formal is not None:
+        said = f"epsilon {formal['epsilon']:g}, delta {formal['delta']:g} per {formal['unit']}"
     console.print(f"  raw and shuffled are controls, to be near 1 and .5; formal guarantee: {said}\n")
 
 

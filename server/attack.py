@@ -122,9 +122,11 @@ class Attack:
                 self._said = line.strip() or self._said
 
 
-def end_group(process: subprocess.Popen[Any]) -> None:
+def end_group(
+    process: subprocess.Popen[Any], signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGKILL)
+) -> None:
     """End a process that leads a group, and the group with it: first politely, then for certain."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
+    for how in signals:
         try:
             os.killpg(process.pid, how)
         except ProcessLookupError:

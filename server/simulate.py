@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
 Engine = Literal["ray", "inline"]
 STARTS = 2  # a broken engine is started once more: what is on file is not asked for again
 START_UP = 120.0  # seconds granted to an engine before and after the sites' own time
+LOOK_EVERY = 0.1  # seconds
 VERDICT = "engine.json"
+SCRATCH = "fedcxr-ray-"
 
 # Flower and Ray must neither call home nor look for updates, and both must be quiet; set before either is imported.
 QUIET = {
@@ -116,7 +121,8 @@ def _collect_on_ray(run: Run, address: str | None) -> None:
     verdict = run.folder / VERDICT
     verdict.unlink(missing_ok=True)
     # Ray's sockets need a short path, which a run folder need not have.
-    with tempfile.TemporaryDirectory(prefix="fedcxr-", ignore_cleanup_errors=True) as scratch:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
         with (run.folder / "engine.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "server.simulate", str(run.folder), scratch, address or ""],
@@ -129,18 +135,32 @@ def _collect_on_ray(run: Run, address: str | None) -> None:
                 start_new_session=True,
             )
         try:
-            child.wait(run.scenario.compute.timeout_s + START_UP)
-        except subprocess.TimeoutExpired:
-            raise EngineBroken(
-                "the engine did not end in time", given=f"{run.scenario.compute.timeout_s:g} s"
-            ) from None
+            _wait(child, run)
         finally:
-            end_group(child)
+            end_group(child, (signal.SIGKILL,))  # Ray takes seconds to say goodbye, and what it did is stored
     if verdict.is_file():
         said = read_json(verdict)
         raise _error(said["error"], said["message"])
     if not run.has_stage("collect"):
         raise EngineBroken("the engine ended without a word", given=f"exit code {child.returncode}", do=_last_line(run))
+
+
+def _wait(child: subprocess.Popen[bytes], run: Run) -> None:
+    """Until the releases are stored or the engine has ended."""
+    limit = run.scenario.compute.timeout_s
+    deadline = time.monotonic() + limit + START_UP
+    while child.poll() is None and not run.has_stage("collect"):
+        if time.monotonic() > deadline:
+            raise EngineBroken("the engine did not end in time", given=f"{limit:g} s")
+        time.sleep(LOOK_EVERY)
+
+
+def _sweep() -> None:
+    """Remove what commands left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        owner = folder.name.removeprefix(SCRATCH).split("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _error(name: str, message: str) -> FedcxrError:

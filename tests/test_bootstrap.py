@@ -119,9 +119,7 @@ def test_findings_agree_with_scikit_learn_on_resampled_films(seed, grid):
 def test_weights_of_one_give_the_plain_auc(seed, above, below, grid):
     rng = seeded(seed)
     positive = rng.permutation(np.repeat([True, False], [above, below]))
-    scores = (
-        rng.normal(size=above + below) if grid is None else rng.integers(0, 4, above + below).astype(float)
-    )
+    scores = rng.normal(size=above + below) if grid is None else rng.integers(0, 4, above + below).astype(float)
     pair = np.arange(above + below)[None].repeat(2, axis=0)
     ranking = bootstrap._rank(scores, positive, pair, above + below, rng)
     once = np.ones((above + below + 1, 2), np.float32)

@@ -17,7 +17,7 @@ from fedcxr.scenario import Scenario
 def fedcxr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "COLUMNS": "100"}
     command = [sys.executable, "-m", "fedcxr.cli", *arguments]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_full_disk_is_said_and_leaves_no_result(tmp_path: Path) -> None:
     """A file system of 256 kB stands for a full disk."""
     small_disk = tmp_path / "disk"
     small_disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(small_disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(small_disk)], check=False)
     if mounted.returncode:
         pytest.skip("mounting a small file system needs rights this process does not have")
     try:
@@ -109,7 +109,9 @@ def test_help_is_light(command: tuple[str, ...]) -> None:
         "finally: print(sorted({'torch', 'flwr', 'ray', 'pandas', 'sklearn'} & set(sys.modules)), file=sys.stderr)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run([sys.executable, "-c", look], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", look], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stderr.strip() == "[]"
     if command:
         assert "Example: fedcxr" in done.stdout
@@ -127,7 +129,8 @@ def test_catalogue_names_what_there_is() -> None:
 
 
 def test_data_show_draws_a_contact_sheet(tmp_path: Path) -> None:
-    done = fedcxr("data", "show", "--set", "patients=12", "--set", "size=32", "--films", "6", "--out", "films.png", cwd=tmp_path)
+    few = ("--set", "patients=12", "--set", "size=32", "--films", "6")
+    done = fedcxr("data", "show", *few, "--out", "films.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "films.png").read_bytes().startswith(b"\x89PNG")
     assert fedcxr("data", "show", "--set", "patients=12", "--out", "/proc/x.png").returncode == 2

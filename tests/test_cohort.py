@@ -62,14 +62,14 @@ def test_unknown_findings_stay_unknown(make_cohort: MakeCohort) -> None:
     cohort = make_cohort((2, 1))
     index = cohort.index.assign(Hernia=[0.0, np.nan, 1.0])
     labels = Cohort.whole(cohort.pixels, index).labels
-    np.testing.assert_array_equal(labels[:, FINDINGS.index("Hernia")], np.float32([0, np.nan, 1]))
+    np.testing.assert_array_equal(labels[:, FINDINGS.index("Hernia")], np.array([0, np.nan, 1], dtype=np.float32))
 
 
 def test_refuses_what_is_no_cohort(make_table: Callable[..., pd.DataFrame]) -> None:
     table = make_table((2, 1))
     pixels = np.zeros((3, 8, 8), dtype=np.uint8)
     with pytest.raises(DataError, match="uint8"):
-        Cohort.whole(pixels.astype(np.float32), table)  # type: ignore[arg-type]
+        Cohort.whole(pixels.astype(np.float32), table)
     with pytest.raises(DataError, match="uint8"):
         Cohort.whole(pixels[0], table)
     with pytest.raises(DataError, match="one index row per film"):

@@ -121,9 +121,7 @@ def test_finding_aucs_refuses_odd_labels_and_shapes():
 
 
 def test_verification_by_hand():
-    report = verification(
-        np.array([3.0, 2.0, 0.0]), np.array([1.0, -1.0, -2.0, -3.0, 2.0, -4.0]), threshold=2.0
-    )
+    report = verification(np.array([3.0, 2.0, 0.0]), np.array([1.0, -1.0, -2.0, -3.0, 2.0, -4.0]), threshold=2.0)
     # 2 of 3 genuine pairs and 1 of 6 impostors are at least 2; balanced, that is 4 and 1 of 6.
     assert report.recall == pytest.approx(4 / 6)
     assert report.precision == pytest.approx(4 / 5)
@@ -242,9 +240,7 @@ def test_retrieval_is_that_of_a_literal_loop(seed, queries, gallery, patients):
     excluded = rng.random((queries, gallery)) < 0.2
     excluded[0, 0] = False
     report = retrieval(scores, q.astype(str).astype(object), g.astype(str).astype(object), excluded)
-    assert (report.rank1, report.map_at_r, report.queries) == pytest.approx(
-        literal_retrieval(scores, q, g, excluded)
-    )
+    assert (report.rank1, report.map_at_r, report.queries) == pytest.approx(literal_retrieval(scores, q, g, excluded))
     assert report.skipped == queries - report.queries
 
 

@@ -233,7 +233,7 @@ def test_wrong_names_and_parameters(spec: object, said: str) -> None:
 def test_wrong_names_name_the_nearest() -> None:
     for spec in ("noize", {"name": "noise", "scael": 1}):
         with pytest.raises(UnknownName):
-            plugins.build("method", spec)  # type: ignore[arg-type]
+            plugins.build("method", spec)
 
 
 def test_an_unknown_key_deep_inside_is_told_with_the_keys_of_its_place() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.methods import Method, Weights
+from fedcxr.methods import ImageMethod, Method, Weights
 from fedcxr.protocol import Experiment, attack_seed, release_order, site_step
 from fedcxr.release import Kind, Release
 from fedcxr.rng import stream
@@ -121,6 +121,21 @@ def test_a_method_that_releases_the_wrong_films_is_stopped(world: World, fault: 
         site_step(scenario, "site-1", experiment.site("site-1"), 0)
 
 
+class Scribbler(ImageMethod):
+    """Writes into the films it was given."""
+
+    def protect(self, films: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        films[:] = 0
+        return films
+
+
+def test_a_method_that_writes_into_the_hospitals_films_is_stopped(world: World) -> None:
+    experiment, _ = world()
+    scribbling = experiment.scenario.model_copy(update={"method": Scribbler()})
+    with pytest.raises(ValueError, match="read-only"):
+        site_step(scribbling, "site-1", experiment.site("site-1"), 0)
+
+
 class FitSpy(Method):
     """Remembers which films it learnt from."""
 
@@ -169,9 +184,9 @@ def test_answers_name_the_owner_of_every_released_film(world: World) -> None:
     owner = {film.tobytes(): p for film, p in zip(experiment.cohort.films(), experiment.cohort.patients, strict=True)}
     table = experiment.answers(releases).table
     assert len(table) == len(experiment.cohort)
-    for row in table.itertuples():
-        assert owner[by_site[row.site].arrays["films"][row.row].tobytes()] == row.patient
-        assert experiment.cohort.index["source"].iloc[row.film] == row.source
+    for row in table.to_dict("records"):
+        assert owner[by_site[row["site"]].arrays["films"][row["row"]].tobytes()] == row["patient"]
+        assert experiment.cohort.index["source"].iloc[row["film"]] == row["source"]
 
 
 def test_evidence_puts_originals_beside_releases(world: World) -> None:
@@ -199,8 +214,8 @@ def test_known_films_are_some_of_each_attacked_patients_and_never_all(world: Wor
     assert set(index["split"].iloc[known]) == {"test"}
     films = index[index["split"] == "test"].groupby("patient").size()
     owned = index.iloc[known].groupby("patient").size().reindex(films.index, fill_value=0)
-    for patient, n in films.items():
-        assert owned[patient] == (0 if n == 1 else min(max(round(share * n), 1), n - 1))
+    for patient, n in films.to_dict().items():
+        assert owned.loc[patient] == (0 if n == 1 else min(max(round(share * n), 1), n - 1))
     assert (owned == 0).any()  # somebody with a single film: attacked, but in nobody's album
 
 

@@ -46,7 +46,7 @@ def update(**arrays: np.ndarray) -> Release:
 
 
 def packed(document: object) -> bytes:
-    return MAGIC + bytes([FORMAT]) + msgpack.packb(document, use_bin_type=True)
+    return MAGIC + bytes([FORMAT]) + bytes(msgpack.packb(document, use_bin_type=True))
 
 
 def document_of(release: Release) -> Document:
@@ -209,7 +209,7 @@ def test_digest_ignores_compression_and_signature() -> None:
     assert other != GOOD_BYTES
     assert Release.from_bytes(other).digest() == GOOD.digest()
     assert films(signature=b"another").digest() == GOOD.digest()
-    assert films(arrays=dict(reversed(GOOD.arrays.items()))).digest() == GOOD.digest()
+    assert films(arrays=dict(reversed(list(GOOD.arrays.items())))).digest() == GOOD.digest()
 
 
 def test_digest_changes_with_every_byte_of_every_array() -> None:
@@ -373,6 +373,12 @@ def test_what_is_added_is_refused() -> None:
                     {**block, "data": block["data"] + zstandard.compress(b"secret")}):  # fmt: skip
         with pytest.raises(Refused):
             Release.from_bytes(packed({**document, "arrays": {**document["arrays"], "films": changed}}))
+
+
+@pytest.mark.parametrize("key", [1, None, True, 1.5])
+def test_facts_are_keyed_by_text(key: object) -> None:
+    with pytest.raises(Refused):
+        Release.from_bytes(packed({**document_of(GOOD), "facts": {key: 1}}))
 
 
 @pytest.mark.parametrize("name", ["codes", "update"])

@@ -64,7 +64,7 @@ def test_different_seeds_are_different_streams() -> None:
 @pytest.mark.parametrize("seed", [0, 3])
 def test_neighbouring_streams_are_uncorrelated(seed: int) -> None:
     draws = np.stack([stream(seed, "site", site).standard_normal(4000) for site in range(12)])
-    correlation = np.corrcoef(draws)[np.triu_indices(12, 1)]
+    correlation = np.atleast_2d(np.corrcoef(draws))[np.triu_indices(12, 1)]
     assert abs(correlation).max() < 4.5 / np.sqrt(4000)  # 66 pairs: 4.5 standard deviations are rarer than 1 in 2000
     for one, other in itertools.pairwise(draws):
         assert not np.intersect1d(one, other).size
@@ -82,7 +82,7 @@ def test_a_derived_seed_gives_nothing_away(seed: int, path: tuple[Part, ...]) ->
     assert derived != derive(seed + 1, *path)
     # Neither the seed, nor a number of the stream of that name, nor its key.
     raw = stream(seed, *path).bit_generator
-    key = raw.state["state"]["key"].tolist()  # type: ignore[index, call-overload]
+    key = raw.state["state"]["key"].tolist()
     assert derived not in {seed, *key, *(k >> 1 for k in key), *raw.random_raw(4).tolist()}
 
 

@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from fedcxr import runs
 from fedcxr.errors import ConfigError, FedcxrError, StorageError
 from fedcxr.release import Release
 from fedcxr.runs import FOLDER_FORMAT, Run, check_format, explained, read_json, write_atomic, write_json
@@ -42,7 +41,7 @@ def run(tmp_path: Path, scenario: Scenario) -> Run:
 
 
 def release(site: str = "site-1", value: int = 3) -> Release:
-    arrays = {
+    arrays: dict[str, Any] = {
         "films": np.full((2, 4, 4), value, dtype=np.uint8),
         "findings": np.zeros((2, 1), dtype=np.float32),
         "split": np.zeros(2, dtype=np.int8),
@@ -116,8 +115,17 @@ def test_a_failed_write_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     sync, rename = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("sync"), sync(fd))[1])
-    monkeypatch.setattr(Path, "replace", lambda a, b: (order.append("rename"), rename(a, b))[1])
+
+    def syncs(descriptor: int) -> None:
+        order.append("sync")
+        sync(descriptor)
+
+    def renames(draft: Path, target: Path) -> Path:
+        order.append("rename")
+        return rename(draft, target)
+
+    monkeypatch.setattr(os, "fsync", syncs)
+    monkeypatch.setattr(Path, "replace", renames)
     write_atomic(tmp_path / "x", b"data")
     assert order == ["sync", "rename"]
 
@@ -358,7 +366,7 @@ def test_the_lock_ends_with_its_process_however_it_ends(run: Run) -> None:
 def test_a_stage_is_done_once_and_gives_the_same_data(run: Run) -> None:
     calls: list[int] = []
 
-    def work() -> dict[str, Any]:
+    def work() -> dict[Any, Any]:
         calls.append(1)
         return {"third": 1 / 3, "tuple": (1, 2), "none": None, 5: "key"}
 
@@ -407,10 +415,11 @@ def test_every_event_is_one_line_of_json(run: Run) -> None:
 
 
 def test_events_of_many_threads_do_not_mix(run: Run) -> None:
-    threads = [
-        threading.Thread(target=lambda i=i: [run.event("x", i=i, text="y" * 5000) for _ in range(20)])  # type: ignore[misc]
-        for i in range(8)
-    ]
+    def tell(i: int) -> None:
+        for _ in range(20):
+            run.event("x", i=i, text="y" * 5000)
+
+    threads = [threading.Thread(target=tell, args=(i,)) for i in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -420,7 +429,7 @@ def test_events_of_many_threads_do_not_mix(run: Run) -> None:
 
 def test_progress_is_told_now_and_then_and_at_the_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("fedcxr.runs.time.monotonic", lambda: now[0])
     for done in range(1, 101):
         now[0] += 0.01
         run.progress("films", done, 100)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedcxr.errors import Refused
@@ -94,6 +94,10 @@ def test_an_extra_field_is_refused(name: str, value: Any) -> None:
 
 
 @given(name=st.sampled_from([f.name for f in fields(Answer) if f.name != "release"]), value=plain)
+@example(name="patients", value=True)
+@example(name="images", value=3.0)
+@example(name="seconds", value=3)
+@example(name="site", value=b"site-1")
 def test_a_field_of_another_type_is_refused(name: str, value: Any) -> None:
     right = type(getattr(ANSWER, name))
     if type(value) is right and name != "status" and not (right is float and not math.isfinite(value)):

@@ -11,6 +11,7 @@ up or slows down meanwhile does not matter; the median of the turns is printed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -27,24 +28,28 @@ ROUNDS = 20
 
 
 def main() -> None:
+    """Run the arms in turn, each in a process of its own."""
     options = _options()
     if options.child:
         print(json.dumps(CHILDREN[options.child](options)))
         return
-    print(f"{options.preset} preset, {options.turns} turns, {os.cpu_count()} cores; wall and CPU in seconds\n")
     _child("plain", options)  # renders the cohort and warms the disk's cache
     turns = [{arm: _child(arm, options) for arm in ARMS} for _ in range(options.turns)]
+    print(f"{options.preset} preset, {options.turns} turns, {os.cpu_count()} cores; wall and CPU in seconds\n")
     print(f"{'':10}{'wall':>8}{'CPU':>8}{'MiB':>8}{'wall/plain':>12}{'CPU/plain':>12}")
     for arm in ARMS:
         wall, cpu, memory = (median(turn[arm][what] for turn in turns) for what in ("wall", "cpu", "memory"))
-        ratios = [median(turn[arm][what] / turn["plain"][what] for turn in turns) for what in ("wall", "cpu")]
-        shown = f"{cpu:8.1f}" if arm != "ray" else f"{'-':>8}"  # Ray's services are nobody's children
-        print(f"{arm:10}{wall:8.1f}{shown}{memory:8.0f}{ratios[0]:12.2f}" + (f"{ratios[1]:12.2f}" if arm != "ray" else ""))
+        to_wall, to_cpu = (median(turn[arm][what] / turn["plain"][what] for turn in turns) for what in ("wall", "cpu"))
+        # Ray's services are nobody's children when they end, so their CPU time is not known.
+        work = ("-", "-") if arm == "ray" else (f"{cpu:.1f}", f"{to_cpu:.2f}")
+        print(f"{arm:10}{wall:8.1f}{work[0]:>8}{memory:8.0f}{to_wall:12.2f}{work[1]:>12}")
     figures = {json.dumps(turn[arm]["figures"]) for turn in turns for arm in ARMS}
-    print(f"\nall arms and turns gave {'the same figures' if len(figures) == 1 else f'DIFFERENT figures: {figures}'}")
+    print(f"\nfigures of all arms and turns: {'the same' if len(figures) == 1 else f'DIFFERENT: {figures}'}")
     for engine in ("inline", "ray"):
         told = _child(f"rounds-{engine}", options)
-        print(f"{engine}: {told['start_s']:.1f} s to the first round, then {told['round_ms']:.0f} ms per round of 5 sites")
+        print(
+            f"{engine}: first round after {told['start_s']:.1f} s, then {told['round_ms']:.0f} ms per round of 5 sites"
+        )
 
 
 def _options() -> argparse.Namespace:
@@ -91,7 +96,10 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
             verifier, seed = scenario.adversaries["verifier"], attack_seed(scenario, "verifier")
             leaks = experiment.leaks(releases)
             prepared = verifier.prepare(leaks["protected"].auxiliary, seed, compute, _silent)
-            scores = {n: verifier.attack(leaks[n], prepared, seed, compute, _silent) for n in ("protected", "control_raw")}
+            scores = {
+                name: verifier.attack(leaks[name], prepared, seed, compute, _silent)
+                for name in ("protected", "control_raw")
+            }
             brief, shuffled = verifier.briefly(), leaks["control_shuffled"]
             brief.attack(shuffled, brief.prepare(shuffled.auxiliary, seed, compute, _silent), seed, compute, _silent)
         answers = experiment.answers(releases).table
@@ -106,9 +114,7 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
         return {"memory": meter.peak_mb(), "figures": figures}
 
 
-def _shortest_loop(
-    network: Any, loss: Callable[[int], Any], plan: Any, compute: Any, progress: object = None
-) -> None:
+def _shortest_loop(network: Any, loss: Callable[[int], Any], plan: Any, compute: Any, progress: object = None) -> None:
     import torch
 
     network.train()
@@ -184,7 +190,7 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
             with tempfile.TemporaryDirectory(prefix="fedcxr-") as scratch:
                 plan = backend(scenario, Path(scratch), "", 0)
                 run_simulation(app, client_app(), scenario.sites, backend_config=plan)
-    gaps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(ends)]
     return {"start_s": ends[0] - started, "round_ms": 1000 * median(gaps)}
 
 
