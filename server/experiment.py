@@ -7,6 +7,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -19,9 +20,10 @@ from fedcxr.pictures import comparison
 from fedcxr.protocol import Experiment, utility_step
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run, explained, write_atomic, write_json
+from fedcxr.scenario import Scenario
 from server import scorer
 from server.attack import Attack
-from server.meter import MemoryMeter
+from server.meter import Meter
 
 if TYPE_CHECKING:
     from fedcxr.compute import Compute
@@ -31,46 +33,85 @@ PICTURED_FILMS = 4
 Entries = Sequence[Mapping[str, Any]]  # `sites` of result.json
 
 
-def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: MemoryMeter) -> None:
-    """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
-    began = time.monotonic()
-    scenario = experiment.scenario
-    attacks = {name: Attack(run, experiment, name) for name in scenario.adversaries}
-    waiting = {name: attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))}
-    try:
-        for attack in waiting.values():
-            attack.start()
-        if not run.has_stage("collect"):
-            release()
-        release_s = time.monotonic() - began
-        sites: Entries = run.outcome("collect")
-        releases = run.releases([entry["name"] for entry in sites if entry["status"] == "ok"])
-        answers = experiment.answers(releases)
-        with explained(run.folder):
-            answers.save(run.folder / "answers")
-        for attack in waiting.values():
-            attack.leak(releases)
-        from fedcxr.compute import Compute  # here and not above: it imports torch, which takes seconds
+@dataclass(frozen=True)
+class Measured:
+    """All that was found out about a run."""
 
-        compute = Compute.choose(**scenario.compute.model_dump(include={"device", "precision", "threads"}))
-        utility = _utility(run, experiment, releases, compute)
-        for name, attack in waiting.items():
-            attack.wait(time.monotonic() + scenario.compute.timeout_s)
-            run.stage(_stage("attack", name), partial(_scored, experiment, answers, attack))
-            attack.clear()
+    sites: Entries
+    utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
+    attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
+    label_floor: Mapping[str, Any]
+    release_s: float
+    compute: Compute
+
+
+def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
+    """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
+    attacks = {name: Attack(run, experiment, name) for name in experiment.scenario.adversaries}
+    waiting = [attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))]
+    try:
+        for attack in waiting:
+            attack.start()  # it learns from its own films while the sites are at work
+        measured = _measure(run, experiment, release, attacks, waiting)
     finally:
-        for attack in waiting.values():
+        for attack in waiting:
             attack.stop()
-    attacked = [run.outcome(_stage("attack", name)) for name in attacks]
-    entries = [entry for outcome in attacked for entry in outcome["entries"]]
+    write_json(run.folder / "result.json", _result(run.scenario, measured, engine, meter))
+
+
+def _measure(
+    run: Run,
+    experiment: Experiment,
+    release: Callable[[], object],
+    attacks: Mapping[str, Attack],
+    waiting: Sequence[Attack],
+) -> Measured:
+    began = time.monotonic()
+    if not run.has_stage("collect"):
+        release()
+    release_s = time.monotonic() - began
+    sites: Entries = run.outcome("collect")
+    releases = run.releases([entry["name"] for entry in sites if entry["status"] == "ok"])
+    answers = experiment.answers(releases)
+    with explained(run.folder):
+        answers.save(run.folder / "answers")
+    for attack in waiting:
+        attack.leak(releases)
     _draw(run, experiment, releases)
+    compute = _compute(run.scenario)
+    utility = _utility(run, experiment, releases, compute)
+    for attack in waiting:
+        attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
+        run.stage(_stage("attack", attack.name), partial(_scored, experiment, answers, attack))
+        attack.clear()
+    return Measured(
+        sites=sites,
+        utility=utility,
+        attacks=[run.outcome(_stage("attack", name)) for name in attacks],
+        label_floor=run.stage("label-floor", partial(_label_floor, experiment, answers)),
+        release_s=release_s,
+        compute=compute,
+    )
+
+
+def _compute(scenario: Scenario) -> Compute:
+    from fedcxr.compute import Compute  # here and not above: it imports torch, which takes seconds
+
+    return Compute.choose(**scenario.compute.model_dump(include={"device", "precision", "threads"}))
+
+
+def _result(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -> dict[str, Any]:
+    """result.json, as it is promised to scripts."""
+    entries = [entry for outcome in measured.attacks for entry in outcome["entries"]]
+    guarantee = scenario.method.guarantee()
     seconds = {
-        "release": release_s,
-        "utility": sum(outcome["seconds"] for outcome in utility.values()),
-        "attack": sum(outcome["seconds"] for outcome in attacked),
-        "total": time.monotonic() - began,
+        "release": measured.release_s,
+        "utility": sum(outcome["seconds"] for outcome in measured.utility.values()),
+        "attack": sum(outcome["seconds"] for outcome in measured.attacks),
+        "total": meter.seconds(),
     }
-    result = {
+    figures = {task: outcome["measured"] for task, outcome in measured.utility.items()}
+    return {
         "schema": SCHEMA,
         "run": {
             "id": scenario.id,
@@ -78,28 +119,27 @@ def conduct(run: Run, experiment: Experiment, release: Callable[[], object], eng
             "seed": scenario.seed,
             "engine": engine,
             "preset": scenario.preset,
-            "device": compute.device.type,
+            "device": measured.compute.device.type,
             "wall_s": round(seconds["total"], 3),
             "complete": True,
         },
         "scenario": scenario.document(),
-        "environment": environment(compute.precision),
-        "sites": list(sites),
-        "utility": {"findings": None, "fidelity": None} | {k: v["measured"] for k, v in utility.items()},
+        "environment": environment(measured.compute.precision),
+        "sites": list(measured.sites),
+        "utility": {"findings": None, "fidelity": None} | figures,
         "privacy": {
             "attacks": entries,
             "worst_case": scorer.worst_case(entries),
-            "label_floor": run.stage("label-floor", lambda: _label_floor(experiment, answers)),
-            "formal": guarantee.model_dump() if (guarantee := scenario.method.guarantee()) else None,
+            "label_floor": measured.label_floor,
+            "formal": guarantee.model_dump() if guarantee else None,
         },
         "cost": {
-            "bytes_up": sum(entry["bytes_released"] or 0 for entry in sites),
-            "bytes_down": len(scenario.to_yaml().encode()) * len(sites),
+            "bytes_up": sum(entry["bytes_released"] or 0 for entry in measured.sites),
+            "bytes_down": len(scenario.to_yaml().encode()) * len(measured.sites),
             "peak_rss_mb": meter.peak_mb(),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
         },
     }
-    write_json(run.folder / "result.json", result)
 
 
 def _utility(run: Run, experiment: Experiment, releases: Sequence[Release], compute: Compute) -> dict[str, Any]:

@@ -1,28 +1,37 @@
-"""How much memory this process and all its descendants use, at most."""
+"""How long a run takes, and how much memory this process and all its descendants use at most."""
 
 from __future__ import annotations
 
 import threading
+import time
 
 import psutil
 
 INTERVAL = 1.0  # seconds
 
 
-class MemoryMeter:
-    """Adds up the tree's proportional set sizes: a page shared by n processes counts 1/n in each."""
+class Meter:
+    """A clock, and from `with` on the sum of the tree's proportional set sizes.
+
+    Proportional: a page that n processes share counts 1/n in each.
+    """
 
     def __init__(self) -> None:
         self._peak = 0
+        self._began = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> MemoryMeter:
+    def __enter__(self) -> Meter:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._began
 
     def peak_mb(self) -> float:
         """The largest sum seen so far, in MiB."""

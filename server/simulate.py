@@ -79,9 +79,9 @@ def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:
 def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
     """Open the cohort, let the sites release, measure."""
     from server.experiment import conduct  # for its imports: a refused command need not wait for them
-    from server.meter import MemoryMeter
+    from server.meter import Meter
 
-    with MemoryMeter() as meter:
+    with Meter() as meter:
         everyone = len(os.sched_getaffinity(0))
         cohort = run.scenario.cohort.open(cache_folder(), workers=everyone, progress=partial(run.progress, "films"))
         conduct(run, Experiment.of(run.scenario, cohort), release, engine, meter)

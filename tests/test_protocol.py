@@ -214,7 +214,7 @@ def test_known_films_are_some_of_each_attacked_patients_and_never_all(world: Wor
     assert set(index["split"].iloc[known]) == {"test"}
     films = index[index["split"] == "test"].groupby("patient").size()
     owned = index.iloc[known].groupby("patient").size().reindex(films.index, fill_value=0)
-    for patient, n in films.to_dict().items():
+    for patient, n in zip(films.index.astype(str), films, strict=True):
         assert owned.loc[patient] == (0 if n == 1 else min(max(round(share * n), 1), n - 1))
     assert (owned == 0).any()  # somebody with a single film: attacked, but in nobody's album
 

@@ -83,10 +83,10 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr.data import cache_folder
     from fedcxr.metrics import auc
     from fedcxr.protocol import Experiment, attack_seed, site_step, utility_step
-    from server.meter import MemoryMeter
+    from server.meter import Meter
 
     training.fit = _shortest_loop
-    with MemoryMeter() as meter:
+    with Meter() as meter:
         scenario = _scenario(options)
         experiment = Experiment.of(scenario, scenario.cohort.open(cache_folder(), workers=2))
         compute = Compute.choose("cpu")
