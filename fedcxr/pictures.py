@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TILE = 192  # pixels of a shown film
 GAP = 6
-CAPTION = 22  # height of a line of text
+LINE = 14  # height of a line of text
 INK, PAPER = 235, 18
 
 
@@ -31,10 +31,10 @@ def contact_sheet(cohort: Cohort, films: int, columns: int = 6) -> Image:
     """The first films of a cohort with the findings they show."""
     shown = cohort.take(np.arange(min(films, len(cohort))))
     captions = [
-        f"{row.patient} {row.view}: " + (", ".join(np.array(cohort.findings)[labels == 1]) or "no finding")
+        f"{row.patient}, {row.view}\n" + _fit(", ".join(np.array(cohort.findings)[labels == 1]) or "no finding")
         for row, labels in zip(shown.index.itertuples(), shown.labels, strict=True)
     ]
-    return sheet(list(shown.films()), columns, captions=[_fit(caption) for caption in captions])
+    return sheet(list(shown.films()), columns, captions=captions)
 
 
 def sheet(
@@ -44,15 +44,15 @@ def sheet(
     heads: Sequence[str] = (),
     captions: Sequence[str] = (),
 ) -> Image:
-    """Films in rows of `columns`, with a head over each column or a caption under each film."""
+    """Films in rows of `columns`, with a head over each column or two lines of caption under each film."""
     from PIL import (
         Image,
         ImageDraw,
     )  # here: half of what a command costs to start is imports it does not need
 
     rows = -(-len(films) // columns)
-    top = CAPTION if heads else GAP
-    pitch = TILE + GAP + (CAPTION if captions else 0)
+    top = LINE + 8 if heads else GAP
+    pitch = TILE + GAP + (2 * LINE + 8 if captions else 0)
     paper = Image.new("L", (columns * (TILE + GAP) + GAP, top + rows * pitch), PAPER)
     pen = ImageDraw.Draw(paper)
     for column, head in enumerate(heads):

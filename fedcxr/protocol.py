@@ -72,6 +72,14 @@ class Experiment:
     def truth(self, releases: Sequence[Release]) -> Rows:
         """For each released film, release after release, the row of the cohort it was made of."""
         seed = self.scenario.seed
+        for release in releases:
+            held = len(self.dealt[release.site])
+            if len(release) != held or release.arrays["films"].shape[1:] != self.cohort.size:
+                raise DataError(
+                    f"the release of {release.site} does not fit the films it holds",
+                    given=release.arrays["films"].shape,
+                    allowed=f"{(held, *self.cohort.size)}",
+                )
         parts = [self.dealt[r.site][release_order(r.site, len(self.dealt[r.site]), seed)] for r in releases]
         return np.concatenate(parts)
 
@@ -146,12 +154,21 @@ class Experiment:
             sources=pd.factorize(mine.index["source"])[0].astype(np.int64),
             held_out=mine.index["split"].to_numpy() == "val",
         )
-        order = stream(self.scenario.seed, "control", "auxiliary").permutation(len(mine))
-        return {
-            "protected": true,
-            "control_raw": true,
-            "control_shuffled": replace(true, people=true.people[order]),
-        }
+        meaningless = self.shuffled_patients()[self.cohort.index["split"].to_numpy() != "test"]
+        shuffled = replace(true, people=pd.factorize(meaningless)[0].astype(np.int64))
+        return {"protected": true, "control_raw": true, "control_shuffled": shuffled}
+
+    def shuffled_patients(self) -> npt.NDArray[np.object_]:  # (n,)
+        """A patient for every film of the cohort, by lot.
+
+        One lot for the adversary's own films and for the answers: should a film ever stand on both sides, what was
+        learnt about its lot will show as an AUC above chance.
+        """
+        patients = self.cohort.patients.copy()
+        test = self.cohort.index["split"].to_numpy() == "test"
+        for part, name in ((test, "test"), (~test, "auxiliary")):
+            patients[part] = stream(self.scenario.seed, "control", "identities", name).permutation(patients[part])
+        return patients
 
     def leaks(self, releases: Sequence[Release]) -> dict[str, Leak]:
         """All the adversary holds once the sites have released, in earnest and in the two controls."""

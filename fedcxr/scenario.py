@@ -234,7 +234,9 @@ def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, whe
         return {**document, key: value}
     inner = document.get(key)
     if inner is None:
-        inner = {}
+        # Setting one task's parameter must not drop the preset's other tasks.
+        usual = _preset(str(document.get("preset", "default")))["scenario"] if not where and key in SEVERAL else {}
+        inner = {str(name): {} for name in usual.get(key, ())}
     elif not where and key in ONE and isinstance(inner, str):
         inner = {ONE[key][1]: inner}
     elif not where and key in SEVERAL and isinstance(inner, str | list):

@@ -40,9 +40,12 @@ class Step:
     prepared_by: str  # a leak with the same auxiliary films and identities
 
 
-def write_plan(folder: Path, steps: Sequence[Step], seed: int, compute: Mapping[str, Any]) -> None:
+def write_plan(
+    folder: Path, steps: Sequence[Step], seed: int, compute: Mapping[str, Any], mechanism: str | None
+) -> None:
     """Say which leaks to attack, in which order. Written last: a folder with a plan is complete."""
     plan = {"seed": seed, "compute": dict(compute), "steps": [vars(step) for step in steps]}
+    plan["mechanism"] = mechanism
     write_json(folder / PLAN, plan)
 
 
@@ -57,7 +60,12 @@ def main(folder: Path) -> int:
     plan = read_json(folder / PLAN)
     steps = [Step(**step) for step in plan["steps"]]
     adversaries = [cast(Adversary, plugins.build("adversary", step.adversary)) for step in steps]
-    import torch  # noqa: F401  here, so that every child has it and none pays for it
+    # Here, so that every child has torch and none pays for it, and that a method from a file of the user's is known:
+    # inside the fence that file cannot be read.
+    import torch  # noqa: F401
+
+    if plan["mechanism"]:
+        plugins.load("method", plan["mechanism"])
 
     for step, adversary in zip(steps, adversaries, strict=True):
         outcome = outcome_folder(folder, step.leak)

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
+from fedcxr.methods import Method
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario, read_file
@@ -89,8 +90,7 @@ def _entry(run: Run, site: str, reply: Message) -> dict[str, Any]:
             where = f" ({answer.place}, round {ROUND})" if answer.place else ""
             return _no_release(answer.status, answer.reason + where, answer)
         release = Release.from_bytes(answer.release)
-        if (release.site, release.method) != (site, run.scenario.method.plugin_name()):
-            raise Refused("a release in another's name", given=f"{release.site}, {release.method}", allowed=site)
+        _check(release, site, answer.images, run.scenario.method)
     except Refused as error:
         return _no_release("refused", str(error))
     entry = {
@@ -104,6 +104,16 @@ def _entry(run: Run, site: str, reply: Message) -> dict[str, Any]:
     }
     run.store_release(release, entry)
     return entry
+
+
+def _check(release: Release, site: str, images: int, method: Method) -> None:
+    """Refuse a well-formed release that is not the one we asked for."""
+    if (release.site, release.method) != (site, method.plugin_name()):
+        raise Refused("a release in another's name", given=f"{release.site}, {release.method}", allowed=site)
+    if release.kind != method.kind:
+        raise Refused("a release of another kind", given=release.kind, allowed=method.kind)
+    if release.kind != "update" and len(release) != images:
+        raise Refused("a release of more or fewer films than the site holds", given=len(release), allowed=str(images))
 
 
 def _no_release(status: str, reason: str, answer: wire.Answer | None = None) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Attack:
                 process.Step("control_shuffled", adversary.briefly().spec(), prepared_by="control_shuffled"),
             ]
             compute = scenario.compute.model_dump(include={"device", "precision", "threads"})
-            process.write_plan(self._folder, steps, attack_seed(scenario, self.name), compute)
+            mechanism = scenario.method.plugin_name() if scenario.knowledge.mechanism else None
+            process.write_plan(self._folder, steps, attack_seed(scenario, self.name), compute, mechanism)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "server.adversary", str(self._folder)],
             stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 import fedcxr
 from fedcxr.pictures import comparison
@@ -158,21 +159,23 @@ def _utility(run: Run, experiment: Experiment, releases: Sequence[Release], comp
 def _scored(experiment: Experiment, answers: AnswerKey, attack: Attack) -> dict[str, Any]:
     scores, facts = attack.scores()
     seconds = {leak: float(fact["seconds"]) for leak, fact in facts.items()}
-    seed = experiment.scenario.seed
+    pairs = pairs_of(experiment, answers, experiment.cohort.patients)
+    shuffled = pairs_of(experiment, answers, experiment.shuffled_patients())
     return {
-        "entries": scorer.score_attack(scores, seconds, attack.name, _pairs(experiment, answers), seed),
+        "entries": scorer.score_attack(scores, seconds, attack.name, pairs, shuffled, experiment.scenario.seed),
         "seconds": sum(seconds.values()),
         "fence": facts["protected"]["fence"],
     }
 
 
-def _pairs(experiment: Experiment, answers: AnswerKey) -> scorer.Pairs:
-    """Every attacked film against every film the adversary knows."""
-    attacked = experiment.cohort.take(answers.table.loc[answers.table["attacked"], "film"].to_numpy())
-    known = experiment.cohort.take(experiment.known_rows())
+def pairs_of(experiment: Experiment, answers: AnswerKey, patients: npt.NDArray[np.object_]) -> scorer.Pairs:
+    """Every attacked film against every film the adversary knows, where `patients` says whose each film is."""
+    attacked_rows = answers.table.loc[answers.table["attacked"], "film"].to_numpy()
+    known_rows = experiment.known_rows()
+    attacked, known = experiment.cohort.take(attacked_rows), experiment.cohort.take(known_rows)
     return scorer.Pairs(
-        patients=attacked.patients,
-        known_patients=known.patients,
+        patients=patients[attacked_rows],
+        known_patients=patients[known_rows],
         sources=attacked.index["source"].to_numpy(dtype=object),
         known_sources=known.index["source"].to_numpy(dtype=object),
         labels=attacked.labels,
@@ -182,7 +185,8 @@ def _pairs(experiment: Experiment, answers: AnswerKey) -> scorer.Pairs:
 
 def _label_floor(experiment: Experiment, answers: AnswerKey) -> dict[str, Any]:
     others = experiment.cohort.take(experiment.cohort.index["split"].to_numpy() != "test")
-    return scorer.label_floor(_pairs(experiment, answers), others.labels, others.patients, experiment.scenario.seed)
+    pairs = pairs_of(experiment, answers, experiment.cohort.patients)
+    return scorer.label_floor(pairs, others.labels, others.patients, experiment.scenario.seed)
 
 
 def _draw(run: Run, experiment: Experiment, releases: Sequence[Release]) -> None:

@@ -21,6 +21,7 @@ FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15  # a rule on 
 NETWORK_FROM, ALL_TCP = 4, 3
 SCOPES_FROM, ALL_SCOPES = 6, 3  # abstract sockets and signals stay inside the fence
 NO_NEW_PRIVILEGES, PARENT_DEATH_SIGNAL = 38, 1  # prctl options
+NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000  # unshare flags
 
 # Python's audit events, and how many of their first arguments are paths.
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -49,12 +50,18 @@ def confine(readable: Iterable[Path], writable: Iterable[Path]) -> str:
     """
     readable = [path.resolve() for path in readable]
     writable = [path.resolve() for path in writable]
+    network = "no network" if _leave_network() else "network not fenced"
     version = _libc.syscall(CREATE_RULESET, None, 0, 1)
     if version < 1:
         _audit([*_system(), *readable], [*_devices(), *writable])
-        return "audit hook"
+        return f"audit hook, {network}"
     _landlock(version, readable, writable)
-    return f"landlock v{version}"
+    return f"landlock v{version}, {network}"
+
+
+def _leave_network() -> bool:
+    """Move to a network namespace of our own, which has no way out; a user may need a user namespace for that."""
+    return sys.platform == "linux" and any(_libc.unshare(flags) == 0 for flags in (NEW_NETWORK, NEW_NETWORK | NEW_USER))
 
 
 def die_with_parent() -> None:

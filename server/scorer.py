@@ -39,36 +39,28 @@ class Pairs:
     def same_source(self) -> npt.NDArray[np.bool_]:  # (n, m)
         return np.asarray(self.sources[:, None] == self.known_sources[None, :])
 
-    def shuffled(self, rng: np.random.Generator) -> Pairs:
-        """The same films in a world where identities mean nothing."""
-        order = rng.permutation(len(self.patients) + len(self.known_patients))
-        everyone = np.concatenate([self.patients, self.known_patients])[order]
-        return Pairs(
-            **{
-                **vars(self),
-                "patients": everyone[: len(self.patients)],
-                "known_patients": everyone[len(self.patients) :],
-            }
-        )
-
 
 def score_attack(
     attackers: Mapping[str, Mapping[str, Scores]],
     seconds: Mapping[str, float],
     adversary: str,
     pairs: Pairs,
+    shuffled: Pairs,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """One entry under `privacy.attacks` per attacker, from its scores on the leak and on both controls."""
-    shuffled = pairs.shuffled(stream(seed, "control", "answers"))
+    """One entry under `privacy.attacks` per attacker, from its scores on the leak and on both controls.
+
+    `shuffled` are the same pairs of films in the world in which identities mean nothing.
+    """
     entries = []
     for attacker, scores in attackers["protected"].items():
         report = verification(scores[pairs.genuine], scores[~pairs.genuine], DECISION)
         impostors = ~pairs.genuine & pairs.same_source
         found = retrieval(scores, pairs.patients, pairs.known_patients)
         raw = _auc(attackers["control_raw"][attacker], pairs)
-        chance = _auc(attackers["control_shuffled"][attacker], shuffled)
-        doubts = _doubts(raw, chance)
+        lots = attackers["control_shuffled"][attacker]
+        chance = _auc(lots, shuffled)
+        doubts = _doubts(raw, chance, interval(lots, shuffled, seed))
         entries.append(
             {
                 "adversary": adversary,
@@ -94,11 +86,13 @@ def _auc(scores: Scores, pairs: Pairs) -> float | None:
     return verification(scores[pairs.genuine], scores[~pairs.genuine]).auc
 
 
-def _doubts(raw: float | None, chance: float | None) -> list[str]:
+def _doubts(raw: float | None, chance: float | None, chance_ci95: list[float] | None) -> list[str]:
     doubts = []
     if raw is None or raw < RAW_MUST_REACH:
         doubts.append(f"on unprotected films it reaches {_shown(raw)}, below {RAW_MUST_REACH}")
-    if chance is None or abs(chance - 0.5) > CHANCE_MAY_MISS_BY:
+    near = chance is not None and abs(chance - 0.5) <= CHANCE_MAY_MISS_BY
+    wide = chance_ci95 is not None and chance_ci95[0] <= 0.5 <= chance_ci95[1]  # with few films, chance itself is
+    if not near and not wide:
         doubts.append(f"with shuffled identities it reaches {_shown(chance)} instead of chance")
     return doubts
 

@@ -81,8 +81,9 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr import training
     from fedcxr.compute import Compute
     from fedcxr.data import cache_folder
-    from fedcxr.metrics import auc
     from fedcxr.protocol import Experiment, attack_seed, site_step, utility_step
+    from server import scorer
+    from server.experiment import pairs_of
     from server.meter import Meter
 
     training.fit = _shortest_loop
@@ -100,18 +101,14 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
                 name: verifier.attack(leaks[name], prepared, seed, compute, _silent)
                 for name in ("protected", "control_raw")
             }
-            brief, shuffled = verifier.briefly(), leaks["control_shuffled"]
-            brief.attack(shuffled, brief.prepare(shuffled.auxiliary, seed, compute, _silent), seed, compute, _silent)
-        answers = experiment.answers(releases).table
-        owners = experiment.cohort.patients
-        attacked = owners[answers.loc[answers["attacked"], "film"].to_numpy()]
-        genuine = attacked[:, None] == owners[experiment.known_rows()][None, :]
-        figures = [
-            findings["trained"]["mean_auc"]["value"],
-            auc(genuine.ravel(), scores["protected"]["retrained"].ravel()),
-            auc(genuine.ravel(), scores["control_raw"]["retrained"].ravel()),
-        ]
-        return {"memory": meter.peak_mb(), "figures": figures}
+            brief, leak = verifier.briefly(), leaks["control_shuffled"]
+            by_lot = brief.prepare(leak.auxiliary, seed, compute, _silent)
+            scores["control_shuffled"] = brief.attack(leak, by_lot, seed, compute, _silent)
+        answers = experiment.answers(releases)
+        pairs = pairs_of(experiment, answers, experiment.cohort.patients)
+        shuffled = pairs_of(experiment, answers, experiment.shuffled_patients())
+        attacks = scorer.score_attack(scores, {}, "verifier", pairs, shuffled, scenario.seed)
+        return {"memory": meter.peak_mb(), "figures": _figures(findings, attacks)}
 
 
 def _shortest_loop(network: Any, loss: Callable[[int], Any], plan: Any, compute: Any, progress: object = None) -> None:
@@ -143,13 +140,14 @@ def _engine(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as out:
         result = simulate(_scenario(options), Options(Path(out), options.child)).result
     assert result is not None
-    retrained = next(a for a in result["privacy"]["attacks"] if a["attacker"] == "retrained")
-    figures = [
-        result["utility"]["findings"]["trained"]["mean_auc"]["value"],
-        retrained["auc"]["value"],
-        retrained["control_raw_auc"],
-    ]
+    figures = _figures(result["utility"]["findings"], result["privacy"]["attacks"])
     return {"memory": result["cost"]["peak_rss_mb"], "figures": figures}
+
+
+def _figures(findings: Any, attacks: Any) -> list[float]:
+    """What all arms must agree on."""
+    means = [level["mean_auc"]["value"] for level in findings.values()]
+    return [*means, *(a[key] for a in attacks for key in ("same_site_auc", "control_raw_auc", "control_shuffled_auc"))]
 
 
 def _rounds(options: argparse.Namespace) -> dict[str, Any]:
