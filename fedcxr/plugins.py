@@ -7,6 +7,7 @@ import json
 import pkgutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import pydantic
@@ -37,6 +38,10 @@ class Plugin(pydantic.BaseModel):
         """The name in commands and YAML: the file's name, or `module:Class` for one from outside."""
         folder, _, file = cls.__module__.rpartition(".")
         return file if folder in FOLDERS.values() else f"{cls.__module__}:{cls.__qualname__}"
+
+    def needs(self) -> tuple[Path, ...]:
+        """Files of the user's that it will read; raises now what would otherwise come up after minutes of work."""
+        return ()
 
     def spec(self) -> dict[str, Any]:
         """What `build` needs to make an equal plug-in again."""

@@ -91,7 +91,7 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
     os.environ["TMPDIR"] = str(outcome)  # torch wants a place for temporary files, and /tmp is outside the fence
     try:
         fence = confine(
-            readable=[folder / leaks.AUXILIARY, folder / step.leak, shared, weights_folder()],
+            readable=[folder / leaks.AUXILIARY, folder / step.leak, shared, *adversary.needs()],
             writable=[outcome],
         )
         from fedcxr.compute import Compute
@@ -128,11 +128,6 @@ def _keep(weights: Weights, path: Path) -> None:
 def _check(attacker: str, scores: object, shape: tuple[int, int]) -> None:
     if not isinstance(scores, np.ndarray) or scores.shape != shape or not np.isfinite(scores).all():
         raise ValueError(f"attacker {attacker} must score {shape} pairs with finite numbers")
-
-
-def weights_folder() -> Path:
-    """Where pretrained networks lie, which an adversary may know like anybody."""
-    return Path(os.environ.get("FEDCXR_WEIGHTS") or Path.home() / ".cache" / "fedcxr" / "weights")
 
 
 class _Report:

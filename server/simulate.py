@@ -34,6 +34,7 @@ START_UP = 120.0  # seconds granted to an engine before and after the sites' own
 LOOK_EVERY = 0.1  # seconds
 VERDICT = "engine.json"
 SCRATCH = "fedcxr-ray-"
+GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")  # known at once, where importing torch takes seconds
 
 # Flower and Ray must neither call home nor look for updates, and both must be quiet; set before either is imported.
 QUIET = {
@@ -57,8 +58,10 @@ class Options:
 
 def simulate(scenario: Scenario, options: Options) -> Run:
     """One scenario end to end; the returned run holds its result."""
-    if scenario.compute.device == "cuda" and not _gpus():
+    if scenario.compute.device == "cuda" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
         raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
+    for plugin in (scenario.cohort, scenario.method, *scenario.tasks.values(), *scenario.adversaries.values()):
+        plugin.needs()
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
         if run.result is None:

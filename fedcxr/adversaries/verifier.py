@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from fedcxr.adversaries import Adversary, Auxiliary, Leak, Progress, Scores
 from fedcxr.adversaries._album import Album
 from fedcxr.errors import ConfigError
 from fedcxr.methods import ImageMethod, Weights
+from fedcxr.models import pretrained
 from fedcxr.rng import stream
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class Verifier(Adversary):
     learning_rate: float = pydantic.Field(default=8e-3, gt=0)
     steps_retrain: int = pydantic.Field(default=400, ge=1)
     learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
+
+    def needs(self) -> tuple[Path, ...]:
+        weights = pretrained.find(self.network, self.pretrained)
+        return () if weights is None else (weights,)
 
     def briefly(self) -> Self:
         shorter = {"steps_clean": min(self.steps_clean, 60), "steps_retrain": min(self.steps_retrain, 40)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 
 from fedcxr.errors import ConfigError
 from fedcxr.models.narrow import Narrow, Stride
-
-Architecture = Literal["narrow", "resnet50", "densenet121"]
+from fedcxr.models.pretrained import Architecture, find
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -60,21 +58,9 @@ class Design:
 
     def load_pretrained(self, backbone: Backbone) -> None:
         """Replace the weights of a backbone of this design by pretrained ones, if it asks for them."""
-        if self.pretrained == "none":
-            return
-        if not isinstance(backbone, ImagenetBackbone):
-            raise ConfigError(
-                "the narrow network has no pretrained weights",
-                given=f"pretrained: {self.pretrained}",
-                allowed="none",
-                do="set network to resnet50 or densenet121, or pretrained to none",
-            )
-        path = weights_file(self.architecture) if self.pretrained == "imagenet" else Path(self.pretrained)
-        if not path.is_file():
-            raise ConfigError(
-                "there are no pretrained weights here", given=path, do=_how_to_make(self.architecture, path)
-            )
-        _load(backbone.network, path, self.architecture)
+        path = find(self.architecture, self.pretrained)
+        if path is not None and isinstance(backbone, ImagenetBackbone):
+            _load(backbone.network, path, self.architecture)
 
 
 def _load(network: nn.Module, path: Path, architecture: Architecture) -> None:
@@ -89,17 +75,3 @@ def _load(network: nn.Module, path: Path, architecture: Architecture) -> None:
             allowed="a safetensors file of torchvision's own state dict",
             do=str(error).splitlines()[0],
         ) from None
-
-
-def weights_file(architecture: Architecture) -> Path:
-    """Where `pretrained: imagenet` looks; nothing is ever downloaded."""
-    folder = os.environ.get("FEDCXR_WEIGHTS") or Path.home() / ".cache" / "fedcxr" / "weights"
-    return Path(folder) / f"{architecture}.safetensors"
-
-
-def _how_to_make(architecture: Architecture, path: Path) -> str:
-    return (
-        "make it on a machine with network and copy it there: "
-        f"python -c 'from torchvision.models import {architecture}; from safetensors.torch import save_file; "
-        f'save_file({architecture}(weights="IMAGENET1K_V1").state_dict(), "{path.name}")\''
-    )

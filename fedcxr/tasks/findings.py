@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from fedcxr.bootstrap import mean_auc_interval
 from fedcxr.cohort import SPLITS
 from fedcxr.errors import DataError
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
+from fedcxr.models import pretrained
 from fedcxr.rng import stream
 from fedcxr.tasks import Evidence, Progress, Task
 
@@ -56,6 +58,10 @@ class Findings(Task):
         default=MIN_POSITIVES, ge=1, description="rarer findings in the test are skipped"
     )
     bootstraps: int = pydantic.Field(default=1000, ge=1)
+
+    def needs(self) -> tuple[Path, ...]:
+        weights = pretrained.find(self.network, self.pretrained)
+        return () if weights is None else (weights,)
 
     def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
         from fedcxr.training import predict

@@ -1,0 +1,74 @@
+"""What the README says can be typed works as printed, here with smaller budgets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import fedcxr
+from fedcxr.scenario import Scenario
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^`?\*?`?(scripts/fedcxr [^`#>\n]+)", README, flags=re.MULTILINE)
+
+SMALLER = [
+    *("--set", "cohort.patients=100", "--set", "cohort.size=32"),
+    *("--set", "tasks.findings.steps=8", "--set", "tasks.findings.width=4"),
+    *("--set", "adversaries.verifier.steps_clean=8", "--set", "adversaries.verifier.steps_retrain=8"),
+    *("--set", "adversaries.verifier.width=4"),
+]
+
+
+def run(arguments: list[str], cwd: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(cwd)])}
+    command = [sys.executable, "-m", "fedcxr.cli", *arguments]
+    done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_there_are_commands_to_test() -> None:
+    assert "scripts/fedcxr simulate --sites 5 --method noise" in COMMANDS
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_works_as_printed(command: str, tmp_path: Path) -> None:
+    words = [str(ROOT / w) if w.startswith("configs/") else w for w in shlex.split(command)[1:]]
+    if words[0] != "simulate":
+        assert run(words, tmp_path)
+        return
+    said = run([*words, *SMALLER, "--out", str(tmp_path)], tmp_path)
+    assert "How useful" in said
+    assert "Who can be re-identified" in said
+
+
+@pytest.mark.slow
+def test_the_method_in_the_readme_runs_on_ray(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 25
+    (tmp_path / "coarse.py").write_text(code)
+    said = run(["simulate", "--method", "coarse:Coarse", *SMALLER, "--set", "method.cell=4"], tmp_path)
+    assert "coarse:Coarse" in said
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs" / "scenarios").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_config_says_what_it_shows_and_is_valid(config: Path) -> None:
+    lines = config.read_text().splitlines()
+    assert lines[0].startswith("# ")
+    assert "Expect:" in lines[1]
+    assert Scenario.parse(yaml.safe_load(config.read_text())).name == config.stem
+
+
+def test_the_version_is_one() -> None:
+    assert f'version = "{fedcxr.__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"## {fedcxr.__version__}" in (ROOT / "CHANGELOG.md").read_text()
