@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fedcxr.adversaries import Auxiliary, Leak
-from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.methods.none import Unprotected
 from fedcxr.partition import Rows, deal
@@ -22,8 +22,6 @@ from fedcxr.tasks import Evidence, Progress
 
 if TYPE_CHECKING:
     from fedcxr.compute import Compute
-
-TEST = SPLITS.index("test")
 
 
 def site_step(scenario: Scenario, site: str, cohort: Cohort, seed: int) -> Release:
@@ -95,7 +93,7 @@ class Experiment:
                     "film": rows,
                     "patient": index["patient"].to_numpy(),
                     "source": index["source"].to_numpy(),
-                    "attacked": self._attacked(releases, rows),
+                    "attacked": self._attacked(rows),
                 }
             )
         )
@@ -136,10 +134,10 @@ class Experiment:
             )
         return np.sort(np.concatenate(chosen))
 
-    def _attacked(self, releases: Sequence[Release], rows: Rows) -> npt.NDArray[np.bool_]:
-        split = np.concatenate([r.arrays["split"] for r in releases])
-        attacked: npt.NDArray[np.bool_] = (split == TEST) & ~np.isin(rows, self.known_rows())
-        return attacked
+    def _attacked(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which of these released films are attacked: the test split's, as the table says and not the release."""
+        test = self.cohort.index["split"].to_numpy()[rows] == "test"
+        return np.asarray(test & ~np.isin(rows, self.known_rows()))
 
     def auxiliary(self) -> dict[str, Auxiliary]:
         """What the adversary owns in earnest and in the two controls: clean films of the train and val splits.
@@ -173,7 +171,7 @@ class Experiment:
     def leaks(self, releases: Sequence[Release]) -> dict[str, Leak]:
         """All the adversary holds once the sites have released, in earnest and in the two controls."""
         rows = self.truth(releases)
-        attacked = self._attacked(releases, rows)
+        attacked = self._attacked(rows)
         released = np.concatenate([r.arrays["films"] for r in releases])[attacked]
         known = self.cohort.films(self.known_rows())
         mechanism = self.scenario.method if self.scenario.knowledge.mechanism else None

@@ -200,7 +200,7 @@ def _mapping(value: object) -> dict[Any, Any]:
 class AnswerKey:
     """Who is who: one row per released film. Exists in simulations and audits only."""
 
-    table: pd.DataFrame  # site, row (in the site's release), film (in the whole cohort), patient, source, known
+    table: pd.DataFrame  # site, row (in the site's release), film (in the whole cohort), patient, source, attacked
 
     def save(self, folder: Path) -> None:
         """Write the key where only its owner may read it."""
