@@ -1,0 +1,39 @@
+"""What a source of real films says it holds, before a pixel is read: who, what, and in which file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from fedcxr.cohort import COLUMNS
+from fedcxr.errors import DataError
+
+Decoder = Literal["image", "dicom"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One film or table row that cannot be used, and why. Names a file as the hospital knows it: never released."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An index without pixels, and the file behind each of its rows."""
+
+    index: pd.DataFrame  # n rows: COLUMNS (patient and image are pseudonyms) and one float32 column per finding
+    files: Sequence[Path]  # n paths, which stay at the hospital: they never enter an index, a shard or a log
+    findings: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()  # rows of the table that were left out
+    decoder: Decoder = "image"
+
+    def __post_init__(self) -> None:
+        missing = [c for c in (*COLUMNS, *self.findings) if c not in self.index.columns]
+        if missing or len(self.index) != len(self.files):
+            raise DataError("a listing needs one file per row and all columns", given=f"{len(self.files)} files, lacks {missing}")
