@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
 
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted
 from fedcxr.plugins import Kind
+
+if TYPE_CHECKING:
+    from fedcxr.data import Source
 
 app = typer.Typer(
     name="fedcxr",
@@ -25,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Look at cohorts.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, pack and look at cohorts.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -120,26 +125,133 @@ def simulate(
         )
 
 
+SourceName = Annotated[str, typer.Option("--source", help="Where the films come from: phantom, nih, chexpert, ...")]
+Root = Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of films.")]
+Table = Annotated[Path | None, typer.Option(metavar="FILE", help="The table, if it is not in its usual place.")]
+Columns = Annotated[str | None, typer.Option(metavar="a=b,...", help="Our names of the table's columns.")]
+Keys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the source.")]
+MaxBad = Annotated[int | None, typer.Option(help="Unusable films to go on without.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless told.")]
+
+
+@data_app.command("check", epilog="Example: fedcxr data check --source nih --root /data/ChestX-ray14")
+def data_check(
+    source: SourceName = "phantom",
+    root: Root = None,
+    table: Table = None,
+    columns: Columns = None,
+    sets: Keys = None,
+    max_bad: MaxBad = None,
+    workers: Workers = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Read every film and tell what is there and what cannot be used, without writing anything."""
+    from fedcxr import console
+    from fedcxr.data import cache_folder
+    from fedcxr.data._packed import check
+
+    chosen = _source(source, root, table, columns, max_bad, sets)
+    with _stoppable("nothing was written"), console.counted("films", console.stderr()) as progress:
+        report = check(chosen, cache_folder(), workers=workers or _cores(), progress=progress)
+    typer.echo(report.to_json() if format is Format.json else report.to_text())
+    report.demand()
+
+
+@data_app.command("shard", epilog="Example: fedcxr data shard --source nih --root /data/ChestX-ray14 --out nih-64")
+def data_shard(
+    source: SourceName = "phantom",
+    root: Root = None,
+    table: Table = None,
+    columns: Columns = None,
+    sets: Keys = None,
+    max_bad: MaxBad = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The shard to make.")] = Path("shard"),
+    workers: Workers = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Pack a cohort into one shard: decoded, resized, checked, with check sums. An interrupted one goes on."""
+    from fedcxr import console
+    from fedcxr.data import cache_folder
+    from fedcxr.data._packed import pack
+
+    chosen = _source(source, root, table, columns, max_bad, sets)
+    with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
+        report = pack(chosen, out, cache_folder(), workers=workers or _cores(), progress=progress)
+    typer.echo(report.to_json() if format is Format.json else report.to_text())
+    report.demand()
+    typer.echo(f"shard: {out}", err=format is Format.json)
+
+
 @data_app.command("show", epilog="Example: fedcxr data show --source phantom --out phantom.png")
 def data_show(
-    source: Annotated[str, typer.Option(help="Where the films come from.")] = "phantom",
-    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of the source.")] = None,
+    source: SourceName = "phantom",
+    root: Root = None,
+    table: Table = None,
+    columns: Columns = None,
+    sets: Keys = None,
+    max_bad: MaxBad = None,
     films: Annotated[int, typer.Option(min=1, max=400, help="How many films to show.")] = 30,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write.")] = Path("films.png"),
+    workers: Workers = None,
+    format: FormatOption = Format.text,
 ) -> None:
     """Draw a contact sheet of a cohort: films of one patient side by side, findings below."""
-    from fedcxr import scenario
+    import numpy as np
+
+    from fedcxr import console
     from fedcxr.data import cache_folder
     from fedcxr.pictures import contact_sheet
     from fedcxr.runs import explained
 
-    cohort = scenario.source(source, sets or ()).open(cache_folder(), workers=len(os.sched_getaffinity(0)))
-    picture = contact_sheet(cohort, films)
+    chosen = _source(source, root, table, columns, max_bad, sets)
+    with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
+        cohort = chosen.open(cache_folder(), workers=workers or _cores(), progress=progress)
+    together = np.argsort(cohort.patients, kind="stable")
+    picture = contact_sheet(cohort.take(together), films)
     with explained(out):
         picture.save(out)
-    typer.echo(
-        f"{out}: {min(films, len(cohort))} of {len(cohort)} films of {cohort.index['patient'].nunique()} patients"
-    )
+    shown, patients = min(films, len(cohort)), int(cohort.index["patient"].nunique())
+    if format is Format.json:
+        typer.echo(json.dumps({"picture": str(out), "shown": shown, "films": len(cohort), "patients": patients}))
+    else:
+        typer.echo(f"{out}: {shown} of {len(cohort)} films of {patients} patients")
+
+
+def _source(
+    name: str, root: Path | None, table: Path | None, columns: str | None, max_bad: int | None, sets: list[str] | None
+) -> Source:
+    """The source these flags describe; `--set` has the last word."""
+    from fedcxr import scenario
+
+    given = {
+        "root": str(root) if root else None,
+        "table": str(table.absolute() if table.is_file() else table) if table else None,  # else from the source's root
+        "columns": _mapping(columns) if columns else None,
+        "max_bad": max_bad,
+    }
+    flags = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return scenario.source(name, [*flags, *(sets or ())])
+
+
+def _mapping(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
+        raise ConfigError(
+            "--columns needs names of columns", given=text, allowed="image=filename,patient=patientid,..."
+        )
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _stoppable(do: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", do=do) from None
 
 
 Name = Annotated[str | None, typer.Argument(help="One of them, with all it can be told.")]

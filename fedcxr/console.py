@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,27 @@ def followed(events: Path, console: Console) -> Iterator[None]:
         finally:
             over.set()
             watcher.join(5.0)
+
+
+@contextlib.contextmanager
+def counted(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that tells how many of how many are done; shows the rate and the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    rate, left = TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), rate, left)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(what, total=None, visible=False, rate="")  # work that is quickly done stays silent
+        start, before = 0.0, 0
+
+        def told(done: int, total: int) -> None:
+            nonlocal start, before
+            if not start:
+                start, before = time.monotonic(), done  # an earlier attempt's share is not our speed
+            per_second = (done - before) / max(time.monotonic() - start, 1e-6)
+            progress.update(bar, completed=done, total=total, visible=True, rate=f"{per_second:.0f} {what}/s")
+
+        yield told
 
 
 class _Screen:

@@ -18,8 +18,8 @@ TREES = ("fedcxr", "sites", "server")
 LAYERS = (
     ("errors",),
     ("rng", "plugins"),
-    ("cohort", "release", "metrics", "keys"),
-    ("partition", "shard", "bootstrap", "label_floor", "pictures", "compute", "models"),
+    ("cohort", "release", "metrics", "keys", "pairs"),
+    ("partition", "shard", "pair_lists", "torch_view", "bootstrap", "label_floor", "pictures", "compute", "models"),
     ("training",),
     ("methods", "data"),
     ("adversaries", "tasks"),

@@ -32,6 +32,7 @@ class Listing:
     findings: tuple[str, ...]
     problems: tuple[Problem, ...] = ()  # rows of the table that were left out
     decoder: Decoder = "image"
+    notes: tuple[Problem, ...] = ()  # worth telling, but nothing to stop at: an implausible age, an absence asked for
 
     def __post_init__(self) -> None:
         missing = [c for c in (*COLUMNS, *self.findings) if c not in self.index.columns]

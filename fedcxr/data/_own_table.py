@@ -1,0 +1,160 @@
+"""A hospital's own table: which of its columns mean what, as said in the scenario, and the findings in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+import pandas as pd
+import pydantic
+
+from fedcxr.cohort import COLUMNS, FINDINGS, Split
+from fedcxr.data import _splits
+from fedcxr.data._splits import Names, Splits
+from fedcxr.data._tables import Table
+from fedcxr.errors import DataError, StorageError
+
+MOST_LABELS = 64  # a column with more different words holds names or remarks, and labels are released
+TRUTH = {
+    **dict.fromkeys(("0", "0.0", "false", "no"), 0.0),
+    **dict.fromkeys(("1", "1.0", "true", "yes"), 1.0),
+    **dict.fromkeys(("", "nan", "na"), np.nan),
+}
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+SourceName = Annotated[
+    str,
+    pydantic.Field(
+        pattern=r"^[A-Za-z0-9_-]{1,32}$",
+        description="Its name in the index. Patients of two names are two persons, whatever their numbers.",
+    ),
+]
+
+
+class Findings(pydantic.BaseModel):
+    """Which findings a table holds: in a column for each, or as words in one column."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    columns: tuple[str, ...] = pydantic.Field((), description="Columns of 0, 1 or blank (unknown), one per finding.")
+    label: str | None = pydantic.Field(None, description="A column of words, each of which is a finding.")
+    separator: str = pydantic.Field("|", min_length=1, description="Between the words of one film.")
+    only: tuple[str, ...] = pydantic.Field((), description="The words that count; none: all there are.")
+
+    @pydantic.model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.columns and self.label is not None:
+            raise ValueError("give the findings as `columns` or as a `label` column, not both")
+        if self.only and self.label is None:
+            raise ValueError("`only` chooses among the words of a `label` column, and none is given")
+        for names in (self.columns, self.only):
+            if len(set(names)) < len(names):
+                raise ValueError("a finding is named twice")
+        _refuse_taken((*self.columns, *self.only))
+        return self
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns of the table it reads."""
+        return self.columns if self.label is None else (self.label,)
+
+    def read(self, table: Table) -> pd.DataFrame:  # one float32 column per finding, of 0, 1 or NaN
+        """The findings of each row; without any column they are NIH's, all unknown."""
+        if self.label is not None:
+            return self._words(table, table.rows[self.label])
+        if not self.columns:
+            return pd.DataFrame(np.float32(np.nan), index=table.rows.index, columns=list(FINDINGS))
+        found = {}
+        for column in self.columns:
+            text = table.rows[column].str.strip().str.lower()
+            table.refuse(~text.isin(TRUTH), f"column {column!r} is no finding", allowed="0, 1 or blank (unknown)")
+            found[column] = text.map(TRUTH).astype(np.float32)
+        return pd.DataFrame(found)
+
+    def _words(self, table: Table, label: pd.Series) -> pd.DataFrame:
+        codes, texts = pd.factorize(label)
+        words = [{word for part in text.split(self.separator) if (word := part.strip())} for text in texts]
+        every = sorted(set().union(*words))
+        if not self.only and len(every) > MOST_LABELS:
+            raise DataError(
+                f"{table.path.name}: column {self.label!r} does not look like labels",
+                given=f"{len(every)} different words",
+                allowed=f"up to {MOST_LABELS}",
+                do="name those that count in `findings.only`",
+            )
+        missing = [word for word in self.only if word not in every]
+        if missing:
+            raise DataError(f"column {self.label!r} lacks these words", given=", ".join(missing))
+        names = self.only or tuple(every)
+        try:
+            _refuse_taken(names)
+        except ValueError as error:
+            raise DataError(f"{table.path.name}: {error}") from None
+        shown = np.array([[name in here if here else np.nan for name in names] for here in words], dtype=np.float32)
+        return pd.DataFrame(shown.reshape(len(texts), len(names))[codes], index=label.index, columns=list(names))
+
+
+def existing(path: Path) -> Path:
+    """The table, if it is there."""
+    if not path.is_file():
+        raise DataError("there is no such table", given=path, do="set `table` to its path from `root`")
+    return path
+
+
+def read_own_table(path: Path, columns: Collection[str]) -> Table:
+    """These columns of a CSV or Parquet file as text (blank: "")."""
+    wanted = list(dict.fromkeys(columns))
+    if path.suffix.lower() not in (".parquet", ".pq"):
+        return Table.read(path, wanted)
+    try:
+        rows = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise DataError("there is no such table", given=path) from None
+    except ImportError:
+        raise DataError(
+            "Parquet tables need pyarrow, which is not installed", do="pip install 'fedcxr[parquet]', or give a CSV"
+        ) from None
+    except OSError as error:
+        raise StorageError("cannot read the table", given=path, do=error.strerror or "damaged") from None
+    except Exception as error:  # a damaged file fails in ways of pyarrow's own
+        raise DataError("this is no Parquet table", given=path, do=type(error).__name__) from None
+    missing = [column for column in wanted if column not in rows.columns]
+    if missing:
+        raise DataError(f"{path.name} lacks columns", given=", ".join(missing))
+    rows = rows[wanted].reset_index(drop=True)
+    return Table(path, rows.astype(object).where(rows.notna(), "").astype(str))
+
+
+def split_of(splits: Splits, root: Path, films: pd.DataFrame, table: Table, column: str | None) -> Names:
+    """A split per film: from the table's column, from lists, or by chance where there is neither."""
+    images, patients = (films[column].to_numpy(dtype=object) for column in ("image", "patient"))
+    if splits.by == "lists":
+        lists = {split: _splits.read_list(file) for split, file in splits.files(root).items()}
+        return _splits.by_lists(lists, images, patients, splits)
+    if splits.by == "random" or column is None:
+        return _splits.by_chance(patients, splits)
+    text = table.rows[column].str.strip().str.lower()
+    table.refuse(~text.isin(SPLIT_NAMES), f"column {column!r} names no split", allowed=", ".join(SPLIT_NAMES))
+    return text.map(SPLIT_NAMES).to_numpy(dtype=object)
+
+
+def numbered_sources(name: str, written: Sequence[str]) -> Names:
+    """`name-1`, `name-2`, ... for what a column of sources says: a ward or an address would name the hospital."""
+    codes, found = pd.factorize(np.asarray(written, dtype=object), sort=True)
+    return np.array([f"{name}-{number + 1}" for number in range(len(found))], dtype=object)[codes]
+
+
+def _refuse_taken(names: Collection[str]) -> None:
+    taken = [name for name in names if name in COLUMNS]
+    if taken:
+        raise ValueError(f"a finding cannot be called {taken[0]!r}: the index has a column of that name")

@@ -1,0 +1,228 @@
+"""What all sources of real films share: their films are decoded once, checked one by one, and packed into a shard."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_origin
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pydantic
+
+from fedcxr import shard
+from fedcxr.cohort import Cohort
+from fedcxr.data import Progress, Source
+from fedcxr.data._decode import VERSION, Unusable, decode
+from fedcxr.data._listing import Decoder, Listing, Problem
+from fedcxr.data._pool import in_parallel
+from fedcxr.data._report import Report, report, report_of, too_many
+from fedcxr.errors import DataError
+
+BATCH = 32  # films decoded between two reports of progress, a third of a second at 1024 px
+
+log = logging.getLogger(__name__)
+
+
+class Packed(Source):
+    """A source of films that lie in files, with a table that says whose they are."""
+
+    root: str = pydantic.Field(min_length=1, description="Folder the films are in.")
+    size: int = pydantic.Field(64, ge=16, le=1024, description="Height and width of a film in pixels.")
+    max_bad: int = pydantic.Field(0, ge=0, description="Unusable films to go on without; more are an error.")
+
+    @abstractmethod
+    def listing(self) -> Listing:
+        """Who and what is on the films, and where they lie; no film is read for it."""
+
+    def needs(self) -> tuple[Path, ...]:
+        root = Path(self.root).expanduser()
+        if not root.is_dir():
+            raise DataError("there is no such folder of films", given=self.root, do="check root")
+        return (root,)
+
+    def open(self, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Cohort:
+        """The whole cohort; packed into `cache` on first use, mapped from there until a file or the table changes."""
+        films = _Films.of(self)
+        folder = cache / f"{self._label()}-{films.key()}"
+        if not shard.is_there(folder):
+            self._pack(films, folder, cache / f"{self._label()}-{films.place()}.part", workers, progress).demand()
+        left_out = shard.read_manifest(folder).left_out
+        if sum(left_out.values()) > self.max_bad:
+            raise too_many(left_out, self.max_bad)
+        if left_out:
+            log.warning("%s: left out %s", self._label(), ", ".join(f"{n} {reason}" for reason, n in left_out.items()))
+        return shard.open_shard(folder)
+
+    def pack(self, folder: Path, *, workers: int = 1, progress: Progress | None = None) -> Report:
+        """A shard of the whole cohort at `folder`, or none and a report that says why."""
+        shard.refuse_taken(folder)
+        return self._pack(_Films.of(self), folder, folder.with_name(f"{folder.name}.part"), workers, progress)
+
+    def check(self, *, workers: int = 1, progress: Progress | None = None) -> Report:
+        """The report that packing would give, without writing anything."""
+        films = _Films.of(self)
+        reasons: dict[int, str] = {}
+        for _, found in _looked_at(films, range(len(films)), None, workers, progress):
+            reasons |= found
+        return self._report(films.listing, reasons)
+
+    def _pack(self, films: _Films, folder: Path, part: Path, workers: int, progress: Progress | None) -> Report:
+        reasons: dict[int, str] = {}
+        with shard.held(part):
+            if shard.is_there(folder):  # another process was quicker
+                return self._report(films.listing, reasons)
+            draft = shard.Draft(part, films.stamps, self.size)
+            for slots, found in _looked_at(films, draft.missing(), draft.images, workers, progress):
+                draft.mark([slot for slot in slots if slot not in found])
+                reasons |= found
+            outcome = self._report(films.listing, reasons)
+            if outcome.usable:
+                facts = {"findings": films.listing.findings, "source": _public(self), "left_out": outcome.left_out}
+                draft.seal(folder, films.listing.index, facts)
+        return outcome
+
+    def _report(self, listing: Listing, reasons: dict[int, str]) -> Report:
+        unread = [Problem(_name(listing.files[row], self.root), reasons[row]) for row in sorted(reasons)]
+        return report(
+            self.plugin_name(),
+            (self.size, self.size),
+            listing.index[~np.isin(np.arange(len(listing.index)), list(reasons))],
+            listing.findings,
+            (*listing.problems, *unread),
+            notes=listing.notes,
+            max_bad=self.max_bad,
+        )
+
+    def _label(self) -> str:
+        return self.plugin_name().replace(":", ".")
+
+
+def check(source: Source, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Report:
+    """What is in any source and what in it cannot be used; films that are rendered, not read, are all usable."""
+    if isinstance(source, Packed):
+        return source.check(workers=workers, progress=progress)
+    return report_of(source.plugin_name(), source.open(cache, workers=workers, progress=progress))
+
+
+def pack(source: Source, folder: Path, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Report:
+    """A shard of any source at `folder`, or none and a report that says why."""
+    if isinstance(source, Packed):
+        return source.pack(folder, workers=workers, progress=progress)
+    cohort = source.open(cache, workers=workers, progress=progress)
+    shard.write(folder, cohort, {"source": _public(source)})
+    return report_of(source.plugin_name(), cohort)
+
+
+def _public(source: Source) -> dict[str, Any]:
+    """Parameters a shard may tell: numbers and choices. A text of the user's own may be a path or a name."""
+    told: dict[str, Any] = {"name": source.plugin_name()}
+    for name, field in type(source).model_fields.items():
+        value = getattr(source, name)
+        if isinstance(value, bool | int | float) or get_origin(field.annotation) is Literal:
+            told[name] = value
+    return told
+
+
+@dataclass(frozen=True)
+class _Films:
+    """A listing with the state its files are in."""
+
+    listing: Listing
+    size: int
+    stamps: shard.Stamps  # (n,) never 0; another one when the file or the way it is decoded changes
+
+    @classmethod
+    def of(cls, source: Packed) -> _Films:
+        source.needs()
+        listing = source.listing()
+        # Two folders may hold files of the same names, sizes and times: archives are unpacked that way.
+        made_by = f"{VERSION} {source.size} {listing.decoder} {Path(source.root).expanduser().absolute()}"
+        stamps = np.fromiter((_stamp(file, made_by) for file in listing.files), np.uint64, len(listing.files))
+        return cls(listing, source.size, stamps)
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def key(self) -> str:
+        """Names the finished shard: another one for any other pixel, label or order."""
+        rows = np.asarray(pd.util.hash_pandas_object(self.listing.index, index=False), dtype=np.uint64)
+        columns = ",".join((*self.listing.index.columns, *self.listing.findings))
+        return _digest(f"{self.size} {columns}".encode(), rows, self.stamps)
+
+    def place(self) -> str:
+        """Names the shard in the making: the same after a file was repaired or a label changed."""
+        return _digest(*(str(self.size).encode(), *(os.fsencode(file) + b"\0" for file in self.listing.files)))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    slots: tuple[int, ...]
+    files: tuple[Path, ...]
+    size: int
+    decoder: Decoder
+    images: Path | None  # the draft they go to; None: they are only looked at
+
+
+def _looked_at(
+    films: _Films, slots: Sequence[int], images: Path | None, workers: int, progress: Progress | None
+) -> Iterator[tuple[tuple[int, ...], dict[int, str]]]:
+    """Decodes the films of these slots; yields some slots at a time, and why which of them cannot be used."""
+    files, size, decoder = films.listing.files, films.size, films.listing.decoder
+    batches = [
+        _Batch(chosen, tuple(files[slot] for slot in chosen), size, decoder, images)
+        for start in range(0, len(slots), BATCH)
+        if (chosen := tuple(slots[start : start + BATCH]))
+    ]
+    done = len(films) - len(slots)
+    with closing(in_parallel(_read, batches, workers)) as outcomes:  # no process outlives us
+        for batch, reasons in outcomes:
+            yield batch.slots, reasons
+            done += len(batch.slots)
+            if progress is not None:
+                progress(done, len(films))
+
+
+def _read(batch: _Batch) -> dict[int, str]:
+    """Decodes a batch into its draft; returns why films cannot be used."""
+    films: dict[int, npt.NDArray[np.uint8]] = {}
+    reasons: dict[int, str] = {}
+    for slot, file in zip(batch.slots, batch.files, strict=True):
+        try:
+            films[slot] = decode(file, batch.size, batch.decoder)
+        except Unusable as why:
+            reasons[slot] = str(why)
+    if batch.images is not None:
+        shard.fill(batch.images, list(films), list(films.values()))
+    return reasons
+
+
+def _stamp(file: Path, made_by: str) -> int:
+    try:
+        state = os.stat(file)  # noqa: PTH116  as much faster as it is called more often
+        told = f"{made_by} {state.st_size} {state.st_mtime_ns} {file}"
+    except OSError:
+        told = f"{made_by} missing {file}"
+    return int(_digest(os.fsencode(told)), 16) | 1
+
+
+def _digest(*parts: bytes | npt.NDArray[np.uint64]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).data)
+    return digest.hexdigest()
+
+
+def _name(file: Path, root: str) -> str:
+    """A file as the hospital knows it."""
+    try:
+        return str(file.relative_to(Path(root).expanduser()))
+    except ValueError:
+        return str(file)

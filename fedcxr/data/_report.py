@@ -1,0 +1,150 @@
+"""What is in a cohort and what in it cannot be used, for the people who own it: it names their files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.data._listing import Problem
+from fedcxr.errors import DataError
+
+NAME = 32  # letters of a finding's name in the text
+SHOWN = 20  # unusable files in the text; JSON has all
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of looking at every film."""
+
+    source: str
+    size: tuple[int, int]  # height and width of a packed film
+    films: int  # that can be used
+    patients: int
+    splits: Mapping[str, Mapping[str, int]]  # films and patients of each
+    findings: Mapping[str, Mapping[str, int]]  # films that show it, do not, or do not tell
+    problems: tuple[Problem, ...]  # films that cannot be used
+    notes: tuple[Problem, ...]  # what is odd in the table but may be used, or was allowed to be missing
+    warnings: tuple[str, ...]
+    max_bad: int = 0
+
+    @property
+    def usable(self) -> bool:
+        return bool(self.films) and len(self.problems) <= self.max_bad
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Unusable films by the kind of reason, most frequent first. Names no file."""
+        return dict(Counter(problem.reason.partition(":")[0] for problem in self.problems).most_common())
+
+    def demand(self) -> None:
+        """Raise unless the cohort may be used. The error may travel to another machine, so it names no file."""
+        if not self.films:
+            raise DataError(
+                "not one film can be used", given=self.left_out or "no film at all", do="see `fedcxr data check`"
+            )
+        if not self.usable:
+            raise too_many(self.left_out, self.max_bad)
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "usable": self.usable}, indent=1)
+
+    def to_text(self) -> str:
+        extent = f"{self.size[0]} x {self.size[1]} pixels"
+        lines = [f"{self.source}: {self.films} films of {self.patients} patients, {extent}", ""]
+        lines += [f"{'split':{NAME}}{'films':>10}{'patients':>10}"]
+        lines += [f"{name:{NAME}}{of['films']:>10}{of['patients']:>10}" for name, of in self.splits.items()]
+        lines += ["", f"{'finding':{NAME}}{'yes':>10}{'no':>10}{'unknown':>10}"]
+        lines += [
+            f"{n[: NAME - 1]:{NAME}}{of['yes']:>10}{of['no']:>10}{of['unknown']:>10}" for n, of in self.findings.items()
+        ]
+        if self.warnings:
+            lines += ["", *(f"warning: {warning}" for warning in self.warnings)]
+        if self.problems:
+            lines += ["", f"{len(self.problems)} unusable, {self.max_bad} allowed", *_listed(self.problems)]
+        if self.notes:
+            lines += ["", f"{len(self.notes)} notes on the table", *_listed(self.notes)]
+        return "\n".join(lines)
+
+
+def report(
+    source: str,
+    size: tuple[int, int],
+    index: pd.DataFrame,
+    findings: Sequence[str],
+    problems: Sequence[Problem] = (),
+    *,
+    notes: Sequence[Problem] = (),
+    max_bad: int = 0,
+) -> Report:
+    """Count what is in an index of usable films."""
+    by_split = index.groupby("split")["patient"].agg(["size", "nunique"])
+    splits = {
+        str(name): {"films": int(by_split["size"].get(name, 0)), "patients": int(by_split["nunique"].get(name, 0))}
+        for name in (*SPLITS, *sorted(set(by_split.index) - set(SPLITS)))
+    }
+    counts = {finding: _counts(index[finding].to_numpy(dtype=np.float32)) for finding in findings}
+    return Report(
+        source=source,
+        size=size,
+        films=len(index),
+        patients=int(index["patient"].nunique()),
+        splits=splits,
+        findings=counts,
+        problems=tuple(problems),
+        notes=tuple(notes),
+        warnings=tuple(_warnings(index, splits, counts)),
+        max_bad=max_bad,
+    )
+
+
+def report_of(source: str, cohort: Cohort) -> Report:
+    """Count what is in a cohort that is there already, such as a rendered one."""
+    return report(source, cohort.size, cohort.index, cohort.findings)
+
+
+def too_many(left_out: Mapping[str, int], max_bad: int) -> DataError:
+    """The error of films that cannot be used, by reason and without their names."""
+    told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    return DataError(
+        "films cannot be used",
+        given=f"{sum(left_out.values())}: {told}",
+        allowed=f"at most {max_bad} (max_bad)",
+        do="`fedcxr data check` names them; repair or remove them, or raise max_bad to go on without them",
+    )
+
+
+def _listed(problems: Sequence[Problem]) -> list[str]:
+    lines = [f"  {problem.file}: {problem.reason}" for problem in problems[:SHOWN]]
+    more = len(problems) - SHOWN
+    return lines if more <= 0 else [*lines, f"  ... and {more} more; --format json lists all"]
+
+
+def _counts(labels: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, int]:
+    unknown = int(np.isnan(labels).sum())
+    yes = int((labels == 1).sum())
+    return {"yes": yes, "no": len(labels) - yes - unknown, "unknown": unknown}
+
+
+def _warnings(
+    index: pd.DataFrame, splits: Mapping[str, Mapping[str, int]], findings: Mapping[str, Mapping[str, int]]
+) -> list[str]:
+    found = []
+    empty = [name for name, of in splits.items() if not of["films"]]
+    if empty:
+        found.append(f"no films in {', '.join(empty)}")
+    never = [name for name, of in findings.items() if not of["yes"] and of["no"]]
+    if never:
+        found.append(f"no film shows {', '.join(never)}")
+    untold = [name for name, of in findings.items() if not of["yes"] and not of["no"]]
+    if untold:
+        found.append(f"unknown for every film: {', '.join(untold)}")
+    if len(index) and not index["patient"].duplicated().any():
+        found.append("no patient has two films, so nobody can be re-identified and no attack can be scored")
+    return found

@@ -1,0 +1,108 @@
+"""One vocabulary of findings, so that a consortium can mix NIH, CheXpert and its own folders.
+
+A finding a source never looked for is unknown (NaN) there, not absent. Names are taken for the same finding only where
+the sources mean the same: CheXpert's Lung Lesion is a nodule *or* a mass, so it says nothing about either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from fedcxr.cohort import FINDINGS, Cohort
+from fedcxr.data._listing import Listing
+from fedcxr.errors import DataError
+
+# What CheXpert looks for beyond NIH's findings, under names of the same style.
+EXTRAS = (
+    "Enlarged_Cardiomediastinum",
+    "Fracture",
+    "Lung_Lesion",
+    "Lung_Opacity",
+    "Pleural_Other",
+    "Support_Devices",
+)
+VOCABULARY = (*FINDINGS, *EXTRAS)
+
+# Other spellings of the same finding; case, spaces, underscores and hyphens never matter.
+ALIASES: Mapping[str, str] = {
+    "Infiltrate": "Infiltration",  # NIH's own table of boxes
+    "Infiltrates": "Infiltration",
+    "Pleural Effusion": "Effusion",  # CheXpert, MIMIC-CXR
+    "Pulmonary Edema": "Edema",
+    "Oedema": "Edema",
+    "Pulmonary Oedema": "Edema",
+    "Airspace Opacity": "Lung_Opacity",  # MIMIC-CXR
+    "Support Device": "Support_Devices",
+}
+
+# Why a near name is kept apart; printed with the mapping.
+APART: Mapping[str, str] = {
+    "Enlarged_Cardiomediastinum": "wider than Cardiomegaly, which is not implied",
+    "Lung_Lesion": "a nodule or a mass: Nodule and Mass stay unknown",
+    "Lung_Opacity": "many causes: Infiltration stays unknown",
+    "Pleural_Other": "more than Pleural_Thickening, which stays unknown",
+}
+
+
+def canonical(name: str) -> str:
+    """The vocabulary's name for a finding; one it does not know keeps its own."""
+    return _SPELLINGS.get(_plain(name), name)
+
+
+def harmonised(names: Iterable[str]) -> dict[str, str]:
+    """Each name of a source and the vocabulary's name for it; two names for one finding are an error."""
+    mapping = {name: canonical(name) for name in names}
+    first: dict[str, str] = {}
+    for name, ours in mapping.items():
+        if first.setdefault(ours, name) != name:
+            raise DataError("two columns are the same finding", given=f"{first[ours]}, {name}", do="keep one of them")
+    return mapping
+
+
+def union(*findings: Iterable[str]) -> tuple[str, ...]:
+    """All findings of several sources: NIH's first, then the other known ones, then the sources' own by name."""
+    named = {canonical(name) for names in findings for name in names}
+    return (*(name for name in VOCABULARY if name in named), *sorted(named.difference(VOCABULARY)))
+
+
+def align(index: pd.DataFrame, findings: Sequence[str], vocabulary: Sequence[str]) -> pd.DataFrame:
+    """The index with the columns of a vocabulary instead of its own; what was never looked for is NaN."""
+    mapping = harmonised(findings)
+    lost = [name for name, ours in mapping.items() if ours not in vocabulary]
+    if lost:
+        raise DataError("the vocabulary lacks findings of this source", given=", ".join(lost), do="take their union")
+    own = {ours: index[name].to_numpy(dtype=np.float32) for name, ours in mapping.items()}
+    unknown = np.full(len(index), np.nan, dtype=np.float32)
+    aligned = pd.DataFrame({name: own.get(name, unknown) for name in vocabulary}, index=index.index)
+    return pd.concat([index.drop(columns=list(findings)), aligned], axis=1)
+
+
+def align_listing(listing: Listing, vocabulary: tuple[str, ...]) -> Listing:
+    """A source's listing in a consortium's vocabulary."""
+    return replace(listing, index=align(listing.index, listing.findings, vocabulary), findings=vocabulary)
+
+
+def align_cohort(cohort: Cohort, vocabulary: tuple[str, ...]) -> Cohort:
+    """A site's cohort in a consortium's vocabulary; no pixel is copied."""
+    return replace(cohort, index=align(cohort.index, cohort.findings, vocabulary), findings=vocabulary)
+
+
+def mapping_table(sources: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """For `data check`: a row per finding, what each source calls it ("": unknown there), and a remark."""
+    own = {source: {ours: name for name, ours in harmonised(names).items()} for source, names in sources.items()}
+    findings = union(*own.values())
+    columns = {source: [names.get(finding, "") for finding in findings] for source, names in own.items()}
+    remarks = [APART.get(finding, "" if finding in VOCABULARY else "of its own") for finding in findings]
+    return pd.DataFrame({"finding": findings, **columns, "remark": remarks})
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+_SPELLINGS = {_plain(name): name for name in VOCABULARY} | {_plain(other): name for other, name in ALIASES.items()}
