@@ -68,6 +68,7 @@ def _answers(grid: Grid, run: Run, asked: Mapping[str, Message], deadline: float
             site = waiting.pop(reply.metadata.reply_to_message_id)
             answers[site] = _entry(run, site, reply)
             run.event("site", site=site, round=ROUND, **answers[site])
+            run.progress("sites", len(asked) - len(waiting), len(asked))
         if not replies:
             time.sleep(PULL_INTERVAL)
     for site in waiting.values():
