@@ -89,18 +89,14 @@ def simulate(
     """Simulate one sharing arrangement: sites release, the server trains, the adversary attacks."""
     from fedcxr import console
     from fedcxr.runs import Run
-    from fedcxr.scenario import Scenario, override, read_file
+    from fedcxr.scenario import Scenario, choose, override, read_file
 
     document: dict[str, Any] = read_file(scenario) if scenario else {}
     if ray_address and engine is not Engine.ray:
         raise ConfigError("--ray-address needs the engine ray", given=f"--engine {engine}")
-    for key, value in (("sites", sites), ("seed", seed), ("preset", preset), ("compute.device", device)):
-        if value is not None:
-            document = override(document, f"{key}={json.dumps(value)}")
-    if method is not None:
-        given = document.get("method")
-        same = isinstance(given, dict) and given.get("name") == method
-        document = document if same else {**document, "method": method}
+    document = choose(document, sites=sites, method=method, seed=seed, preset=preset and preset.value)
+    if device is not None:
+        document = override(document, f"compute.device={device.value}")
     for assignment in sets or ():
         document = override(document, assignment)
     resolved = Scenario.parse(document)

@@ -228,6 +228,18 @@ def override(document: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     return _assign(document, keys, read_yaml(f"value: {value or 'null'}")["value"], ())
 
 
+def choose(document: Mapping[str, Any], **flags: object) -> dict[str, Any]:
+    """The document with top-level keys as a command's flags give them; None leaves a key as it is."""
+    chosen = dict(document)
+    for key, value in flags.items():
+        given = chosen.get(key)
+        # Naming the method that the file names anyway must not drop its parameters.
+        named_already = key in ONE and isinstance(given, Mapping) and given.get(ONE[key][1]) == value
+        if value is not None and not named_already:
+            chosen[key] = value
+    return chosen
+
+
 def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, where: tuple[str, ...]) -> dict[str, Any]:
     key, *rest = keys
     if not rest:

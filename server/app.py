@@ -15,7 +15,7 @@ from fedcxr.errors import EngineBroken, Refused, TooFewSites
 from fedcxr.methods import Method
 from fedcxr.release import Release
 from fedcxr.runs import Run
-from fedcxr.scenario import Scenario, read_file
+from fedcxr.scenario import Scenario, choose, read_file
 
 PULL_INTERVAL = 0.02  # seconds between looks for answers
 ROUND = 1
@@ -68,6 +68,7 @@ def _answers(grid: Grid, run: Run, asked: Mapping[str, Message], deadline: float
             site = waiting.pop(reply.metadata.reply_to_message_id)
             answers[site] = _entry(run, site, reply)
             run.event("site", site=site, round=ROUND, **answers[site])
+            run.progress("sites", len(asked) - len(waiting), len(asked))
         if not replies:
             time.sleep(PULL_INTERVAL)
     for site in waiting.values():
@@ -163,8 +164,7 @@ def standalone(grid: Grid, context: Context) -> None:
 
 
 def _scenario_of(context: Context) -> Scenario:
-    """The scenario in a run configuration, whose values are plain: a file, and the keys that override it."""
-    config = dict(context.run_config)
-    path = config.pop("scenario", "")
-    document = read_file(Path(str(path))) if path else {}
-    return Scenario.parse(document | {key: value for key, value in config.items() if key != "out"})
+    """The scenario in a run configuration, where Flower wants a plain value for every key: empty or -1 is none."""
+    given = {key: None if value in ("", -1) else value for key, value in context.run_config.items() if key != "out"}
+    path = given.pop("scenario", None)
+    return Scenario.parse(choose(read_file(Path(str(path))) if path else {}, **given))

@@ -69,6 +69,7 @@ def _measure(
 ) -> Measured:
     began = time.monotonic()
     if not run.has_stage("collect"):
+        run.progress("sites", 0, run.scenario.sites)
         release()
     release_s = time.monotonic() - began
     sites: Entries = run.outcome("collect")

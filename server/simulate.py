@@ -210,7 +210,9 @@ def backend(scenario: Scenario, scratch: Path, address: str, gpus: int) -> dict[
     """Flower's backend configuration: as many actors as workers, GPUs shared out but for the server's part."""
     at_once = workers(scenario)
     each = gpus * (1.0 - scenario.compute.gpu_server_share) / at_once if scenario.compute.device != "cpu" else 0.0
-    start: dict[str, Any] = {"address": address} if address else {"num_cpus": at_once, "_temp_dir": str(scratch)}
+    # Without "local", Ray would join any cluster it finds on this machine, or wait for one that is gone.
+    ours = {"address": "local", "num_cpus": at_once, "_temp_dir": str(scratch)}
+    start: dict[str, Any] = {"address": address} if address else ours
     return {
         "init_args": start | {"include_dashboard": False, "log_to_driver": False, "logging_level": "warning"},
         "client_resources": {"num_cpus": 1, "num_gpus": round(each, 4)},

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,10 @@ import pytest
 from fedcxr.errors import TooFewSites
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from server.simulate import Options, backend, simulate
+from server.attack import end_group
+from server.simulate import QUIET, Options, backend, simulate
+
+ROOT = Path(__file__).resolve().parents[2]
 
 ray = pytest.mark.slow
 
@@ -31,6 +37,13 @@ def scenario(**changes: Any) -> Scenario:
         "compute": {"device": "cpu", "precision": "fp32", "timeout_s": 60.0},
     }
     return Scenario.parse({**document, **changes})
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Ray's sockets lie deep in its folder, and the path of a socket has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="r-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def fault(how: str, **more: Any) -> dict[str, Any]:
@@ -138,11 +151,80 @@ def test_nothing_outlives_a_killed_command(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["run"]["complete"] is True
 
 
+@pytest.mark.slow
+def test_a_cluster_that_runs_is_used_and_left_as_it_was(tmp_path: Path, short_path: Path) -> None:
+    port = _free_port()
+    head = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
+            *(f"--port={port}", "--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={short_path}"),
+        ],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until(lambda: _listens(port), 60)
+        run = simulate(scenario(), Options(tmp_path, "ray", ray_address=f"127.0.0.1:{port}"))
+        assert all(entry["status"] == "ok" for entry in entries(run).values())
+        assert head.poll() is None
+    finally:
+        end_group(head)
+
+
+@pytest.mark.slow
+def test_flwr_run_does_the_same_on_flowers_own_runtime(tmp_path: Path, short_path: Path) -> None:
+    """A SuperLink of our own that installs nothing; `flwr run` submits the checkout to it."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(scenario().to_yaml())
+    port, bin_folder = _free_port(), Path(sys.executable).parent
+    (tmp_path / "config.toml").write_text(
+        f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    environment = os.environ | QUIET | {"FLWR_HOME": str(tmp_path), "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore", "RAY_TMPDIR": str(short_path)}
+    superlink = subprocess.Popen(
+        [
+            *(str(bin_folder / "flower-superlink"), "--insecure", "--simulation", "--port", str(port)),
+            "--disable-runtime-dependency-installation",
+        ],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until(lambda: _listens(port), 60)
+        config = f'scenario="{plan}" out="{tmp_path / "runs"}"'
+        command = [str(bin_folder / "flwr"), "run", str(ROOT), "here", "--federation-config", "num-supernodes=5"]
+        subprocess.run([*command, "--run-config", config], env=environment, check=True, timeout=120)
+        _until(lambda: list(tmp_path.rglob("result.json")), 120)
+    finally:
+        end_group(superlink)
+    (found,) = tmp_path.rglob("result.json")
+    by_flower = Run.open(found.parent)
+    assert by_flower.result is not None
+    assert by_flower.result["run"]["engine"] == "flwr"
+    assert digests(by_flower) == digests(simulate(scenario(), Options(tmp_path / "inline", "inline")))
+
+
 def test_gpus_are_shared_out_and_the_server_keeps_its_part() -> None:
     plan = scenario(compute={"workers": 3, "gpu_server_share": 0.25, "device": "auto"})
     assert backend(plan, Path("/tmp/x"), "", 2)["client_resources"] == {"num_cpus": 1, "num_gpus": 0.5}
     assert backend(plan, Path("/tmp/x"), "", 0)["client_resources"]["num_gpus"] == 0
     assert backend(plan, Path("/tmp/x"), "10.0.0.1:6379", 0)["init_args"]["address"] == "10.0.0.1:6379"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _until(true: Any, seconds: float) -> None:
