@@ -300,17 +300,20 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of a scenario, with every plug-in of the folders spelt out (for editors)."""
     schema = Scenario.model_json_schema()
     usual = _preset("default")["scenario"]
+    shared = schema.setdefault("$defs", {})
     for section, (kind, key) in ONE.items():
-        variants = [
-            _variant(plugins.load(kind, name), {key: name}, required=name != usual[section])
-            for name in plugins.names(kind)
-        ]
+        variants = []
+        for name in plugins.names(kind):
+            variant = _variant(kind, name, shared)
+            variant.setdefault("properties", {})[key] = {"const": name}
+            if name != usual[section]:
+                variant["required"] = [*variant.get("required", []), key]
+            variants.append(variant)
         schema["properties"][section] = {"anyOf": [{"enum": list(plugins.names(kind))}, *variants]}
     for section, kind in SEVERAL.items():
-        known = {name: _variant(plugins.load(kind, name), {}, required=False) for name in plugins.names(kind)}
         schema["properties"][section] = {
             "anyOf": [
-                {"type": "object", "properties": known},
+                {"type": "object", "properties": {name: _variant(kind, name, shared) for name in plugins.names(kind)}},
                 {"type": "array", "items": {"type": "string"}},
                 {"type": "string"},
             ]
@@ -319,11 +322,9 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _variant(cls: type[plugins.Plugin], constants: Mapping[str, str], *, required: bool) -> dict[str, Any]:
-    schema = cls.model_json_schema()
-    for key, value in constants.items():
-        schema.setdefault("properties", {})[key] = {"const": value}
-        if required:
-            schema["required"] = [*schema.get("required", []), key]
-    schema.pop("$defs", None)
+def _variant(kind: plugins.Kind, name: str, shared: dict[str, Any]) -> dict[str, Any]:
+    """One plug-in's schema; what it refers to is added to the `shared` definitions under the plug-in's name."""
+    schema = plugins.load(kind, name).model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+    for model, definition in schema.pop("$defs", {}).items():
+        shared[f"{kind}.{name}.{model}"] = definition
     return schema

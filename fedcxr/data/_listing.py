@@ -37,4 +37,6 @@ class Listing:
     def __post_init__(self) -> None:
         missing = [c for c in (*COLUMNS, *self.findings) if c not in self.index.columns]
         if missing or len(self.index) != len(self.files):
-            raise DataError("a listing needs one file per row and all columns", given=f"{len(self.files)} files, lacks {missing}")
+            raise DataError(
+                "a listing needs one file per row and all columns", given=f"{len(self.files)} files, lacks {missing}"
+            )
