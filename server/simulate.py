@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from fedcxr.protocol import Experiment
 from fedcxr.runs import Run, read_json, write_json
 from fedcxr.scenario import Scenario
 from server.attack import end_group
-from server.sandbox import die_with_parent
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -129,7 +129,7 @@ def _collect_on_ray(run: Run, address: str | None) -> None:
         with (run.folder / "engine.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "server.simulate", str(run.folder), scratch, address or ""],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # nothing is ever written: the child sees its end when we are gone
                 stdout=log,
                 stderr=log,
                 env=os.environ
@@ -141,6 +141,8 @@ def _collect_on_ray(run: Run, address: str | None) -> None:
             _wait(child, run)
         finally:
             end_group(child, (signal.SIGKILL,))  # Ray takes seconds to say goodbye, and what it did is stored
+            if child.stdin is not None:
+                child.stdin.close()
     if verdict.is_file():
         said = read_json(verdict)
         raise _error(said["error"], said["message"])
@@ -180,7 +182,7 @@ def _last_line(run: Run) -> str:
 
 def engine_process(folder: Path, scratch: Path, address: str) -> int:
     """The child: Ray, its actors and the ServerApp's thread."""
-    die_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from flwr.simulation import run_simulation
 
     from server.app import server_app
@@ -199,6 +201,12 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
     except Exception as error:
         return _verdict(run, "EngineBroken", f"{type(error).__name__}: {error}")
     return 0
+
+
+def _end_with_parent() -> None:
+    """End the whole group when the command is gone, however it went: some of Ray's helpers do not notice."""
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
 
 
 def _verdict(run: Run, error: str, message: str) -> int:
