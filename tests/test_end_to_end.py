@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_running(tmp_path: Path) -> None
     plan.write_text(Scenario.parse({**SMALL, "method": {"name": "faults:Fault", "how": "hang"}}).to_yaml())
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FEDCXR_MARK": str(tmp_path)}
     command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--out", str(tmp_path / "runs")]
-    attempt = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    # A test run in the background of a shell ignores Ctrl-C, and so would its children.
+    listening = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    attempt = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=listening)  # noqa: PLW1509
     time.sleep(15)  # Ray is up or coming up: both must end
     attempt.send_signal(signal.SIGINT)
     _, complaint = attempt.communicate(timeout=60)
