@@ -40,7 +40,7 @@ def in_parallel(
                 yield running.pop(task), task.result()
     except BrokenProcessPool:
         raise EngineBroken(
-            "a process that reads films died, perhaps for want of memory", do="try again with fewer workers"
+            "a process at work on films died, perhaps for want of memory", do="try again with fewer workers"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -355,9 +355,9 @@ def test_two_at_once_render_once(tmp_path: Path, small_chunks: None, monkeypatch
     rendered: list[slice] = []
     real = store._render_chunk
 
-    def counted(images: Path, order: store.Order, rows: slice) -> None:
-        rendered.append(rows)
-        real(images, order, rows)
+    def counted(chunk: store._Chunk) -> None:
+        rendered.append(chunk.rows)
+        real(chunk)
 
     monkeypatch.setattr(store, "_render_chunk", counted)
     both = [threading.Thread(target=SMALL.open, args=(tmp_path,)) for _ in range(2)]

@@ -13,13 +13,9 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from fedcxr.cohort import FINDINGS, Cohort
+from fedcxr.data._pool import in_parallel
 from fedcxr.data.phantom.visits import VERSION, Visits
-from fedcxr.errors import EngineBroken, StorageError
+from fedcxr.errors import StorageError
 
 Progress = Callable[[int, int], None]
 
@@ -97,11 +94,15 @@ def _render_missing(part: Path, order: Order, workers: int, progress: Progress |
         done.write_bytes(bytes(len(chunks)))
     finished = np.memmap(done, dtype=np.uint8, mode="r+")
     films = sum(chunk.stop - chunk.start for chunk, yes in zip(chunks, finished, strict=True) if yes)
-    missing = {number: chunks[number] for number, yes in enumerate(finished) if not yes}
-    with closing(_rendered(images, order, missing, workers)) as numbers:  # no worker outlives the lock
-        for number in numbers:
-            finished[number] = 1
-            films += chunks[number].stop - chunks[number].start
+    missing = [
+        _Chunk(number, images, order.take(rows), rows)
+        for number, (rows, yes) in enumerate(zip(chunks, finished, strict=True))
+        if not yes
+    ]
+    with closing(in_parallel(_render_chunk, missing, workers)) as rendered:  # no worker outlives the lock
+        for chunk, _ in rendered:
+            finished[chunk.number] = 1
+            films += len(chunk.order.visits)
             if progress is not None:
                 progress(films, len(order.visits))
 
@@ -115,47 +116,22 @@ def _reserve(images: Path, shape: tuple[int, int, int]) -> None:
         os.posix_fallocate(file.fileno(), 0, images.stat().st_size)
 
 
-def _rendered(images: Path, order: Order, chunks: Mapping[int, slice], workers: int) -> Generator[int, None, None]:
-    """Renders chunks into the array on disk; yields the number of each as it is there."""
-    if workers <= 1 or len(chunks) <= 1:
-        for number, chunk in chunks.items():
-            _render_chunk(images, order.take(chunk), chunk)
-            yield number
-        return
-    pool = ProcessPoolExecutor(
-        min(workers, len(chunks)), mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent
-    )
-    waiting = iter(chunks.items())
-    running: dict[Future[None], int] = {}
-    try:
-        while True:
-            # Few are handed out at a time: what waits stays small, and an interrupt has little to wait for.
-            while len(running) <= workers and (item := next(waiting, None)) is not None:
-                number, chunk = item
-                running[pool.submit(_render_chunk, images, order.take(chunk), chunk)] = number
-            if not running:
-                return
-            for task in wait(running, return_when=FIRST_COMPLETED).done:
-                task.result()
-                yield running.pop(task)
-    except BrokenProcessPool:
-        raise EngineBroken(
-            "a rendering process died, perhaps for want of memory", do="try again with fewer workers"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True)
+class _Chunk:
+    """Some films of an order, and where they go."""
+
+    number: int
+    images: Path
+    order: Order  # of these films only
+    rows: slice  # of the array on disk
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _render_chunk(images: Path, order: Order, rows: slice) -> None:
+def _render_chunk(chunk: _Chunk) -> None:
     from fedcxr.data.phantom.render import render
 
-    films = render(order.seed, order.visits, order.size)
-    pixels = np.load(images, mmap_mode="r+")
-    pixels[rows] = films
+    films = render(chunk.order.seed, chunk.order.visits, chunk.order.size)
+    pixels = np.load(chunk.images, mmap_mode="r+")
+    pixels[chunk.rows] = films
     pixels.flush()
 
 
