@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from fedcxr.cli_keys import keys_app
+from fedcxr.cli_options import Format, FormatOption
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted
 from fedcxr.plugins import Kind
 
@@ -32,13 +34,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Check, pack and look at cohorts.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-
-class Format(StrEnum):
-    """For whom output is."""
-
-    text = "text"
-    json = "json"
+app.add_typer(keys_app, name="keys")
 
 
 class Engine(StrEnum):
@@ -65,7 +61,6 @@ class Device(StrEnum):
 
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Override any key of the scenario.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="Text for people, or one JSON document on stdout.")]
 
 
 @app.command(epilog="Example: fedcxr simulate --sites 5 --method noise --set method.scale=0.1")

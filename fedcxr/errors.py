@@ -7,6 +7,11 @@ FedcxrError                      1   never raised itself
 │   └── StorageError             3   the disk refused: full, read-only, gone
 ├── TooFewSites                  4   fewer sites answered than the scenario needs
 ├── Refused                      5   refused for security or policy
+│   ├── BadSignature             5   not signed by whom it should be, or altered since
+│   ├── WrongEnvelope            5   a genuine envelope, but for somebody or something else
+│   ├── BrokenSeal               5   sealed bytes that this key does not open
+│   ├── NotGranted               5   an image whose key was not given
+│   └── VaultLocked              5   a wrong passphrase, or a vault that was altered
 ├── ControlFailed                6   an attack's control failed under --strict
 ├── TrainingDiverged             1   a loss stopped being a number
 ├── AttackFailed                 1   an adversary ended without scores
@@ -76,6 +81,26 @@ class Refused(FedcxrError):
     """A security check or a hospital's policy said no."""
 
     exit_code = 5
+
+
+class BadSignature(Refused):
+    """Not signed by whom it should be, or altered since."""
+
+
+class WrongEnvelope(Refused):
+    """A genuine envelope, but of another sender, recipient or release."""
+
+
+class BrokenSeal(Refused):
+    """Sealed bytes that this key does not open: altered, or of another image, release or codec."""
+
+
+class NotGranted(Refused):
+    """An image whose key was not given."""
+
+
+class VaultLocked(Refused):
+    """A wrong passphrase, or a vault that was altered."""
 
 
 class ControlFailed(FedcxrError):

@@ -17,10 +17,11 @@ TREES = ("fedcxr", "sites", "server")
 # A module imports from layers above its own line only. A package counts as one module.
 LAYERS = (
     ("errors",),
-    ("rng", "plugins"),
+    ("rng", "plugins", "keystream"),
     ("cohort", "release", "metrics", "keys", "pairs"),
     ("partition", "shard", "pair_lists", "torch_view", "bootstrap", "label_floor", "pictures", "compute", "models"),
-    ("training",),
+    ("training", "identity"),
+    ("envelopes", "signatures"),
     ("methods", "data"),
     ("adversaries", "tasks"),
     ("scenario",),
@@ -28,7 +29,8 @@ LAYERS = (
     ("runs", "wire"),
     ("study",),
     ("report",),
-    ("console", "catalogue"),
+    ("console", "catalogue", "cli_options"),
+    ("cli_keys",),
     ("cli",),
 )
 LAYER = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}

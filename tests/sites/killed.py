@@ -1,0 +1,74 @@
+"""Kills a process a thousand times while it writes to a vault. Run by test_vault.py, in a process without threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from canary import leaks
+
+from fedcxr.identity import Identity
+from sites.strongbox import DRAFT
+from sites.vault import Cost, Grant, Vault
+
+WORDS = b"correct horse battery staple"
+
+
+def main(folder: Path, kills: int) -> None:
+    vault = Vault.create(folder, "mercy", WORDS, Cost(log_n=4))
+    friend = Identity.generate("charity").public
+    vault.grant(Grant(friend))
+    first = vault.ring
+    keys = [first.identity.reveal(), first.epochs[0].key.reveal()]
+    moments = random.Random(0)
+    write = 0.005  # seconds
+    acknowledged = in_the_middle = unacknowledged = before = 0
+    for number in range(kills):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            for step in range(10_000):
+                vault.begin(f"{number}-{step}", ["a"])
+                os.write(writer, b".")
+        os.close(writer)
+        start = time.perf_counter()
+        done = len(os.read(reader, 1)) if number % 4 == 0 else 0
+        if done:  # how long a write takes here and now, so that the kill falls anywhere in the next one
+            write += 0.2 * (time.perf_counter() - start - write)
+        time.sleep(moments.uniform(0, write))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        while chunk := os.read(reader, 4096):
+            done += len(chunk)
+        os.close(reader)
+        in_the_middle += (folder / DRAFT).exists()
+        if number % 50 == 0:
+            vault = Vault.unlock(folder, WORDS)
+        ring = vault.ring
+        names = [made.release for made in ring.releases]
+        # All that was acknowledged is there; of what was not, at most the write that was under way.
+        assert names[before:] in (
+            [f"{number}-{step}" for step in range(done)],
+            [f"{number}-{step}" for step in range(done + 1)],
+        ), (before, done, names[before:])
+        assert [ring.identity.reveal(), ring.epochs[0].key.reveal()] == keys
+        assert ring.grants == first.grants
+        assert ring.serial == 1 + len(names)
+        unacknowledged += len(names) - before - done
+        acknowledged += done
+        before = len(names)
+    assert not leaks(keys, folder)
+    vault.begin("last", ["a"])
+    left = sorted(path.name for path in folder.iterdir())
+    told = {"acknowledged": acknowledged, "in_the_middle": in_the_middle, "unacknowledged": unacknowledged}
+    json.dump({**told, "left": left}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
