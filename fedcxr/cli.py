@@ -197,8 +197,8 @@ def data_show(
 
     from fedcxr import console
     from fedcxr.data import cache_folder
+    from fedcxr.disk import explained
     from fedcxr.pictures import contact_sheet
-    from fedcxr.runs import explained
 
     chosen = _source(source, root, table, columns, max_bad, sets)
     with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:

@@ -139,6 +139,8 @@ def filled_in(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[st
     if isinstance(filled.get("sites"), list):
         filled["sites"] = [_filled(entry, "cohort", preset) for entry in filled["sites"]]
         filled.pop("cohort")
+    if filled.get("public") is not None:
+        filled["public"] = _filled(filled["public"], "cohort", preset)
     for section in ONE:
         if section in filled:
             filled[section] = _filled(filled[section], section, preset)

@@ -120,6 +120,9 @@ class Scenario(Section):
     )
     min_sites: int | None = pydantic.Field(None, ge=1, description="go on with this many; null: every site must answer")
     cohort: Annotated[Source | None, _built("cohort")] = None
+    public: Annotated[Source | None, _built("cohort")] = pydantic.Field(
+        None, description="films the coordinator has, for methods that learn there"
+    )
     partition: Partition = Partition()
     method: Annotated[Method, _built("method")]
     knowledge: Knowledge = Knowledge()
@@ -139,7 +142,8 @@ class Scenario(Section):
     @property
     def sources(self) -> tuple[Source, ...]:
         """Every source of films."""
-        return (self.cohort,) if self.cohort is not None else tuple(self.own_sources.values())
+        every = (self.cohort, *self.own_sources.values(), self.public)
+        return tuple(source for source in every if source is not None)
 
     @property
     def needed_sites(self) -> int:
@@ -155,7 +159,8 @@ class Scenario(Section):
 
     def document(self) -> dict[str, Any]:
         """Plain data from which `parse` makes an equal scenario."""
-        document = self.model_dump(mode="json", exclude={"sites", *ONE, *SEVERAL})
+        document = self.model_dump(mode="json", exclude={"sites", "public", *ONE, *SEVERAL})
+        document["public"] = None if self.public is None else _described("cohort", self.public)
         own = {"sites": [_described("cohort", source) for source in self.own_sources.values()]}
         document |= own if self.own_sources else {"sites": self.sites}
         for section in ONE:
@@ -166,8 +171,10 @@ class Scenario(Section):
                 name: {k: v for k, v in plugin.spec().items() if k != "name"}
                 for name, plugin in getattr(self, section).items()
             }
-        dealt_out = ("cohort", "partition")  # of no use where every hospital has its own films
-        fields = (f for f in type(self).model_fields if not (self.own_sources and f in dealt_out))
+        # Of no use where every hospital has its own films, or where nothing is learnt from public ones.
+        unused = {"cohort", "partition"} if self.own_sources else set()
+        unused |= {"public"} if self.public is None else set()
+        fields = (f for f in type(self).model_fields if f not in unused)
         return {field: document[field] for field in fields}
 
     def to_yaml(self) -> str:
@@ -192,6 +199,12 @@ class Scenario(Section):
                 "the attacker `retrained` must know the mechanism",
                 given="knowledge.mechanism: false",
                 do="grant it, or set adversaries.verifier.attackers=[naive]",
+            )
+        if scenario.method.learns and scenario.method.place == "public" and scenario.public is None:
+            raise ConfigError(
+                "the method learns from public films, and there are none",
+                given=f"{scenario.method.plugin_name()}, fit: public",
+                do="name their source under `public`",
             )
         if scenario.cohort is None:
             return scenario._with_own_films(document)
@@ -250,6 +263,7 @@ def json_schema() -> dict[str, Any]:
             variants.append(variant)
         schema["properties"][section] = {"anyOf": [{"enum": list(plugins.names(kind))}, *variants]}
     number = _NUMBER_OF_SITES.json_schema()
+    schema["properties"]["public"] = schema["properties"]["cohort"]
     schema["properties"]["sites"] |= {
         "anyOf": [number, {"type": "array", "minItems": 1, "items": schema["properties"]["cohort"]}]
     }

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fedcxr import errors
 from fedcxr.data import cache_folder
+from fedcxr.disk import read_json, write_json
 from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
+from fedcxr.events import Events
 from fedcxr.protocol import Experiment
-from fedcxr.runs import Run, read_json, write_json
+from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.attack import end_group
 
@@ -98,7 +100,7 @@ def workers(scenario: Scenario) -> int:
 def _collect(run: Run, options: Options) -> None:
     """Let the sites release, on one engine or the other; both leave the same stage `collect` behind."""
     if options.engine == "inline":
-        os.environ.update(QUIET)
+        os.environ.update(_around(run))
         from server.app import server_app
         from server.inline import run_inline
 
@@ -112,6 +114,11 @@ def _collect(run: Run, options: Options) -> None:
             run.event("engine", attempt=attempt, reason=str(error))
             if attempt == STARTS:
                 raise TooFewSites(f"the engine broke {STARTS} times", given=str(error)) from None
+
+
+def _around(run: Run) -> dict[str, str]:
+    """The environment of an engine: quiet, and with the file to which its sites tell how far they are."""
+    return QUIET | {Events.VARIABLE: str((run.folder / "events.jsonl").absolute())}
 
 
 def client_app() -> Any:
@@ -133,7 +140,7 @@ def _collect_on_ray(run: Run, address: str | None) -> None:
                 stdout=log,
                 stderr=log,
                 env=os.environ
-                | QUIET
+                | _around(run)
                 | {"FLWR_HOME": scratch, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 start_new_session=True,
             )

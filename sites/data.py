@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
@@ -20,3 +21,8 @@ def open_cohort(scenario_yaml: str, site: str) -> Cohort:
 @functools.lru_cache(maxsize=2)  # an actor serves many simulated sites of one scenario
 def _shared_out(scenario_yaml: str) -> Experiment:
     return Experiment.open(Scenario.from_yaml(scenario_yaml), cache_folder())
+
+
+def workshop_folder(scenario: Scenario, site: str) -> Path:
+    """Where this site keeps a method's half-done learning, so that a kill costs minutes and not hours."""
+    return cache_folder() / "workshop" / f"{scenario.id}-{scenario.seed}-{site}"
