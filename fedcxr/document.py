@@ -70,7 +70,12 @@ def override(document: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise ConfigError("--set needs a key and a value", given=assignment, allowed="a.b=VALUE")
-    return _assign(document, keys, read_yaml(f"value: {value or 'null'}")["value"], ())
+    return assign(document, keys, read_yaml(f"value: {value or 'null'}")["value"])
+
+
+def assign(document: Mapping[str, Any], keys: Sequence[str], value: object) -> dict[str, Any]:
+    """The document with one value, some levels deep, replaced."""
+    return _assign(document, keys, value, ())
 
 
 def choose(document: Mapping[str, Any], **flags: object) -> dict[str, Any]:
