@@ -18,7 +18,7 @@ import typer
 
 from fedcxr.cli_keys import keys_app
 from fedcxr.cli_options import Format, FormatOption
-from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted
+from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, TooFewSites
 from fedcxr.plugins import Kind
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def simulate(
 ) -> None:
     """Simulate one sharing arrangement: sites release, the server trains, the adversary attacks."""
     from fedcxr import console
+    from fedcxr.document import choose, override, read_file
     from fedcxr.runs import Run
-    from fedcxr.scenario import Scenario, choose, override, read_file
+    from fedcxr.scenario import Scenario
 
     document: dict[str, Any] = read_file(scenario) if scenario else {}
     if ray_address and engine is not Engine.ray:
@@ -114,6 +115,30 @@ def simulate(
             given="; ".join(f"{a['adversary']} {a['attacker']}: {a['inconclusive_because']}" for a in failed),
             do="train longer (--preset default), or use more patients",
         )
+
+
+@app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Scenarios that differ in some keys, and seeds.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders go.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Keep finished runs, and go on with the others.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
+    engine: Annotated[Engine, typer.Option(help="Flower on Ray, or in one process.")] = Engine.ray,
+    format: FormatOption = Format.text,
+) -> None:
+    """Run a grid of scenarios under several seeds, and compare them in one table."""
+    from fedcxr import study as studies
+
+    chosen = studies.Study.read(file)
+    options = studies.Options(out, jobs, engine.value, resume)
+    failures = studies.conduct(chosen, options, told=lambda line: typer.echo(line, err=True))
+    comparison = studies.compare(chosen, out)
+    path = studies.keep(comparison, out)
+    typer.echo(json.dumps(comparison, indent=1) if format is Format.json else studies.table(comparison))
+    typer.echo(str(path), err=True)
+    if failures:
+        told = f"{len(failures)} of {chosen.size} runs failed"
+        raise TooFewSites(told, given=failures[0], do="the same command with --resume goes on")
 
 
 SourceName = Annotated[str, typer.Option("--source", help="Where the films come from: phantom, nih, chexpert, ...")]
@@ -191,8 +216,8 @@ def data_show(
 
     from fedcxr import console
     from fedcxr.data import cache_folder
+    from fedcxr.disk import explained
     from fedcxr.pictures import contact_sheet
-    from fedcxr.runs import explained
 
     chosen = _source(source, root, table, columns, max_bad, sets)
     with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:

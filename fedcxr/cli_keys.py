@@ -238,7 +238,7 @@ def _card(path: Path) -> PublicIdentity:
 
 
 def _write_card(path: Path | None, card: str) -> None:
-    from fedcxr.runs import write_atomic
+    from fedcxr.disk import write_atomic
 
     if path is not None:
         write_atomic(path, card.encode())
@@ -246,7 +246,7 @@ def _write_card(path: Path | None, card: str) -> None:
 
 def _write_envelopes(out: Path | None, made: list[Any]) -> list[str]:
     """One file per release and recipient; what they are called says nothing that must be trusted."""
-    from fedcxr.runs import explained, write_atomic
+    from fedcxr.disk import explained, write_atomic
 
     if out is None:
         return []

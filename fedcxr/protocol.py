@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,12 @@ import pandas as pd
 
 from fedcxr.adversaries import Auxiliary, Leak
 from fedcxr.cohort import Cohort
+from fedcxr.consortium import join
+from fedcxr.data import Source
+from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
+from fedcxr.events import Events
+from fedcxr.methods import Round, Weights, Workshop
 from fedcxr.methods.none import Unprotected
 from fedcxr.partition import Rows, deal
 from fedcxr.release import AnswerKey, Release
@@ -23,23 +30,69 @@ from fedcxr.tasks import Evidence, Progress
 if TYPE_CHECKING:
     from fedcxr.compute import Compute
 
+COORDINATOR = "coordinator"
 
-def site_step(scenario: Scenario, site: str, cohort: Cohort, seed: int) -> Release:
-    """What one hospital does: put its films in an order that tells nothing, fit, release.
+
+def site_step(
+    scenario: Scenario, site: str, cohort: Cohort, seed: int, learnt: Weights | None = None, folder: Path | None = None
+) -> Release:
+    """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release.
 
     `seed` is the scenario's in a simulation. At a real hospital it is the hospital's own secret: whoever
     knows it can draw the same noise again and subtract it.
     """
+    method, workshop = scenario.method, workshop_of(scenario, site, folder)
     shuffled = cohort.take(release_order(site, len(cohort), seed))
-    weights = scenario.method.fit(shuffled.where("train"), stream(seed, "site", site, "fit"))
-    release = scenario.method.release(shuffled, site, weights, stream(seed, "site", site, "release"))
-    if release.site != site or (release.kind != "update" and len(release) != len(cohort)):
+    weights = learnt
+    if weights is None:
+        rng = stream(seed, "site", site, "learn")
+        weights = method.learn(shuffled.where("train"), rng, workshop) if method.learns else {}
+    release = method.release(shuffled, site, weights, stream(seed, "site", site, "release"), workshop)
+    told = len(release) + len(release.left_out)
+    if release.site != site or (release.kind != "update" and told != len(cohort)):
         raise DataError(
-            f"method {scenario.method.plugin_name()} released the wrong films",
-            given=f"{len(release)} films as {release.site}",
+            f"method {method.plugin_name()} released the wrong films",
+            given=f"{told} films as {release.site}",
             allowed=f"{len(cohort)} films as {site}",
         )
-    return release
+    # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
+    publishes = scenario.knowledge.mechanism and method.learns and learnt is None
+    return release.publishing(weights) if publishes else release
+
+
+def learn_step(
+    scenario: Scenario, site: str, cohort: Cohort, seed: int, start: Weights, turn: Round, folder: Path | None = None
+) -> Release:
+    """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
+    films = cohort.where("train")
+    rng = stream(seed, "site", site, "learn", turn.number)
+    learnt = scenario.method.learn(films, rng, workshop_of(scenario, site, folder), start, turn)
+    return Release("update", site, scenario.method.plugin_name(), {}, {"films": len(films)}).publishing(learnt)
+
+
+def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -> Release:
+    """What the coordinator does where the method learns from public films, for all sites."""
+    rng = stream(scenario.seed, COORDINATOR, "learn")
+    learnt = scenario.method.learn(public.where("train"), rng, workshop_of(scenario, COORDINATOR, folder))
+    return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(learnt)
+
+
+def initial_step(scenario: Scenario) -> Release:
+    """What all sites of a federation start from."""
+    initial = scenario.method.initial(stream(scenario.seed, COORDINATOR, "initial"))
+    return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(initial)
+
+
+def workshop_of(scenario: Scenario, who: str, folder: Path | None) -> Workshop:
+    """Where a method works; a simulated site tells the run how far it is."""
+    events = Events.of_the_run()
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if events is not None and scenario.method.learns:  # what takes a second stays silent
+            events.progress(f"{who}: {stage}", done, total)
+
+    chosen = scenario.compute.model_dump(include={"device", "precision", "threads"})
+    return Workshop(**chosen, progress=progress, folder=folder)
 
 
 def release_order(site: str, films: int, seed: int) -> Rows:
@@ -57,10 +110,21 @@ class Experiment:
 
     @classmethod
     def of(cls, scenario: Scenario, cohort: Cohort) -> Experiment:
+        """One cohort, dealt out to the sites."""
+        sites = len(scenario.site_names)
+        return cls(scenario, cohort, deal(cohort.index, cohort.findings, sites, scenario.partition, scenario.seed))
+
+    @classmethod
+    def open(cls, scenario: Scenario, cache: Path, workers: int = 1, progress: Progress | None = None) -> Experiment:
+        """The scenario's films, made on first use: one cohort to deal out, or each site's own."""
+
+        def opened(source: Source, what: str) -> Cohort:
+            return source.open(cache, workers=workers, progress=partial(progress, what) if progress else None)
+
+        if scenario.cohort is not None:
+            return cls.of(scenario, opened(scenario.cohort, "films"))
         return cls(
-            scenario,
-            cohort,
-            deal(cohort.index, cohort.findings, scenario.sites, scenario.partition, scenario.seed),
+            scenario, *join({site: opened(source, f"films of {site}") for site, source in scenario.own_sources.items()})
         )
 
     def site(self, name: str) -> Cohort:
@@ -72,14 +136,14 @@ class Experiment:
         seed = self.scenario.seed
         for release in releases:
             held = len(self.dealt[release.site])
-            if len(release) != held or release.arrays["films"].shape[1:] != self.cohort.size:
+            if len(release) + len(release.left_out) != held or release.arrays["films"].shape[1:] != self.cohort.size:
                 raise DataError(
                     f"the release of {release.site} does not fit the films it holds",
                     given=release.arrays["films"].shape,
                     allowed=f"{(held, *self.cohort.size)}",
                 )
-        parts = [self.dealt[r.site][release_order(r.site, len(self.dealt[r.site]), seed)] for r in releases]
-        return np.concatenate(parts)
+        orders = {r.site: release_order(r.site, len(self.dealt[r.site]), seed) for r in releases}
+        return np.concatenate([np.delete(self.dealt[r.site][orders[r.site]], r.left_out) for r in releases])
 
     def answers(self, releases: Sequence[Release]) -> AnswerKey:
         """Who is who, by release and row."""
@@ -104,11 +168,22 @@ class Experiment:
         return Evidence(
             released=np.concatenate([r.arrays["films"] for r in releases]),
             clean=self.cohort.films(rows),
-            labels=np.concatenate([r.arrays["findings"] for r in releases]),
+            labels=np.concatenate([self._labels(r) for r in releases]),
             split=np.concatenate([r.arrays["split"] for r in releases]),
             patients=self.cohort.patients[rows],
             findings=self.cohort.findings,
         )
+
+    def _labels(self, release: Release) -> npt.NDArray[np.float32]:  # (n, k)
+        """A release's findings in the order of the whole cohort's; those the site does not know are unknown."""
+        place = {finding: column for column, finding in enumerate(self.cohort.findings)}
+        told = [canonical(name) for name in release.facts["findings"]]
+        strange = [name for name in told if name not in place]
+        if strange:
+            raise DataError(f"{release.site} released findings that it does not have", given=", ".join(strange))
+        labels = np.full((len(release), len(place)), np.nan, dtype=np.float32)
+        labels[:, [place[name] for name in told]] = release.arrays["findings"]
+        return labels
 
     def known_rows(self) -> Rows:
         """Which real films of the attacked people the adversary has from elsewhere.
@@ -168,18 +243,22 @@ class Experiment:
             patients[part] = stream(self.scenario.seed, "control", "identities", name).permutation(patients[part])
         return patients
 
-    def leaks(self, releases: Sequence[Release]) -> dict[str, Leak]:
-        """All the adversary holds once the sites have released, in earnest and in the two controls."""
+    def leaks(self, releases: Sequence[Release], learnt: Release | None = None) -> dict[str, Leak]:
+        """All the adversary holds once the sites have released, in earnest and in the two controls.
+
+        `learnt` is what the method learnt away from the sites, if it did; what sites learnt is in their releases.
+        """
         rows = self.truth(releases)
         attacked = self._attacked(rows)
         released = np.concatenate([r.arrays["films"] for r in releases])[attacked]
         known = self.cohort.films(self.known_rows())
         mechanism = self.scenario.method if self.scenario.knowledge.mechanism else None
+        taught = [r.weights for r in ([learnt] if learnt is not None else releases) if r.weights] if mechanism else []
         owned = self.auxiliary()
         return {
-            "protected": Leak(released, known, owned["protected"], mechanism),
+            "protected": Leak(released, known, owned["protected"], mechanism, tuple(taught)),
             "control_raw": Leak(self.cohort.films(rows[attacked]), known, owned["control_raw"], Unprotected()),
-            "control_shuffled": Leak(released, known, owned["control_shuffled"], mechanism),
+            "control_shuffled": Leak(released, known, owned["control_shuffled"], mechanism, tuple(taught)),
         }
 
 

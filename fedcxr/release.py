@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,6 +25,7 @@ FORMAT = 1
 DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"})
 LARGEST = 1 << 34  # bytes of all arrays after decompression: twice NIH ChestX-ray14 at 256 px
 SPLITS = 3  # train, val, test
+WEIGHTS = "weights/"  # how the names of arrays begin that hold what a method learnt
 PARTS = frozenset({"kind", "site", "method", "facts", "arrays", "envelopes", "signature"})
 BLOCK = frozenset({"dtype", "shape", "data"})
 
@@ -54,7 +55,11 @@ class Release:
             self._check_films()
 
     def _check_films(self) -> None:
-        lengths = {name: array.shape[0] if array.ndim else 0 for name, array in self.arrays.items()}
+        lengths = {
+            name: array.shape[0] if array.ndim else 0
+            for name, array in self.arrays.items()
+            if not name.startswith(WEIGHTS)
+        }
         if not {"films", "findings", "split"} <= lengths.keys() or len(set(lengths.values())) != 1:
             raise DataError("a release of films needs as many films, findings and splits", given=lengths)
         films, findings, split = (self.arrays[name] for name in ("films", "findings", "split"))
@@ -62,13 +67,38 @@ class Release:
             raise DataError("released films are (n, h, w) uint8", given=f"{films.shape} {films.dtype}")
         if findings.dtype != np.float32 or findings.ndim != 2:
             raise DataError("released findings are (n, k) float32", given=f"{findings.shape} {findings.dtype}")
+        names = self.facts.get("findings")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError("a release of films names its findings", given=names)
+        if len(set(names)) != len(names) or len(names) != findings.shape[1]:
+            raise DataError("a release names each of its findings once", given=f"{names} for {findings.shape[1]}")
+        self.left_out  # noqa: B018  raises if it makes no sense
         if split.dtype != np.int8 or split.ndim != 1 or not np.isin(split, range(SPLITS)).all():
             raise DataError("released splits are (n,) int8, each 0, 1 or 2", given=f"{split.shape} {split.dtype}")
 
     def __len__(self) -> int:
         """How many films were released; 0 for an update."""
-        first = min(self.arrays.items(), default=(None, None), key=lambda item: item[0])[1]
-        return 0 if self.kind == "update" or first is None or first.ndim == 0 else len(first)
+        per_film = (array for name, array in sorted(self.arrays.items()) if not name.startswith(WEIGHTS))
+        first = None if self.kind == "update" else next(per_film, None)
+        return 0 if first is None or first.ndim == 0 else len(first)
+
+    @property
+    def weights(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What the method learnt, where it travels: as an update, or published with the films it protects."""
+        return {name.removeprefix(WEIGHTS): a for name, a in self.arrays.items() if name.startswith(WEIGHTS)}
+
+    def publishing(self, weights: Mapping[str, npt.NDArray[np.generic]]) -> Release:
+        """The same release with what the method learnt."""
+        return replace(self, arrays={**self.arrays, **{WEIGHTS + name: array for name, array in weights.items()}})
+
+    @property
+    def left_out(self) -> npt.NDArray[np.intp]:
+        """Which of the site's films, in the order of its release, it did not release."""
+        rows = self.facts.get("left_out", [])
+        held = len(self) + len(rows) if isinstance(rows, list) else 0
+        if not held >= len(set(rows)) == len(rows) or not all(type(row) is int and 0 <= row < held for row in rows):
+            raise DataError("a release tells by their places which films it left out", given=rows)
+        return np.array(sorted(rows), dtype=np.intp)
 
     def to_bytes(self) -> bytes:
         """The form in which a release travels and is stored: a header and one compressed block per array."""

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import json
-import os
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from fedcxr.errors import ConfigError, FedcxrError, StorageError
+from fedcxr.disk import DRAFT, explained, read_json, write_atomic, write_json
+from fedcxr.document import read_file
+from fedcxr.errors import ConfigError, StorageError
+from fedcxr.events import Events
 from fedcxr.release import Release
-from fedcxr.scenario import Scenario, read_file
+from fedcxr.scenario import Scenario
 
 Outcome = TypeVar("Outcome")
 
 SCHEMA = 1
 FOLDER_FORMAT = 1  # of everything in a run folder but result.json
-REPORT_EVERY = 0.3  # seconds
-DRAFT = ".draft"  # how the names of half-written files end
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 class Run:
@@ -37,8 +32,7 @@ class Run:
     def __init__(self, folder: Path, scenario: Scenario) -> None:
         self.folder = folder
         self.scenario = scenario
-        self._log = threading.Lock()
-        self._reported: dict[str, float] = {}
+        self._events = Events(folder / "events.jsonl")
 
     @classmethod
     def place(cls, out: Path, scenario: Scenario) -> Run:
@@ -75,7 +69,7 @@ class Run:
                     check_format(self.folder)
                 else:
                     _clear(self.folder)
-                for part in ("releases", "stages", "pictures"):
+                for part in ("releases", "stages", "pictures", "learnt"):
                     (self.folder / part).mkdir(exist_ok=True)
                 write_json(self.folder / "run.json", {"format": FOLDER_FORMAT})
                 write_atomic(self.folder / "scenario.yaml", self.scenario.to_yaml().encode())
@@ -105,21 +99,28 @@ class Run:
         return self.folder / "stages" / f"{name}.json"
 
     def event(self, kind: str, **facts: object) -> None:
-        """Append one line to events.jsonl: what the console shows and what a post-mortem reads."""
-        line = json.dumps({"time": round(time.time(), 3), "event": kind, **facts}, default=str)
-        with (
-            explained(self.folder),
-            self._log,
-            (self.folder / "events.jsonl").open("a", encoding="utf-8") as log,
-        ):
-            log.write(line + "\n")
+        """What the console shows and what a post-mortem reads."""
+        self._events.tell(kind, **facts)
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Report how far a stage is, a few times a second at most."""
-        now = time.monotonic()
-        if done >= total or now - self._reported.get(stage, 0.0) > REPORT_EVERY:
-            self._reported[stage] = now
-            self.event("progress", stage=stage, done=done, total=total)
+        self._events.progress(stage, done, total)
+
+    # What was learnt --------------------------------------------------------------------------------------------------
+
+    def store_learnt(self, name: str, learnt: Release) -> Release:
+        """Keep what a method has learnt by now, and go on from what was kept."""
+        write_atomic(self._learnt_path(name), learnt.to_bytes())
+        return learnt
+
+    def learnt(self, name: str = "learnt") -> Release | None:
+        """What is on file under this name."""
+        path = self._learnt_path(name)
+        with explained(path):
+            return Release.from_bytes(path.read_bytes()) if path.is_file() else None
+
+    def _learnt_path(self, name: str) -> Path:
+        return self.folder / "learnt" / f"{name}.release"
 
     # Releases -------------------------------------------------------------------------------------------------------
 
@@ -168,49 +169,6 @@ def check_format(folder: Path) -> None:
             allowed=f"format {FOLDER_FORMAT}",
             do="start afresh without --resume, or choose another --out",
         )
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """The whole file or none of it, even if the machine stops in the middle."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
-    with explained(path):
-        try:
-            with draft.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-
-
-def write_json(path: Path, document: object) -> None:
-    """NaN is not JSON: a figure that does not apply must be None before it gets here."""
-    write_atomic(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
-
-
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError("cannot read a stored file", given=path, do=str(error)) from None
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals about `path` into errors a user can act on."""
-    try:
-        yield
-    except FedcxrError:
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageError("the disk is full", given=path, do="free some space, then use --resume") from None
-        if error.errno in UNWRITABLE:
-            raise ConfigError("cannot write there", given=path, do=f"{error.strerror}: choose another --out") from None
-        raise StorageError("the disk refused", given=path, do=str(error)) from None
 
 
 def _foreign(folder: Path) -> bool:

@@ -10,7 +10,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from fedcxr.errors import Refused
 
-REQUEST = "query.release"  # Flower's message type for "release what you hold"
+RELEASE = "query.release"  # Flower's message type for "release what you hold"
+LEARN = "train"  # and for "learn another turn from your films"
 STATUSES = ("ok", "dropped", "refused")
 STYPE = "fedcxr.raw"  # not "numpy.ndarray": nobody may try to np.load it
 
@@ -21,7 +22,8 @@ class Request:
 
     scenario: str  # YAML, so that a site reads it as strictly as a user's file
     site: str
-    round: int = 1
+    turn: int = 1  # of a federation's learning; 1 where there is one turn
+    learnt: bytes = b""  # a Release of the coordinator's with what the method has learnt so far; empty: nothing
 
 
 @dataclass(frozen=True)
@@ -43,37 +45,44 @@ class Answer:
 
 def pack_request(request: Request) -> RecordDict:
     """A request as Flower carries it."""
-    return RecordDict({"request": ConfigRecord(asdict(request))})
+    return _pack("request", asdict(request), "learnt")
 
 
 def unpack_request(content: RecordDict) -> Request:
     """The request in a message, or a refusal."""
-    _only(content, "request")
-    return Request(**_fields(content, "request", Request))
+    return Request(**_unpack(content, "request", Request, "learnt"))
 
 
 def pack_answer(answer: Answer) -> RecordDict:
     """An answer as Flower carries it."""
-    facts = asdict(answer)
-    # Bytes in a ConfigRecord travel as one object; an array is cut into chunks and streamed.
-    raw = facts.pop("release")
-    blob = Array(dtype="uint8", shape=(len(raw),), stype=STYPE, data=raw)
-    return RecordDict({"answer": ConfigRecord(facts), "release": ArrayRecord({"blob": blob})})
+    return _pack("answer", asdict(answer), "release")
 
 
 def unpack_answer(content: RecordDict) -> Answer:
     """The answer in a message, or a refusal."""
-    _only(content, "answer", "release")
-    facts = _fields(content, "answer", Answer)
+    facts = _unpack(content, "answer", Answer, "release")
     if facts["status"] not in STATUSES:
         raise Refused("a damaged answer", given=facts["status"], allowed=", ".join(STATUSES))
-    record = content.array_records.get("release")
+    return Answer(**facts)
+
+
+def _pack(noun: str, facts: dict[str, Any], bulk: str) -> RecordDict:
+    # Bytes in a ConfigRecord travel as one object; an array is cut into chunks and streamed.
+    raw = facts.pop(bulk)
+    blob = Array(dtype="uint8", shape=(len(raw),), stype=STYPE, data=raw)
+    return RecordDict({noun: ConfigRecord(facts), bulk: ArrayRecord({"blob": blob})})
+
+
+def _unpack(content: RecordDict, name: str, noun: type[Request] | type[Answer], bulk: str) -> dict[str, Any]:
+    _only(content, name, bulk)
+    facts = _fields(content, name, noun)
+    record = content.array_records.get(bulk)
     if record is None or list(record) != ["blob"]:
-        raise Refused("a site's answer lacks its release, or holds more than it")
+        raise Refused(f"a message lacks its {bulk}, or holds more than it")
     blob = record["blob"]
     if blob.stype != STYPE:
-        raise Refused("a site's answer holds something else than a release", given=blob.stype)
-    return Answer(**{**facts, "release": blob.data})
+        raise Refused(f"a message holds something else than a {bulk}", given=blob.stype)
+    return {**facts, bulk: blob.data}
 
 
 def _only(content: RecordDict, *records: str) -> None:

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
-from fedcxr.methods import Weights
-from fedcxr.runs import read_json, write_json
+from fedcxr.disk import read_json, write_json
 from server import leak as leaks
 from server.sandbox import confine, die_with_parent
 
@@ -102,7 +101,7 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
         with compute.session():
             if not (shared / PREPARED).is_file():
                 auxiliary = leaks.load_auxiliary(folder, step.leak)
-                _keep(adversary.prepare(auxiliary, seed, compute, report), outcome / PREPARED)
+                leaks.keep_weights(outcome / PREPARED, adversary.prepare(auxiliary, seed, compute, report))
             prepared = load_file(shared / PREPARED)
             leak = leaks.wait_for(folder, step.leak)
             scores = adversary.attack(leak, prepared, seed, compute, report)
@@ -117,12 +116,6 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
         place = traceback.extract_tb(error.__traceback__)[-1]
         _say("error", reason=f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
         return 1
-
-
-def _keep(weights: Weights, path: Path) -> None:
-    # safetensors writes an array's memory as it lies, so a transposed one would come back scrambled.
-    save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path.with_suffix(".draft"))
-    path.with_suffix(".draft").replace(path)
 
 
 def _check(attacker: str, scores: object, shape: tuple[int, int]) -> None:

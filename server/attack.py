@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from fedcxr.adversaries import Scores
+from fedcxr.disk import read_json
 from fedcxr.errors import AttackFailed
 from fedcxr.protocol import Experiment, attack_seed
 from fedcxr.release import Release
-from fedcxr.runs import Run, read_json
+from fedcxr.runs import Run
 from server import adversary as process
 from server import leak as leaks
 
@@ -64,9 +65,9 @@ class Attack:
         self._reader = threading.Thread(target=self._forward, daemon=True)
         self._reader.start()
 
-    def leak(self, releases: Sequence[Release]) -> None:
+    def leak(self, releases: Sequence[Release], learnt: Release | None) -> None:
         """Hand over what leaked: the process goes on from what it has learnt by now."""
-        leaks.save(self._experiment.leaks(releases), self._folder)
+        leaks.save(self._experiment.leaks(releases, learnt), self._folder)
 
     def wait(self, deadline: float) -> None:
         """Until every leak is attacked."""

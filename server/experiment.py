@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 import fedcxr
+from fedcxr.disk import explained, write_atomic, write_json
 from fedcxr.pictures import comparison
 from fedcxr.protocol import Experiment, utility_step
 from fedcxr.release import AnswerKey, Release
-from fedcxr.runs import SCHEMA, Run, explained, write_atomic, write_json
+from fedcxr.runs import SCHEMA, Run
 from fedcxr.scenario import Scenario
 from server import scorer
 from server.attack import Attack
@@ -69,7 +70,7 @@ def _measure(
 ) -> Measured:
     began = time.monotonic()
     if not run.has_stage("collect"):
-        run.progress("sites", 0, run.scenario.sites)
+        run.progress("sites", 0, len(run.scenario.site_names))
         release()
     release_s = time.monotonic() - began
     sites: Entries = run.outcome("collect")
@@ -78,7 +79,7 @@ def _measure(
     with explained(run.folder):
         answers.save(run.folder / "answers")
     for attack in waiting:
-        attack.leak(releases)
+        attack.leak(releases, run.learnt())
     _draw(run, experiment, releases)
     compute = _compute(run.scenario)
     utility = _utility(run, experiment, releases, compute)

@@ -12,14 +12,16 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import numpy as tensors
 
 from fedcxr import plugins
 from fedcxr.adversaries import Auxiliary, Leak
-from fedcxr.methods import Method
-from fedcxr.runs import explained, read_json, write_json
+from fedcxr.disk import explained, read_json, write_atomic, write_json
+from fedcxr.methods import Method, Weights
 
 AUXILIARY = "auxiliary"  # the bulk of a leak and the same in the controls, so it lies beside them, once
 COMPLETE = "mechanism.json"  # written last
+LEARNT = "learnt-{}.safetensors"  # by the mechanism, once for each version of it
 LOOK_EVERY = 0.1  # seconds
 
 
@@ -36,6 +38,8 @@ def save(leaks: Mapping[str, Leak], attack: Path) -> None:
     for name, leak in leaks.items():
         if not (attack / name / COMPLETE).is_file():
             _save(attack / name, released=leak.released, known=leak.known)
+            for version, weights in enumerate(leak.learnt):
+                keep_weights(attack / name / LEARNT.format(f"{version:04}"), weights)
             write_json(attack / name / COMPLETE, leak.mechanism.spec() if leak.mechanism else None)
 
 
@@ -61,7 +65,15 @@ def wait_for(attack: Path, name: str) -> Leak:
         known=_load(own, "known"),
         auxiliary=load_auxiliary(attack, name),
         mechanism=cast(Method, plugins.build("method", mechanism)) if mechanism else None,
+        learnt=tuple(tensors.load_file(file) for file in sorted(own.glob(LEARNT.format("*")))),
     )
+
+
+def keep_weights(path: Path, weights: Weights) -> None:
+    """What was learnt, whole or not at all."""
+    # safetensors writes an array's memory as it lies, so a transposed one would come back scrambled.
+    plain = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    write_atomic(path, tensors.save(plain))
 
 
 def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:

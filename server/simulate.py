@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fedcxr import errors
 from fedcxr.data import cache_folder
+from fedcxr.disk import read_json, write_json
 from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
+from fedcxr.events import Events
 from fedcxr.protocol import Experiment
-from fedcxr.runs import Run, read_json, write_json
+from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.attack import end_group
 
@@ -60,7 +62,7 @@ def simulate(scenario: Scenario, options: Options) -> Run:
     """One scenario end to end; the returned run holds its result."""
     if scenario.compute.device == "cuda" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
         raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
-    for plugin in (scenario.cohort, scenario.method, *scenario.tasks.values(), *scenario.adversaries.values()):
+    for plugin in (*scenario.sources, scenario.method, *scenario.tasks.values(), *scenario.adversaries.values()):
         plugin.needs()
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
@@ -86,23 +88,23 @@ def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
 
     with Meter() as meter:
         everyone = len(os.sched_getaffinity(0))
-        cohort = run.scenario.cohort.open(cache_folder(), workers=everyone, progress=partial(run.progress, "films"))
-        conduct(run, Experiment.of(run.scenario, cohort), release, engine, meter)
+        experiment = Experiment.open(run.scenario, cache_folder(), everyone, run.progress)
+        conduct(run, experiment, release, engine, meter)
 
 
 def workers(scenario: Scenario) -> int:
     """How many sites are at work at once."""
-    return min(scenario.compute.workers or len(os.sched_getaffinity(0)), scenario.sites)
+    return min(scenario.compute.workers or len(os.sched_getaffinity(0)), len(scenario.site_names))
 
 
 def _collect(run: Run, options: Options) -> None:
     """Let the sites release, on one engine or the other; both leave the same stage `collect` behind."""
     if options.engine == "inline":
-        os.environ.update(QUIET)
+        os.environ.update(_around(run))
         from server.app import server_app
         from server.inline import run_inline
 
-        run_inline(server_app(run), client_app(), run.scenario.sites, workers(run.scenario))
+        run_inline(server_app(run), client_app(), len(run.scenario.site_names), workers(run.scenario))
         return
     for attempt in range(1, STARTS + 1):
         try:
@@ -112,6 +114,11 @@ def _collect(run: Run, options: Options) -> None:
             run.event("engine", attempt=attempt, reason=str(error))
             if attempt == STARTS:
                 raise TooFewSites(f"the engine broke {STARTS} times", given=str(error)) from None
+
+
+def _around(run: Run) -> dict[str, str]:
+    """The environment of an engine: quiet, and with the file to which its sites tell how far they are."""
+    return QUIET | {Events.VARIABLE: str((run.folder / "events.jsonl").absolute())}
 
 
 def client_app() -> Any:
@@ -133,7 +140,7 @@ def _collect_on_ray(run: Run, address: str | None) -> None:
                 stdout=log,
                 stderr=log,
                 env=os.environ
-                | QUIET
+                | _around(run)
                 | {"FLWR_HOME": scratch, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 start_new_session=True,
             )
@@ -192,7 +199,7 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
         run_simulation(
             server_app(run),
             client_app(),
-            num_supernodes=run.scenario.sites,
+            num_supernodes=len(run.scenario.site_names),
             backend_config=backend(run.scenario, scratch, address, _gpus()),
         )
     except FedcxrError as error:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedcxr import wire
+from fedcxr.cohort import Cohort
 from fedcxr.errors import FedcxrError, Refused
-from fedcxr.protocol import site_step
+from fedcxr.methods import Round, Weights
+from fedcxr.protocol import learn_step, site_step
+from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from sites.data import open_cohort
+from sites.data import open_cohort, workshop_folder
 
 app = ClientApp()
 LONGEST_REASON = 500  # characters
@@ -22,10 +27,20 @@ LONGEST_REASON = 500  # characters
 @app.query("release")
 def release(message: Message, context: Context) -> Message:
     """Answer a request with one Release, or with what went wrong and where."""
+    return _answered(message, _release)
+
+
+@app.train()
+def learn(message: Message, context: Context) -> Message:
+    """Answer a request to learn with an update, which is a Release like any other."""
+    return _answered(message, _learn)
+
+
+def _answered(message: Message, work: Callable[[wire.Request], wire.Answer]) -> Message:
     request = wire.unpack_request(message.content)
     start = time.perf_counter()
     try:
-        answer = _release(request)
+        answer = work(request)
     except Refused as error:
         answer = wire.Answer(request.site, "refused", str(error)[:LONGEST_REASON])
     # Whatever a method raises belongs to this site; it must not end the round for the others.
@@ -36,16 +51,31 @@ def release(message: Message, context: Context) -> Message:
 
 
 def _release(request: wire.Request) -> wire.Answer:
-    scenario = Scenario.from_yaml(request.scenario)
-    cohort = open_cohort(request.scenario, request.site)
-    released = site_step(scenario, request.site, cohort, scenario.seed)
-    return wire.Answer(
-        request.site,
-        "ok",
-        patients=len(set(cohort.patients)),
-        images=len(cohort),
-        release=released.to_bytes(),
-    )
+    scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
+    workshop = workshop_folder(scenario, request.site)
+    learnt = _learnt(request) if request.learnt else None
+    answer = _answer(request, cohort, site_step(scenario, request.site, cohort, scenario.seed, learnt, workshop))
+    shutil.rmtree(workshop, ignore_errors=True)  # it served its purpose, and it was made of real films
+    return answer
+
+
+def _learn(request: wire.Request) -> wire.Answer:
+    scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
+    workshop, turn = workshop_folder(scenario, request.site), Round(request.turn - 1, scenario.method.turns)
+    update = learn_step(scenario, request.site, cohort, scenario.seed, _learnt(request), turn, workshop)
+    return _answer(request, cohort, update)
+
+
+def _learnt(request: wire.Request) -> Weights:
+    learnt = Release.from_bytes(request.learnt)
+    if learnt.kind != "update":
+        raise Refused("what a method learnt is an update", given=learnt.kind)
+    return learnt.weights
+
+
+def _answer(request: wire.Request, cohort: Cohort, release: Release) -> wire.Answer:
+    patients = len(set(cohort.patients))
+    return wire.Answer(request.site, "ok", patients=patients, images=len(cohort), release=release.to_bytes())
 
 
 def _place(error: Exception) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedcxr.adversaries import Adversary, Leak, Progress, Scores
 from fedcxr.cohort import Cohort
-from fedcxr.methods import Weights
+from fedcxr.methods import Weights, Workshop
 from fedcxr.methods.none import Unprotected
 from fedcxr.release import Release
 
@@ -27,12 +27,14 @@ class Fault(Unprotected):
     how: str = "raise"
     once: str = ""  # a file that marks that it has happened
 
-    def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
         if site == self.at and not (self.once and Path(self.once).exists()):
             if self.once:
                 Path(self.once).touch()
             self._go_wrong()
-        return super().release(cohort, site, weights, rng)
+        return super().release(cohort, site, weights, rng, workshop)
 
     def _go_wrong(self) -> None:
         match self.how:
@@ -47,14 +49,18 @@ class Fault(Unprotected):
 class Impostor(Unprotected):
     """Answers in another site's name."""
 
-    def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
-        return super().release(cohort, "site-1", weights, rng)
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        return super().release(cohort, "site-1", weights, rng, workshop)
 
 
 class Poisoned(Unprotected):
     """Releases films that are not finite."""
 
-    def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
         return Release("codes", site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)})
 
 

@@ -17,7 +17,7 @@ import fedcxr.methods
 from fedcxr import catalogue, plugins
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, UnknownName
-from fedcxr.methods import Method
+from fedcxr.methods import Method, Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario, json_schema
@@ -84,7 +84,7 @@ def test_a_dropped_file_is_known_everywhere(drop: Drop, make_cohort: Callable[..
     assert isinstance(method, Method)
     assert method.spec() == {"name": "mirror", "axis": 1}
     cohort = make_cohort((2, 1))
-    films = method.release(cohort, "site-1", {}, stream(0)).arrays["films"]
+    films = method.release(cohort, "site-1", {}, stream(0), Workshop()).arrays["films"]
     np.testing.assert_array_equal(films, cohort.films()[:, ::-1])
     scenario = Scenario.from_yaml("{method: {name: mirror, axis: 1}, tasks: {}, adversaries: {}}")
     assert scenario.method == method

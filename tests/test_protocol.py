@@ -11,7 +11,7 @@ import pytest
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.methods import ImageMethod, Method, Weights
+from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
 from fedcxr.protocol import Experiment, attack_seed, release_order, site_step
 from fedcxr.release import Kind, Release
 from fedcxr.rng import stream
@@ -99,7 +99,9 @@ class Faulty(Method):
     kind: ClassVar[Kind] = "images"
     fault: str = "site"
 
-    def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
         kept = cohort.take(np.arange(len(cohort) - (self.fault == "films")))
         return Release(
             "images",
@@ -110,6 +112,7 @@ class Faulty(Method):
                 "findings": kept.labels,
                 "split": np.zeros(len(kept), dtype=np.int8),
             },
+            {"findings": list(kept.findings)},
         )
 
 
@@ -142,11 +145,22 @@ class FitSpy(Method):
     kind: ClassVar[Kind] = "update"
     seen: ClassVar[list[set[str]]] = []
 
-    def fit(self, cohort: Cohort, rng: np.random.Generator) -> Weights:
+    learns = True
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        workshop: Workshop,
+        start: Weights | None = None,
+        turn: Round = Round(),  # noqa: B008
+    ) -> Weights:
         self.seen.append(set(cohort.index["split"]))
         return {}
 
-    def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
         return Release("update", site, "spy", {})
 
 

@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from fedcxr.disk import explained, read_json, write_atomic, write_json
 from fedcxr.errors import ConfigError, FedcxrError, StorageError
 from fedcxr.release import Release
-from fedcxr.runs import FOLDER_FORMAT, Run, check_format, explained, read_json, write_atomic, write_json
+from fedcxr.runs import FOLDER_FORMAT, Run, check_format
 from fedcxr.scenario import Scenario
 
 MakeScenario = Callable[..., Scenario]
@@ -46,7 +47,7 @@ def release(site: str = "site-1", value: int = 3) -> Release:
         "findings": np.zeros((2, 1), dtype=np.float32),
         "split": np.zeros(2, dtype=np.int8),
     }
-    return Release("images", site, "none", arrays)
+    return Release("images", site, "none", arrays, {"findings": ["Mass"]})
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -299,7 +300,7 @@ def test_without_resume_nothing_of_an_earlier_attempt_is_left(run: Run, tmp_path
         assert not run.has_stage("collect")
         assert run.release_note("site-1") is None
         left = {p.name for p in run.folder.iterdir()}
-        assert left == {"run.json", "lock", "scenario.yaml", "releases", "stages", "pictures"}
+        assert left == {"run.json", "lock", "scenario.yaml", "releases", "stages", "pictures", "learnt"}
     assert (outside / "kept").exists()
 
 
@@ -429,7 +430,7 @@ def test_events_of_many_threads_do_not_mix(run: Run) -> None:
 
 def test_progress_is_told_now_and_then_and_at_the_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("fedcxr.runs.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fedcxr.events.time.monotonic", lambda: now[0])
     for done in range(1, 101):
         now[0] += 0.01
         run.progress("films", done, 100)

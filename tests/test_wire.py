@@ -52,7 +52,15 @@ def answer_with(release: Any = None, **facts: Any) -> RecordDict:
     return content
 
 
-@given(st.builds(Request, scenario=text, site=text, round=counts))
+def request_with(**facts: Any) -> RecordDict:
+    """A request's records with some facts changed; None takes one away."""
+    told = {k: v for k, v in asdict(REQUEST).items() if k != "learnt"} | facts
+    content = RecordDict({"request": ConfigRecord({k: v for k, v in told.items() if v is not None})})
+    content["learnt"] = ArrayRecord({"blob": blob()})
+    return content
+
+
+@given(st.builds(Request, scenario=text, site=text, turn=counts, learnt=st.binary(max_size=50)))
 def test_round_trip_of_requests(request_: Request) -> None:
     assert unpack_request(pack_request(request_)) == request_
 
@@ -64,6 +72,7 @@ def test_round_trip_of_answers(answer: Answer) -> None:
 
 def test_the_baseline_is_accepted() -> None:
     assert unpack_answer(answer_with()) == replace(ANSWER, release=b"x")
+    assert unpack_request(request_with()) == replace(REQUEST, learnt=b"x")
 
 
 def test_a_release_travels_as_one_array_that_nobody_can_unpickle() -> None:
@@ -78,19 +87,18 @@ def test_a_missing_field_is_refused(name: str) -> None:
         unpack_answer(answer_with(**{name: None}))
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Request)])
+@pytest.mark.parametrize("name", [f.name for f in fields(Request) if f.name != "learnt"])
 def test_a_missing_field_of_a_request_is_refused(name: str) -> None:
-    told = {k: v for k, v in asdict(REQUEST).items() if k != name}
     with pytest.raises(Refused, match="a damaged request"):
-        unpack_request(RecordDict({"request": ConfigRecord(told)}))
+        unpack_request(request_with(**{name: None}))
 
 
-@given(name=text.filter(lambda key: key not in asdict(ANSWER)), value=plain)
+@given(name=text.filter(lambda key: key not in {**asdict(ANSWER), **asdict(REQUEST)}), value=plain)
 def test_an_extra_field_is_refused(name: str, value: Any) -> None:
     with pytest.raises(Refused, match="a damaged answer"):
         unpack_answer(answer_with(**{name: value}))
     with pytest.raises(Refused, match="a damaged request"):
-        unpack_request(RecordDict({"request": ConfigRecord({**asdict(REQUEST), name: value})}))
+        unpack_request(request_with(**{name: value}))
 
 
 @given(name=st.sampled_from([f.name for f in fields(Answer) if f.name != "release"]), value=plain)
@@ -126,7 +134,7 @@ def test_an_unknown_status_is_refused() -> None:
         RecordDict({"answer": ArrayRecord({"blob": blob()})}),
         RecordDict({"answer": MetricRecord({"site": 1})}),
         RecordDict({"release": ArrayRecord({"blob": blob()})}),
-        RecordDict({"request": ConfigRecord(asdict(REQUEST))}),
+        pack_request(REQUEST),
     ],
 )
 def test_a_message_of_another_kind_is_refused(content: RecordDict) -> None:

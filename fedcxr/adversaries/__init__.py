@@ -39,6 +39,7 @@ class Leak:
     known: npt.NDArray[np.uint8]  # (m, h, w) real films of the same people, from elsewhere
     auxiliary: Auxiliary
     mechanism: Method | None  # the method as the adversary may run it on its own films; None: not known
+    learnt: tuple[Weights, ...] = ()  # what the mechanism learnt, once for each place where it did; none: nothing
 
 
 class Adversary(Plugin):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import pydantic
 
 from fedcxr.adversaries import Adversary, Auxiliary, Leak, Progress, Scores
 from fedcxr.adversaries._album import Album
 from fedcxr.errors import ConfigError
-from fedcxr.methods import ImageMethod, Weights
+from fedcxr.methods import FilmMethod, Protect, Weights, Workshop
 from fedcxr.models import pretrained
 from fedcxr.rng import stream
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
-
-Films = npt.NDArray[np.uint8]  # (n, h, w)
-Protect = Callable[[Films, np.random.Generator], Films]
 
 
 class Verifier(Adversary):
@@ -67,7 +63,7 @@ class Verifier(Adversary):
     def prepare(self, auxiliary: Auxiliary, seed: int, compute: Compute, progress: Progress) -> Weights:
         """The verifier of clean films."""
         network = self._verifier(seed, compute)
-        self._train(network, auxiliary, None, seed, compute, progress)
+        self._train(network, auxiliary, (), seed, compute, progress)
         return {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
 
     def attack(
@@ -76,7 +72,7 @@ class Verifier(Adversary):
         import torch
 
         mechanism = leak.mechanism
-        if "retrained" in self.attackers and not isinstance(mechanism, ImageMethod):
+        if "retrained" in self.attackers and not isinstance(mechanism, FilmMethod):
             raise ConfigError(
                 "the attacker `retrained` protects its own films, so it must be granted the method",
                 given="nothing" if mechanism is None else mechanism.plugin_name(),
@@ -88,8 +84,9 @@ class Verifier(Adversary):
         scores: dict[str, Scores] = {}
         if "naive" in self.attackers:
             scores["naive"] = _compare(network, leak, compute)
-        if "retrained" in self.attackers and isinstance(mechanism, ImageMethod):
-            self._train(network, leak.auxiliary, mechanism.protect, seed, compute, progress)
+        if "retrained" in self.attackers and isinstance(mechanism, FilmMethod):
+            versions = [mechanism.fitted(weights, Workshop.on(compute)) for weights in leak.learnt or ({},)]
+            self._train(network, leak.auxiliary, versions, seed, compute, progress)
             scores["retrained"] = _compare(network, leak, compute)
         return scores
 
@@ -106,16 +103,19 @@ class Verifier(Adversary):
         self,
         network: Siamese,
         auxiliary: Auxiliary,
-        protect: Protect | None,
+        versions: Sequence[Protect],
         seed: int,
         compute: Compute,
         progress: Progress,
     ) -> None:
-        """Show pairs of films of one person; with `protect`, the first is protected anew every time."""
+        """Show pairs of films of one person; where the mechanism is known, the first is protected anew every time.
+
+        Hospitals that learnt by themselves protect in as many versions, of which each batch meets one.
+        """
         from fedcxr.models.siamese import partner_loss
         from fedcxr.training import Plan, fit, shifted, to_tensor
 
-        stage = "clean" if protect is None else "retrained"
+        stage = "retrained" if versions else "clean"
         rng = stream(seed, "verifier", stage)
         album = Album.of(auxiliary)
 
@@ -123,16 +123,17 @@ class Verifier(Adversary):
             rows = album.draw(self.people, self.same_source, rng)
             # Moved first and protected second, as a release would be: a grid of cells stays where it was.
             first, second = (shifted(auxiliary.films[r], self.shift, rng) for r in rows)
-            if protect is not None:
-                first = protect(first, rng)
+            if versions:
+                version = versions[int(rng.integers(len(versions))) if len(versions) > 1 else 0]
+                first = version(first, rng)
             embedded = network.embed(to_tensor(np.concatenate([first, second]), compute))
             logits = network.compare(embedded[: len(first)], embedded[len(first) :])
             return partner_loss(logits, self.sharpness)
 
         plan = (
-            Plan(self.steps_clean, self.learning_rate)
-            if protect is None
-            else Plan(self.steps_retrain, self.learning_rate_retrain)
+            Plan(self.steps_retrain, self.learning_rate_retrain)
+            if versions
+            else Plan(self.steps_clean, self.learning_rate)
         )
         with compute.session():
             fit(network, loss, plan, compute, lambda step, steps: progress(f"verifier {stage}", step, steps))

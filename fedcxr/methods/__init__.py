@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +17,14 @@ from fedcxr.errors import DataError
 from fedcxr.plugins import Plugin
 from fedcxr.release import Kind, Release
 
+if TYPE_CHECKING:
+    from fedcxr.compute import Compute, Device, Precision
+
+Films = npt.NDArray[np.uint8]  # (n, h, w)
 Weights = dict[str, npt.NDArray[np.generic]]  # what a method learnt, ready for safetensors
+Protect = Callable[[Films, np.random.Generator], Films]
+Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+Place = Literal["local", "federated", "public"]
 
 
 class Guarantee(pydantic.BaseModel):
@@ -28,63 +38,154 @@ class Guarantee(pydantic.BaseModel):
     accountant: str
 
 
+def _silently(stage: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a method works: on which hardware, whom it tells, and which folder keeps what is half done."""
+
+    device: Device = "auto"
+    precision: Precision = "auto"
+    threads: int = 1
+    progress: Progress = _silently
+    folder: Path | None = None  # survives a kill and stays at its owner's; None: nothing is kept
+
+    @classmethod
+    def on(cls, compute: Compute) -> Workshop:
+        """For somebody who has chosen the hardware already."""
+        return cls("cuda" if compute.device.type == "cuda" else "cpu", compute.precision, compute.threads)
+
+    @property
+    def compute(self) -> Compute:
+        """Where networks run; asked for by methods that have one, because it takes torch to answer."""
+        from fedcxr.compute import Compute
+
+        return Compute.choose(self.device, self.precision, self.threads)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One of several turns of a method's learning: a federation averages the sites' weights between turns."""
+
+    number: int = 0
+    of: int = 1
+
+
 class Method(Plugin):
     """Decides what leaves a hospital; its fields are the keys under `method:` in a scenario."""
 
     kind: ClassVar[Kind]
+    learns: ClassVar[bool] = False  # whether `learn` has anything to do
+
+    @property
+    def place(self) -> Place:
+        """Who learns: each site for itself, all sites together, or the coordinator for all."""
+        return "local"
+
+    @property
+    def turns(self) -> int:
+        """In how many turns a federation learns."""
+        return 1
+
+    def briefly(self) -> Self:
+        """The same method with less learning: what it promises, it promises at any budget."""
+        return self
+
+    def initial(self, rng: np.random.Generator) -> Weights:
+        """Where all sites of a federation start from."""
+        return {}
 
     def guarantee(self) -> Guarantee | None:
         """The formal guarantee of one release, or None: most methods have none and say so."""
         return None
 
-    def fit(self, cohort: Cohort, rng: np.random.Generator) -> Weights:
-        """Learn what `release` needs from the hospital's own training films; nothing by default."""
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        workshop: Workshop,
+        start: Weights | None = None,
+        turn: Round = Round(),
+    ) -> Weights:
+        """What `release` needs, learnt from training films, from `start` if that is given; nothing by default."""
         return {}
 
     @abstractmethod
-    def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
         """What the hospital `site` shares of these films, in their order."""
 
 
-class ImageMethod(Method):
-    """A method that shares protected films of the same size, with their findings.
-
-    A new one needs `protect` alone; films arrive and leave as (n, h, w) uint8.
-    """
+class FilmMethod(Method):
+    """A method that shares protected films of the same size, with their findings."""
 
     kind: ClassVar[Kind] = "images"
 
     @abstractmethod
-    def protect(self, films: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """Protect some films. Called for one chunk after another with the same generator."""
+    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+        """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
 
-    def release(self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator) -> Release:
+    def complaints(self, films: Films) -> Sequence[str | None]:
+        """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""
+        return [None] * len(films)
+
+    def leaves_out(self) -> bool:
+        """Whether films with a complaint are not released at all."""
+        return False
+
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        protect = self.fitted(weights, workshop)
         protected = np.empty((len(cohort), *cohort.size), dtype=np.uint8)
-        start = 0
+        complaints: list[str | None] = []
         for films in cohort.chunks():
             films.flags.writeable = False  # a method must not change the hospital's own films
-            shared = np.asarray(self.protect(films, rng))
+            shared = np.asarray(protect(films, rng))
             if shared.shape != films.shape or shared.dtype != np.uint8:
                 raise DataError(
                     f"{self.plugin_name()} returned films of another shape or type",
                     given=f"{shared.shape} {shared.dtype}",
                     allowed=f"{films.shape} uint8",
                 )
-            protected[start : start + len(films)] = shared
-            start += len(films)
+            protected[len(complaints) : len(complaints) + len(films)] = shared
+            complaints += self.complaints(films)
+            workshop.progress("release", len(complaints), len(cohort))
+        told = [[row, reason] for row, reason in enumerate(complaints) if reason is not None]
+        left_out = [row for row, reason in enumerate(complaints) if reason is not None] if self.leaves_out() else []
+        kept = np.delete(np.arange(len(cohort)), np.array(left_out, dtype=np.intp))
         split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
         return Release(
             kind="images",
             site=site,
             method=self.plugin_name(),
-            arrays={"films": protected, "findings": cohort.labels, "split": split},
-            facts={"findings": list(cohort.findings), "splits": list(SPLITS)},
+            arrays={"films": protected[kept], "findings": cohort.labels[kept], "split": split[kept]},
+            facts={
+                "findings": list(cohort.findings),
+                "splits": list(SPLITS),
+                "complaints": told,
+                "left_out": left_out,
+            },
         )
 
 
-def to_eight_bits(films: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+class ImageMethod(FilmMethod):
+    """A method that learns nothing: a new one needs `protect` alone."""
+
+    @abstractmethod
+    def protect(self, films: Films, rng: np.random.Generator) -> Films:
+        """Protect some films. Called for one chunk after another with the same generator."""
+
+    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+        return self.protect
+
+
+def to_eight_bits(films: npt.NDArray[np.floating]) -> Films:
     """Films in [0, 1] as they would be stored: clipped and rounded to 256 grey levels. NaN is refused."""
     if not np.isfinite(films).all():
         raise DataError("a protected film holds a value that is not finite")
-    grey: npt.NDArray[np.uint8] = np.round(np.clip(films, 0.0, 1.0) * 255.0).astype(np.uint8)
+    grey: Films = np.round(np.clip(films, 0.0, 1.0) * 255.0).astype(np.uint8)
     return grey

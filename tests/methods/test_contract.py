@@ -11,13 +11,14 @@ import pytest
 
 from fedcxr import plugins
 from fedcxr.cohort import SPLITS, Cohort
-from fedcxr.errors import ConfigError
-from fedcxr.methods import Method, Weights
+from fedcxr.errors import ConfigError, DataError
+from fedcxr.methods import Method, Weights, Workshop
 from fedcxr.release import Release
 from fedcxr.rng import stream
 
 METHODS = plugins.names("method")
 SITE = "site-1"
+WORKSHOP = Workshop("cpu", "fp32")
 CANARY = "Zaphod-Beeblebrox-"  # in the name of every patient and of every image
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
@@ -26,7 +27,7 @@ MakeCohort = Callable[..., Cohort]
 
 
 def method_of(name: str) -> Method:
-    return cast(Method, plugins.build("method", name))
+    return cast(Method, plugins.build("method", name)).briefly()
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,11 @@ def cohort(make_cohort: MakeCohort) -> Cohort:
 
 
 def share(method: Method, cohort: Cohort, rng: np.random.Generator, fit: int = 0) -> Release:
-    return method.release(cohort, SITE, weights_of(method, cohort, fit), rng)
+    return method.release(cohort, SITE, weights_of(method, cohort, fit), rng, WORKSHOP)
 
 
 def weights_of(method: Method, cohort: Cohort, seed: int = 0) -> Weights:
-    return method.fit(cohort.where("train"), stream(seed, "fit"))
+    return method.learn(cohort.where("train"), stream(seed, "learn"), WORKSHOP)
 
 
 def test_same_stream_same_release(name: str, cohort: Cohort) -> None:
@@ -90,7 +91,7 @@ def test_inputs_are_not_modified(name: str, make_cohort: MakeCohort) -> None:
     method = method_of(name)
     weights = weights_of(method, cohort)
     kept = {key: array.copy() for key, array in weights.items()}
-    method.release(cohort, SITE, weights, stream(1, "release"))
+    method.release(cohort, SITE, weights, stream(1, "release"), WORKSHOP)
     np.testing.assert_array_equal(cohort.pixels, untouched.pixels)
     assert cohort.index.equals(untouched.index)
     assert weights.keys() == kept.keys()
@@ -150,8 +151,14 @@ def test_release_does_not_depend_on_what_patients_are_called(name: str, cohort: 
 
 
 def test_a_hospital_with_a_single_film_can_share(name: str, make_cohort: MakeCohort) -> None:
-    cohort = make_cohort((1,), size=32)
-    release = share(method_of(name), cohort, stream(1, "release"))
+    """What it learns from a single film is nothing, so it says so, and shares with what was learnt elsewhere."""
+    cohort, method = make_cohort((1,), size=32), method_of(name)
+    weights: Weights = {}
+    if method.learns:
+        with pytest.raises(DataError, match="too few"):
+            weights_of(method, cohort)
+        weights = weights_of(method, make_cohort((3, 2, 1, 3, 2, 3, 2, 1, 3, 2), size=32))
+    release = method.release(cohort, SITE, weights, stream(1, "release"), WORKSHOP)
     if release.kind == "images":
         assert len(release) == 1
 
@@ -198,7 +205,7 @@ def _wrong_values(told: dict[str, Any]) -> list[object]:
 def test_every_number_has_limits(name: str) -> None:
     """Unbounded numbers surface as a crash deep inside a run instead of as one line before it."""
     for field, told in plugins.load("method", name).model_json_schema().get("properties", {}).items():
-        if told.get("type") in ("number", "integer") and field != "seed":
+        if told.get("type") in ("number", "integer") and field != "seed" and "enum" not in told:
             assert {"minimum", "exclusiveMinimum"} & told.keys(), f"{field} has no lower limit"
 
 

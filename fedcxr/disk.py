@@ -1,0 +1,59 @@
+"""Files that are whole or absent, and what a disk refuses in words a user can act on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fedcxr.errors import ConfigError, FedcxrError, StorageError
+
+DRAFT = ".draft"  # how the names of half-written files end
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """The whole file or none of it, even if the machine stops in the middle."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
+    with explained(path):
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, document: object) -> None:
+    """NaN is not JSON: a figure that does not apply must be None before it gets here."""
+    write_atomic(path, json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError("cannot read a stored file", given=path, do=str(error)) from None
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals about `path` into errors a user can act on."""
+    try:
+        yield
+    except FedcxrError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageError("the disk is full", given=path, do="free some space, then use --resume") from None
+        if error.errno in UNWRITABLE:
+            raise ConfigError("cannot write there", given=path, do=f"{error.strerror}: choose another --out") from None
+        raise StorageError("the disk refused", given=path, do=str(error)) from None

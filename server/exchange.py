@@ -1,0 +1,94 @@
+"""Asking sites and hearing their answers as they arrive: what every phase of a run does on any of Flower's grids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from fedcxr import wire
+from fedcxr.errors import EngineBroken, Refused, TooFewSites
+from fedcxr.release import Release
+from fedcxr.scenario import Scenario
+
+PULL_INTERVAL = 0.02  # seconds between looks for answers
+
+
+class Exchange:
+    """The sites of one run, each at a node, and how long they may take in all."""
+
+    def __init__(self, grid: Grid, scenario: Scenario) -> None:
+        self._grid, self._scenario = grid, scenario
+        self._deadline = time.monotonic() + scenario.compute.timeout_s
+        self._document = scenario.to_yaml()
+        self._nodes = dict(zip(scenario.site_names, self._connected(len(scenario.site_names)), strict=True))
+
+    def ask(
+        self, kind: str, sites: Sequence[str], turn: int = 1, learnt: Release | None = None
+    ) -> Iterator[tuple[str, wire.Answer | Refused]]:
+        """Each site's answer as it arrives, or what is wrong with it; a site that keeps silent has `dropped`."""
+        told = b"" if learnt is None else learnt.to_bytes()
+        messages = [
+            Message(
+                wire.pack_request(wire.Request(self._document, site, turn, told)),
+                dst_node_id=self._nodes[site],
+                message_type=kind,
+                group_id=str(turn),
+                ttl=max(self._deadline - time.monotonic(), 1.0),
+            )
+            for site in sites
+        ]
+        # A reply names its message, and not always its site.
+        waiting = dict(zip(self._grid.push_messages(messages), sites, strict=True))
+        while waiting and time.monotonic() < self._deadline:
+            replies = list(self._grid.pull_messages(list(waiting)))
+            for reply in replies:
+                site = waiting.pop(reply.metadata.reply_to_message_id)
+                yield site, _read(site, reply)
+            if not replies:
+                time.sleep(PULL_INTERVAL)
+        for site in waiting.values():
+            yield site, wire.Answer(site, "dropped", f"no answer within {self._scenario.compute.timeout_s:g} s")
+
+    def demand(self, reasons: Mapping[str, str]) -> None:
+        """Raise unless enough sites are left when these, for these reasons, are not."""
+        sites, needed = len(self._nodes), self._scenario.needed_sites
+        if sites - len(reasons) < needed:
+            raise TooFewSites(
+                "too few sites released anything",
+                given=f"{sites - len(reasons)} of {sites}; "
+                + "; ".join(f"{site}: {reasons[site]}" for site in self._nodes if site in reasons),
+                allowed=f"at least {needed} (min_sites)",
+            )
+
+    def _connected(self, sites: int) -> Sequence[int]:
+        while len(nodes := sorted(self._grid.get_node_ids())) < sites:
+            if time.monotonic() > self._deadline:
+                raise TooFewSites("too few sites are connected", given=len(nodes), allowed=f"{sites} sites")
+            time.sleep(PULL_INTERVAL)
+        return nodes[:sites]
+
+
+def _read(site: str, reply: Message) -> wire.Answer | Refused:
+    if reply.has_error():
+        # Our ClientApp answers even when a method raises, so this error is the engine's own. Flower puts a dead
+        # Ray actor back into its pool, where it spoils every message after this one: stop here.
+        raise EngineBroken("the engine died while a site was at work", given=f"{site}: {reply.error.reason}")
+    try:
+        answer = wire.unpack_answer(reply.content)
+        if answer.site != site:
+            raise Refused("an answer in another site's name", given=answer.site, allowed=site)
+    except Refused as why:
+        return why
+    return answer
+
+
+def why_not(answer: wire.Answer | Refused) -> str | None:
+    """Why this answer holds no release; None: it holds one."""
+    if isinstance(answer, Refused):
+        return str(answer)
+    if answer.status == "ok":
+        return None
+    return f"{answer.reason} ({answer.place})" if answer.place else answer.reason

@@ -1,0 +1,55 @@
+"""A method small enough to check by hand: it learns the mean grey of its training films, and takes it away."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from fedcxr.cohort import Cohort
+from fedcxr.errors import DataError
+from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Workshop, to_eight_bits
+
+
+class Greyer(FilmMethod):
+    """Films around the middle grey."""
+
+    learns = True
+
+    fit: Literal["local", "federated", "public"] = "local"
+    rounds: int = 3
+    fails_with: int = 0  # films; a site of so many cannot learn
+    lies: bool = False  # sends back other weights than it was sent
+
+    @property
+    def place(self) -> Place:
+        return self.fit
+
+    @property
+    def turns(self) -> int:
+        return self.rounds
+
+    def initial(self, rng: np.random.Generator) -> Weights:
+        return {"grey": np.zeros(1, dtype=np.float32), "turns": np.zeros(1, dtype=np.int64)}
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        workshop: Workshop,
+        start: Weights | None = None,
+        turn: Round = Round(),  # noqa: B008
+    ) -> Weights:
+        if len(cohort) == self.fails_with:
+            raise DataError("cannot learn")
+        workshop.progress("greying", 1, 1)
+        before = self.initial(rng) if start is None else start
+        step = (cohort.films().mean() - before["grey"]) / (turn.of - turn.number)
+        learnt: Weights = {"grey": (before["grey"] + step).astype(np.float32), "turns": before["turns"]}
+        return {"gray": learnt["grey"]} if self.lies else learnt
+
+    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+        def protect(films: Films, rng: np.random.Generator) -> Films:
+            return to_eight_bits((films - weights["grey"]) / 255.0 + 0.5)
+
+        return protect

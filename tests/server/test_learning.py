@@ -1,0 +1,144 @@
+"""Who learns a method: each site, all sites together, or the coordinator; and what of it an adversary gets to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from learners import Greyer
+from small import SMALL, figures
+
+from fedcxr.errors import ConfigError, TooFewSites
+from fedcxr.methods import Workshop
+from fedcxr.protocol import Experiment
+from fedcxr.runs import Run
+from fedcxr.scenario import Scenario
+from server.simulate import Options, simulate
+
+WITHOUT_MEASURES = {**SMALL, "tasks": {}, "adversaries": {}}
+PUBLIC = {"source": "phantom", "patients": 20, "size": 32, "seed": 9}
+
+
+def scenario(fit: str, document: dict[str, Any] = WITHOUT_MEASURES, **parameters: Any) -> Scenario:
+    public = {"public": PUBLIC} if fit == "public" else {}
+    return Scenario.parse({**document, **public, "method": {"name": "learners:Greyer", "fit": fit, **parameters}})
+
+
+def run(of: Scenario, out: Path, engine: Any = "inline", resume: bool = False) -> Run:
+    return simulate(of, Options(out, engine, resume))
+
+
+def mean_greys(of: Scenario, cache: Path) -> tuple[dict[str, float], dict[str, int]]:
+    experiment = Experiment.open(of, cache)
+    train = {site: experiment.site(site).where("train") for site in of.site_names}
+    return {s: float(c.films().mean()) for s, c in train.items()}, {s: len(c) for s, c in train.items()}
+
+
+def test_each_site_learns_for_itself(tmp_path: Path) -> None:
+    of = scenario("local")
+    greys, _ = mean_greys(of, tmp_path)
+    done = run(of, tmp_path)
+    releases = done.releases(of.site_names)
+    assert {r.site: float(r.weights["grey"][0]) for r in releases} == pytest.approx(greys, rel=1e-6)
+    assert done.learnt() is None
+    leaks = Experiment.open(of, tmp_path).leaks(releases)
+    assert [float(weights["grey"][0]) for weights in leaks["protected"].learnt] == pytest.approx([*greys.values()])
+    assert leaks["control_raw"].learnt == ()
+
+
+def test_what_sites_learnt_stays_there_unless_the_mechanism_is_known(tmp_path: Path) -> None:
+    of = scenario("local", {**WITHOUT_MEASURES, "knowledge": {"mechanism": False}})
+    releases = run(of, tmp_path).releases(of.site_names)
+    assert not any(release.weights for release in releases)
+    assert Experiment.open(of, tmp_path).leaks(releases)["protected"].learnt == ()
+
+
+def test_a_federation_ends_at_the_mean_weighed_by_films(tmp_path: Path) -> None:
+    """In its last turn every site ends at its own mean, so that what is averaged can be checked by hand."""
+    of = scenario("federated")
+    greys, films = mean_greys(of, tmp_path)
+    done = run(of, tmp_path)
+    learnt = done.learnt()
+    assert learnt is not None
+    expected = sum(greys[site] * films[site] for site in greys) / sum(films.values())
+    assert float(learnt.weights["grey"][0]) == pytest.approx(expected, rel=1e-6)
+    assert learnt.weights["turns"].dtype == np.int64
+    releases = done.releases(of.site_names)
+    assert not any(release.weights for release in releases)  # what all know need not be sent again
+    known = Experiment.open(of, tmp_path).leaks(releases, learnt)["protected"].learnt
+    assert [float(weights["grey"][0]) for weights in known] == pytest.approx([expected])
+    protect = Greyer().fitted(learnt.weights, Workshop())
+    experiment = Experiment.open(of, tmp_path)
+    originals = experiment.cohort.films(experiment.truth(releases[:1]))
+    np.testing.assert_array_equal(releases[0].arrays["films"], protect(originals, np.random.default_rng(0)))
+
+
+def test_the_coordinator_learns_from_public_films(tmp_path: Path) -> None:
+    of = scenario("public")
+    done = run(of, tmp_path)
+    assert of.public is not None
+    learnt = done.learnt()
+    assert learnt is not None
+    public = of.public.open(tmp_path).where("train")
+    assert float(learnt.weights["grey"][0]) == pytest.approx(public.films().mean(), rel=1e-6)
+
+
+def test_public_films_must_be_named() -> None:
+    with pytest.raises(ConfigError, match=r"learns from public films, and there are none.*public"):
+        Scenario.parse({**WITHOUT_MEASURES, "method": {"name": "learners:Greyer", "fit": "public"}})
+
+
+@pytest.mark.parametrize("fit", ["federated", "public"])
+def test_the_scenario_is_its_own_document(fit: str) -> None:
+    of = scenario(fit)
+    assert Scenario.from_yaml(of.to_yaml()) == of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fit", ["local", "federated"])
+def test_ray_learns_what_inline_learns(fit: str, tmp_path: Path) -> None:
+    of = scenario(fit, SMALL)
+    one, other = (run(of, tmp_path / engine, engine).result for engine in ("inline", "ray"))
+    assert one is not None
+    assert other is not None
+    assert figures(one) == figures(other)
+    told = (tmp_path / "ray").rglob("events.jsonl")
+    assert "site-2: greying" in next(told).read_text()
+
+
+def test_a_federation_goes_on_from_its_last_turn(tmp_path: Path) -> None:
+    of = scenario("federated")
+    whole = run(of, tmp_path / "whole").learnt()
+    broken = run(of, tmp_path / "broken")
+    folder = broken.folder
+    for gone in ("result.json", "learnt/learnt.release", "learnt/turn-0003.release", "stages/collect.json"):
+        (folder / gone).unlink()
+    kept = (folder / "learnt" / "turn-0002.release").stat().st_mtime_ns
+    again = run(of, tmp_path / "broken", resume=True)
+    assert (folder / "learnt" / "turn-0002.release").stat().st_mtime_ns == kept
+    assert whole is not None
+    learnt = again.learnt()
+    assert learnt is not None
+    assert learnt.digest() == whole.digest()
+
+
+@pytest.mark.parametrize("how", ["fails", "lies"])
+def test_a_site_that_does_not_learn_is_named(how: str, tmp_path: Path) -> None:
+    _, films = mean_greys(scenario("federated"), tmp_path)
+    wrong = {"fails": {"fails_with": films["site-2"]}, "lies": {"lies": True}}[how]
+    said = {"fails": r"site-2: cannot learn .*turn 1", "lies": r"update of other weights.*turn 1"}[how]
+    with pytest.raises(TooFewSites, match=said):
+        run(scenario("federated", **wrong), tmp_path)
+
+
+def test_the_others_go_on_without_it(tmp_path: Path) -> None:
+    greys, films = mean_greys(scenario("federated"), tmp_path)
+    document = {**WITHOUT_MEASURES, "min_sites": 2}
+    done = run(scenario("federated", document, fails_with=films["site-2"]), tmp_path)
+    learnt = done.learnt()
+    assert learnt is not None
+    left = [site for site in greys if site != "site-2"]
+    expected = sum(greys[site] * films[site] for site in left) / sum(films[site] for site in left)
+    assert float(learnt.weights["grey"][0]) == pytest.approx(expected, rel=1e-6)
