@@ -1,0 +1,174 @@
+"""What methods that share codes have in common: the codec, its learning, and the form of a release of codes.
+
+A release of codes holds, beside findings and splits, whatever arrays the method made of each film, row by row. The keys
+are those of `release_key`: a simulation draws them from the site's own stream, a hospital has them in its vault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.errors import DataError
+from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
+from fedcxr.methods import Films, Method, Place, Round, Weights, Workshop
+from fedcxr.release import Kind, Release
+from fedcxr.sparse import Codes, Shape
+
+if TYPE_CHECKING:
+    from fedcxr.methods._codec import Codec, Design
+
+# Torch and the codec are imported where they are used: a scenario is read, checked and refused by processes
+# that must start in a fraction of a second, and importing torch alone takes longer.
+
+FORMAT = 1
+ONE_TURN = Round()
+Arrays = dict[str, npt.NDArray[np.generic]]
+Fit = Literal["none", "public", "local", "federated"]
+
+
+def release_key(site: str, rng: np.random.Generator) -> ReleaseKey:
+    """A simulated site's key for its one release. At a real hospital the vault has it, and no seed leads to it."""
+    return MasterKey(rng.bytes(MasterKey.length), site, epoch=1).release_key("1")
+
+
+class CodeMethod(Method):
+    """A method that shares sparse codes: every 8 x 8 cell of a film keeps its `s` largest numbers."""
+
+    kind: ClassVar[Kind] = "codes"
+
+    s: int = pydantic.Field(default=8, ge=1, le=32, description="numbers kept in each cell of 8 x 8 pixels")
+    maps: int = pydantic.Field(default=1, ge=1, le=4, description="code maps; each codes what those before left over")
+    fit: Fit = pydantic.Field(default="none", description="none: the lapped DCT as it is; otherwise who trains it")
+    refinement: int = pydantic.Field(default=128, ge=0, le=1024, description="channels of the trained refinement")
+    rounds: int = pydantic.Field(default=1, ge=0, le=8, description="how often a trained coder corrects its choice")
+    steps: int = pydantic.Field(default=6000, ge=1, le=1_000_000)
+    learning_rate: float = pydantic.Field(default=3e-3, gt=0, le=1)
+    crop: int = pydantic.Field(default=64, ge=16, le=4096, description="pixels of the square crops it is trained on")
+    turns_together: int = pydantic.Field(default=3, ge=1, le=1000, description="turns of learning, if federated")
+
+    @property
+    def learns(self) -> bool:  # type: ignore[override]
+        return self.fit != "none"
+
+    @property
+    def place(self) -> Place:
+        return "local" if self.fit == "none" else self.fit
+
+    @property
+    def turns(self) -> int:
+        return self.turns_together if self.fit == "federated" else 1
+
+    def briefly(self) -> Self:
+        return self.model_copy(update={"steps": min(self.steps, 20), "refinement": min(self.refinement, 8)})
+
+    def initial(self, rng: np.random.Generator) -> Weights:
+        from fedcxr.methods import _codec
+
+        return _codec.initial(self.design(), rng) if self.learns else {}
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        workshop: Workshop,
+        start: Weights | None = None,
+        turn: Round = ONE_TURN,
+    ) -> Weights:
+        from fedcxr.methods import _codec
+
+        if not self.learns:
+            return {}
+        return _codec.learn(self.design(-(-self.steps // turn.of)), cohort, rng, workshop, start)
+
+    def design(self, steps: int = 0) -> Design:
+        """The coder this method uses, to be trained for so many steps."""
+        from fedcxr.methods._codec import Design
+
+        return Design(self.s, self.maps, self.refinement, self.rounds, steps, self.learning_rate, self.crop)
+
+    def codec(self, weights: Weights, workshop: Workshop) -> Codec:
+        """The coder at work."""
+        from fedcxr.methods._codec import Codec
+
+        return Codec(self.design(), weights, workshop.compute)
+
+    def shape(self, size: tuple[int, int]) -> Shape:
+        """Of the code of a film of this size."""
+        return Shape.of_film(size, self.s, self.maps)
+
+    @abstractmethod
+    def hide(self, codes: Codes, first: int, keys: ReleaseKey, version: str, size: tuple[int, int]) -> Arrays:
+        """What is released of some films: arrays of as many rows. `first` is the first film's row in the release."""
+
+    @abstractmethod
+    def find(self, release: Release, row: int, key: ImageKey) -> Codes:
+        """The code of the film in this row, for those who have its key; a wrong key is refused."""
+
+    @abstractmethod
+    def mechanism(self) -> Mapping[str, object]:
+        """What an authorised reader must know to use a key, as public facts."""
+
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        return self.release_under(release_key(site, rng), cohort, weights, workshop)
+
+    def release_under(self, keys: ReleaseKey, cohort: Cohort, weights: Weights, workshop: Workshop) -> Release:
+        """The same with keys from elsewhere."""
+        codec, version = self.codec(weights, workshop), self.version(weights)
+        parts: list[Arrays] = []
+        done = 0
+        for films in cohort.chunks():
+            parts.append(self.hide(codec.encode(films), done, keys, version, cohort.size))
+            done += len(films)
+            workshop.progress("release", done, len(cohort))
+        hidden: Arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
+        facts = {
+            "findings": list(cohort.findings),
+            "splits": list(SPLITS),
+            "size": list(cohort.size),
+            "version": version,
+            "codec": {"s": self.s, "maps": self.maps, "fit": self.fit},
+            **self.mechanism(),
+        }
+        arrays = {**hidden, "findings": cohort.labels, "split": split}
+        release = Release("codes", keys.origin.site, self.plugin_name(), arrays, facts)
+        # What a single site has learnt reaches those it grants its films to with these films and in no other way.
+        return release.publishing(weights) if weights and self.fit == "local" else release
+
+    def restore(self, release: Release, keys: ReleaseKey | SomeKeys, weights: Weights, workshop: Workshop) -> Films:
+        """The films of a release for those who hold all its keys, in its order."""
+        self._check(release, weights)
+        codes = np.stack([self.find(release, row, keys.image_key(str(row))) for row in range(len(release))])
+        return self.codec(weights, workshop).decode(codes, self._size(release))
+
+    def version(self, weights: Weights) -> str:
+        """What a key is used for: these parameters with these weights and no others."""
+        digest = hashlib.sha256()
+        for name, array in sorted(weights.items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        told = {"format": FORMAT, "s": self.s, "maps": self.maps, **self.mechanism()}
+        return f"{self.plugin_name()} {told} {digest.hexdigest()[:16] if weights else 'untrained'}"
+
+    def _check(self, release: Release, weights: Weights) -> None:
+        if release.facts.get("version") != self.version(weights):
+            raise DataError(
+                "this release was made with another codec",
+                given=release.facts.get("version"),
+                allowed=self.version(weights),
+            )
+
+    @staticmethod
+    def _size(release: Release) -> tuple[int, int]:
+        height, width = release.facts["size"]
+        return int(height), int(width)

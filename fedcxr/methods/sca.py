@@ -1,0 +1,65 @@
+"""Sparse codes with ambiguation: values in public among fakes, which values are true under the hospital's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import pydantic
+
+from fedcxr.ambiguation import Ambiguation, Rule, ambiguate, purify
+from fedcxr.keys import ImageKey, ReleaseKey
+from fedcxr.methods._coded import Arrays, CodeMethod
+from fedcxr.release import Release
+from fedcxr.sparse import PER_MAP, Codes
+
+
+class Sca(CodeMethod):
+    """Shares each film's sparse code with fakes among its values; the key, per film, takes them away exactly.
+
+    With `keyed` the values of the whole film are shuffled and their signs drawn; what stays visible is how often each
+    size of value occurs, which recognises a film that one already has and tells patients apart as well as comparing
+    films pixel by pixel does (docs/sca.md). The other ambiguations show the film itself.
+    """
+
+    paper: ClassVar[str | None] = "Shiri et al., JBI 2024 (PRIMIS: sparse coding with ambiguation)"
+    deviations: ClassVar[str | None] = (
+        "A lapped DCT that needs no training instead of a trained auto-encoder; eight bits per value; a keyed shuffle "
+        "instead of the released mechanism, which gives its key away (`ambiguation: published`); the secret part is "
+        "sealed with AES-256-GCM, always in the same length."
+    )
+
+    ambiguation: Ambiguation = "keyed"
+    s_n: int = pydantic.Field(default=24, ge=0, le=PER_MAP, description="fakes per cell; at most 64 - s")
+
+    @pydantic.model_validator(mode="after")
+    def _room(self) -> Sca:
+        if self.s + self.s_n > PER_MAP:
+            raise ValueError(f"s_n: s + s_n is at most {PER_MAP}, the channels of a cell; here {self.s} + {self.s_n}")
+        return self
+
+    def mechanism(self) -> Mapping[str, object]:
+        return {"ambiguation": self.ambiguation, "s_n": self.s_n}
+
+    def rule(self, size: tuple[int, int]) -> Rule:
+        """The ambiguation of films of this size."""
+        return Rule(self.ambiguation, self.shape(size), self.s_n)
+
+    def hide(self, codes: Codes, first: int, keys: ReleaseKey, version: str, size: tuple[int, int]) -> Arrays:
+        rule = self.rule(size)
+        public = np.empty((len(codes), *rule.public_shape), dtype=np.int8)
+        sealed: list[bytes] = []
+        for row, code in enumerate(codes):
+            key = keys.image_key(str(first + row))
+            donors = np.delete(codes, row, axis=0) if self.ambiguation == "decoy" else None
+            hidden = ambiguate(code, rule, key, version, donors)
+            public[row] = hidden.public
+            sealed.append(key.seal(hidden.secret, version))
+        return {"codes": public, "sealed": np.frombuffer(b"".join(sealed), dtype=np.uint8).reshape(len(codes), -1)}
+
+    def find(self, release: Release, row: int, key: ImageKey) -> Codes:
+        version = str(release.facts["version"])
+        secret = key.open(release.arrays["sealed"][row].tobytes(), version)
+        public = np.asarray(release.arrays["codes"][row], dtype=np.int8)
+        return purify(public, secret, self.rule(self._size(release)), key, version)

@@ -1,0 +1,63 @@
+"""How much does a released film differ from the one it was made of?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from fedcxr.cohort import SPLITS
+from fedcxr.errors import DataError
+from fedcxr.similarity import joint_histogram, similarity
+from fedcxr.tasks import Evidence, Progress, Task
+
+if TYPE_CHECKING:
+    from fedcxr.compute import Compute
+
+CHUNK = 64  # films at a time
+
+
+class Fidelity(Task):
+    """MAE, ME, RMSE in grey levels, PSNR, SSIM and R^2 of each film of the test split, and their joint histogram.
+
+    The mean and the standard deviation are over films. A film that comes back exactly has no finite PSNR and is left
+    out of its mean; `exact` counts such films.
+    """
+
+    paper: ClassVar[str | None] = "Shiri et al., JBI 2024 (fidelity of authorised reconstructions)"
+    deviations: ClassVar[str | None] = (
+        "SSIM as Wang et al. 2004 defined it: Gaussian window, sigma 1.5, 11 x 11 pixels, population covariance."
+    )
+
+    bins: int = pydantic.Field(default=32, ge=2, le=256, description="grey levels of the joint histogram")
+
+    def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
+        test = np.flatnonzero(evidence.split == SPLITS.index("test"))
+        if not len(test):
+            raise DataError("fidelity is measured on the test split", given="no film", do="use a larger cohort")
+        parts: dict[str, list[npt.NDArray[np.float64]]] = {}
+        histogram = np.zeros((self.bins, self.bins), dtype=np.int64)
+        for start in range(0, len(test), CHUNK):
+            rows = test[start : start + CHUNK]
+            clean, released = evidence.clean[rows], evidence.released[rows]
+            for name, per_film in similarity(clean, released).items():
+                parts.setdefault(name, []).append(per_film)
+            histogram += joint_histogram(clean, released, self.bins)
+            progress("fidelity", start + len(rows), len(test))
+        values = {name: np.concatenate(all_films) for name, all_films in parts.items()}
+        return {
+            **{name: _figure(per_film) for name, per_film in values.items()},
+            "exact": int(np.isinf(values["psnr"]).sum()),
+            "films": len(test),
+            "joint_histogram": histogram.tolist(),  # rows: the film, columns: what was released
+        }
+
+
+def _figure(per_film: npt.NDArray[np.float64]) -> dict[str, float | None]:
+    """None where no film has the figure: PSNR of exact copies, R^2 of blank films, SSIM of films below 11 pixels."""
+    finite = per_film[np.isfinite(per_film)]
+    if not len(finite):
+        return {"value": None, "std": None}
+    return {"value": float(finite.mean()), "std": float(finite.std())}
