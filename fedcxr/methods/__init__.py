@@ -128,6 +128,12 @@ class FilmMethod(Method):
     def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
         """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
 
+    def displacements(
+        self, films: Films, weights: Weights, workshop: Workshop
+    ) -> npt.NDArray[np.float32] | None:  # (n, 2, h, w)
+        """How far from its place, in pixels, each pixel of a released film comes; None: nothing is moved."""
+        return None
+
     def complaints(self, films: Films) -> Sequence[str | None]:
         """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""
         return [None] * len(films)
