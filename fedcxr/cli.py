@@ -88,8 +88,9 @@ def simulate(
 ) -> None:
     """Simulate one sharing arrangement: sites release, the server trains, the adversary attacks."""
     from fedcxr import console
+    from fedcxr.document import choose, override, read_file
     from fedcxr.runs import Run
-    from fedcxr.scenario import Scenario, choose, override, read_file
+    from fedcxr.scenario import Scenario
 
     document: dict[str, Any] = read_file(scenario) if scenario else {}
     if ray_address and engine is not Engine.ray:

@@ -23,6 +23,7 @@ LAYERS = (
     ("training",),
     ("methods", "data"),
     ("adversaries", "tasks"),
+    ("document", "consortium"),
     ("scenario",),
     ("protocol",),
     ("runs", "wire"),
