@@ -88,8 +88,9 @@ def simulate(
 ) -> None:
     """Simulate one sharing arrangement: sites release, the server trains, the adversary attacks."""
     from fedcxr import console
+    from fedcxr.document import choose, override, read_file
     from fedcxr.runs import Run
-    from fedcxr.scenario import Scenario, choose, override, read_file
+    from fedcxr.scenario import Scenario
 
     document: dict[str, Any] = read_file(scenario) if scenario else {}
     if ray_address and engine is not Engine.ray:
@@ -192,25 +193,23 @@ def data_show(
     format: FormatOption = Format.text,
 ) -> None:
     """Draw a contact sheet of a cohort: films of one patient side by side, findings below."""
-    import numpy as np
-
     from fedcxr import console
     from fedcxr.data import cache_folder
+    from fedcxr.data._packed import preview
     from fedcxr.pictures import contact_sheet
     from fedcxr.runs import explained
 
     chosen = _source(source, root, table, columns, max_bad, sets)
     with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
-        cohort = chosen.open(cache_folder(), workers=workers or _cores(), progress=progress)
-    together = np.argsort(cohort.patients, kind="stable")
-    picture = contact_sheet(cohort.take(together), films)
+        seen = preview(chosen, films, cache_folder(), workers=workers or _cores(), progress=progress)
+    picture = contact_sheet(seen.shown, films)
     with explained(out):
         picture.save(out)
-    shown, patients = min(films, len(cohort)), int(cohort.index["patient"].nunique())
+    told = {"picture": str(out), "shown": len(seen.shown), "films": seen.films, "patients": seen.patients}
     if format is Format.json:
-        typer.echo(json.dumps({"picture": str(out), "shown": shown, "films": len(cohort), "patients": patients}))
+        typer.echo(json.dumps(told))
     else:
-        typer.echo(f"{out}: {shown} of {len(cohort)} films of {patients} patients")
+        typer.echo("{picture}: {shown} of {films} films of {patients} patients".format_map(told))
 
 
 def _source(

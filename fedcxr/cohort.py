@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,17 +36,29 @@ FINDINGS = (
 COLUMNS = ("image", "patient", "visit", "view", "age", "sex", "source", "split")
 
 
+class Pixels(Protocol):
+    """What a cohort needs of the array its films lie in; usually it is one, mapped from disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]: ...
+
+    def __getitem__(self, rows: npt.NDArray[np.intp], /) -> npt.NDArray[np.uint8]: ...
+
+
 @dataclass(frozen=True)
 class Cohort:
     """Films and who they belong to. Choosing rows copies no pixels; reading films does."""
 
-    pixels: npt.NDArray[np.uint8]  # (m, h, w), usually a memory map shared by many cohorts
+    pixels: Pixels  # (m, h, w) uint8, usually a memory map shared by many cohorts
     rows: npt.NDArray[np.intp]  # (n,) which of the m films are in this cohort, in which order
     index: pd.DataFrame  # n rows: COLUMNS and one float column per finding (NaN: unknown)
     findings: tuple[str, ...] = FINDINGS
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 3 or self.pixels.dtype != np.uint8:
+        if len(self.pixels.shape) != 3 or self.pixels.dtype != np.uint8:
             raise DataError("a cohort's pixels are (n, h, w) uint8", given=f"{self.pixels.shape} {self.pixels.dtype}")
         if len(self.rows) != len(self.index):
             raise DataError("a cohort needs one index row per film", given=f"{len(self.rows)} and {len(self.index)}")
@@ -55,7 +67,7 @@ class Cohort:
             raise DataError("the index lacks columns", given=", ".join(missing))
 
     @classmethod
-    def whole(cls, pixels: npt.NDArray[np.uint8], index: pd.DataFrame, findings: tuple[str, ...] = FINDINGS) -> Cohort:
+    def whole(cls, pixels: Pixels, index: pd.DataFrame, findings: tuple[str, ...] = FINDINGS) -> Cohort:
         """Every film of a store, in its order."""
         return cls(pixels, np.arange(len(index), dtype=np.intp), index.reset_index(drop=True), findings)
 

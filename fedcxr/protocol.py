@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,9 @@ import pandas as pd
 
 from fedcxr.adversaries import Auxiliary, Leak
 from fedcxr.cohort import Cohort
+from fedcxr.consortium import join
+from fedcxr.data import Source
+from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.methods.none import Unprotected
 from fedcxr.partition import Rows, deal
@@ -57,10 +62,21 @@ class Experiment:
 
     @classmethod
     def of(cls, scenario: Scenario, cohort: Cohort) -> Experiment:
+        """One cohort, dealt out to the sites."""
+        sites = len(scenario.site_names)
+        return cls(scenario, cohort, deal(cohort.index, cohort.findings, sites, scenario.partition, scenario.seed))
+
+    @classmethod
+    def open(cls, scenario: Scenario, cache: Path, workers: int = 1, progress: Progress | None = None) -> Experiment:
+        """The scenario's films, made on first use: one cohort to deal out, or each site's own."""
+
+        def opened(source: Source, what: str) -> Cohort:
+            return source.open(cache, workers=workers, progress=partial(progress, what) if progress else None)
+
+        if scenario.cohort is not None:
+            return cls.of(scenario, opened(scenario.cohort, "films"))
         return cls(
-            scenario,
-            cohort,
-            deal(cohort.index, cohort.findings, scenario.sites, scenario.partition, scenario.seed),
+            scenario, *join({site: opened(source, f"films of {site}") for site, source in scenario.own_sources.items()})
         )
 
     def site(self, name: str) -> Cohort:
@@ -104,11 +120,22 @@ class Experiment:
         return Evidence(
             released=np.concatenate([r.arrays["films"] for r in releases]),
             clean=self.cohort.films(rows),
-            labels=np.concatenate([r.arrays["findings"] for r in releases]),
+            labels=np.concatenate([self._labels(r) for r in releases]),
             split=np.concatenate([r.arrays["split"] for r in releases]),
             patients=self.cohort.patients[rows],
             findings=self.cohort.findings,
         )
+
+    def _labels(self, release: Release) -> npt.NDArray[np.float32]:  # (n, k)
+        """A release's findings in the order of the whole cohort's; those the site does not know are unknown."""
+        place = {finding: column for column, finding in enumerate(self.cohort.findings)}
+        told = [canonical(name) for name in release.facts["findings"]]
+        strange = [name for name in told if name not in place]
+        if strange:
+            raise DataError(f"{release.site} released findings that it does not have", given=", ".join(strange))
+        labels = np.full((len(release), len(place)), np.nan, dtype=np.float32)
+        labels[:, [place[name] for name in told]] = release.arrays["findings"]
+        return labels
 
     def known_rows(self) -> Rows:
         """Which real films of the attacked people the adversary has from elsewhere.

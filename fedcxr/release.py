@@ -62,6 +62,11 @@ class Release:
             raise DataError("released films are (n, h, w) uint8", given=f"{films.shape} {films.dtype}")
         if findings.dtype != np.float32 or findings.ndim != 2:
             raise DataError("released findings are (n, k) float32", given=f"{findings.shape} {findings.dtype}")
+        names = self.facts.get("findings")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError("a release of films names its findings", given=names)
+        if len(set(names)) != len(names) or len(names) != findings.shape[1]:
+            raise DataError("a release names each of its findings once", given=f"{names} for {findings.shape[1]}")
         if split.dtype != np.int8 or split.ndim != 1 or not np.isin(split, range(SPLITS)).all():
             raise DataError("released splits are (n,) int8, each 0, 1 or 2", given=f"{split.shape} {split.dtype}")
 

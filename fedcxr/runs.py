@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from fedcxr.document import read_file
 from fedcxr.errors import ConfigError, FedcxrError, StorageError
 from fedcxr.release import Release
-from fedcxr.scenario import Scenario, read_file
+from fedcxr.scenario import Scenario
 
 Outcome = TypeVar("Outcome")
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 import pydantic
@@ -16,17 +13,14 @@ import yaml
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
 from fedcxr.data import Source
+from fedcxr.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.methods import Method
 from fedcxr.partition import Partition, site_names
 from fedcxr.tasks import Task
 
 Preset = Literal["quick", "default", "paper"]
-LARGEST_FILE = 1 << 20  # bytes: a scenario is a page, not a data set
-
-# The sections of a scenario that hold plug-ins, and whether they hold one or several by name.
-ONE: Mapping[str, tuple[plugins.Kind, str]] = {"cohort": ("source", "source"), "method": ("method", "name")}
-SEVERAL: Mapping[str, plugins.Kind] = {"tasks": "task", "adversaries": "adversary"}
+MOST_SITES = 10_000
 
 
 class Section(pydantic.BaseModel):
@@ -65,13 +59,7 @@ class ComputePlan(Section):
 def _built(section: str) -> pydantic.PlainValidator:
     kind, key = ONE[section]
 
-    def build(value: object) -> plugins.Plugin:
-        parameters = dict(value) if isinstance(value, Mapping) else {key: value}
-        name = parameters.pop(key, None)
-        _refuse_second_name(section, parameters)
-        return plugins.build(kind, {"name": name, **parameters})
-
-    return pydantic.PlainValidator(build)
+    return pydantic.PlainValidator(lambda value: _one(section, kind, key, value))
 
 
 def _built_by_name(section: str) -> pydantic.PlainValidator:
@@ -89,6 +77,31 @@ def _built_by_name(section: str) -> pydantic.PlainValidator:
     return pydantic.PlainValidator(build)
 
 
+_NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(
+    Annotated[int, pydantic.Field(strict=True, ge=1, le=MOST_SITES)]
+)
+
+
+def _number_or_sources(value: object) -> int | tuple[Source, ...]:
+    """Either so many hospitals that share one cohort, or the source of each hospital's own films."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        try:
+            return _NUMBER_OF_SITES.validate_python(value)
+        except pydantic.ValidationError as error:
+            raise plugins.explain(error, "scenario: sites", Scenario) from None
+    if not 1 <= len(value) <= MOST_SITES:
+        raise ConfigError("sites lists too few or too many", given=len(value), allowed=f"1 to {MOST_SITES}")
+    kind, key = ONE["cohort"]
+    return tuple(cast(Source, _one(f"sites.{place}", kind, key, entry)) for place, entry in enumerate(value))
+
+
+def _one(where: str, kind: plugins.Kind, key: str, value: object) -> plugins.Plugin:
+    parameters = dict(value) if isinstance(value, Mapping) else {key: value}
+    name = parameters.pop(key, None)
+    _refuse_second_name(where, parameters)
+    return plugins.build(kind, {"name": name, **parameters})
+
+
 def _refuse_second_name(where: str, parameters: Mapping[str, object]) -> None:
     if "name" in parameters:
         raise ConfigError(
@@ -102,9 +115,11 @@ class Scenario(Section):
     name: str = pydantic.Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     seed: int = pydantic.Field(0, ge=0, le=2**31 - 1)
     preset: Preset = "default"
-    sites: int = pydantic.Field(5, ge=1, le=10_000)
+    sites: Annotated[int | tuple[Source, ...], pydantic.PlainValidator(_number_or_sources)] = pydantic.Field(
+        5, description="a number of hospitals that share out `cohort`, or a list with the source of each one's films"
+    )
     min_sites: int | None = pydantic.Field(None, ge=1, description="go on with this many; null: every site must answer")
-    cohort: Annotated[Source, _built("cohort")]
+    cohort: Annotated[Source | None, _built("cohort")] = None
     partition: Partition = Partition()
     method: Annotated[Method, _built("method")]
     knowledge: Knowledge = Knowledge()
@@ -114,11 +129,21 @@ class Scenario(Section):
 
     @property
     def site_names(self) -> tuple[str, ...]:
-        return site_names(self.sites)
+        return site_names(self.sites if isinstance(self.sites, int) else len(self.sites))
+
+    @property
+    def own_sources(self) -> dict[str, Source]:
+        """Where each hospital's own films come from; empty if they share out one cohort."""
+        return {} if isinstance(self.sites, int) else dict(zip(self.site_names, self.sites, strict=True))
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source of films."""
+        return (self.cohort,) if self.cohort is not None else tuple(self.own_sources.values())
 
     @property
     def needed_sites(self) -> int:
-        return self.sites if self.min_sites is None else self.min_sites
+        return len(self.site_names) if self.min_sites is None else self.min_sites
 
     @property
     def id(self) -> str:
@@ -130,16 +155,20 @@ class Scenario(Section):
 
     def document(self) -> dict[str, Any]:
         """Plain data from which `parse` makes an equal scenario."""
-        document = self.model_dump(mode="json", exclude={*ONE, *SEVERAL})
-        for section, (_, key) in ONE.items():
-            spec = getattr(self, section).spec()
-            document[section] = {key: spec.pop("name"), **spec}
+        document = self.model_dump(mode="json", exclude={"sites", *ONE, *SEVERAL})
+        own = {"sites": [_described("cohort", source) for source in self.own_sources.values()]}
+        document |= own if self.own_sources else {"sites": self.sites}
+        for section in ONE:
+            plugin = getattr(self, section)
+            document[section] = None if plugin is None else _described(section, plugin)
         for section in SEVERAL:
             document[section] = {
                 name: {k: v for k, v in plugin.spec().items() if k != "name"}
                 for name, plugin in getattr(self, section).items()
             }
-        return {field: document[field] for field in type(self).model_fields}
+        dealt_out = ("cohort", "partition")  # of no use where every hospital has its own films
+        fields = (f for f in type(self).model_fields if not (self.own_sources and f in dealt_out))
+        return {field: document[field] for field in fields}
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.document(), sort_keys=False)
@@ -152,110 +181,50 @@ class Scenario(Section):
             raise ConfigError("a preset is a name", given=preset, allowed=", ".join(get_args(Preset)))
         if preset not in get_args(Preset):
             raise UnknownName("preset", preset, get_args(Preset))
-        scenario = plugins.validate(cls, _with_preset(document, _preset(preset)), "scenario")
-        if scenario.needed_sites > scenario.sites:
-            raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {scenario.sites}")
-        if scenario.partition.patient_overlap and scenario.sites < 2:
-            raise ConfigError("patient_overlap needs two sites", given=f"{scenario.sites} site")
+        scenario = plugins.validate(cls, filled_in(document, preset_of(preset)), "scenario")
+        sites = len(scenario.site_names)
+        if scenario.needed_sites > sites:
+            raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {sites}")
+        if scenario.partition.patient_overlap and sites < 2:
+            raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
         if "retrained" in _attackers(scenario) and not scenario.knowledge.mechanism:
             raise ConfigError(
                 "the attacker `retrained` must know the mechanism",
                 given="knowledge.mechanism: false",
                 do="grant it, or set adversaries.verifier.attackers=[naive]",
             )
-        cohort = scenario.cohort.suited(scenario.sites, scenario.partition)
-        return scenario.model_copy(update={"cohort": cohort})
+        if scenario.cohort is None:
+            return scenario._with_own_films(document)
+        return scenario.model_copy(update={"cohort": scenario.cohort.suited(sites, scenario.partition)})
+
+    def _with_own_films(self, document: Mapping[str, Any]) -> Scenario:
+        """Checked and filled in where every hospital has a source of its own: there is nothing to deal out."""
+        pointless = [key for key in ("cohort", "partition") if key in document]
+        if pointless:
+            raise ConfigError(
+                "sites with films of their own leave nothing to share out",
+                given=", ".join(pointless),
+                do=f"remove {pointless[0]}, or give sites as a number",
+            )
+        sizes = {site: getattr(source, "size", None) for site, source in self.own_sources.items()}
+        if len({size for size in sizes.values() if size is not None}) > 1:
+            told = ", ".join(f"{site} {size}" for site, size in sizes.items() if size is not None)
+            raise ConfigError("the sites' films have different sizes", given=told, do="give all the same `size`")
+        alone = tuple(source.suited(1, self.partition) for source in self.own_sources.values())
+        return self.model_copy(update={"sites": alone})
 
     @classmethod
     def from_yaml(cls, text: str) -> Scenario:
         return cls.parse(read_yaml(text))
 
 
+def _described(section: str, plugin: plugins.Plugin) -> dict[str, Any]:
+    spec = plugin.spec()
+    return {ONE[section][1]: spec.pop("name"), **spec}
+
+
 def _attackers(scenario: Scenario) -> tuple[str, ...]:
     return tuple(a for adversary in scenario.adversaries.values() for a in getattr(adversary, "attackers", ()))
-
-
-def read_yaml(text: str) -> dict[str, Any]:
-    """A mapping from YAML that holds plain data only: no tags, no aliases, no key twice."""
-    if len(text) > LARGEST_FILE:
-        raise ConfigError(
-            "this is too large for a scenario", given=f"{len(text)} characters", allowed=str(LARGEST_FILE)
-        )
-    try:
-        document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a SafeLoader, made stricter below
-    # PyYAML lets through whatever Python raises at a text such as "\UFFFFFFFF" or a number of too many digits.
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError, ArithmeticError) as error:
-        raise ConfigError("this is not the YAML of a scenario", do=" ".join(str(error).split())[:300]) from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise ConfigError("a scenario maps keys to values", given=type(document).__name__)
-    return document
-
-
-class _PlainLoader(yaml.SafeLoader):
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # Aliases can make a small file unfold into gigabytes, and a scenario has no use for them or for tags.
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise yaml.YAMLError("aliases are not allowed")
-        if getattr(event, "tag", None) is not None:
-            raise yaml.YAMLError("tags are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        twice = sorted(key for key, times in found.items() if times > 1)
-        if twice:
-            raise yaml.YAMLError(f"key given twice: {', '.join(twice)}")
-        return super().construct_mapping(node, deep)
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """The document in a scenario file."""
-    try:
-        return read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("cannot read the scenario", given=path, do=str(error)) from None
-
-
-def override(document: Mapping[str, Any], assignment: str) -> dict[str, Any]:
-    """The document with one `a.b=VALUE` applied; VALUE is YAML."""
-    path, equals, value = assignment.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise ConfigError("--set needs a key and a value", given=assignment, allowed="a.b=VALUE")
-    return _assign(document, keys, read_yaml(f"value: {value or 'null'}")["value"], ())
-
-
-def choose(document: Mapping[str, Any], **flags: object) -> dict[str, Any]:
-    """The document with top-level keys as a command's flags give them; None leaves a key as it is."""
-    chosen = dict(document)
-    for key, value in flags.items():
-        given = chosen.get(key)
-        # Naming the method that the file names anyway must not drop its parameters.
-        named_already = key in ONE and isinstance(given, Mapping) and given.get(ONE[key][1]) == value
-        if value is not None and not named_already:
-            chosen[key] = value
-    return chosen
-
-
-def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, where: tuple[str, ...]) -> dict[str, Any]:
-    key, *rest = keys
-    if not rest:
-        return {**document, key: value}
-    inner = document.get(key)
-    if inner is None:
-        # Setting one task's parameter must not drop the preset's other tasks.
-        usual = _preset(str(document.get("preset", "default")))["scenario"] if not where and key in SEVERAL else {}
-        inner = {str(name): {} for name in usual.get(key, ())}
-    elif not where and key in ONE and isinstance(inner, str):
-        inner = {ONE[key][1]: inner}
-    elif not where and key in SEVERAL and isinstance(inner, str | list):
-        inner = {str(name): {} for name in ([inner] if isinstance(inner, str) else inner)}
-    elif not isinstance(inner, Mapping):
-        raise ConfigError("--set goes below something that is no mapping", given=".".join((*where, *keys)))
-    return {**document, key: _assign(inner, rest, value, (*where, key))}
 
 
 def source(name: str, assignments: Sequence[str]) -> Source:
@@ -266,40 +235,10 @@ def source(name: str, assignments: Sequence[str]) -> Source:
     return cast(Source, plugins.build("source", spec))
 
 
-def _preset(name: str) -> dict[str, Any]:
-    return read_yaml((resources.files("fedcxr") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def _with_preset(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in what the document leaves open: plug-ins by the preset's parameters for that very plug-in."""
-    filled = {**preset.get("scenario", {}), **document}
-    for section, (_, key) in ONE.items():
-        given = filled.get(section)
-        given = {key: given} if isinstance(given, str) else given
-        if isinstance(given, Mapping):
-            defaults = preset.get(section, {})
-            given = {key: preset["scenario"][section], **given}
-            filled[section] = {**defaults.get(str(given[key]), {}), **given}
-    for section in SEVERAL:
-        given = filled.get(section)
-        given = [given] if isinstance(given, str) else given
-        if isinstance(given, Sequence):
-            given = {str(name): {} for name in given}
-        if isinstance(given, Mapping):
-            defaults = preset.get(section, {})
-            filled[section] = {
-                name: {**defaults.get(name, {}), **(parameters or {})}
-                if isinstance(parameters, Mapping | None)
-                else parameters
-                for name, parameters in given.items()
-            }
-    return filled
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a scenario, with every plug-in of the folders spelt out (for editors)."""
     schema = Scenario.model_json_schema()
-    usual = _preset("default")["scenario"]
+    usual = preset_of("default")["scenario"]
     shared = schema.setdefault("$defs", {})
     for section, (kind, key) in ONE.items():
         variants = []
@@ -310,6 +249,10 @@ def json_schema() -> dict[str, Any]:
                 variant["required"] = [*variant.get("required", []), key]
             variants.append(variant)
         schema["properties"][section] = {"anyOf": [{"enum": list(plugins.names(kind))}, *variants]}
+    number = _NUMBER_OF_SITES.json_schema()
+    schema["properties"]["sites"] |= {
+        "anyOf": [number, {"type": "array", "minItems": 1, "items": schema["properties"]["cohort"]}]
+    }
     for section, kind in SEVERAL.items():
         schema["properties"][section] = {
             "anyOf": [

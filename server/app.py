@@ -11,11 +11,12 @@ from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 from fedcxr import wire
+from fedcxr.document import choose, read_file
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
 from fedcxr.methods import Method
 from fedcxr.release import Release
 from fedcxr.runs import Run
-from fedcxr.scenario import Scenario, choose, read_file
+from fedcxr.scenario import Scenario
 
 PULL_INTERVAL = 0.02  # seconds between looks for answers
 ROUND = 1
@@ -31,7 +32,7 @@ def collect(grid: Grid, run: Run) -> list[dict[str, Any]]:
     scenario = run.scenario
     deadline = time.monotonic() + scenario.compute.timeout_s
     on_file = {site: note for site in scenario.site_names if (note := run.release_note(site)) is not None}
-    nodes = _wait_for_nodes(grid, scenario.sites, deadline)
+    nodes = _wait_for_nodes(grid, len(scenario.site_names), deadline)
     document = scenario.to_yaml()
     asked = {
         site: Message(

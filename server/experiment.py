@@ -69,7 +69,7 @@ def _measure(
 ) -> Measured:
     began = time.monotonic()
     if not run.has_stage("collect"):
-        run.progress("sites", 0, run.scenario.sites)
+        run.progress("sites", 0, len(run.scenario.site_names))
         release()
     release_s = time.monotonic() - began
     sites: Entries = run.outcome("collect")

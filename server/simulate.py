@@ -60,7 +60,7 @@ def simulate(scenario: Scenario, options: Options) -> Run:
     """One scenario end to end; the returned run holds its result."""
     if scenario.compute.device == "cuda" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
         raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
-    for plugin in (scenario.cohort, scenario.method, *scenario.tasks.values(), *scenario.adversaries.values()):
+    for plugin in (*scenario.sources, scenario.method, *scenario.tasks.values(), *scenario.adversaries.values()):
         plugin.needs()
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
@@ -86,13 +86,13 @@ def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
 
     with Meter() as meter:
         everyone = len(os.sched_getaffinity(0))
-        cohort = run.scenario.cohort.open(cache_folder(), workers=everyone, progress=partial(run.progress, "films"))
-        conduct(run, Experiment.of(run.scenario, cohort), release, engine, meter)
+        experiment = Experiment.open(run.scenario, cache_folder(), everyone, run.progress)
+        conduct(run, experiment, release, engine, meter)
 
 
 def workers(scenario: Scenario) -> int:
     """How many sites are at work at once."""
-    return min(scenario.compute.workers or len(os.sched_getaffinity(0)), scenario.sites)
+    return min(scenario.compute.workers or len(os.sched_getaffinity(0)), len(scenario.site_names))
 
 
 def _collect(run: Run, options: Options) -> None:
@@ -102,7 +102,7 @@ def _collect(run: Run, options: Options) -> None:
         from server.app import server_app
         from server.inline import run_inline
 
-        run_inline(server_app(run), client_app(), run.scenario.sites, workers(run.scenario))
+        run_inline(server_app(run), client_app(), len(run.scenario.site_names), workers(run.scenario))
         return
     for attempt in range(1, STARTS + 1):
         try:
@@ -192,7 +192,7 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
         run_simulation(
             server_app(run),
             client_app(),
-            num_supernodes=run.scenario.sites,
+            num_supernodes=len(run.scenario.site_names),
             backend_config=backend(run.scenario, scratch, address, _gpus()),
         )
     except FedcxrError as error:

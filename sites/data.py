@@ -11,11 +11,12 @@ from fedcxr.scenario import Scenario
 
 
 def open_cohort(scenario_yaml: str, site: str) -> Cohort:
-    """This site's share of the scenario's cohort; made on first use on a machine that has no copy yet."""
-    return _experiment(scenario_yaml).site(site)
+    """This site's own films, or its share of the scenario's; made on first use on a machine without a copy."""
+    own = Scenario.from_yaml(scenario_yaml).own_sources.get(site)
+    # Nobody else's films are touched: in earnest they lie in another building.
+    return _shared_out(scenario_yaml).site(site) if own is None else own.open(cache_folder())
 
 
 @functools.lru_cache(maxsize=2)  # an actor serves many simulated sites of one scenario
-def _experiment(scenario_yaml: str) -> Experiment:
-    scenario = Scenario.from_yaml(scenario_yaml)
-    return Experiment.of(scenario, scenario.cohort.open(cache_folder()))
+def _shared_out(scenario_yaml: str) -> Experiment:
+    return Experiment.open(Scenario.from_yaml(scenario_yaml), cache_folder())

@@ -24,6 +24,7 @@ LAYERS = (
     ("augmentation",),
     ("methods", "data"),
     ("adversaries", "tasks"),
+    ("document", "consortium"),
     ("scenario",),
     ("protocol",),
     ("runs", "wire"),

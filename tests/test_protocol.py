@@ -110,6 +110,7 @@ class Faulty(Method):
                 "findings": kept.labels,
                 "split": np.zeros(len(kept), dtype=np.int8),
             },
+            {"findings": list(kept.findings)},
         )
 
 

@@ -132,7 +132,7 @@ facts = st.recursive(
     st.binary(max_size=9),
 )
 def test_round_trip_of_facts_and_envelopes(facts: Document, envelopes: dict[str, bytes], signature: bytes) -> None:
-    release = films(facts=facts, envelopes=envelopes, signature=signature)
+    release = films(facts={**facts, "findings": ["Mass", "Hernia"]}, envelopes=envelopes, signature=signature)
     arrived = Release.from_bytes(release.to_bytes())
     assert same(arrived, release)
     assert arrived.signature == signature
@@ -192,6 +192,22 @@ def test_a_release_of_films_is_checked(changes: dict[str, Any], said: str) -> No
         films(arrays=arrays)
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (None, "names its findings"),
+        ("MH", "names its findings"),
+        (["Mass", 1], "names its findings"),
+        (["Mass"], "each of its findings once"),
+        (["Mass", "Mass"], "each of its findings once"),
+        (["Mass", "Hernia", "Edema"], "each of its findings once"),
+    ],
+)
+def test_a_release_of_films_names_its_findings(names: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        films(facts={"findings": names})
+
+
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(DataError, match="unknown kind of release; given: gossip; allowed: images, codes, update"):
         films(kind="gossip")
@@ -233,7 +249,7 @@ def test_digest_changes_with_every_byte_of_every_array() -> None:
     [
         {"site": "site-2"},
         {"method": "none"},
-        {"facts": {}},
+        {"facts": {"findings": ["Hernia", "Mass"]}},
         {"facts": {**GOOD.facts, "round": 2}},
         {"facts": {**GOOD.facts, "round": "1"}},
         {"facts": {**GOOD.facts, "more": None}},

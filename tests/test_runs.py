@@ -46,7 +46,7 @@ def release(site: str = "site-1", value: int = 3) -> Release:
         "findings": np.zeros((2, 1), dtype=np.float32),
         "split": np.zeros(2, dtype=np.int8),
     }
-    return Release("images", site, "none", arrays)
+    return Release("images", site, "none", arrays, {"findings": ["Mass"]})
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -16,17 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedcxr import plugins
+from fedcxr.document import LARGEST_FILE, override, read_file, read_yaml
 from fedcxr.errors import ConfigError, FedcxrError, UnknownName
-from fedcxr.scenario import (
-    LARGEST_FILE,
-    Preset,
-    Scenario,
-    json_schema,
-    override,
-    read_file,
-    read_yaml,
-    source,
-)
+from fedcxr.scenario import Preset, Scenario, json_schema, source
 
 MakeScenario = Callable[..., Scenario]
 BARE: dict[str, Any] = {"tasks": {}, "adversaries": {}}

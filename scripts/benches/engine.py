@@ -89,7 +89,7 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     training.fit = _shortest_loop
     with Meter() as meter:
         scenario = _scenario(options)
-        experiment = Experiment.of(scenario, scenario.cohort.open(cache_folder(), workers=2))
+        experiment = Experiment.open(scenario, cache_folder(), workers=2)
         compute = Compute.choose("cpu")
         releases = [site_step(scenario, s, experiment.site(s), scenario.seed) for s in scenario.site_names]
         with compute.session():
@@ -160,6 +160,7 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
     from flwr.serverapp import Grid, ServerApp
 
     from fedcxr.data import cache_folder
+    from fedcxr.protocol import Experiment
     from fedcxr.runs import Run
     from fedcxr.scenario import Scenario
     from server.app import collect
@@ -167,7 +168,7 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
 
     document = {"cohort": {"source": "phantom", "patients": 20, "size": 16}, "tasks": {}, "adversaries": {}}
     scenario = Scenario.parse(document)
-    scenario.cohort.open(cache_folder())
+    Experiment.open(scenario, cache_folder())
     ends = []
     with tempfile.TemporaryDirectory() as out:
         app = ServerApp()
@@ -181,13 +182,13 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
                 ends.append(time.perf_counter())
 
         if options.child == "rounds-inline":
-            run_inline(app, client_app(), scenario.sites, 2)
+            run_inline(app, client_app(), len(scenario.site_names), 2)
         else:
             from flwr.simulation import run_simulation
 
             with tempfile.TemporaryDirectory(prefix="fedcxr-") as scratch:
                 plan = backend(scenario, Path(scratch), "", 0)
-                run_simulation(app, client_app(), scenario.sites, backend_config=plan)
+                run_simulation(app, client_app(), len(scenario.site_names), backend_config=plan)
     gaps = [later - earlier for earlier, later in itertools.pairwise(ends)]
     return {"start_s": ends[0] - started, "round_ms": 1000 * median(gaps)}
 

@@ -37,6 +37,7 @@ class Population:
 class Visits:
     """One entry per film: who, when, where, and what is to be seen."""
 
+    population: npt.NDArray[np.object_]  # (n,) the seed of the people a patient is one of
     patient: npt.NDArray[np.int64]  # (n,)
     visit: npt.NDArray[np.int64]  # (n,) 0, 1, ... per patient
     source: npt.NDArray[np.int64]  # (n,) 0, 1, ...
@@ -56,7 +57,9 @@ class Visits:
 
     def index(self) -> pd.DataFrame:
         """The index table of a cohort."""
-        patient = np.array([f"phantom-{number:06d}" for number in self.patient], dtype=object)
+        # Number 7 of another population is somebody else; the usual one goes without saying.
+        people = [f"phantom-{seed}" if seed else "phantom" for seed in self.population]
+        patient = np.array([f"{of}-{n:06d}" for of, n in zip(people, self.patient, strict=True)], dtype=object)
         frame = pd.DataFrame(
             {
                 "image": [f"{name}-{visit:02d}" for name, visit in zip(patient, self.visit, strict=True)],
@@ -100,6 +103,7 @@ def sample(population: Population, patients: range) -> Visits:
     findings = present[:, : len(FINDINGS)]
     first_age = np.interp(person_of[:, AGE], np.linspace(0, 1, len(table.age_quantiles)), table.age_quantiles)
     return Visits(
+        population=np.full(len(rows), population.seed, dtype=object),
         patient=np.array(patients, dtype=np.int64)[rows],
         visit=np.concatenate([np.arange(count) for count in counts]),
         source=_sources(person_of, np.concatenate(away), population),

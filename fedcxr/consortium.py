@@ -1,0 +1,65 @@
+"""Several hospitals' cohorts read as one: their films stay in their own stores, their findings get one vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fedcxr.cohort import Cohort
+from fedcxr.data._vocabulary import align_cohort, union
+from fedcxr.errors import ConfigError
+from fedcxr.partition import Rows, check_disjoint
+
+
+def join(cohorts: Mapping[str, Cohort]) -> tuple[Cohort, dict[str, Rows]]:
+    """All films of these sites as one cohort, and which of its rows each site holds.
+
+    A finding a site never looked for is unknown there. A patient at two sites is an error: whoever wants travellers
+    deals one cohort out instead.
+    """
+    sizes = {site: "{} x {}".format(*cohort.size) for site, cohort in cohorts.items()}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{site} {size}" for site, size in sizes.items())
+        raise ConfigError("the sites' films have different sizes", given=told, do="give all the same `size`")
+    vocabulary = union(*(cohort.findings for cohort in cohorts.values()))
+    aligned = {site: align_cohort(cohort, vocabulary) for site, cohort in cohorts.items()}
+    # Two sites may use one name for their scanners, which are not the same scanners.
+    indices = [cohort.index.assign(source=f"{site}/" + cohort.index["source"]) for site, cohort in aligned.items()]
+    index = pd.concat(indices, ignore_index=True)
+    ends = np.cumsum([len(cohort) for cohort in aligned.values()])
+    dealt = {
+        site: np.arange(end - len(cohort), end, dtype=np.intp)
+        for (site, cohort), end in zip(aligned.items(), ends, strict=True)
+    }
+    check_disjoint(index, dealt, shared_patients_allowed=False)
+    return Cohort.whole(Stores.of(list(aligned.values())), index, vocabulary), dealt
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The pixels of several cohorts, film after film, without a copy: what `Cohort.pixels` needs of an array."""
+
+    cohorts: Sequence[Cohort]
+    starts: Rows  # (cohorts,) where each one's films begin
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, cohorts: Sequence[Cohort]) -> Stores:
+        lengths = np.array([len(cohort) for cohort in cohorts], dtype=np.intp)
+        return cls(cohorts, np.cumsum(lengths) - lengths, (int(lengths.sum()), *cohorts[0].size))
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:  # (n, h, w)
+        films = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        for place in np.unique(owner):
+            own = owner == place
+            films[own] = self.cohorts[place].films(rows[own] - self.starts[place])
+        return films

@@ -1,0 +1,168 @@
+"""A scenario's document: plain data from strict YAML, changed by flags, filled in by a preset."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedcxr import plugins
+from fedcxr.errors import ConfigError
+
+LARGEST_FILE = 1 << 20  # bytes: a scenario is a page, not a data set
+
+# The sections of a scenario that hold plug-ins, and whether they hold one or several by name.
+ONE: Mapping[str, tuple[plugins.Kind, str]] = {"cohort": ("source", "source"), "method": ("method", "name")}
+SEVERAL: Mapping[str, plugins.Kind] = {"tasks": "task", "adversaries": "adversary"}
+
+
+def read_yaml(text: str) -> dict[str, Any]:
+    """A mapping from YAML that holds plain data only: no tags, no aliases, no key twice."""
+    if len(text) > LARGEST_FILE:
+        raise ConfigError(
+            "this is too large for a scenario", given=f"{len(text)} characters", allowed=str(LARGEST_FILE)
+        )
+    try:
+        document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a SafeLoader, made stricter below
+    # PyYAML lets through whatever Python raises at a text such as "\UFFFFFFFF" or a number of too many digits.
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, ArithmeticError) as error:
+        raise ConfigError("this is not the YAML of a scenario", do=" ".join(str(error).split())[:300]) from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise ConfigError("a scenario maps keys to values", given=type(document).__name__)
+    return document
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # Aliases can make a small file unfold into gigabytes, and a scenario has no use for them or for tags.
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise yaml.YAMLError("aliases are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError("tags are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        twice = sorted(key for key, times in found.items() if times > 1)
+        if twice:
+            raise yaml.YAMLError(f"key given twice: {', '.join(twice)}")
+        return super().construct_mapping(node, deep)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The document in a scenario file."""
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("cannot read the scenario", given=path, do=str(error)) from None
+
+
+def override(document: Mapping[str, Any], assignment: str) -> dict[str, Any]:
+    """The document with one `a.b=VALUE` applied; VALUE is YAML."""
+    path, equals, value = assignment.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError("--set needs a key and a value", given=assignment, allowed="a.b=VALUE")
+    return _assign(document, keys, read_yaml(f"value: {value or 'null'}")["value"], ())
+
+
+def choose(document: Mapping[str, Any], **flags: object) -> dict[str, Any]:
+    """The document with top-level keys as a command's flags give them; None leaves a key as it is."""
+    chosen = dict(document)
+    for key, value in flags.items():
+        given = chosen.get(key)
+        if key == "sites" and value is not None and isinstance(given, list):
+            raise ConfigError(
+                "the scenario lists its sites, so their number is given",
+                given=f"--sites {value}",
+                allowed=str(len(given)),
+                do="remove the flag",
+            )
+        # Naming the method that the file names anyway must not drop its parameters.
+        named_already = key in ONE and isinstance(given, Mapping) and given.get(ONE[key][1]) == value
+        if value is not None and not named_already:
+            chosen[key] = value
+    return chosen
+
+
+def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, where: tuple[str, ...]) -> dict[str, Any]:
+    key, *rest = keys
+    if not rest:
+        return {**document, key: value}
+    inner = document.get(key)
+    if isinstance(inner, list) and key not in SEVERAL:
+        return {**document, key: _assign_within(inner, rest, value, (*where, key))}
+    if inner is None:
+        # Setting one task's parameter must not drop the preset's other tasks.
+        usual = preset_of(str(document.get("preset", "default")))["scenario"] if not where and key in SEVERAL else {}
+        inner = {str(name): {} for name in usual.get(key, ())}
+    elif not where and key in ONE and isinstance(inner, str):
+        inner = {ONE[key][1]: inner}
+    elif not where and key in SEVERAL and isinstance(inner, str | list):
+        inner = {str(name): {} for name in ([inner] if isinstance(inner, str) else inner)}
+    elif not isinstance(inner, Mapping):
+        raise ConfigError("--set goes below something that is no mapping", given=".".join((*where, *keys)))
+    return {**document, key: _assign(inner, rest, value, (*where, key))}
+
+
+def _assign_within(entries: Sequence[Any], keys: Sequence[str], value: object, where: tuple[str, ...]) -> list[Any]:
+    """One entry of a list changed: `sites.0.root=/data/nih` is the first hospital's."""
+    place, *rest = keys
+    if not place.isdecimal() or int(place) >= len(entries):
+        raise ConfigError(
+            "--set names no entry of a list", given=".".join((*where, *keys)), allowed=f"0 to {len(entries) - 1}"
+        )
+    entry = entries[int(place)]
+    if rest and isinstance(entry, str):
+        entry = {ONE["cohort"][1]: entry}  # the short form of a source
+    if rest and not isinstance(entry, Mapping):
+        raise ConfigError("--set goes below something that is no mapping", given=".".join((*where, *keys)))
+    changed = _assign(entry, rest, value, (*where, place)) if rest else value
+    return [*entries[: int(place)], changed, *entries[int(place) + 1 :]]
+
+
+def preset_of(name: str) -> dict[str, Any]:
+    """What the preset says: usual plug-ins under `scenario`, and parameters per plug-in."""
+    return read_yaml((resources.files("fedcxr") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def filled_in(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what the document leaves open: plug-ins by the preset's parameters for that very plug-in."""
+    filled = {**preset.get("scenario", {}), **document}
+    if isinstance(filled.get("sites"), list):
+        filled["sites"] = [_filled(entry, "cohort", preset) for entry in filled["sites"]]
+        filled.pop("cohort")
+    for section in ONE:
+        if section in filled:
+            filled[section] = _filled(filled[section], section, preset)
+    for section in SEVERAL:
+        given = filled.get(section)
+        given = [given] if isinstance(given, str) else given
+        if isinstance(given, Sequence):
+            given = {str(name): {} for name in given}
+        if isinstance(given, Mapping):
+            defaults = preset.get(section, {})
+            filled[section] = {
+                name: {**defaults.get(name, {}), **(parameters or {})}
+                if isinstance(parameters, Mapping | None)
+                else parameters
+                for name, parameters in given.items()
+            }
+    return filled
+
+
+def _filled(given: object, section: str, preset: Mapping[str, Any]) -> object:
+    """One plug-in's parameters with the preset's for that very plug-in."""
+    _, key = ONE[section]
+    given = {key: given} if isinstance(given, str) else given
+    if not isinstance(given, Mapping):
+        return given
+    named = {key: preset["scenario"][section], **given}
+    return {**preset.get(section, {}).get(str(named[key]), {}), **named}
