@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,13 +29,16 @@ def learn(exchange: Exchange, run: Run) -> Release | None:
     if done is not None:
         return done
     learnt = _from_public_films(run) if method.place == "public" else _together(exchange, run)
+    method.save(learnt.weights, run.learnt_file(COORDINATOR))
     return run.store_learnt("learnt", learnt)
 
 
 def _from_public_films(run: Run) -> Release:
     assert run.scenario.public is not None, "a scenario is checked when it is parsed"
     films = run.scenario.public.open(cache_folder())
-    return teach_step(run.scenario, films, run.folder / "workshop")
+    learnt = teach_step(run.scenario, films, run.folder / "workshop")
+    shutil.rmtree(run.folder / "workshop", ignore_errors=True)
+    return learnt
 
 
 def _together(exchange: Exchange, run: Run) -> Release:

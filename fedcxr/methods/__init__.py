@@ -112,6 +112,12 @@ class Method(Plugin):
         """What `release` needs, learnt from training films, from `start` if that is given; nothing by default."""
         return {}
 
+    def save(self, weights: Weights, path: Path) -> None:
+        """Write down what was learnt, for `weights` of another scenario or for somebody else's programs."""
+        from fedcxr.checkpoint import Checkpoint
+
+        Checkpoint(weights, {"method": self.plugin_name()}).write(path)
+
     @abstractmethod
     def release(
         self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop

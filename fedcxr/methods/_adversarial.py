@@ -154,9 +154,10 @@ class Adversarial(FilmMethod):
             course.run()
             learnt = generators.arrays_of(course.networks["generator"], cohort.size)
         generators.refuse_nan(learnt)
-        if workshop.folder is not None:
-            generators.keep(workshop.folder / "generator.safetensors", learnt, self._facts())
         return learnt
+
+    def save(self, weights: Weights, path: Path) -> None:
+        generators.keep(path, weights, self._facts())
 
     def _course(
         self,
