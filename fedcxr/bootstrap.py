@@ -8,7 +8,7 @@ is an ordinary weighted AUC, computed exactly and for many replicates at once; i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,22 +44,38 @@ def auc_interval(
     rng: np.random.Generator,
     replicates: int = 1000,
     level: float = 0.95,
+    strata: Ids | None = None,
 ) -> Interval | None:
     """Interval of the verification AUC of n pairs, each between a film of patient a and one of patient b.
 
     A pair within one patient counts as often as that patient was drawn, not squared. None unless each class
     holds two different pairs of patients: nothing else tells how the AUC varies between patients.
     Beyond MAX_NEGATIVES impostors a random subset is scored; the subset moves the interval by at most
-    0.5 / sqrt(MAX_NEGATIVES) = .0004 (one standard deviation).
+    0.5 / sqrt(MAX_NEGATIVES) = .0004 (one standard deviation). With `strata` it belongs to `stratified_auc`.
     """
     _check(replicates, level)
-    _same_length(scores, genuine, clusters_a, clusters_b)
-    patients, both = np.unique(np.concatenate([clusters_a, clusters_b]), return_inverse=True)
-    ranking = _rank(scores, np.asarray(genuine, dtype=bool), both.reshape(2, -1), len(patients), rng)
-    if not ranking.varies:
-        return None
-    drawn = _draws(len(patients), replicates, rng, ranking.cells)
-    return _interval(np.concatenate([ranking.aucs(times) for times in drawn]), level)
+    return _interval(_replicates([scores], genuine, (clusters_a, clusters_b), strata, rng, replicates)[0], level)
+
+
+def auc_difference_interval(
+    scores: Floats,
+    others: Floats,
+    genuine: Bools,
+    clusters_a: Ids,
+    clusters_b: Ids,
+    rng: np.random.Generator,
+    replicates: int = 1000,
+    level: float = 0.95,
+    strata: Ids | None = None,
+) -> Interval | None:
+    """Interval of how much higher the AUC of `scores` is than that of `others` on the same pairs.
+
+    Otherwise as `auc_interval`. Both AUCs of a replicate come from one draw of patients, so that it cancels out
+    how easy the drawn patients are.
+    """
+    _check(replicates, level)
+    ours, theirs = _replicates([scores, others], genuine, (clusters_a, clusters_b), strata, rng, replicates)
+    return _interval(ours - theirs, level)
 
 
 def mean_auc_interval(
@@ -83,8 +99,9 @@ def mean_auc_interval(
     rankings: dict[int, _Ranking] = {}
     for column in np.flatnonzero(scored_findings(labels, min_positives)).tolist():
         known = ~np.isnan(labels[:, column])
+        known[known] = _kept(labels[known, column] == 1, rng)
         pair = np.stack([owner[known], owner[known]])  # a film is weighted as a pair within its patient is
-        rankings[column] = _rank(scores[known, column], labels[known, column] == 1, pair, len(owners), rng)
+        rankings[column] = _rank(scores[known, column], labels[known, column] == 1, pair, len(owners))
     aucs = np.full((replicates, labels.shape[1]), np.nan)
     done = 0
     for times in _draws(len(owners), replicates, rng, max((r.cells for r in rankings.values()), default=0)):
@@ -94,6 +111,39 @@ def mean_auc_interval(
     own = (_interval(aucs[:, k], level) if k in rankings and rankings[k].varies else None for k in range(aucs.shape[1]))
     varies = any(ranking.varies for ranking in rankings.values())
     return MeanAucInterval(_interval(_row_means(aucs), level) if varies else None, tuple(own))
+
+
+def _replicates(
+    columns: Sequence[Floats],  # scores (n,) of the same n pairs
+    genuine: Bools,
+    clusters: tuple[Ids, Ids],
+    strata: Ids | None,
+    rng: np.random.Generator,
+    replicates: int,
+) -> npt.NDArray[np.float64]:  # (columns, replicates), nan where an AUC is undefined
+    """The AUC of every column in the same replicates."""
+    _same_length(genuine, *clusters, *columns, *([] if strata is None else [strata]))
+    genuine = np.asarray(genuine, dtype=bool)
+    columns = [finite_order(scores) for scores in columns]
+    patients, both = np.unique(np.concatenate(clusters), return_inverse=True)
+    pair = both.reshape(2, -1)
+    _, stratum = np.unique(np.zeros(len(genuine)) if strata is None else strata, return_inverse=True)
+    compared = np.isin(stratum, np.intersect1d(stratum[genuine], stratum[~genuine]))
+    undefined = np.full((len(columns), replicates), np.nan)
+    if not _varies(pair[:, compared & genuine]) or not _varies(pair[:, compared & ~genuine]):
+        return undefined
+    compared[compared] = _kept(genuine[compared], rng)  # once, so that all columns are scored on the same pairs
+    parts = [np.flatnonzero(compared & (stratum == number)) for number in np.unique(stratum[compared])]
+    rankings = [
+        [_rank(scores[part], genuine[part], pair[:, part], len(patients)) for part in parts] for scores in columns
+    ]
+    aucs, done = undefined, 0
+    for times in _draws(len(patients), replicates, rng, max(r.cells for own in rankings for r in own)):
+        for column, own in enumerate(rankings):
+            wins, total = np.sum([ranking.tally(times) for ranking in own], axis=0)
+            aucs[column, done : done + times.shape[1]] = _share(wins, total)
+        done += times.shape[1]
+    return aucs
 
 
 @dataclass(frozen=True)
@@ -118,6 +168,10 @@ class _Ranking:
 
     def aucs(self, times: Weights) -> npt.NDArray[np.float64]:  # (r,), nan where a class is not drawn
         """The AUC of every replicate from how many times each patient was drawn, (patients + 1, r)."""
+        return _share(*self.tally(times))
+
+    def tally(self, times: Weights) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:  # (r,) each
+        """The weight of all (positive, negative) pairs in the right order, and of all such pairs."""
         positives = np.cumsum(times[self.positive[0]] * times[self.positive[1]], axis=0, dtype=np.float32)
         positives = np.concatenate([np.zeros_like(positives[:1]), positives])
         above = positives[-1] - (positives[self.strictly_below] + positives[self.at_most]) / 2  # (levels, r)
@@ -128,20 +182,37 @@ class _Ranking:
             weight *= times[self.negative[1, block]]
             total += weight.sum(axis=0)
             wins += np.einsum("ir,ir->r", weight, above[self.level[block]])
-        with np.errstate(invalid="ignore"):  # 0 / 0: a class that was not drawn
-            return np.asarray(wins / (total * positives[-1]))
+        return wins, total * positives[-1]
 
 
-def _rank(scores: Floats, positive: Bools, pair: Indices, patients: int, rng: np.random.Generator) -> _Ranking:
+def _share(wins: npt.NDArray[np.float64], total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # 0 / 0: a class that was not drawn
+        return np.asarray(wins / total)
+
+
+def _kept(positive: Bools, rng: np.random.Generator) -> Bools:
+    """Which items are ranked: all, unless there are too many negatives."""
+    kept = np.ones(len(positive), dtype=bool)
+    below = np.flatnonzero(~positive)
+    if len(below) > MAX_NEGATIVES:
+        kept[below] = False
+        kept[rng.choice(below, MAX_NEGATIVES, replace=False, shuffle=False)] = True
+    return kept
+
+
+def _varies(pair: Indices) -> bool:  # (2, n)
+    """Whether there are two different pairs of patients or more."""
+    return bool(np.ptp(pair.min(axis=0)) or np.ptp(pair.max(axis=0))) if pair.size else False
+
+
+def _rank(scores: Floats, positive: Bools, pair: Indices, patients: int) -> _Ranking:
     """Sort the scored pairs (2, n) of patients 0 .. patients-1."""
     scores = finite_order(scores)
     a, b = pair.min(axis=0), pair.max(axis=0)
-    varies = all(len(np.unique(a[side] * patients + b[side])) > 1 for side in (positive, ~positive))
+    varies = _varies(pair[:, positive]) and _varies(pair[:, ~positive])
     rows = np.stack([a, np.where(a == b, patients, b)])  # the extra row of ones: one patient counts once
     above = np.flatnonzero(positive)
     below = np.flatnonzero(~positive)
-    if len(below) > MAX_NEGATIVES:
-        below = rng.choice(below, MAX_NEGATIVES, replace=False, shuffle=False)
     above = above[np.argsort(scores[above], kind="stable")]
     below = below[np.argsort(scores[below], kind="stable")]
     left = np.searchsorted(scores[above], scores[below], "left")

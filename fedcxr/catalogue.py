@@ -24,6 +24,7 @@ def entry(kind: plugins.Kind, name: str, form: str) -> str:
         "name": name,
         "does": inspect.getdoc(cls),
         "paper": cls.paper,
+        **({"equations": cls.equations} if cls.equations else {}),
         "deviations": cls.deviations,
     }
     if kind == "method":
@@ -34,7 +35,8 @@ def entry(kind: plugins.Kind, name: str, form: str) -> str:
     if form == "json":
         return json.dumps(facts, indent=1)
     lines = [f"{name}: {facts['does']}"]
-    lines += [f"{key}: {facts[key] or 'none'}" for key in ("paper", "deviations", "guarantee") if key in facts]
+    told = ("paper", "equations", "deviations", "guarantee")
+    lines += [f"{key}: {facts[key] or 'none'}" for key in told if key in facts]
     lines += [_parameter(key, value) for key, value in facts["parameters"].items()]
     return "\n".join(lines)
 

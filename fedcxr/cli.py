@@ -212,25 +212,23 @@ def data_show(
     format: FormatOption = Format.text,
 ) -> None:
     """Draw a contact sheet of a cohort: films of one patient side by side, findings below."""
-    import numpy as np
-
     from fedcxr import console
     from fedcxr.data import cache_folder
+    from fedcxr.data._packed import preview
     from fedcxr.disk import explained
     from fedcxr.pictures import contact_sheet
 
     chosen = _source(source, root, table, columns, max_bad, sets)
     with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
-        cohort = chosen.open(cache_folder(), workers=workers or _cores(), progress=progress)
-    together = np.argsort(cohort.patients, kind="stable")
-    picture = contact_sheet(cohort.take(together), films)
+        seen = preview(chosen, films, cache_folder(), workers=workers or _cores(), progress=progress)
+    picture = contact_sheet(seen.shown, films)
     with explained(out):
         picture.save(out)
-    shown, patients = min(films, len(cohort)), int(cohort.index["patient"].nunique())
+    told = {"picture": str(out), "shown": len(seen.shown), "films": seen.films, "patients": seen.patients}
     if format is Format.json:
-        typer.echo(json.dumps({"picture": str(out), "shown": shown, "films": len(cohort), "patients": patients}))
+        typer.echo(json.dumps(told))
     else:
-        typer.echo(f"{out}: {shown} of {len(cohort)} films of {patients} patients")
+        typer.echo("{picture}: {shown} of {films} films of {patients} patients".format_map(told))
 
 
 def _source(

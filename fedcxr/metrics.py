@@ -34,6 +34,25 @@ def auc(positive: Bools, scores: Floats) -> float:
     return float(twice.sum() / (2 * len(below) * len(above)))
 
 
+def stratified_auc(positive: Bools, scores: Floats, strata: Ids) -> float:
+    """The chance that a positive scores above a negative of its own stratum; nan if no stratum holds both.
+
+    For scores that mean the same within a stratum only, such as those of several networks in a cross-validation.
+    Every (positive, negative) pair of one stratum counts the same, so larger strata count more.
+    """
+    positive, scores = np.asarray(positive, dtype=bool), np.asarray(scores)
+    if not positive.shape == scores.shape == np.shape(strata):
+        raise DataError("one score and one stratum per item are needed", given=f"{positive.shape}, {scores.shape}")
+    wins, pairs = 0.0, 0
+    for stratum in np.unique(strata):
+        here = strata == stratum
+        compared = int(positive[here].sum() * (~positive[here]).sum())
+        if compared:
+            wins += compared * auc(positive[here], scores[here])
+            pairs += compared
+    return wins / pairs if pairs else math.nan
+
+
 def finite_order(scores: Floats) -> Floats:
     """The scores, once it is sure that they can be ordered (a diverged network answers NaN)."""
     scores = np.asarray(scores)

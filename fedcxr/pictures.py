@@ -17,14 +17,44 @@ TILE = 192  # pixels of a shown film
 GAP = 6
 LINE = 14  # height of a line of text
 INK, PAPER = 235, 18
+GRID_LINES = 16  # in each direction, of a picture of a flow
 
 
-def comparison(originals: npt.NDArray[np.uint8], released: npt.NDArray[np.uint8]) -> Image:
-    """A row per film (n, h, w): original, released, and their difference around mid-grey."""
+def comparison(
+    originals: npt.NDArray[np.uint8],
+    released: npt.NDArray[np.uint8],
+    displacements: npt.NDArray[np.float32] | None = None,
+) -> Image:
+    """A row per film (n, h, w): original, released, their difference around mid-grey, and where its pixels went.
+
+    `displacements` (n, 2, h, w) are in pixels, x before y; a method that moves none has no such column.
+    """
     change = released.astype(np.int16) - originals.astype(np.int16)
-    difference = np.clip(128 + change, 0, 255).astype(np.uint8)
-    tiles = [film for row in zip(originals, released, difference, strict=True) for film in row]
-    return sheet(tiles, columns=3, heads=("original", "released", "difference"))
+    columns = {
+        "original": list(originals),
+        "released": list(released),
+        "difference": list(np.clip(128 + change, 0, 255).astype(np.uint8)),
+    }
+    if displacements is not None:
+        columns["flow"] = [_deformed_grid(displacement) for displacement in displacements]
+    tiles = [tile for row in zip(*columns.values(), strict=True) for tile in row]
+    return sheet(tiles, columns=len(columns), heads=tuple(columns))
+
+
+def _deformed_grid(displacement: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:  # (TILE, TILE)
+    """Straight lines over the released film, drawn where on the original they lie."""
+    from PIL import Image, ImageDraw
+
+    _, height, width = displacement.shape
+    paper = Image.new("L", (TILE, TILE), PAPER)
+    pen = ImageDraw.Draw(paper)
+    y, x = np.indices((height, width)) + 0.5
+    points = np.stack([(x + displacement[0]) * TILE / width, (y + displacement[1]) * TILE / height], axis=-1)
+    for every in range(GRID_LINES):
+        row, column = every * height // GRID_LINES, every * width // GRID_LINES
+        for line in (points[row], points[:, column]):
+            pen.line([tuple(point) for point in line.tolist()], fill=INK, width=1)
+    return np.asarray(paper)
 
 
 def contact_sheet(cohort: Cohort, films: int, columns: int = 6) -> Image:

@@ -31,6 +31,7 @@ class Plugin(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     paper: ClassVar[str | None] = None
+    equations: ClassVar[str | None] = None
     deviations: ClassVar[str | None] = None
 
     @classmethod

@@ -119,6 +119,10 @@ class Run:
         with explained(path):
             return Release.from_bytes(path.read_bytes()) if path.is_file() else None
 
+    def learnt_file(self, who: str) -> Path:
+        """Where somebody's finished weights go, for use in other scenarios."""
+        return self.folder / "learnt" / f"{who}.safetensors"
+
     def _learnt_path(self, name: str) -> Path:
         return self.folder / "learnt" / f"{name}.release"
 

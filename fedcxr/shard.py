@@ -15,8 +15,9 @@ import hashlib
 import io
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from fedcxr.errors import ConfigError, DataError, StorageError
 
 IMAGES, INDEX, MANIFEST, DONE = "images.npy", "index.csv", "manifest.json", "done"
 HEADER_BYTES = 128  # of images.npy: NumPy leaves room for the number of films to change
+ABANDONED_S = 7 * 24 * 3600  # without a new film, a draft will not be resumed
 COPIED_BYTES = 1 << 24  # held in memory while films are moved
 TEXTS = ("image", "patient", "view", "sex", "source", "split")
 
@@ -201,6 +203,15 @@ def held(part: Path) -> Iterator[None]:
         with part.with_suffix(".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it however we end
             yield
+
+
+def sweep(folder: Path, drafts: str) -> None:
+    """Remove what is left of drafts that nobody has filled for a week, unless somebody holds one right now."""
+    for part in folder.glob(drafts):
+        with suppress(OSError), part.with_suffix(".lock").open("a") as lock:  # refused: it is held
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - max(path.stat().st_mtime for path in (part, *part.iterdir())) > ABANDONED_S:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def fill(images: Path, slots: Sequence[int], films: Sequence[npt.NDArray[np.uint8]]) -> None:

@@ -113,7 +113,8 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
     folder = out / study.name
     with explained(folder):
         (folder / "scenarios").mkdir(parents=True, exist_ok=True)
-    scenarios = [cell.scenario(seed) for cell in study.cells() for seed in study.seeds]
+    # Seed after seed: a study that is stopped early can be compared over all its scenarios.
+    scenarios = [cell.scenario(seed) for seed in study.seeds for cell in study.cells()]
     waiting = [s for s in scenarios if not options.resume or Run.place(out, s).result is None]
     told(f"{study.name}: {len(scenarios) - len(waiting)} of {len(scenarios)} runs are on file")
 

@@ -49,8 +49,8 @@ def fit(
     `loss(step)` draws its own batch, so that pairs, noise and augmentation can be made on the fly.
     """
     network.train()
-    optimiser = torch.optim.AdamW(_groups(network, plan.weight_decay), lr=plan.learning_rate, fused=True)
-    average = _Average(network, plan.average) if plan.average is not None else None
+    optimiser = torch.optim.AdamW(parameter_groups(network, plan.weight_decay), lr=plan.learning_rate, fused=True)
+    average = Average(network, plan.average) if plan.average is not None else None
     for step in range(plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = plan.rate(step)
@@ -74,14 +74,15 @@ def fit(
     network.eval()
 
 
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """What an optimiser trains, and how strongly it shrinks which of it."""
     # Shrinking a bias or a norm's scale only slows training down.
     weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-class _Average:
+class Average:
     """A running mean of all weights and running statistics."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:

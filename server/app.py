@@ -63,6 +63,8 @@ def _entry(run: Run, site: str, answer: wire.Answer | Refused) -> dict[str, Any]
         "status": "ok",
         "reason": None,
     }
+    if release.weights:
+        run.scenario.method.save(release.weights, run.learnt_file(site))
     run.store_release(release, entry)
     return entry
 

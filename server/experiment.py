@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 import fedcxr
 from fedcxr.disk import explained, write_atomic, write_json
+from fedcxr.methods import FilmMethod
 from fedcxr.pictures import comparison
-from fedcxr.protocol import Experiment, utility_step
+from fedcxr.protocol import Experiment, utility_step, workshop_of
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run
 from fedcxr.scenario import Scenario
@@ -193,11 +194,16 @@ def _label_floor(experiment: Experiment, answers: AnswerKey) -> dict[str, Any]:
 
 def _draw(run: Run, experiment: Experiment, releases: Sequence[Release]) -> None:
     """One picture per site: some films as they were, as released, and what changed."""
+    method, taught = experiment.scenario.method, run.learnt()
     for release in releases:
         films = np.asarray(release.arrays["films"][:PICTURED_FILMS], dtype=np.uint8)
         originals = experiment.cohort.films(experiment.truth([release])[: len(films)])
+        weights = release.weights or (taught.weights if taught is not None else {})
+        moved = None
+        if isinstance(method, FilmMethod) and (weights or not method.learns):
+            moved = method.displacements(originals, weights, workshop_of(experiment.scenario, release.site, None))
         drawn = io.BytesIO()
-        comparison(originals, films).save(drawn, format="PNG")
+        comparison(originals, films, moved).save(drawn, format="PNG")
         write_atomic(run.folder / "pictures" / f"{release.site}.png", drawn.getvalue())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +11,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from fedcxr import wire
 from fedcxr.data import cache_folder
-from fedcxr.errors import Refused
+from fedcxr.errors import ConfigError, Refused
 from fedcxr.protocol import COORDINATOR, initial_step, teach_step
 from fedcxr.release import Release
 from fedcxr.runs import Run
@@ -28,13 +29,16 @@ def learn(exchange: Exchange, run: Run) -> Release | None:
     if done is not None:
         return done
     learnt = _from_public_films(run) if method.place == "public" else _together(exchange, run)
+    method.save(learnt.weights, run.learnt_file(COORDINATOR))
     return run.store_learnt("learnt", learnt)
 
 
 def _from_public_films(run: Run) -> Release:
     assert run.scenario.public is not None, "a scenario is checked when it is parsed"
     films = run.scenario.public.open(cache_folder())
-    return teach_step(run.scenario, films, run.folder / "workshop")
+    learnt = teach_step(run.scenario, films, run.folder / "workshop")
+    shutil.rmtree(run.folder / "workshop", ignore_errors=True)
+    return learnt
 
 
 def _together(exchange: Exchange, run: Run) -> Release:
@@ -82,7 +86,12 @@ def _checked(answer: wire.Answer | Refused, site: str, learnt: Release) -> Relea
 
 
 def _averaged(learnt: Release, updates: Mapping[str, Release], turn: int) -> Release:
-    """The mean of all updates, weighed by films; whole numbers, such as a film's size, are not averaged."""
+    """The mean of all updates, weighed by films; whole numbers, such as a film's size, must be everyone's."""
+    whole = [{name: a for name, a in u.weights.items() if a.dtype.kind != "f"} for u in updates.values()]
+    for site, numbers in zip(updates, whole, strict=True):
+        differ = [name for name, a in numbers.items() if not np.array_equal(a, whole[0][name])]
+        if differ:
+            raise ConfigError("the sites' updates are of different films", given=f"{differ[0]} of {site}")
     contents = [
         RecordDict(
             {
@@ -98,4 +107,4 @@ def _averaged(learnt: Release, updates: Mapping[str, Release], turn: int) -> Rel
     mean, _ = FedAvg(weighted_by_key=FILMS).aggregate_train(turn, replies)
     assert mean is not None, "there are updates"
     floats = {name: array.numpy().astype(learnt.weights[name].dtype) for name, array in mean.items()}
-    return Release("update", COORDINATOR, learnt.method, {}).publishing({**learnt.weights, **floats})
+    return Release("update", COORDINATOR, learnt.method, {}).publishing({**whole[0], **floats})

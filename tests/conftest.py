@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,22 @@ ROOT = Path(__file__).resolve().parents[1]
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_own_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for secrets and cohorts instead of the developer's own, for us and for every process we start.
+
+    One for the whole session: what was rendered for one test is there for the next, and for those of other workers.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "home"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        environment.setenv("FEDCXR_CACHE", str(home / "cache"))
+        environment.setenv("FEDCXR_WEIGHTS", str(home / "weights"))
+        environment.delenv("FEDCXR_SECRET_FILE", raising=False)
+        yield home
 
 
 def _table(

@@ -19,6 +19,7 @@ class Greyer(FilmMethod):
     fit: Literal["local", "federated", "public"] = "local"
     rounds: int = 3
     fails_with: int = 0  # films; a site of so many cannot learn
+    numbers_films: bool = False  # among its weights is a whole number that differs from site to site
     lies: bool = False  # sends back other weights than it was sent
 
     @property
@@ -46,6 +47,8 @@ class Greyer(FilmMethod):
         before = self.initial(rng) if start is None else start
         step = (cohort.films().mean() - before["grey"]) / (turn.of - turn.number)
         learnt: Weights = {"grey": (before["grey"] + step).astype(np.float32), "turns": before["turns"]}
+        if self.numbers_films:
+            learnt["turns"] = np.array([cohort.films().sum()], dtype=np.int64)
         return {"gray": learnt["grey"]} if self.lies else learnt
 
     def fitted(self, weights: Weights, workshop: Workshop) -> Protect:

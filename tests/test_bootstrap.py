@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 import fedcxr.bootstrap as bootstrap
-from fedcxr.bootstrap import auc_interval, mean_auc_interval
+from fedcxr.bootstrap import auc_difference_interval, auc_interval, mean_auc_interval
 from fedcxr.errors import ConfigError, DataError
-from fedcxr.metrics import auc, finding_aucs
+from fedcxr.metrics import auc, finding_aucs, stratified_auc
 
 
 def seeded(seed=0):
@@ -85,6 +85,34 @@ def test_pairs_agree_with_films_copied_as_often_as_their_patient_was_drawn():
     assert fast == pytest.approx(np.quantile(literal, [0.025, 0.975]), abs=1e-6)
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 12), st.sampled_from([None, 1]), st.integers(1, 3))
+def test_differences_agree_with_a_loop_over_replicates_and_strata(seed, patients, grid, strata):
+    rng = seeded(seed)
+    films = np.concatenate([np.arange(patients), rng.integers(patients, size=patients)])
+    scores, genuine, a, b = scored_pairs(rng, films, grid=grid)
+    others = scores + rng.normal(size=len(scores))
+    stratum = rng.integers(strata, size=len(scores))
+
+    def literal(column, weight):
+        wins = total = 0.0
+        for x, y in itertools.product(np.flatnonzero(genuine), np.flatnonzero(~genuine)):
+            if stratum[x] == stratum[y]:
+                wins += weight[x] * weight[y] * ((column[x] > column[y]) + (column[x] == column[y]) / 2)
+                total += weight[x] * weight[y]
+        return wins / total if total else np.nan
+
+    weights = [np.where(a == b, times[a], times[a] * times[b]) for times in draws(seeded(7), patients, 12)]
+    aucs = np.array([[literal(column, weight) for weight in weights] for column in (scores, others)])
+    fast = auc_difference_interval(scores, others, genuine, a, b, seeded(7), 12, strata=stratum)
+    if fast is not None:
+        assert fast == pytest.approx(np.nanquantile(aucs[0] - aucs[1], [0.025, 0.975]), abs=1e-6)
+        assert auc_interval(scores, genuine, a, b, seeded(7), 12, strata=stratum) == pytest.approx(
+            np.nanquantile(aucs[0], [0.025, 0.975]), abs=1e-6
+        )
+        assert stratified_auc(genuine, scores, stratum) == pytest.approx(literal(scores, np.ones(len(scores))))
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([None, 2]))
 def test_findings_agree_with_scikit_learn_on_resampled_films(seed, grid):
@@ -121,7 +149,7 @@ def test_weights_of_one_give_the_plain_auc(seed, above, below, grid):
     positive = rng.permutation(np.repeat([True, False], [above, below]))
     scores = rng.normal(size=above + below) if grid is None else rng.integers(0, 4, above + below).astype(float)
     pair = np.arange(above + below)[None].repeat(2, axis=0)
-    ranking = bootstrap._rank(scores, positive, pair, above + below, rng)
+    ranking = bootstrap._rank(scores, positive, pair, above + below)
     once = np.ones((above + below + 1, 2), np.float32)
     assert ranking.aucs(once) == pytest.approx(auc(positive, scores), abs=1e-6)
 
@@ -184,6 +212,21 @@ def test_the_interval_widens_when_few_patients_own_the_pairs():
         assert genuine.sum() == 60
         widths.append(width(auc_interval(scores, genuine, a, b, seeded(2), 400)))
     assert widths[1] > 1.5 * widths[0]
+
+
+def test_a_difference_is_known_better_than_its_two_sides():
+    scores, genuine, a, b = scored_pairs(seeded(1), np.repeat(np.arange(40), 2))
+    worse = scores + seeded(2).normal(0, 0.3, len(scores))
+    alone = [auc_interval(column, genuine, a, b, seeded(3), 400) for column in (scores, worse)]
+    assert width(auc_difference_interval(scores, worse, genuine, a, b, seeded(3), 400)) < 0.7 * width(alone[0])
+    assert auc_difference_interval(scores, scores, genuine, a, b, seeded(3), 400) == (0, 0)
+    assert all(low < high for low, high in alone)
+
+
+def test_both_sides_of_a_difference_are_scored_on_the_same_impostors(monkeypatch):
+    monkeypatch.setattr(bootstrap, "MAX_NEGATIVES", 100)
+    scores, *rest = scored_pairs(seeded(1), np.repeat(np.arange(20), 2))
+    assert auc_difference_interval(scores, scores, *rest, seeded(3), 100) == (0, 0)
 
 
 def test_copies_of_a_film_are_no_evidence():
@@ -253,6 +296,8 @@ def test_senseless_data_are_refused():
     scores, genuine, a, b = scored_pairs(seeded(), np.repeat(np.arange(4), 2))
     with pytest.raises(DataError, match="one row per item"):
         auc_interval(scores[1:], genuine, a, b, seeded())
+    with pytest.raises(DataError, match="one row per item"):
+        auc_difference_interval(scores, scores[1:], genuine, a, b, seeded())
     with pytest.raises(DataError, match="NaN"):
         auc_interval(np.where(genuine, np.nan, scores), genuine, a, b, seeded())
     with pytest.raises(DataError, match="one row per item"):

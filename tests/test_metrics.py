@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, roc_auc_score, roc_curve
 
 from fedcxr.errors import DataError
-from fedcxr.metrics import auc, finding_aucs, retrieval, verification
+from fedcxr.metrics import auc, finding_aucs, retrieval, stratified_auc, verification
 
 NAN = math.nan
 # Two small lists of whole-numbered scores: many ties, and both classes are there.
@@ -78,6 +78,17 @@ def test_auc_flips_with_the_scores_and_with_the_classes(classes):
     positive, scores = joined(*classes)
     assert auc(positive, -scores) == pytest.approx(1 - auc(positive, scores), abs=1e-12)
     assert auc(~positive, scores) == pytest.approx(1 - auc(positive, scores), abs=1e-12)
+
+
+def test_strata_are_never_compared_with_each_other():
+    positive = np.array([True, False, True, False, False, True])
+    scores = np.array([0.2, 0.1, 9.0, 9.5, 8.0, 0.0])
+    strata = np.array([0, 0, 1, 1, 1, 2])  # one of one right, one of two right, nothing to compare
+    assert stratified_auc(positive, scores, strata) == pytest.approx(2 / 3)
+    assert stratified_auc(positive, scores, np.zeros(6)) == auc(positive, scores)
+    assert math.isnan(stratified_auc(positive, scores, np.arange(6)))
+    with pytest.raises(DataError, match="one stratum per item"):
+        stratified_auc(positive, scores, strata[1:])
 
 
 # --- findings

@@ -178,3 +178,19 @@ def test_a_full_index_of_nih_is_read_within_a_second(tmp_path: Path, make_cohort
     start = time.process_time()
     assert len(shard.read_index(tmp_path / "index.csv", FINDINGS)) == 112_400
     assert time.process_time() - start < 2
+
+
+def test_abandoned_drafts_are_swept(tmp_path: Path) -> None:
+    drafts = {name: tmp_path / f"nih-{name}.part" for name in ("old", "new", "held", "resumed")}
+    for part in (*drafts.values(), tmp_path / "folder-old.part"):
+        part.mkdir()
+        (part / "images.npy").touch()
+        for path in (part / "images.npy", part):
+            os.utime(path, (1, 1))
+    (tmp_path / "nih-old").mkdir()  # a shard, not a draft
+    os.utime(drafts["new"])
+    os.utime(drafts["resumed"] / "images.npy")
+    with shard.held(drafts["held"]):
+        shard.sweep(tmp_path, "nih-*.part")
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert left == {"nih-new.part", "nih-held.part", "nih-resumed.part", "folder-old.part", "nih-old"}

@@ -36,18 +36,23 @@ class Album:
             )
         return cls(rows, start, count, auxiliary.sources[rows[start]])
 
-    def draw(self, people: int, same_source: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    def draw(self, people: int, same_source: float, rng: np.random.Generator, lone: float = 0.0) -> tuple[Rows, Rows]:
         """Two different films of each of up to `people` people; a share of the batches from one hospital.
 
         Films of one hospital look alike, and an adversary who only ever compared across hospitals would
-        recognise the scanner instead of the patient.
+        recognise the scanner instead of the patient. `lone` is the chance that somebody with a single film takes
+        part, with that film twice: in a small album most people are such, and augmentation makes two films of it.
         """
-        candidates = np.flatnonzero(self.count > 1)
+        among = self.count > 1
+        if lone:
+            among = among | (rng.random(len(self.count)) < lone)
+        candidates = np.flatnonzero(among)
         if rng.random() < same_source:
             source = rng.choice(self.source[candidates])
             local = candidates[self.source[candidates] == source]
             candidates = local if len(local) > 1 else candidates
         chosen = rng.permutation(candidates)[:people]
         first = rng.integers(self.count[chosen])
-        second = (first + 1 + rng.integers(self.count[chosen] - 1)) % self.count[chosen]
+        others = np.maximum(self.count[chosen] - 1, 1)
+        second = (first + 1 + rng.integers(others)) % self.count[chosen]
         return self.rows[self.start[chosen] + first], self.rows[self.start[chosen] + second]

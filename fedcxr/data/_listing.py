@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,11 +30,15 @@ class Listing:
     index: pd.DataFrame  # n rows: COLUMNS (patient and image are pseudonyms) and one float32 column per finding
     files: Sequence[Path]  # n paths, which stay at the hospital: they never enter an index, a shard or a log
     findings: tuple[str, ...]
+    spellings: Mapping[str, str]  # each column or word for a finding, as the source writes it, and which of ours it is
     problems: tuple[Problem, ...] = ()  # rows of the table that were left out
     decoder: Decoder = "image"
     notes: tuple[Problem, ...] = ()  # worth telling, but nothing to stop at: an implausible age, an absence asked for
 
     def __post_init__(self) -> None:
+        strange = set(self.spellings.values()).difference(self.findings)
+        if strange:
+            raise DataError("a listing spells findings that it lacks", given=", ".join(sorted(strange)))
         missing = [c for c in (*COLUMNS, *self.findings) if c not in self.index.columns]
         if missing or len(self.index) != len(self.files):
             raise DataError(

@@ -14,6 +14,7 @@ from fedcxr.cohort import COLUMNS, FINDINGS, Split
 from fedcxr.data import _splits
 from fedcxr.data._splits import Names, Splits
 from fedcxr.data._tables import Table
+from fedcxr.data._vocabulary import canonical, harmonised, union
 from fedcxr.errors import DataError, StorageError
 
 MOST_LABELS = 64  # a column with more different words holds names or remarks, and labels are released
@@ -42,7 +43,7 @@ SourceName = Annotated[
 
 
 class Findings(pydantic.BaseModel):
-    """Which findings a table holds: in a column for each, or as words in one column."""
+    """Which findings a table holds: in a column for each, or as words in one column; ours where we know them."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
@@ -58,8 +59,8 @@ class Findings(pydantic.BaseModel):
         if self.only and self.label is None:
             raise ValueError("`only` chooses among the words of a `label` column, and none is given")
         for names in (self.columns, self.only):
-            if len(set(names)) < len(names):
-                raise ValueError("a finding is named twice")
+            if len({canonical(name) for name in names}) < len(names):
+                raise ValueError("a finding is named twice, perhaps in two spellings")
         _refuse_taken((*self.columns, *self.only))
         return self
 
@@ -68,20 +69,23 @@ class Findings(pydantic.BaseModel):
         """The columns of the table it reads."""
         return self.columns if self.label is None else (self.label,)
 
-    def read(self, table: Table) -> pd.DataFrame:  # one float32 column per finding, of 0, 1 or NaN
-        """The findings of each row; without any column they are NIH's, all unknown."""
+    def read(self, table: Table) -> tuple[pd.DataFrame, dict[str, str]]:
+        """The findings of each row, a float32 column each of 0, 1 or NaN, and how the table spells them.
+
+        Without any column they are NIH's, all unknown.
+        """
         if self.label is not None:
             return self._words(table, table.rows[self.label])
         if not self.columns:
-            return pd.DataFrame(np.float32(np.nan), index=table.rows.index, columns=list(FINDINGS))
-        found = {}
-        for column in self.columns:
+            return pd.DataFrame(np.float32(np.nan), index=table.rows.index, columns=list(FINDINGS)), {}
+        found, spellings = {}, harmonised(self.columns)
+        for column, finding in spellings.items():
             text = table.rows[column].str.strip().str.lower()
             table.refuse(~text.isin(TRUTH), f"column {column!r} is no finding", allowed="0, 1 or blank (unknown)")
-            found[column] = text.map(TRUTH).astype(np.float32)
-        return pd.DataFrame(found)
+            found[finding] = text.map(TRUTH).astype(np.float32)
+        return pd.DataFrame(found)[list(union(found))], spellings
 
-    def _words(self, table: Table, label: pd.Series) -> pd.DataFrame:
+    def _words(self, table: Table, label: pd.Series) -> tuple[pd.DataFrame, dict[str, str]]:
         codes, texts = pd.factorize(label)
         words = [{word for part in text.split(self.separator) if (word := part.strip())} for text in texts]
         every = sorted(set().union(*words))
@@ -92,16 +96,20 @@ class Findings(pydantic.BaseModel):
                 allowed=f"up to {MOST_LABELS}",
                 do="name those that count in `findings.only`",
             )
-        missing = [word for word in self.only if word not in every]
+        # Two spellings of one finding are one word: a film shows it if either stands there.
+        spellings = {word: canonical(word) for word in every}
+        missing = [word for word in self.only if canonical(word) not in spellings.values()]
         if missing:
             raise DataError(f"column {self.label!r} lacks these words", given=", ".join(missing))
-        names = self.only or tuple(every)
+        names = union(self.only or every)
         try:
             _refuse_taken(names)
         except ValueError as error:
             raise DataError(f"{table.path.name}: {error}") from None
-        shown = np.array([[name in here if here else np.nan for name in names] for here in words], dtype=np.float32)
-        return pd.DataFrame(shown.reshape(len(texts), len(names))[codes], index=label.index, columns=list(names))
+        meant = [{spellings[word] for word in here} for here in words]
+        shown = np.array([[name in here if here else np.nan for name in names] for here in meant], dtype=np.float32)
+        found = pd.DataFrame(shown.reshape(len(texts), len(names))[codes], index=label.index, columns=list(names))
+        return found, {word: finding for word, finding in spellings.items() if finding in names}
 
 
 def existing(path: Path) -> Path:

@@ -23,7 +23,9 @@ from fedcxr.data import Progress, Source
 from fedcxr.data._decode import VERSION, Unusable, decode
 from fedcxr.data._listing import Decoder, Listing, Problem
 from fedcxr.data._pool import in_parallel
+from fedcxr.data._pseudonyms import site_secret
 from fedcxr.data._report import Report, report, report_of, too_many
+from fedcxr.data._seen import Seen, Watched
 from fedcxr.errors import DataError
 
 BATCH = 32  # films decoded between two reports of progress, a third of a second at 1024 px
@@ -42,6 +44,10 @@ class Packed(Source):
     def listing(self) -> Listing:
         """Who and what is on the films, and where they lie; no film is read for it."""
 
+    def watched(self) -> Watched | None:
+        """Where something changes whenever a film or the listing does; None: only a listing can tell."""
+        return None
+
     def needs(self) -> tuple[Path, ...]:
         root = Path(self.root).expanduser()
         if not root.is_dir():
@@ -50,16 +56,33 @@ class Packed(Source):
 
     def open(self, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Cohort:
         """The whole cohort; packed into `cache` on first use, mapped from there until a file or the table changes."""
-        films = _Films.of(self)
-        folder = cache / f"{self._label()}-{films.key()}"
-        if not shard.is_there(folder):
-            self._pack(films, folder, cache / f"{self._label()}-{films.place()}.part", workers, progress).demand()
+        self.needs()
+        seen = self._seen(cache)
+        folder = seen.shard() if seen is not None else None
+        if folder is None:
+            films = _Films.of(self)
+            folder = cache / f"{self._label()}-{films.key()}"
+            if not shard.is_there(folder):
+                self._pack(films, folder, cache / f"{self._label()}-{films.place()}.part", workers, progress).demand()
+                shard.sweep(cache, f"{self._label()}-*.part")
+            if seen is not None:
+                seen.keep(folder)
         left_out = shard.read_manifest(folder).left_out
         if sum(left_out.values()) > self.max_bad:
             raise too_many(left_out, self.max_bad)
         if left_out:
             log.warning("%s: left out %s", self._label(), ", ".join(f"{n} {reason}" for reason, n in left_out.items()))
         return shard.open_shard(folder)
+
+    def preview(self, films: int, cache: Path) -> Preview:
+        """Some films, patient by patient; no others are decoded, unless all are packed already."""
+        self.needs()
+        seen = self._seen(cache)
+        if seen is None or seen.shard() is None:
+            looked = _Films.of(self)
+            if not shard.is_there(cache / f"{self._label()}-{looked.key()}"):
+                return self._decoded(looked.listing, films)
+        return Preview.of(self.open(cache), films)
 
     def pack(self, folder: Path, *, workers: int = 1, progress: Progress | None = None) -> Report:
         """A shard of the whole cohort at `folder`, or none and a report that says why."""
@@ -73,6 +96,21 @@ class Packed(Source):
         for _, found in _looked_at(films, range(len(films)), None, workers, progress):
             reasons |= found
         return self._report(films.listing, reasons)
+
+    def _decoded(self, listing: Listing, count: int) -> Preview:
+        pixels: dict[int, npt.NDArray[np.uint8]] = {}
+        reasons: dict[int, str] = {}
+        for row in _together(listing.index):
+            if len(pixels) == count:
+                break
+            try:
+                pixels[row] = decode(listing.files[row], self.size, listing.decoder)
+            except Unusable as why:
+                reasons[row] = str(why)
+        told = self._report(listing, reasons)
+        told.demand()
+        shown = Cohort.whole(np.stack(list(pixels.values())), listing.index.iloc[list(pixels)], listing.findings)
+        return Preview(shown, told.films, told.patients)
 
     def _pack(self, films: _Films, folder: Path, part: Path, workers: int, progress: Progress | None) -> Report:
         reasons: dict[int, str] = {}
@@ -97,12 +135,47 @@ class Packed(Source):
             listing.index[~np.isin(np.arange(len(listing.index)), list(reasons))],
             listing.findings,
             (*listing.problems, *unread),
+            spellings=listing.spellings,
             notes=listing.notes,
             max_bad=self.max_bad,
         )
 
+    def _seen(self, cache: Path) -> Seen | None:
+        """What is known of this source, under this site's secret, from an earlier process."""
+        watched = self.watched()
+        if watched is None:
+            return None
+        described = f"{VERSION} {Path(self.root).expanduser().absolute()} {self.model_dump_json()}"
+        (name,) = site_secret().names("image", "seen", [described])  # another secret, other pseudonyms, another shard
+        return Seen.of(cache / f"{self._label()}-{name}.seen", watched, type(self))
+
     def _label(self) -> str:
         return self.plugin_name().replace(":", ".")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Some films of a source, those of one patient side by side, and how many there are."""
+
+    shown: Cohort
+    films: int  # in the whole source; what was not decoded is taken to be usable
+    patients: int
+
+    @classmethod
+    def of(cls, cohort: Cohort, films: int) -> Preview:
+        return cls(cohort.take(_together(cohort.index)[:films]), len(cohort), int(cohort.index["patient"].nunique()))
+
+
+def _together(index: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """The rows, patient by patient."""
+    return np.argsort(index["patient"].to_numpy(dtype=object), kind="stable")
+
+
+def preview(source: Source, films: int, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Preview:
+    """Some films of any source; those of one patient side by side."""
+    if isinstance(source, Packed):
+        return source.preview(films, cache)
+    return Preview.of(source.open(cache, workers=workers, progress=progress), films)
 
 
 def check(source: Source, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Report:

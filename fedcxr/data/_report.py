@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +14,11 @@ import pandas as pd
 
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.data._listing import Problem
+from fedcxr.data._vocabulary import Meaning, mapping_table
 from fedcxr.errors import DataError
 
 NAME = 32  # letters of a finding's name in the text
+WIDTH = 100  # of the text
 SHOWN = 20  # unusable files in the text; JSON has all
 
 
@@ -29,6 +32,7 @@ class Report:
     patients: int
     splits: Mapping[str, Mapping[str, int]]  # films and patients of each
     findings: Mapping[str, Mapping[str, int]]  # films that show it, do not, or do not tell
+    mapping: tuple[Meaning, ...]  # what the source calls each finding of the vocabulary and of its own
     problems: tuple[Problem, ...]  # films that cannot be used
     notes: tuple[Problem, ...]  # what is odd in the table but may be used, or was allowed to be missing
     warnings: tuple[str, ...]
@@ -64,6 +68,8 @@ class Report:
         lines += [
             f"{n[: NAME - 1]:{NAME}}{of['yes']:>10}{of['no']:>10}{of['unknown']:>10}" for n, of in self.findings.items()
         ]
+        if mapped := self._mapped():
+            lines += ["", *mapped]
         if self.warnings:
             lines += ["", *(f"warning: {warning}" for warning in self.warnings)]
         if self.problems:
@@ -71,6 +77,14 @@ class Report:
         if self.notes:
             lines += ["", f"{len(self.notes)} notes on the table", *_listed(self.notes)]
         return "\n".join(lines)
+
+    def _mapped(self) -> list[str]:
+        """Names that are not the vocabulary's, or that mean more than a like one, and what nobody looked for."""
+        told = [str(meaning) for meaning in self.mapping if meaning.spellings and str(meaning) != meaning.finding]
+        unknown = ", ".join(meaning.finding for meaning in self.mapping if not meaning.spellings)
+        lines = ["finding <- as the source writes it", *(f"  {line}" for line in told)] if told else []
+        said = f"not looked for, so unknown: {unknown}"
+        return lines + (textwrap.wrap(said, WIDTH, subsequent_indent="  ") if unknown else [])
 
 
 def report(
@@ -80,6 +94,7 @@ def report(
     findings: Sequence[str],
     problems: Sequence[Problem] = (),
     *,
+    spellings: Mapping[str, str] | None = None,
     notes: Sequence[Problem] = (),
     max_bad: int = 0,
 ) -> Report:
@@ -97,6 +112,7 @@ def report(
         patients=int(index["patient"].nunique()),
         splits=splits,
         findings=counts,
+        mapping=mapping_table({name: name for name in findings} if spellings is None else spellings),
         problems=tuple(problems),
         notes=tuple(notes),
         warnings=tuple(_warnings(index, splits, counts)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -65,17 +65,24 @@ def carve(split: Names, patients: Names, part: Split, splits: Splits) -> Names:
     return np.where(split == "train", moved, split)
 
 
-def by_lists(lists: Mapping[Split, Collection[str]], images: Names, patients: Names, splits: Splits) -> Names:
-    """A split per film from lists of images or patients; val is carved out of train if it has no list."""
+def by_lists(lists: Mapping[Split, Sequence[str]], images: Names, patients: Names, splits: Splits) -> Names:
+    """A split per film from lists of images or patients, line by line; val is carved out of train without a list."""
     chosen = np.full(len(images), None, dtype=object)
     for split, names in lists.items():
-        wanted = list(names)
+        wanted = list(filter(None, names))
         here = pd.Series(images).isin(wanted).to_numpy() | pd.Series(patients).isin(wanted).to_numpy()
         if not here.any():
             raise DataError(f"the {split} list names no film of this table", given=f"{len(wanted)} names")
         taken = here & ~pd.isna(chosen)
         if taken.any():
-            raise DataError(f"the {split} list and another one name the same films", given=f"{taken.sum()} films")
+            twice = {*images[taken], *patients[taken]}
+            lines = [line for line, name in enumerate(names, start=1) if name in twice]
+            told = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
+            raise DataError(
+                f"the {split} list and another one name the same films",
+                given=f"{taken.sum()} films, in lines {told} of the {split} list",
+                do="keep each in one list",
+            )
         chosen[here] = split
     free = pd.isna(chosen)
     if free.any():
@@ -88,7 +95,7 @@ def by_lists(lists: Mapping[Split, Collection[str]], images: Names, patients: Na
 
 
 def read_list(path: Path) -> list[str]:
-    """The names in a file, one per line."""
+    """The names in a file, one per line; blank lines count, as in an editor."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -97,7 +104,7 @@ def read_list(path: Path) -> list[str]:
         raise StorageError("cannot read the split list", given=path, do=error.strerror or "") from None
     except ValueError:  # not UTF-8, or no possible path
         raise DataError("this split list is not text", given=path) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in text.splitlines()]
 
 
 def refuse_shared_patients(index: pd.DataFrame) -> None:

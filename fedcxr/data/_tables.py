@@ -123,16 +123,14 @@ class Paths(Sequence[Path]):
         return Paths(self._folders, self._folder[rows], self._names[rows])
 
 
-def absent(
-    images: npt.NDArray[np.object_], there: npt.NDArray[np.bool_], root: str, *, allowed: bool
-) -> tuple[Problem, ...]:
+def absent(images: npt.NDArray[np.object_], there: npt.NDArray[np.bool_], *, allowed: bool) -> tuple[Problem, ...]:
     """What to say of the images a table names and the disk lacks; an error unless the user allows it."""
     missing = images[~there]
     if len(missing) and not (allowed and there.any()):
         do = "complete the download, or set allow_missing=true to go on with the others and see which"
         raise DataError(
             "images of the table are missing",
-            given=f"{len(missing)} of {len(images)}, looked for in {root}",
+            given=f"{len(missing)} of {len(images)}",
             do=do if there.any() else "set root to the folder of the download",
         )
     return tuple(Problem(image, "missing") for image in missing)

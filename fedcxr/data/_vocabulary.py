@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from fedcxr.cohort import FINDINGS, Cohort
-from fedcxr.data._listing import Listing
 from fedcxr.errors import DataError
 
 # What CheXpert looks for beyond NIH's findings, under names of the same style.
@@ -82,23 +81,29 @@ def align(index: pd.DataFrame, findings: Sequence[str], vocabulary: Sequence[str
     return pd.concat([index.drop(columns=list(findings)), aligned], axis=1)
 
 
-def align_listing(listing: Listing, vocabulary: tuple[str, ...]) -> Listing:
-    """A source's listing in a consortium's vocabulary."""
-    return replace(listing, index=align(listing.index, listing.findings, vocabulary), findings=vocabulary)
-
-
 def align_cohort(cohort: Cohort, vocabulary: tuple[str, ...]) -> Cohort:
     """A site's cohort in a consortium's vocabulary; no pixel is copied."""
     return replace(cohort, index=align(cohort.index, cohort.findings, vocabulary), findings=vocabulary)
 
 
-def mapping_table(sources: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """For `data check`: a row per finding, what each source calls it ("": unknown there), and a remark."""
-    own = {source: {ours: name for name, ours in harmonised(names).items()} for source, names in sources.items()}
-    findings = union(*own.values())
-    columns = {source: [names.get(finding, "") for finding in findings] for source, names in own.items()}
-    remarks = [APART.get(finding, "" if finding in VOCABULARY else "of its own") for finding in findings]
-    return pd.DataFrame({"finding": findings, **columns, "remark": remarks})
+@dataclass(frozen=True)
+class Meaning:
+    """What a source says of one finding."""
+
+    finding: str
+    spellings: tuple[str, ...]  # its columns or words for it; none: it never looked for it
+    remark: str
+
+    def __str__(self) -> str:
+        said = "" if self.spellings in ((), (self.finding,)) else f" <- {', '.join(self.spellings)}"
+        return f"{self.finding}{said}{self.remark and f'  ({self.remark})'}"
+
+
+def mapping_table(spellings: Mapping[str, str]) -> tuple[Meaning, ...]:
+    """For `data check`: what a source calls each finding of the vocabulary, and which it has of its own."""
+    ours = {finding: tuple(name for name, of in spellings.items() if of == finding) for finding in spellings.values()}
+    remarks = {**dict.fromkeys(ours, "of its own"), **dict.fromkeys(VOCABULARY, ""), **APART}
+    return tuple(Meaning(f, ours.get(f, ()), remarks[f] if f in ours else "") for f in union(VOCABULARY, ours))
 
 
 def _plain(name: str) -> str:

@@ -78,11 +78,11 @@ class Chexpert(Packed):
         films, notes = self._films(home)
         files = Paths([home], np.zeros(len(films), dtype=np.intp), films["image"].to_numpy(dtype=object))
         there = np.fromiter((os.access(file, os.F_OK) for file in files), dtype=np.bool_, count=len(files))
-        notes += absent(films["image"].to_numpy(dtype=object), there, self.root, allowed=self.allow_missing)
+        notes += absent(films["image"].to_numpy(dtype=object), there, allowed=self.allow_missing)
 
         index, order = pseudonymous(films[there], self.plugin_name(), site_secret())
         refuse_shared_patients(index)
-        return Listing(index, files.take(np.flatnonzero(there)[order]), FINDINGS, notes=notes)
+        return Listing(index, files.take(np.flatnonzero(there)[order]), FINDINGS, OURS, notes=notes)
 
     def _home(self) -> Path:
         """The folder of the tables: the one given, or the only CheXpert folder in it."""

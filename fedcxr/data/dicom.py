@@ -25,6 +25,7 @@ from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._own_table import Findings, SourceName, existing, read_own_table, split_of
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
+from fedcxr.data._seen import Watched
 from fedcxr.data._splits import Splits, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table
 from fedcxr.errors import DataError
@@ -82,11 +83,16 @@ class Dicom(Packed):
         table = () if self.table is None else (existing(Path(self.root).expanduser() / self.table),)
         return (*super().needs(), *table)
 
+    def watched(self) -> Watched:
+        root = Path(self.root).expanduser()
+        tables = () if self.table is None else (root / self.table,)
+        return Watched((*tables, *self.splits.files(root).values()), (root,), below=True)
+
     def listing(self) -> Listing:
         root = Path(self.root).expanduser()
         library()
         table = self._table(root)
-        findings = self.findings.read(table)
+        findings, spellings = self.findings.read(table)
         headers, problems, notes = self._headers(Inside(root), table)
         films = self._films(root, headers, table)
         if films.empty and not problems:
@@ -96,7 +102,8 @@ class Dicom(Packed):
         refuse_shared_patients(index)
         names = films["image"].to_numpy(dtype=object)[order]
         files = Paths([root], np.zeros(len(names), dtype=np.intp), names)
-        return Listing(index, files, tuple(findings.columns), tuple(problems), decoder="dicom", notes=tuple(notes))
+        told = (tuple(findings.columns), spellings, tuple(problems))
+        return Listing(index, files, *told, decoder="dicom", notes=tuple(notes))
 
     def _table(self, root: Path) -> Table:
         """The table of findings; without one, a table of the files that are there."""

@@ -10,6 +10,7 @@ cohort:
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._own_table import Findings, SourceName, existing, numbered_sources, read_own_table, split_of
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
+from fedcxr.data._seen import Watched
 from fedcxr.data._splits import Splits, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table
 from fedcxr.errors import DataError
@@ -55,26 +57,43 @@ class Folder(Packed):
     called: SourceName = "folder"
     columns: Columns = Columns()
     findings: Findings = Findings()
+    views: Literal["all", "frontal"] = pydantic.Field(
+        "all", description="frontal: without those the table calls lateral."
+    )
     splits: Splits = pydantic.Field(Splits(), description="official: the table's column, or by chance if it has none.")
+
+    @pydantic.model_validator(mode="after")
+    def _views_are_told(self) -> Self:
+        if self.views != "all" and self.columns.view is None:
+            raise ValueError("views stand in a column of the table, and `columns.view` names none")
+        return self
 
     def needs(self) -> tuple[Path, ...]:
         return (*super().needs(), existing(Path(self.root).expanduser() / self.table))
 
+    def watched(self) -> Watched:
+        root = Path(self.root).expanduser()
+        return Watched((root / self.table, *self.splits.files(root).values()), (root / self.images,), below=True)
+
     def listing(self) -> Listing:
         root = Path(self.root).expanduser()
         table = read_own_table(root / self.table, (*self.columns.needed, *self.findings.needed))
-        films, findings = self._films(table), self.findings.read(table)
+        films = self._films(table)
+        findings, spellings = self.findings.read(table)
+        films = pd.concat([films, findings], axis=1)
+        if self.views == "frontal":
+            films = films[films["view"] != "LATERAL"]
         there, problems = _located(root / self.images, films["image"])
         if not there.any() and not problems:
-            raise DataError("the table names no film", given=table.path)
+            raise DataError("the table names no film", given=f"{table.path.name}, views {self.views}")
 
-        films = pd.concat([films, findings], axis=1)[there]
+        films = films[there]
         index, order = pseudonymous(films, self.called, site_secret())
         index["source"] = films["source"].to_numpy(dtype=object)[order]
         refuse_shared_patients(index)
         names = films["image"].to_numpy(dtype=object)[order]
         files = Paths([root / self.images], np.zeros(len(names), dtype=np.intp), names)
-        return Listing(index, files, tuple(findings.columns), problems)
+        return Listing(index, files, tuple(findings.columns), spellings, problems)
 
     def _films(self, table: Table) -> pd.DataFrame:
         """Who the table names, and their splits, under original names."""

@@ -16,6 +16,7 @@ from fedcxr.cohort import FINDINGS
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
+from fedcxr.data._seen import Watched
 from fedcxr.data._splits import Splits, by_chance, by_lists, read_list, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table, absent, find
 from fedcxr.data._vocabulary import canonical
@@ -53,10 +54,10 @@ class Nih(Packed):
 
     def listing(self) -> Listing:
         root = Path(self.root).expanduser()
-        films, notes = self._films(root)
+        films, spellings, notes = self._films(root)
         images = _images(root)
         there = films["image"].isin(images.keys()).to_numpy()
-        notes += absent(films["image"].to_numpy(dtype=object), there, self.root, allowed=self.allow_missing)
+        notes += absent(films["image"].to_numpy(dtype=object), there, allowed=self.allow_missing)
         films = films[there]
 
         index, order = pseudonymous(films, self.plugin_name(), site_secret())
@@ -65,7 +66,12 @@ class Nih(Packed):
         folders = list(dict.fromkeys(images.values()))
         number = {folder: i for i, folder in enumerate(folders)}
         files = Paths(folders, np.array([number[images[name]] for name in names], dtype=np.intp), names)
-        return Listing(index, files, FINDINGS, notes=notes)
+        return Listing(index, files, FINDINGS, spellings, notes=notes)
+
+    def watched(self) -> Watched:
+        root = Path(self.root).expanduser()
+        tables = (root / Path(self.table).expanduser(),) if self.table else ()  # the usual ones lie in the root
+        return Watched((*tables, *self.splits.files(root).values()), tuple(_folders(root)))
 
     def boxes(self) -> pd.DataFrame:
         """Radiologists' boxes: image (pseudonym), finding, and x, y, width, height as shares of the film's side."""
@@ -75,8 +81,8 @@ class Nih(Packed):
         boxes = read_boxes(path)
         return boxes.assign(image=site_secret().names("image", self.plugin_name(), boxes["image"]))
 
-    def _films(self, root: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-        """Who and what the table names, with its split, under original names."""
+    def _films(self, root: Path) -> tuple[pd.DataFrame, dict[str, str], tuple[Problem, ...]]:
+        """Who and what the table names, with its split, under original names, and how it spells findings."""
         path = root / Path(self.table).expanduser() if self.table else find(root, *TABLES)
         if path is None:
             raise DataError(
@@ -85,13 +91,13 @@ class Nih(Packed):
                 allowed=" or ".join(TABLES),
                 do="set cohort.root to the folder of the download",
             )
-        films, notes = read_films(path)
+        films, spellings, notes = read_films(path)
         films["split"] = self._split(root, films)
         if self.views != "all":
             films = films[films["view"] == self.views]
         if films.empty:
             raise DataError("the table names no film", given=f"{path}, views {self.views}")
-        return films, notes
+        return films, spellings, notes
 
     def _split(self, root: Path, films: pd.DataFrame) -> npt.NDArray[np.object_]:
         images, patients = films["image"].to_numpy(dtype=object), films["patient"].to_numpy(dtype=object)
@@ -106,8 +112,11 @@ class Nih(Packed):
         return by_lists(lists, images, patients, self.splits)
 
 
-def read_films(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """Data_Entry_2017*.csv: a row per film with image, patient, visit, view, age, sex and 14 findings."""
+def read_films(path: Path) -> tuple[pd.DataFrame, dict[str, str], tuple[Problem, ...]]:
+    """Data_Entry_2017*.csv: a row per film with image, patient, visit, view, age, sex and 14 findings.
+
+    And how the table spells the findings, and what is odd in it.
+    """
     # The header's last two names contain commas, so that nine names and eleven fields come out as eleven columns.
     table = Table.read(path, COLUMNS)
     image = table.rows["Image Index"].str.strip()
@@ -129,7 +138,8 @@ def read_films(path: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
             "sex": sex,
         }
     )
-    return pd.concat([films, _findings(table)], axis=1), table.notes(np.isnan(age), "Patient Age", "unknown age")
+    findings, spellings = _findings(table)
+    return pd.concat([films, findings], axis=1), spellings, table.notes(np.isnan(age), "Patient Age", "unknown age")
 
 
 def read_boxes(path: Path) -> pd.DataFrame:
@@ -149,19 +159,24 @@ def read_boxes(path: Path) -> pd.DataFrame:
     return boxes
 
 
-def _findings(table: Table) -> pd.DataFrame:
+def _findings(table: Table) -> tuple[pd.DataFrame, dict[str, str]]:
     codes, combinations = pd.factorize(table.rows["Finding Labels"])
     shown = np.zeros((len(combinations), len(FINDINGS)), dtype=np.float32)
+    spellings: dict[str, str] = {}
     for row, combination in zip(shown, combinations, strict=True):
-        names = [canonical(name.strip()) for name in combination.split("|")]
-        if names == ["No Finding"]:
+        written = [name.strip() for name in combination.split("|")]
+        if written == ["No Finding"]:
             continue
+        names = [canonical(name) for name in written]
+        spellings.update(zip(written, names, strict=True))
         unknown = [name for name in names if name not in FINDINGS]  # No Finding beside a finding, too
         if unknown:
             allowed = f"No Finding alone, or {'|'.join(FINDINGS)}"
             raise DataError(f"{table.path.name}: unknown finding", given=repr(unknown[0]), allowed=allowed)
         row[[FINDINGS.index(name) for name in names]] = 1
-    return pd.DataFrame(shown[codes], columns=list(FINDINGS))
+    # A finding that no row shows was looked for all the same.
+    unseen = {name: name for name in FINDINGS if name not in spellings.values()}
+    return pd.DataFrame(shown[codes], columns=list(FINDINGS)), spellings | unseen
 
 
 def _patient(text: str) -> str | None:
@@ -180,18 +195,23 @@ def _years(text: str) -> float:
     return years if years <= OLDEST else np.nan
 
 
+def _folders(root: Path) -> list[Path]:
+    """Where films may lie: in the download's twelve folders, in `images`, or in the folder itself."""
+    folders = [root, root / "images", *sorted(root.glob("images_*/images")), *sorted(root.glob("images_*"))]
+    return [folder for folder in folders if folder.is_dir()]
+
+
 def _images(root: Path) -> dict[str, Path]:
-    """Where each PNG lies: in the download's twelve folders, in `images`, or in the folder itself."""
+    """Where each PNG lies."""
     found: dict[str, Path] = {}
     try:
-        for folder in [root, root / "images", *sorted(root.glob("images_*/images")), *sorted(root.glob("images_*"))]:
-            if not folder.is_dir():
-                continue
+        for folder in _folders(root):
             with os.scandir(folder) as entries:
                 here = {entry.name for entry in entries if entry.name.endswith(".png")}
             twice = len(here & found.keys())
             if twice:
-                raise DataError("images lie in two folders", given=f"{twice}, also in {folder}", do="keep one of each")
+                where = folder.relative_to(root)  # the rest of the path is nobody else's business
+                raise DataError("images lie in two folders", given=f"{twice}, also in {where}", do="keep one of each")
             found.update(dict.fromkeys(here, folder))
     except OSError as error:
         raise StorageError("cannot list the images", given=root, do=error.strerror or "") from None

@@ -112,6 +112,12 @@ class Method(Plugin):
         """What `release` needs, learnt from training films, from `start` if that is given; nothing by default."""
         return {}
 
+    def save(self, weights: Weights, path: Path) -> None:
+        """Write down what was learnt, for `weights` of another scenario or for somebody else's programs."""
+        from fedcxr.checkpoint import Checkpoint
+
+        Checkpoint(weights, {"method": self.plugin_name()}).write(path)
+
     @abstractmethod
     def release(
         self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
@@ -127,6 +133,12 @@ class FilmMethod(Method):
     @abstractmethod
     def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
         """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
+
+    def displacements(
+        self, films: Films, weights: Weights, workshop: Workshop
+    ) -> npt.NDArray[np.float32] | None:  # (n, 2, h, w)
+        """How far from its place, in pixels, each pixel of a released film comes; None: nothing is moved."""
+        return None
 
     def complaints(self, films: Films) -> Sequence[str | None]:
         """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""

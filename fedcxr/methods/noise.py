@@ -1,33 +1,102 @@
-"""Additive noise on the whole film, stored in 8 bits."""
+"""Additive noise on the whole film, outside the lungs or inside them, stored in 8 bits."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from fedcxr.errors import DataError
 from fedcxr.methods import ImageMethod, to_eight_bits
+
+if TYPE_CHECKING:
+    from fedcxr.models.lungs import LungFinder
 
 
 class Noise(ImageMethod):
-    """Every pixel of a film in [0, 1] gets independent noise; the sum is clipped and rounded back to 8 bits."""
+    """Every pixel of a film in [0, 1], or of a part of it, gets independent noise; the sum is clipped and rounded."""
 
     paper: ClassVar[str | None] = "Vu et al. (noise trade-off): sigma, lambda, beta each 0, .1 ... 1.0"
-    deviations: ClassVar[str | None] = "The whole film only; a seeded stream per release, never one shared noise image."
+    deviations: ClassVar[str | None] = (
+        "A seeded stream per release, never one shared noise image. Lungs are found by a U-Net trained on phantoms, "
+        "and include what lies behind the heart; a mask that cannot be right is reported and dealt with."
+    )
 
     distribution: Literal["gaussian", "laplace", "exponential"] = "gaussian"
     scale: float = pydantic.Field(
         default=0.2, ge=0.0, le=10.0, description="sigma, lambda or beta as a share of the grey range"
     )
+    where: Literal["all", "outside_lungs", "inside_lungs"] = "all"
+    weights: str | None = pydantic.Field(
+        default=None, description="a safetensors file that finds lungs, as `scripts/make lungs` writes it; null: ours"
+    )
+    on_bad_mask: Literal["whole", "skip", "fail"] = pydantic.Field(
+        default="whole",
+        description="if the lungs found on a film cannot be right: noise on the whole film, leave it out, or stop",
+    )
+
+    def needs(self) -> tuple[Path, ...]:
+        if self.weights is None or self.where == "all":
+            return ()
+        self._finder()
+        return (Path(self.weights),)
 
     def protect(self, films: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+        # Drawn for all pixels: a film's noise does not depend on other films' masks.
+        noisy = to_eight_bits(films.astype(np.float32) / 255.0 + np.float32(self.scale) * self._noise(films.shape, rng))
+        return noisy if self.where == "all" else np.where(self._noised(films), noisy, films)
+
+    def complaints(self, films: npt.NDArray[np.uint8]) -> Sequence[str | None]:
+        if self.where == "all":
+            return [None] * len(films)
+        from fedcxr.models.lungs import implausible
+
+        return [implausible(mask) for mask in self._lungs(films)]
+
+    def leaves_out(self) -> bool:
+        return self.where != "all" and self.on_bad_mask == "skip"
+
+    def _noise(self, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
         match self.distribution:
             case "gaussian":
-                noise = rng.standard_normal(films.shape, dtype=np.float32)
+                return rng.standard_normal(shape, dtype=np.float32)
             case "laplace":
-                noise = rng.laplace(size=films.shape).astype(np.float32)
+                return rng.laplace(size=shape).astype(np.float32)
             case "exponential":
-                noise = rng.standard_exponential(films.shape, dtype=np.float32)
-        return to_eight_bits(films.astype(np.float32) / 255.0 + np.float32(self.scale) * noise)
+                return rng.standard_exponential(shape, dtype=np.float32)
+
+    def _noised(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Which pixels get noise; films that `skip` leaves out afterwards get it everywhere too."""
+        lungs, complaints = self._lungs(films), self.complaints(films)
+        bad = np.array([complaint is not None for complaint in complaints], dtype=bool)
+        if self.on_bad_mask == "fail" and bad.any():
+            raise DataError(
+                f"the lungs found on {bad.sum()} of {len(films)} films cannot be right",
+                given=next(filter(None, complaints)),
+                do="set on_bad_mask to whole or skip, or weights to a network that knows such films",
+            )
+        noised = lungs.copy() if self.where == "inside_lungs" else ~lungs
+        noised[bad] = True
+        return noised
+
+    def _lungs(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        from fedcxr.compute import Compute
+
+        # Never the GPU, never bf16: which films are complained about must not depend on the machine.
+        with Compute.choose("cpu", "fp32").session():
+            return self._finder().masks(films)
+
+    def _finder(self) -> LungFinder:
+        return _loaded(self.weights)
+
+
+@lru_cache(maxsize=4)
+def _loaded(weights: str | None) -> LungFinder:
+    from fedcxr.models.lungs import LungFinder
+
+    return LungFinder.load(None if weights is None else Path(weights).expanduser())

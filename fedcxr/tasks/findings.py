@@ -76,11 +76,11 @@ class Findings(Task):
         labels = evidence.labels[train]
         released, clean = evidence.released[test], evidence.clean[test]
         with compute.session():
-            shared = self._train(evidence.released[train], labels, seed, compute, progress, "released")
+            shared = self.train(evidence.released[train], labels, seed, compute, progress, "released")
             # The same bytes would train the same classifier again.
             unprotected = np.array_equal(evidence.released[train], evidence.clean[train])
             ceiling = (
-                shared if unprotected else self._train(evidence.clean[train], labels, seed, compute, progress, "clean")
+                shared if unprotected else self.train(evidence.clean[train], labels, seed, compute, progress, "clean")
             )
             logits = {
                 "trained": predict(shared, clean, compute),
@@ -93,9 +93,10 @@ class Findings(Task):
             for arm, scores in logits.items()
         }
 
-    def _train(
+    def train(
         self, films: Films, labels: Labels, seed: int, compute: Compute, progress: Progress, stage: str
     ) -> Classifier:
+        """A classifier of the findings `labels` (n, k) on `films`."""
         import torch
 
         from fedcxr.models.backbone import Design

@@ -123,6 +123,17 @@ def test_pairs_are_two_films_of_one_person_and_never_of_the_held_out() -> None:
         assert (first != second).all()
 
 
+def test_people_with_one_film_take_part_as_often_as_asked_with_that_film_twice() -> None:
+    people = [0, 0, 1, 1, *range(2, 42)]
+    book, rng = album(people, [0] * 44, [False] * 44), stream(1)
+    drawn = [book.draw(50, 0.0, rng, lone=0.3) for _ in range(100)]
+    alone = [[row for row in first if people[row] > 1] for first, _ in drawn]
+    assert 10 < np.mean([len(rows) for rows in alone]) < 14
+    for first, second in drawn:
+        assert [people[row] for row in first] == [people[row] for row in second]
+        assert all((x == y) == (people[x] > 1) for x, y in zip(first, second, strict=True))
+
+
 def test_a_batch_comes_from_one_hospital_when_asked() -> None:
     people = np.repeat(np.arange(20), 2).tolist()
     book = album(people, [person % 2 for person in people], [False] * 40)

@@ -79,6 +79,8 @@ def test_a_download_is_read(download: Download) -> None:
     home = download()
     listing = chexpert(home).listing()
     assert listing.findings == FINDINGS
+    assert listing.spellings["Pleural Effusion"] == "Effusion"
+    assert set(listing.spellings) == set(LABELS)
     assert tuple(listing.index.columns) == (*COLUMNS, *FINDINGS)
     assert all(file.is_file() for file in listing.files)
     index = by_file(chexpert(home), home)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -23,7 +22,8 @@ from fedcxr.errors import ConfigError, DataError
 from fedcxr.plugins import build
 
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
-from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
+from dicoms import Pixels, dicom  # noqa: E402
+from pydicom.dataset import Dataset  # noqa: E402
 from pydicom.encaps import encapsulate  # noqa: E402
 from pydicom.sequence import Sequence  # noqa: E402
 from pydicom.uid import (  # noqa: E402
@@ -39,7 +39,6 @@ pytestmark = pytest.mark.usefixtures("secret_file")
 
 SIDE = 16
 
-Pixels = npt.NDArray[np.generic]
 Real = Callable[[str], Path]
 
 
@@ -47,42 +46,6 @@ def ramp(*values: float, dtype: Any = np.uint16) -> Pixels:
     """A film whose rows begin with these values and go on with the last."""
     row = np.array([*values, *[values[-1]] * (SIDE - len(values))]).astype(dtype)
     return np.tile(row, (SIDE, 1))
-
-
-def dicom(path: Path, pixels: Pixels, *, syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Path:
-    """A film as a file; elements of value None are left out."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = elements.get("SOPInstanceUID", f"1.2.3.{abs(hash(str(path)))}")
-    meta.TransferSyntaxUID = syntax
-    dataset = Dataset()
-    dataset.file_meta = meta
-    depth = 8 * pixels.dtype.itemsize
-    standard = {
-        "SOPClassUID": meta.MediaStorageSOPClassUID,
-        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "PatientID": "MRN-1",
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "Rows": pixels.shape[0],
-        "Columns": pixels.shape[1],
-        "BitsAllocated": depth,
-        "BitsStored": depth,
-        "HighBit": elements.get("BitsStored", depth) - 1,
-        "PixelRepresentation": int(pixels.dtype.kind == "i"),
-        "BurnedInAnnotation": "NO",
-    }
-    with pydicom.config.disable_value_validation():
-        for keyword, value in {**standard, **elements}.items():
-            if value is not None:
-                setattr(dataset, keyword, value)
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
-    dataset["PixelData"].VR = "OW"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pydicom.config.disable_value_validation():
-        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-    return path
 
 
 def first(path: Path, count: int) -> list[int]:
@@ -462,15 +425,18 @@ def test_problems_and_notes_name_the_file_and_the_reason(tmp_path: Path) -> None
 def test_a_table_tells_findings_and_splits(tmp_path: Path) -> None:
     for name, patient in (("a", "A"), ("b", "B"), ("c", "C")):
         dicom(tmp_path / f"films/{name}.dcm", ramp(0, 4095), PatientID=patient)
-    table = pd.DataFrame({"file": ["films/b.dcm", "films/a.dcm"], "Pneumonia": [1, None], "part": ["test", "Training"]})
+    table = pd.DataFrame(
+        {"file": ["films/b.dcm", "films/a.dcm"], "Pleural Effusion": [1, None], "part": ["test", "Training"]}
+    )
     table.to_csv(tmp_path / "t.csv", index=False)
     listing = source(
-        tmp_path, table="t.csv", columns={"image": "file", "split": "part"}, findings={"columns": ["Pneumonia"]}
+        tmp_path, table="t.csv", columns={"image": "file", "split": "part"}, findings={"columns": ["Pleural Effusion"]}
     ).listing()
     found = {file.stem: row for file, (_, row) in zip(listing.files, listing.index.iterrows(), strict=True)}
     assert found.keys() == {"a", "b"}
-    assert found["b"]["Pneumonia"] == 1
-    assert np.isnan(found["a"]["Pneumonia"])
+    assert listing.spellings == {"Pleural Effusion": "Effusion"}
+    assert found["b"]["Effusion"] == 1
+    assert np.isnan(found["a"]["Effusion"])
     assert (found["a"]["split"], found["b"]["split"]) == ("train", "test")
     with pytest.raises(ConfigError, match="table"):
         source(tmp_path, findings={"columns": ["Pneumonia"]})

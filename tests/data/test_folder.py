@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 from fedcxr.cohort import COLUMNS, FINDINGS
 from fedcxr.data import _demographics
 from fedcxr.data._own_table import MOST_LABELS
+from fedcxr.data._vocabulary import VOCABULARY
 from fedcxr.data.folder import Folder
 from fedcxr.errors import ConfigError, DataError, FedcxrError
 from fedcxr.plugins import build
@@ -94,6 +96,17 @@ def test_columns_mean_what_the_scenario_says(make: Make) -> None:
     assert films["Mass"].fillna(-1).tolist() == [1, 0, -1, 1]
 
 
+def test_lateral_films_are_left_out_on_request(make: Make) -> None:
+    root = make(**FOUR, projection=["PA", "LL", "oblique", "lateral"])
+    (root / "images" / "d.png").unlink()  # what is not wanted need not be there
+    told = {"view": "projection"}
+    assert by_file(source(root, columns=told, views="frontal"))["view"].to_dict() == {"a.png": "PA", "c.png": ""}
+    assert not source(root, columns=told, views="frontal").listing().problems
+    assert len(source(root, columns=told).listing().index) == 3
+    with pytest.raises(DataError, match=r"names no film.*views frontal"):
+        source(make(**{**FOUR, "projection": ["LL"] * 4}), columns=told, views="frontal").listing()
+
+
 def test_words_become_findings(make: Make) -> None:
     root = make(**FOUR, label=["viral| bacterial", "normal", "", "viral|"])
     listing = source(root, findings={"label": "label"}).listing()
@@ -101,6 +114,47 @@ def test_words_become_findings(make: Make) -> None:
     films = by_file(source(root, findings={"label": "label"}))
     assert films[list(listing.findings)].fillna(-1).to_numpy().tolist() == [[1, 0, 1], [0, 1, 0], [-1] * 3, [0, 0, 1]]
     assert source(root, findings={"label": "label", "only": ["viral"]}).listing().findings == ("viral",)
+
+
+def test_findings_get_the_names_of_the_vocabulary(make: Make) -> None:
+    root = make(
+        **FOUR,
+        **{"covid": [1, 0, 0, 0], "Pleural Effusion": [0, 1, 0, 0], "Lung lesion": [0, 0, 1, ""]},
+        label=["pleural_effusion", "Effusion|covid", "infiltrate", ""],
+    )
+    columns = ["covid", "Lung lesion", "Pleural Effusion"]
+    listing = source(root, findings={"columns": columns}).listing()
+    assert listing.findings == ("Effusion", "Lung_Lesion", "covid")  # in everybody's order
+    assert listing.spellings == {"covid": "covid", "Pleural Effusion": "Effusion", "Lung lesion": "Lung_Lesion"}
+    films = by_file(source(root, findings={"columns": columns}))
+    assert films["Effusion"].tolist() == [0, 1, 0, 0]
+    assert films["Lung_Lesion"].fillna(-1).tolist() == [0, 0, 1, -1]
+
+    words = source(root, findings={"label": "label"})
+    assert words.listing().findings == ("Effusion", "Infiltration", "covid")
+    assert words.listing().spellings["pleural_effusion"] == words.listing().spellings["Effusion"] == "Effusion"
+    assert by_file(words)["Effusion"].fillna(-1).tolist() == [1, 1, 0, -1]  # either spelling shows it
+    some = source(root, findings={"label": "label", "only": ["Infiltration"]}).listing()
+    assert (some.findings, some.spellings) == (("Infiltration",), {"infiltrate": "Infiltration"})
+
+
+def test_the_report_tells_the_mapping(make: Make) -> None:
+    root = make(**FOUR, **{"covid": 0, "Pleural Effusion": 1, "Lung Lesion": 0, "Mass": 1})
+    report = source(root, findings={"columns": ["covid", "Pleural Effusion", "Lung Lesion", "Mass"]}).check()
+    lines = report.to_text().splitlines()
+    start = lines.index("finding <- as the source writes it")
+    assert lines[start + 1 : start + 5] == [
+        "  Effusion <- Pleural Effusion",
+        "  Lung_Lesion <- Lung Lesion  (a nodule or a mass: Nodule and Mass stay unknown)",
+        "  covid  (of its own)",
+        "not looked for, so unknown: Atelectasis, Cardiomegaly, Consolidation, Edema, Emphysema, Fibrosis,",
+    ]
+    told = {row["finding"]: row["spellings"] for row in json.loads(report.to_json())["mapping"]}
+    assert set(told) == {*VOCABULARY, "covid"}
+    assert (told["Effusion"], told["Mass"], told["Hernia"]) == (["Pleural Effusion"], ["Mass"], [])
+    nothing = source(root).check()
+    assert "finding <-" not in nothing.to_text()
+    assert not any(meaning.spellings for meaning in nothing.mapping)
 
 
 def test_a_film_keeps_its_pixels_and_its_labels(make: Make, tmp_path: Path) -> None:
@@ -207,9 +261,12 @@ def test_a_column_of_names_is_not_taken_for_labels(make: Make) -> None:
         {"columns": {"name": "x"}},
         {"findings": {"columns": ["a"], "label": "b"}},
         {"findings": {"columns": ["a", "a"]}},
+        {"findings": {"columns": ["Effusion", "Pleural Effusion"]}},
+        {"findings": {"label": "b", "only": ["infiltrate", "Infiltration"]}},
         {"findings": {"columns": ["view"]}},
         {"findings": {"only": ["a"]}},
         {"called": "St. Mary / ICU"},
+        {"views": "frontal"},
     ],
 )
 def test_a_wrong_scenario_is_refused_before_the_table_is_read(tmp_path: Path, wrong: dict[str, Any]) -> None:
@@ -222,16 +279,24 @@ def test_a_missing_table_is_said_at_load_time(tmp_path: Path) -> None:
         source(tmp_path).needs()
 
 
-def test_parquet_is_read_or_the_extra_is_named(make: Make, tmp_path: Path) -> None:
+def test_parquet_is_read(make: Make, tmp_path: Path) -> None:
+    table = pd.DataFrame({**FOUR, "day": [2.0, 1.0, None, 1.0], "Mass": [1, 0, None, 1]})
+    table.to_parquet(tmp_path / "t.parquet")
+    films = by_file(source(make(**FOUR), table="t.parquet", columns={"visit": "day"}, findings={"columns": ["Mass"]}))
+    assert films["visit"].tolist() == [1, 0, 0, 0]
+    assert films["Mass"].fillna(-1).tolist() == [1, 0, -1, 1]
+    for damaged in (b"PAR1", (tmp_path / "t.parquet").read_bytes()[:-20]):
+        (tmp_path / "t.parquet").write_bytes(damaged)
+        with pytest.raises(DataError, match="no Parquet table"):
+            source(tmp_path, table="t.parquet").listing()
+
+
+def test_without_pyarrow_the_error_names_the_extra(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make(**FOUR)
-    films = source(root, table="t.parquet", columns={"visit": "day"})
-    if importlib.util.find_spec("pyarrow") is None:
-        (tmp_path / "t.parquet").write_bytes(b"PAR1")
-        with pytest.raises(DataError, match=r"fedcxr\[parquet\]"):
-            films.listing()
-        return
-    pd.DataFrame({**FOUR, "day": [2.0, 1.0, None, 1.0]}).to_parquet(tmp_path / "t.parquet")
-    assert by_file(films)["visit"].tolist() == [1, 0, 0, 0]
+    (root / "t.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"fedcxr\[parquet\]"):
+        source(root, table="t.parquet").listing()
 
 
 @settings(max_examples=60)

@@ -88,6 +88,15 @@ def test_a_download_is_read(download: Download) -> None:
     assert index["patient"].iloc[0] == index["patient"].iloc[1]
 
 
+def test_findings_in_other_spellings_are_told(download: Download) -> None:
+    rows = [*ROWS[:3], ROWS[3].replace("Hernia", "pleural thickening|Infiltrate"), ROWS[4]]
+    listing = nih(download(*rows)).listing()
+    assert listing.spellings["pleural thickening"] == "Pleural_Thickening"
+    assert listing.spellings["Infiltrate"] == "Infiltration"
+    assert listing.spellings["Hernia"] == "Hernia"  # looked for, though no row shows it
+    assert set(listing.spellings.values()) == set(FINDINGS)
+
+
 def test_the_index_is_not_in_the_order_of_the_table(download: Download) -> None:
     """Row by row beside the published table, the order alone would undo every pseudonym."""
     index = nih(download()).listing().index
@@ -276,7 +285,7 @@ def test_any_bytes_are_refused(content: bytes) -> None:
 
 
 def test_the_real_table(real: Callable[[str], Path]) -> None:
-    films, notes = read_films(real("nih_meta/Data_Entry_2017_v2020.csv.gz"))
+    films, _, notes = read_films(real("nih_meta/Data_Entry_2017_v2020.csv.gz"))
     assert len(films) == 112_120
     assert films["patient"].nunique() == 30_805
     assert not notes

@@ -18,7 +18,7 @@ from PIL import Image
 from fedcxr import shard
 from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.data import _packed
-from fedcxr.data._listing import Listing, Problem
+from fedcxr.data._listing import Decoder, Listing, Problem
 from fedcxr.data._packed import Packed
 from fedcxr.data.phantom import Phantom
 from fedcxr.data.shard import Shard
@@ -50,7 +50,8 @@ class Album(Packed):
         )
         findings = pd.DataFrame(dict.fromkeys(FINDINGS, np.float32(0)), index=index.index)
         problems = (Problem("table, line 3", "no patient: 7 of 9"),) if self.odd else ()
-        return Listing(pd.concat([index, findings], axis=1), files, FINDINGS, problems)
+        spellings = {finding: finding for finding in FINDINGS}
+        return Listing(pd.concat([index, findings], axis=1), files, FINDINGS, spellings, problems)
 
 
 @pytest.fixture
@@ -96,6 +97,15 @@ def test_films_are_packed_once_and_again_when_one_changes(tmp_path: Path, root: 
     assert len(finished(cache)) == 2
     assert len(album(root, size=16).open(cache)) == FILMS
     assert not list(cache.glob("*.part"))
+
+
+def test_a_new_shard_sweeps_the_cache(tmp_path: Path, root: Path) -> None:
+    source, cache = album(root), tmp_path / "cache"
+    abandoned = cache / f"{source._label()}-0123456789abcdef.part"
+    abandoned.mkdir(parents=True)
+    os.utime(abandoned, (1, 1))
+    source.open(cache)
+    assert not abandoned.exists()
 
 
 def test_a_shard_tells_nothing_of_where_it_came_from(tmp_path: Path, root: Path) -> None:
@@ -210,6 +220,37 @@ def test_after_a_repair_only_the_repaired_film_is_read(tmp_path: Path, root: Pat
     assert len(cohort) == FILMS
 
 
+def test_a_preview_decodes_only_what_it_shows(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    decode = _packed.decode
+
+    def counted(file: Path, size: int, decoder: Decoder) -> np.ndarray:
+        decoded.append(file.name)
+        return decode(file, size, decoder)
+
+    monkeypatch.setattr(_packed, "decode", counted)
+    few = album(root).preview(5, tmp_path / "cache")
+    assert len(decoded) == 5
+    assert not (tmp_path / "cache").exists()
+    assert (few.films, few.patients) == (FILMS, FILMS // 2)
+    whole = album(root).open(tmp_path / "cache")
+    together = np.argsort(whole.patients, kind="stable")[:5]
+    decoded.clear()
+    packed = album(root).preview(5, tmp_path / "cache")
+    assert not decoded
+    for preview in (few, packed):
+        np.testing.assert_array_equal(preview.shown.films(), whole.films(together))
+        pd.testing.assert_frame_equal(preview.shown.index, whole.take(together).index)
+        assert preview.films == FILMS
+
+    spoil(root)
+    unshown = set(root.glob("*.png")) - {root / name for name in ("003.png", "040.png", "041.png")}
+    with pytest.raises(DataError, match="at most 2"):
+        album(root, max_bad=2).preview(FILMS, tmp_path / "cache")
+    rest = album(root, max_bad=3).preview(FILMS, tmp_path / "cache")
+    assert len(rest.shown) == rest.films == len(unshown)
+
+
 def test_nothing_usable_is_no_cohort(tmp_path: Path) -> None:
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "1.png").write_bytes(b"nothing")
@@ -269,7 +310,8 @@ def test_commands(tmp_path: Path, root: Path) -> None:
     assert (packed.returncode, packed.stderr) == (0, "")
     assert packed.stdout.endswith("shard: shard\n")
     shown = fedcxr("show", *films, "--max-bad", "3", "--format", "json", cwd=tmp_path)
-    assert json.loads(shown.stdout)["films"] == FILMS - 3
+    assert json.loads(shown.stdout) == {"picture": "films.png", "shown": 30, "films": FILMS - 3, "patients": 34}
+    assert not list((tmp_path / "cache").glob("*"))  # 30 films were decoded, nothing was packed
     for wrong in (("--columns", "image"), ("--max-bad", "-1"), ("--table", "x.csv"), ("--set", "odd=3")):
         assert fedcxr("check", *films, *wrong, cwd=tmp_path).returncode == ConfigError.exit_code
 

@@ -152,7 +152,12 @@ def test_patient_overlap() -> None:
 def test_the_table_does_not_depend_on_size_and_names_are_unique(nih: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(Phantom(patients=50, size=64).table(), Phantom(patients=50, size=512).table())
     assert nih["image"].is_unique
-    assert nih["image"].iloc[0] == "phantom-000000-00"
+    assert Phantom(patients=1).table()["image"].iloc[0] == "phantom-000000-00"
+
+
+def test_two_populations_have_no_name_in_common() -> None:
+    names = [set(Phantom(patients=20, seed=seed).table()["patient"]) for seed in (0, 1, -1, 2**70)]
+    assert len(set().union(*names)) == 4 * 20
 
 
 # --- films --------------------------------------------------------------------------------------------------------

@@ -79,7 +79,11 @@ def test_lists_name_films_or_patients() -> None:
     [
         ({"train": ["a"], "test": ["b"]}, "films stand in no split list; given: 1 of 4"),
         ({"train": ["a", "b"], "test": ["nobody"]}, "the test list names no film"),
-        ({"train": ["a", "b"], "test": ["b0", "c"]}, "name the same films; given: 1 films"),
+        (
+            {"train": ["a", "b"], "test": ["b0", "c"]},
+            "name the same films; given: 1 films, in lines 1 of the test list",
+        ),
+        ({"train": ["", "a", "b0"], "test": ["c0", "", "a1", "b", "c"]}, "2 films, in lines 3, 4 of the test list"),
     ],
 )
 def test_lists_that_do_not_fit(lists: dict[str, list[str]], complaint: str) -> None:
@@ -100,7 +104,7 @@ def test_a_patient_on_two_sides_is_named() -> None:
 def test_lists_are_read(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_bytes(b"\xef\xbb\xbfa.png\r\n\r\n b.png \n")
-    assert read_list(path) == ["a.png", "b.png"]
+    assert read_list(path) == ["a.png", "", "b.png"]
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="not text"):
         read_list(path)

@@ -71,11 +71,11 @@ def test_paths_are_a_sequence() -> None:
 
 def test_missing_images_are_named_only_where_they_are_allowed() -> None:
     images = np.array(["a", "b"], dtype=object)
-    assert absent(images, np.array([True, True]), "x", allowed=False) == ()
-    assert [note.file for note in absent(images, np.array([True, False]), "x", allowed=True)] == ["b"]
+    assert absent(images, np.array([True, True]), allowed=False) == ()
+    assert [note.file for note in absent(images, np.array([True, False]), allowed=True)] == ["b"]
     for there, allowed in (([True, False], False), ([False, False], True)):
         with pytest.raises(DataError, match="missing"):
-            absent(images, np.array(there), "x", allowed=allowed)
+            absent(images, np.array(there), allowed=allowed)
 
 
 def test_find(tmp_path: Path) -> None:

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 
 from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.data import chexpert, nih
-from fedcxr.data._listing import Listing
 from fedcxr.data._vocabulary import (
     ALIASES,
     APART,
     EXTRAS,
     VOCABULARY,
+    Meaning,
     align,
     align_cohort,
-    align_listing,
     canonical,
     harmonised,
     mapping_table,
@@ -95,19 +94,17 @@ def test_no_finding_is_lost_in_silence() -> None:
         align(index, ["covid"], FINDINGS)
 
 
-def test_a_cohort_and_a_listing_are_aligned(make_cohort: Callable[..., Cohort]) -> None:
+def test_a_cohort_is_aligned(make_cohort: Callable[..., Cohort]) -> None:
     cohort = make_cohort((2, 1))
     wider = align_cohort(cohort, VOCABULARY)
     assert wider.findings == VOCABULARY
     assert wider.pixels is cohort.pixels
     np.testing.assert_array_equal(wider.labels[:, :14], cohort.labels)
     assert np.isnan(wider.labels[:, 14:]).all()
-    listing = align_listing(Listing(cohort.index, [Path("a")] * 3, FINDINGS), VOCABULARY)
-    pd.testing.assert_frame_equal(listing.index, wider.index)
 
 
 def test_nih_and_chexpert_stand_in_one_table(real: Callable[[str], Path]) -> None:
-    ours, _ = nih.read_films(real("nih_meta/Data_Entry_2017_v2020.csv.gz"))
+    ours, _, _ = nih.read_films(real("nih_meta/Data_Entry_2017_v2020.csv.gz"))
     theirs, _ = chexpert.read_films(real("chexpert_meta/chexpert_train.csv.gz"))
     vocabulary = union(FINDINGS, chexpert.FINDINGS)
     assert vocabulary == VOCABULARY
@@ -119,10 +116,13 @@ def test_nih_and_chexpert_stand_in_one_table(real: Callable[[str], Path]) -> Non
     assert known["Lung_Lesion"] == 223_414
 
 
-def test_the_mapping_is_printed() -> None:
-    table = mapping_table({"nih": FINDINGS, "chexpert": chexpert.LABELS, "own": ["covid", "infiltrate"]})
-    row = table.set_index("finding").loc
-    assert list(row["Effusion", ["nih", "chexpert", "own"]]) == ["Effusion", "Pleural Effusion", ""]
-    assert list(row["Infiltration", ["nih", "chexpert", "own"]]) == ["Infiltration", "", "infiltrate"]
-    assert "Nodule and Mass stay unknown" in row["Lung_Lesion", "remark"]
-    assert row["covid", "remark"] == "of its own"
+def test_the_mapping_has_a_row_for_every_finding() -> None:
+    words = {"covid": "covid", "infiltrate": "Infiltration", "Infiltrates": "Infiltration"}
+    chexperts, own = ({row.finding: row for row in mapping_table(spellings)} for spellings in (chexpert.OURS, words))
+    assert tuple(chexperts) == VOCABULARY
+    assert tuple(own) == (*VOCABULARY, "covid")
+    assert chexperts["Effusion"] == Meaning("Effusion", ("Pleural Effusion",), "")
+    assert chexperts["Lung_Lesion"].remark == "a nodule or a mass: Nodule and Mass stay unknown"
+    assert own["Lung_Lesion"] == Meaning("Lung_Lesion", (), "")  # unknown here, so nothing to remark
+    assert str(own["Infiltration"]) == "Infiltration <- infiltrate, Infiltrates"
+    assert str(own["covid"]) == "covid  (of its own)"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from fedcxr.errors import DataError
+from fedcxr import plugins
+from fedcxr.data.phantom import Phantom
+from fedcxr.data.phantom.render import render
+from fedcxr.errors import ConfigError, DataError
 from fedcxr.methods import to_eight_bits
 from fedcxr.methods.noise import Noise
 from fedcxr.rng import stream
@@ -99,3 +106,126 @@ def test_eight_bits_are_rounded_and_not_cut_off() -> None:
 def test_eight_bits_cannot_hold_what_is_not_finite(value: float) -> None:
     with pytest.raises(DataError, match="not finite"):
         to_eight_bits(np.array([[[0.5, value]]]))
+
+
+# Outside or inside the lungs ------------------------------------------------------------------------------------------
+
+LUNGS = np.zeros((32, 32), dtype=bool)
+LUNGS[6:26, 4:13] = LUNGS[6:26, 19:28] = True
+NOTHING = np.zeros((32, 32), dtype=bool)
+ONE_LUNG = LUNGS & (np.arange(32) < 16)
+BEFORE = {"gaussian": "a9e06f31855b979a", "laplace": "1753bb9b40bada03", "exponential": "49d70e9249a5f020"}
+FILMS = np.random.default_rng(5).integers(40, 200, (4, 32, 32), dtype=np.uint8)
+
+
+class _Found:
+    """Stands in for the network: masks are given."""
+
+    def __init__(self, *masks: np.ndarray) -> None:
+        self.known = dict(zip(map(bytes, FILMS), masks, strict=False))
+
+    def masks(self, films: np.ndarray) -> np.ndarray:
+        return np.stack([self.known[bytes(film)] for film in films])
+
+
+def noise(monkeypatch: pytest.MonkeyPatch, *masks: np.ndarray, **parameters: Any) -> Noise:
+    found = _Found(*masks)
+    monkeypatch.setattr(Noise, "_finder", lambda self: found)
+    return Noise.model_validate({"where": "outside_lungs", **parameters})
+
+
+def noisy_everywhere(**parameters: Any) -> np.ndarray:
+    return Noise.model_validate(parameters).protect(FILMS, stream(1))
+
+
+def test_noise_on_the_whole_film_is_what_it_was_before_there_were_masks() -> None:
+    made = {
+        name: hashlib.sha256(noisy_everywhere(distribution=name).tobytes()).hexdigest()[:16] for name in DISTRIBUTIONS
+    }
+    assert made == BEFORE
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("where", ["outside_lungs", "inside_lungs"])
+def test_masks_are_kept_to_exactly(monkeypatch: pytest.MonkeyPatch, distribution: str, where: str) -> None:
+    masks = [LUNGS, np.roll(LUNGS, 2, 0), np.roll(LUNGS, 1, 1), LUNGS]
+    method = noise(monkeypatch, *masks, where=where, distribution=distribution)
+    released = method.protect(FILMS, stream(1))
+    noised = np.stack(masks) if where == "inside_lungs" else ~np.stack(masks)
+    np.testing.assert_array_equal(released[~noised], FILMS[~noised])
+    np.testing.assert_array_equal(released[noised], noisy_everywhere(distribution=distribution)[noised])
+    assert (released != FILMS)[noised].mean() > 0.9
+    assert list(method.complaints(FILMS)) == [None] * 4
+
+
+def test_a_film_without_plausible_lungs_gets_noise_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for where in ("outside_lungs", "inside_lungs"):
+        method = noise(monkeypatch, LUNGS, NOTHING, ONE_LUNG, LUNGS, where=where, on_bad_mask="whole")
+        released = method.protect(FILMS, stream(1))
+        np.testing.assert_array_equal(released[1:3], noisy_everywhere()[1:3])
+        assert (released[0] == FILMS[0]).mean() > 0.3
+        assert not method.leaves_out()
+        first, second, third, fourth = method.complaints(FILMS)
+        assert (first, second, fourth) == (None, "no lungs found", None)
+        assert third is not None
+
+
+def test_films_without_plausible_lungs_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = noise(monkeypatch, LUNGS, NOTHING, ONE_LUNG, LUNGS, on_bad_mask="skip")
+    assert method.leaves_out()
+    assert [complaint is None for complaint in method.complaints(FILMS)] == [True, False, False, True]
+    # Even if somebody released them by mistake, nothing would be uncovered.
+    np.testing.assert_array_equal(method.protect(FILMS, stream(1))[1:3], noisy_everywhere()[1:3])
+
+
+def test_films_without_plausible_lungs_can_stop_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = noise(monkeypatch, LUNGS, NOTHING, ONE_LUNG, LUNGS, on_bad_mask="fail")
+    with pytest.raises(DataError, match="2 of 4 films") as caught:
+        method.protect(FILMS, stream(1))
+    assert "no lungs found" in str(caught.value)
+    assert "on_bad_mask" in str(caught.value)
+    method.protect(FILMS[[0, 3]], stream(1))
+
+
+def test_masks_play_no_part_on_the_whole_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    for policy in ("whole", "skip", "fail"):
+        method = noise(monkeypatch, where="all", on_bad_mask=policy)  # a mask asked for would be a KeyError
+        np.testing.assert_array_equal(method.protect(FILMS, stream(1)), noisy_everywhere())
+        assert list(method.complaints(FILMS)) == [None] * 4
+        assert not method.leaves_out()
+
+
+def test_torch_is_imported_for_masks_only() -> None:
+    code = (
+        "import sys, numpy as np; from fedcxr.methods.noise import Noise; films = np.zeros((1, 16, 16), np.uint8);"
+        "Noise().protect(films, np.random.default_rng(0)); Noise().complaints(films); Noise().needs();"
+        "assert 'torch' not in sys.modules and 'scipy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_own_weights_that_cannot_be_read_are_found_before_the_work_begins(tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    method = Noise(where="outside_lungs", weights=str(own))
+    with pytest.raises(ConfigError, match=r"own\.safetensors"):
+        method.needs()
+    own.write_bytes(b"nonsense")
+    with pytest.raises(ConfigError, match=r"own\.safetensors"):
+        method.needs()
+    assert Noise(weights=str(own)).needs() == ()  # never read on the whole film
+    assert plugins.build("method", method.spec()) == method
+
+
+def test_phantoms_with_the_shipped_weights() -> None:
+    source = Phantom(patients=12, size=64, seed=9, mean_visits=1)
+    films = render(9, source._visits(), 64)
+    lungs, _ = source.masks(slice(None))
+    method = Noise(where="outside_lungs", distribution="laplace")
+    released = method.protect(films, stream(1))
+    np.testing.assert_array_equal(released, method.protect(films, stream(1)))
+    good = [complaint is None for complaint in method.complaints(films)]
+    assert sum(good) >= 11
+    untouched = released == films
+    assert untouched[good][lungs[good]].mean() > 0.9
+    outside = ~lungs.any(0)
+    assert untouched[good][:, outside].mean() < 0.4

@@ -130,7 +130,8 @@ def test_a_dead_actor_is_not_held_against_its_site(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_engine_that_dies_twice_is_given_up(tmp_path: Path) -> None:
-    with pytest.raises(TooFewSites, match=r"broke 2 times.*site-2"):
+    # Flower may hand another site's message to the dead actor before we hear of its death.
+    with pytest.raises(TooFewSites, match=r"broke 2 times.*died while a site was at work; given: site-"):
         simulate(scenario(method=fault("die")), Options(tmp_path, "ray"))
 
 

@@ -142,3 +142,9 @@ def test_the_others_go_on_without_it(tmp_path: Path) -> None:
     left = [site for site in greys if site != "site-2"]
     expected = sum(greys[site] * films[site] for site in left) / sum(films[site] for site in left)
     assert float(learnt.weights["grey"][0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_whole_numbers_are_everyones_and_not_averaged(tmp_path: Path) -> None:
+    of = scenario("federated", numbers_films=True)
+    with pytest.raises(ConfigError, match="different films; given: turns of site-"):
+        run(of, tmp_path)

@@ -1,0 +1,32 @@
+"""Films without what exposure and the printing press did to them: structure relative to its surroundings."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_FAINT = 1e-3  # a square of grey levels in [0, 1]: fainter structure than about 8 of 255 stays faint
+
+
+def local_contrast(films: Tensor, share: float = 1 / 16) -> Tensor:  # (n, 1, h, w) in [0, 1] -> about 0, deviation 1
+    """Each pixel's distance from the mean around it, in local standard deviations.
+
+    Around means a Gaussian whose standard deviation is `share` of the film's height.
+    """
+    deviation = share * films.shape[-2]
+    centred = films - blurred(films, deviation)
+    return centred / (blurred(centred.square(), deviation) + _FAINT).sqrt()
+
+
+def blurred(films: Tensor, deviation: float) -> Tensor:  # (n, 1, h, w), unchanged in range
+    """Films under a Gaussian of so many pixels, their edges repeated."""
+    reach = max(1, math.ceil(2 * deviation))
+    offsets = torch.arange(-reach, reach + 1, device=films.device)
+    kernel = torch.exp(-0.5 * (offsets / deviation).square())
+    kernel = (kernel / kernel.sum()).to(films.dtype)
+    padded = F.pad(films, (reach,) * 4, mode="replicate")
+    with torch.autocast(films.device.type, enabled=False):  # bf16 has fewer grey levels than a film
+        return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

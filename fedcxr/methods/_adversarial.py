@@ -1,0 +1,275 @@
+"""Methods whose generator of films learns against a classifier and a verifier (Packhaeuser et al., MICCAI 2023)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import pydantic
+
+from fedcxr.checkpoint import digest, fingerprint
+from fedcxr.cohort import Cohort
+from fedcxr.errors import DataError
+from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Workshop, to_eight_bits
+from fedcxr.methods import _generator as generators
+from fedcxr.models import pretrained
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fedcxr.compute import Compute
+    from fedcxr.methods._course import Course, Stage
+    from fedcxr.methods._duel import Duel
+
+# Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
+# that must start in a fraction of a second, and importing torch alone takes longer.
+
+Architecture = Literal["narrow", "resnet50", "densenet121"]
+DEVIATIONS = (
+    "All networks step at once, from one forward pass. "
+    "The verifier learns by softmax over all partners in the batch plus balanced cross-entropy, not from one label per "
+    "pair. Pairs are of one patient and new in every batch; half of a batch are films of anybody. The classifier sees "
+    "films at their own size. An unknown finding has no loss. The generator kept is the running mean over the "
+    "duel, never the one that a validation loss would choose: that is lowest when the verifier happens to be weak. "
+    "Defaults are small networks that a CPU trains in seconds; the paper's come with --preset paper."
+)
+AT_ONCE = 1 << 21  # pixels that pass a generator together: 512 films of 64 px, 32 of 256 px
+
+
+class Adversarial(FilmMethod):
+    """What both methods have in common: who learns against whom, where, and for how long."""
+
+    learns: ClassVar[bool] = True
+
+    fit: Place = pydantic.Field(
+        default="local",
+        description="who trains: each hospital its own generator, all together, or the coordinator on public films",
+    )
+    rounds: int = pydantic.Field(default=8, ge=1, le=1000, description="of a federation, which share out `steps`")
+    weights: str | None = pydantic.Field(
+        default=None, description="a safetensors file of an earlier training, to be used instead of learning"
+    )
+    against: Literal["both", "classifier", "verifier"] = pydantic.Field(
+        default="both", description="whom the generator learns against; one alone is an ablation"
+    )
+    widths: tuple[Annotated[int, pydantic.Field(ge=1, le=4096)], ...] = pydantic.Field(
+        default=(16, 32, 64), min_length=1, max_length=8, description="channels of the generator, level by level"
+    )
+    cell: int = pydantic.Field(
+        default=2,
+        ge=1,
+        le=16,
+        description="side of the cells that the generator reads and writes: 1 sees more, 4 is fast",
+    )
+    classifier: Architecture = "narrow"
+    verifier: Architecture = "narrow"
+    width: int = pydantic.Field(default=16, ge=1, le=4096, description="channels of a narrow network's first layer")
+    stride: Literal[2, 4] = pydantic.Field(default=4, description="pixels per step of a narrow network's first layer")
+    pretrained: Literal["none", "imagenet"] = pydantic.Field(
+        default="none", description="where classifier and verifier start, unless they are narrow"
+    )
+    dimensions: int = pydantic.Field(default=128, ge=1, le=65536, description="length of the verifier's embedding")
+    sharpness: float = pydantic.Field(default=8.0, gt=0, le=1000, description="of the verifier's softmax")
+    batch: int = pydantic.Field(default=16, ge=4, le=65536)
+    shift: int = pydantic.Field(default=1, ge=0, le=256, description="films are moved by up to so many pixels")
+    steps_classifier: int = pydantic.Field(default=200, ge=0, le=10**9, description="alone, on real films")
+    steps_verifier: int = pydantic.Field(default=200, ge=0, le=10**9, description="alone, on real films")
+    steps: int = pydantic.Field(default=170, ge=1, le=10**9, description="of all networks together")
+    learning_rate: float = pydantic.Field(default=3e-3, gt=0, le=10, description="of the generator")
+    learning_rate_alone: float = pydantic.Field(default=4e-3, gt=0, le=10, description="of the others on real films")
+    learning_rate_against: float = pydantic.Field(default=3e-4, gt=0, le=10, description="of the others thereafter")
+    weight_decay: float = pydantic.Field(default=0.05, ge=0, le=10, description="of classifier and verifier")
+    average: float = pydantic.Field(default=0.95, ge=0, lt=1, description="decay of the generator's running mean")
+
+    @abstractmethod
+    def generator(self) -> nn.Module:
+        """The generator, not yet initialised: films (n, 1, h, w) in [0, 1] in, and out."""
+
+    @abstractmethod
+    def untrained(self, rng: np.random.Generator) -> nn.Module:
+        """The generator ready to be trained."""
+
+    def _autoencoding(self) -> int:
+        """For how many steps the generator first learns to give back what it is shown."""
+        return 0
+
+    @property
+    def place(self) -> Place:
+        return self.fit if self.weights is None else "local"
+
+    @property
+    def turns(self) -> int:
+        return self.rounds if self.place == "federated" else 1
+
+    def initial(self, rng: np.random.Generator) -> Weights:
+        return generators.arrays_of(self.untrained(rng), generators.ANY_SIZE)
+
+    def briefly(self) -> Self:
+        """The same method with hardly any training: for tests of everything else."""
+        few = {name: 2 for name in type(self).model_fields if name.startswith("steps")}
+        return self.model_copy(update=few)
+
+    def needs(self) -> tuple[Path, ...]:
+        named = {"classifier": self.classifier, "verifier": self.verifier}
+        opponents = [network for name, network in named.items() if self.against in (name, "both")]
+        bought = [network for network in opponents if network != "narrow"] or opponents
+        files = [pretrained.find(network, self.pretrained) for network in bought]
+        if self.weights is not None:
+            generators.check_facts(Path(self.weights), self._facts())
+            files.append(Path(self.weights))
+        return tuple(file for file in files if file is not None)
+
+    # Learning ---------------------------------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        workshop: Workshop,
+        start: Weights | None = None,
+        turn: Round = Round(),  # noqa: B008
+    ) -> Weights:
+        """The generator's weights. Its opponents stay here, in the workshop's folder if there is one."""
+        if self.weights is not None:
+            start = generators.fetch(Path(self.weights), self._facts())
+        if start is not None:
+            generators.check_size(start, cohort.size)
+            generators.network_of(self.generator, start)
+            if self.weights is not None:
+                return start
+        if not self._enough(cohort):
+            if start is not None and turn.of > 1:
+                return dict(start)  # too small to teach the others anything, it takes part with what it was given
+            raise DataError(
+                "the generator has too few patients to learn from",
+                given=f"{len(cohort)} films of {len(set(cohort.patients))} patients",
+                allowed="two patients or more, two of them with two films or more unless against is classifier",
+                do="set fit to federated or public, or give weights",
+            )
+        compute = workshop.compute
+        with compute.session():
+            course = self._course(cohort, rng, workshop, compute, start, turn)
+            course.run()
+            learnt = generators.arrays_of(course.networks["generator"], cohort.size)
+        generators.refuse_nan(learnt)
+        return learnt
+
+    def save(self, weights: Weights, path: Path) -> None:
+        generators.keep(path, weights, self._facts())
+
+    def _course(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        workshop: Workshop,
+        compute: Compute,
+        start: Weights | None,
+        turn: Round,
+    ) -> Course:
+        """The networks and their stages, taken as far as an interrupted training took them."""
+        from fedcxr.methods._course import Course, Folder
+
+        settings = [self.spec(), _films(cohort), compute.device.type, compute.precision, compute.threads, turn.of]
+        given = [turn.number, rng.bit_generator.state, None if start is None else digest(start)]
+        folder = Folder(workshop.folder, fingerprint(*settings), fingerprint(*settings, *given))
+        own, last = folder.of(turn.number), folder.before(turn.number)
+        folder.tidy(turn.number)
+        duel = self._duel(cohort, rng, compute, start)
+        alone = last is None if own is None else bool(own.facts["alone"])
+        course = Course(
+            networks=duel.networks(),
+            stages=self._stages(duel, turn, alone, trained=start is not None and (turn.of == 1 or turn.number > 0)),
+            rng=rng,
+            progress=lambda stage, done, total: workshop.progress(f"{self.plugin_name()} {stage}", done, total),
+            path=folder.path(turn.number),
+            facts={**folder.facts, "alone": alone},
+        )
+        if own is not None:
+            course.resume(own)
+        elif last is not None:
+            course.adopt(last, [name for name in course.networks if name != "generator"])
+        return course
+
+    def _duel(self, cohort: Cohort, rng: np.random.Generator, compute: Compute, start: Weights | None) -> Duel:
+        from fedcxr.methods._duel import Batches, Duel
+        from fedcxr.models.backbone import Design
+        from fedcxr.models.classifier import classifier
+        from fedcxr.models.siamese import siamese
+        from fedcxr.training import place
+
+        def design(architecture: Architecture) -> Design:
+            bought = "none" if architecture == "narrow" else self.pretrained
+            return Design(architecture, self.width, self.stride, bought)
+
+        generator = self.untrained(rng) if start is None else generators.network_of(self.generator, start)
+        judge = witness = None
+        if self.against in ("both", "classifier"):
+            judge = place(classifier(design(self.classifier), len(cohort.findings), rng), compute)
+        if self.against in ("both", "verifier"):
+            witness = place(siamese(design(self.verifier), self.dimensions, rng), compute)
+        batches = Batches(cohort, self.batch, self.shift, compute, rng)
+        return Duel(place(generator, compute), judge, witness, batches, self.sharpness)
+
+    def _stages(self, duel: Duel, turn: Round, alone: bool, trained: bool) -> tuple[Stage, ...]:
+        from fedcxr.methods._course import Stage
+        from fedcxr.training import Plan
+
+        opponents = [name for name in duel.networks() if name != "generator"]
+        stages = []
+        if self._autoencoding() and not trained:
+            plan = Plan(self._autoencoding(), self.learning_rate, weight_decay=0.0)
+            stages.append(Stage("autoencoder", duel.autoencode, {"generator": plan}))
+        if alone:
+            steps = {
+                "classifier": (self.steps_classifier, duel.classify),
+                "verifier": (self.steps_verifier, duel.verify),
+            }
+            for name in opponents:
+                plan = Plan(steps[name][0], self.learning_rate_alone, self.weight_decay)
+                stages.append(Stage(name, steps[name][1], {name: plan}))
+        plans = {"generator": Plan(self.steps, self.learning_rate, weight_decay=0.0)}
+        plans |= {name: Plan(self.steps, self.learning_rate_against, self.weight_decay) for name in opponents}
+        begin, end = (self.steps * number // turn.of for number in (turn.number, turn.number + 1))
+        stages.append(Stage("against", duel.fight, plans, ("generator", self.average), begin, end))
+        return tuple(stages)
+
+    def _enough(self, cohort: Cohort) -> bool:
+        films = np.unique(cohort.patients, return_counts=True)[1]
+        return len(films) > 1 and (self.against == "classifier" or (films > 1).sum() > 1)
+
+    # Releasing --------------------------------------------------------------------------------------------------------
+
+    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+        import torch
+
+        from fedcxr.training import place, to_tensor
+
+        compute = workshop.compute
+        network = place(generators.network_of(self.generator, weights), compute).eval()
+
+        def protect(films: Films, rng: np.random.Generator) -> Films:
+            generators.check_size(weights, films.shape[1:])
+            protected = np.empty_like(films)
+            at_once = max(1, AT_ONCE // films[0].size) if len(films) else 1
+            with compute.session(), torch.inference_mode(), compute.autocast():
+                for first in range(0, len(films), at_once):
+                    some = films[
+                        first : first + at_once
+                    ].copy()  # the hospital's own are read-only, which torch dislikes
+                    shown = network(to_tensor(some, compute))
+                    protected[first : first + at_once] = to_eight_bits(shown.float().squeeze(1).cpu().numpy())
+            return protected
+
+        return protect
+
+    def _facts(self) -> dict[str, Any]:
+        """What weights in a file must be of."""
+        return {"method": self.plugin_name(), "widths": list(self.widths), "cell": self.cell}
+
+
+def _films(cohort: Cohort) -> str:
+    """Which films these are; reading all their pixels would take longer than it is worth."""
+    names = cohort.index["image"].astype(str).tolist()
+    return fingerprint(cohort.size, cohort.findings, names, cohort.labels.tobytes().hex())
