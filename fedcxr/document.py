@@ -106,7 +106,8 @@ def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, whe
         return {**document, key: _assign_within(inner, rest, value, (*where, key))}
     if inner is None:
         # Setting one task's parameter must not drop the preset's other tasks.
-        usual = preset_of(str(document.get("preset", "default")))["scenario"] if not where and key in SEVERAL else {}
+        usual = _usual(document, preset_of(str(document.get("preset", "default")))) if not where else {}
+        usual = usual if key in SEVERAL else {}
         inner = {str(name): {} for name in usual.get(key, ())}
     elif not where and key in ONE and isinstance(inner, str):
         inner = {ONE[key][1]: inner}
@@ -140,7 +141,7 @@ def preset_of(name: str) -> dict[str, Any]:
 
 def filled_in(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in what the document leaves open: plug-ins by the preset's parameters for that very plug-in."""
-    filled = {**preset.get("scenario", {}), **document}
+    filled = {**_usual(document, preset), **document}
     if isinstance(filled.get("sites"), list):
         filled["sites"] = [_filled(entry, "cohort", preset) for entry in filled["sites"]]
         filled.pop("cohort")
@@ -163,6 +164,14 @@ def filled_in(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[st
                 for name, parameters in given.items()
             }
     return filled
+
+
+def _usual(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """The plug-ins of a scenario that names none; some methods have opponents of their own."""
+    usual = preset.get("scenario", {})
+    given = document.get("method", usual.get("method"))
+    name = given.get("name") if isinstance(given, Mapping) else given
+    return {**usual, **(preset.get("scenario_of_method", {}).get(name, {}) if isinstance(name, str) else {})}
 
 
 def _filled(given: object, section: str, preset: Mapping[str, Any]) -> object:

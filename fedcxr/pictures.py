@@ -24,17 +24,21 @@ def comparison(
     originals: npt.NDArray[np.uint8],
     released: npt.NDArray[np.uint8],
     displacements: npt.NDArray[np.float32] | None = None,
+    without_key: npt.NDArray[np.uint8] | None = None,
 ) -> Image:
     """A row per film (n, h, w): original, released, their difference around mid-grey, and where its pixels went.
 
-    `displacements` (n, 2, h, w) are in pixels, x before y; a method that moves none has no such column.
+    `displacements` (n, 2, h, w) are in pixels, x before y; a method that moves none has no such column. Where there
+    are keys, `released` is what their holder sees, and `without_key` what everybody else makes of the release.
     """
     change = released.astype(np.int16) - originals.astype(np.int16)
     columns = {
         "original": list(originals),
-        "released": list(released),
+        ("released" if without_key is None else "with the key"): list(released),
         "difference": list(np.clip(128 + change, 0, 255).astype(np.uint8)),
     }
+    if without_key is not None:
+        columns["without a key"] = list(without_key)
     if displacements is not None:
         columns["flow"] = [_deformed_grid(displacement) for displacement in displacements]
     tiles = [tile for row in zip(*columns.values(), strict=True) for tile in row]

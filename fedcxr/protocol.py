@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fedcxr.adversaries import Auxiliary, Leak
+from fedcxr.adversaries import Auxiliary, Coded, Leak
 from fedcxr.cohort import Cohort
 from fedcxr.consortium import join
 from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.events import Events
-from fedcxr.methods import Round, Weights, Workshop
+from fedcxr.methods import Films, Round, Weights, Workshop
 from fedcxr.methods.none import Unprotected
 from fedcxr.partition import Rows, deal
 from fedcxr.release import AnswerKey, Release
@@ -47,7 +47,7 @@ def site_step(
     if weights is None:
         rng = stream(seed, "site", site, "learn")
         weights = method.learn(shuffled.where("train"), rng, workshop) if method.learns else {}
-    release = method.release(shuffled, site, weights, stream(seed, "site", site, "release"), workshop)
+    release = method.release(shuffled, site, weights, _release_stream(site, seed), workshop)
     told = len(release) + len(release.left_out)
     if release.site != site or (release.kind != "update" and told != len(cohort)):
         raise DataError(
@@ -95,6 +95,10 @@ def workshop_of(scenario: Scenario, who: str, folder: Path | None) -> Workshop:
     return Workshop(**chosen, progress=progress, folder=folder)
 
 
+def _release_stream(site: str, seed: int) -> np.random.Generator:
+    return stream(seed, "site", site, "release")
+
+
 def release_order(site: str, films: int, seed: int) -> Rows:
     """The order of a site's films in its release: neighbours in a table are often films of one patient."""
     return stream(seed, "site", site, "order").permutation(films).astype(np.intp)
@@ -136,10 +140,10 @@ class Experiment:
         seed = self.scenario.seed
         for release in releases:
             held = len(self.dealt[release.site])
-            if len(release) + len(release.left_out) != held or release.arrays["films"].shape[1:] != self.cohort.size:
+            if len(release) + len(release.left_out) != held or release.size != self.cohort.size:
                 raise DataError(
                     f"the release of {release.site} does not fit the films it holds",
-                    given=release.arrays["films"].shape,
+                    given=f"{(len(release), *release.size)}",
                     allowed=f"{(held, *self.cohort.size)}",
                 )
         orders = {r.site: release_order(r.site, len(self.dealt[r.site]), seed) for r in releases}
@@ -162,11 +166,20 @@ class Experiment:
             )
         )
 
-    def evidence(self, releases: Sequence[Release]) -> Evidence:
+    def seen(self, release: Release, learnt: Release | None = None) -> Films:
+        """A release as those see it whom it is meant for, with the keys that the simulated site has drawn.
+
+        `learnt` is what the method learnt away from the sites, if it did.
+        """
+        weights = learnt.weights if learnt is not None else release.weights
+        workshop = workshop_of(self.scenario, release.site, None)
+        return self.scenario.method.seen(release, weights, _release_stream(release.site, self.scenario.seed), workshop)
+
+    def evidence(self, releases: Sequence[Release], learnt: Release | None = None) -> Evidence:
         """What tasks are measured on."""
         rows = self.truth(releases)
         return Evidence(
-            released=np.concatenate([r.arrays["films"] for r in releases]),
+            released=np.concatenate([self.seen(r, learnt) for r in releases]),
             clean=self.cohort.films(rows),
             labels=np.concatenate([self._labels(r) for r in releases]),
             split=np.concatenate([r.arrays["split"] for r in releases]),
@@ -250,16 +263,27 @@ class Experiment:
         """
         rows = self.truth(releases)
         attacked = self._attacked(rows)
-        released = np.concatenate([r.arrays["films"] for r in releases])[attacked]
+        codes = self.scenario.method.kind == "codes"
+        released = np.concatenate([r.arrays["sealed" if codes else "films"] for r in releases])[attacked]
+        coded = _coded(releases, attacked) if codes else None
         known = self.cohort.films(self.known_rows())
         mechanism = self.scenario.method if self.scenario.knowledge.mechanism else None
         taught = [r.weights for r in ([learnt] if learnt is not None else releases) if r.weights] if mechanism else []
         owned = self.auxiliary()
         return {
-            "protected": Leak(released, known, owned["protected"], mechanism, tuple(taught)),
+            "protected": Leak(released, known, owned["protected"], mechanism, tuple(taught), coded),
             "control_raw": Leak(self.cohort.films(rows[attacked]), known, owned["control_raw"], Unprotected()),
-            "control_shuffled": Leak(released, known, owned["control_shuffled"], mechanism, tuple(taught)),
+            "control_shuffled": Leak(released, known, owned["control_shuffled"], mechanism, tuple(taught), coded),
         }
+
+
+def _coded(releases: Sequence[Release], attacked: npt.NDArray[np.bool_]) -> Coded:
+    """What is public of these films' codes."""
+    public = [r.arrays["codes"].astype(np.int8, copy=False) for r in releases if "codes" in r.arrays]
+    own = np.cumsum([bool(r.weights) for r in releases]) - 1  # a site that learnt by itself has a codec of its own
+    versions = np.repeat(np.maximum(own, 0), [len(r) for r in releases]).astype(np.int64)
+    facts = {name: told for name, told in releases[0].facts.items() if all(r.facts.get(name) == told for r in releases)}
+    return Coded(np.concatenate(public)[attacked] if public else None, versions[attacked], facts)
 
 
 def utility_step(

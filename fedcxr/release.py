@@ -24,6 +24,7 @@ MAGIC = b"FCXR"
 FORMAT = 1
 DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"})
 LARGEST = 1 << 34  # bytes of all arrays after decompression: twice NIH ChestX-ray14 at 256 px
+LONGEST_SIDE = 1 << 16  # pixels of a film
 SPLITS = 3  # train, val, test
 WEIGHTS = "weights/"  # how the names of arrays begin that hold what a method learnt
 PARTS = frozenset({"kind", "site", "method", "facts", "arrays", "envelopes", "signature"})
@@ -52,19 +53,23 @@ class Release:
             if name != "findings" and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise DataError(f"release array {name!r} holds values that are not finite", given=self.method)
         if self.kind == "images":
+            self._check_rows("films")
             self._check_films()
+        if self.kind == "codes":
+            self._check_rows("sealed")
+            self._check_codes()
 
-    def _check_films(self) -> None:
+    def _check_rows(self, *shared: str) -> None:
+        """What releases of films and of their codes have in common: row i of every array is of film i."""
         lengths = {
             name: array.shape[0] if array.ndim else 0
             for name, array in self.arrays.items()
             if not name.startswith(WEIGHTS)
         }
-        if not {"films", "findings", "split"} <= lengths.keys() or len(set(lengths.values())) != 1:
-            raise DataError("a release of films needs as many films, findings and splits", given=lengths)
-        films, findings, split = (self.arrays[name] for name in ("films", "findings", "split"))
-        if films.dtype != np.uint8 or films.ndim != 3:
-            raise DataError("released films are (n, h, w) uint8", given=f"{films.shape} {films.dtype}")
+        if not {*shared, "findings", "split"} <= lengths.keys() or len(set(lengths.values())) != 1:
+            what = ", ".join((*shared, "findings and splits"))
+            raise DataError(f"a release of films needs as many {what}", given=lengths)
+        findings, split = (self.arrays[name] for name in ("findings", "split"))
         if findings.dtype != np.float32 or findings.ndim != 2:
             raise DataError("released findings are (n, k) float32", given=f"{findings.shape} {findings.dtype}")
         names = self.facts.get("findings")
@@ -76,11 +81,40 @@ class Release:
         if split.dtype != np.int8 or split.ndim != 1 or not np.isin(split, range(SPLITS)).all():
             raise DataError("released splits are (n,) int8, each 0, 1 or 2", given=f"{split.shape} {split.dtype}")
 
+    def _check_films(self) -> None:
+        films = self.arrays["films"]
+        if films.dtype != np.uint8 or films.ndim != 3:
+            raise DataError("released films are (n, h, w) uint8", given=f"{films.shape} {films.dtype}")
+
+    def _check_codes(self) -> None:
+        sealed, codes = self.arrays["sealed"], self.arrays.get("codes")
+        if sealed.dtype != np.uint8 or sealed.ndim != 2:
+            raise DataError("sealed codes are (n, bytes) uint8", given=f"{sealed.shape} {sealed.dtype}")
+        if codes is not None and (codes.dtype != np.int8 or codes.ndim != 4):
+            raise DataError("public codes are (n, p, h, w) int8", given=f"{codes.shape} {codes.dtype}")
+        version, size = self.facts.get("version"), self.facts.get("size")
+        if not isinstance(version, str) or not version:
+            raise DataError("a release of codes tells the version of its codec", given=version)
+        if (
+            not isinstance(size, list)
+            or len(size) != 2
+            or not all(type(n) is int and 0 < n <= LONGEST_SIDE for n in size)
+        ):
+            raise DataError("a release of codes tells its films' height and width", given=size)
+
     def __len__(self) -> int:
         """How many films were released; 0 for an update."""
         per_film = (array for name, array in sorted(self.arrays.items()) if not name.startswith(WEIGHTS))
         first = None if self.kind == "update" else next(per_film, None)
         return 0 if first is None or first.ndim == 0 else len(first)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its films, in pixels."""
+        if self.kind == "update":
+            raise DataError("an update has no films", given=f"{self.method} of {self.site}")
+        height, width = self.arrays["films"].shape[1:] if self.kind == "images" else self.facts["size"]
+        return int(height), int(width)
 
     @property
     def weights(self) -> dict[str, npt.NDArray[np.generic]]:

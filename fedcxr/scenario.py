@@ -194,12 +194,8 @@ class Scenario(Section):
             raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {sites}")
         if scenario.partition.patient_overlap and sites < 2:
             raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
-        if "retrained" in _attackers(scenario) and not scenario.knowledge.mechanism:
-            raise ConfigError(
-                "the attacker `retrained` must know the mechanism",
-                given="knowledge.mechanism: false",
-                do="grant it, or set adversaries.verifier.attackers=[naive]",
-            )
+        for name, adversary in scenario.adversaries.items():
+            _check_attack(name, adversary, scenario)
         if scenario.method.learns and scenario.method.place == "public" and scenario.public is None:
             raise ConfigError(
                 "the method learns from public films, and there are none",
@@ -236,8 +232,26 @@ def _described(section: str, plugin: plugins.Plugin) -> dict[str, Any]:
     return {ONE[section][1]: spec.pop("name"), **spec}
 
 
-def _attackers(scenario: Scenario) -> tuple[str, ...]:
-    return tuple(a for adversary in scenario.adversaries.values() for a in getattr(adversary, "attackers", ()))
+def _check_attack(name: str, adversary: Adversary, scenario: Scenario) -> None:
+    """Whether this adversary can attack this method, knowing what it is granted."""
+    method = scenario.method
+    if not adversary.reads(method.kind):
+        raise ConfigError(
+            f"the adversary `{name}` has nothing to read in what the method releases",
+            given=f"{method.plugin_name()}, which releases {method.kind}",
+            allowed=" or ".join(sorted(adversary.kinds)),
+            do=f"remove it from `adversaries`, or choose another method than {method.plugin_name()}",
+        )
+    unable = adversary.running_mechanism
+    if unable and not scenario.knowledge.mechanism:
+        others = [a for a in getattr(adversary, "attackers", ()) if a not in unable]
+        raise ConfigError(
+            f"the attacker `{unable[0]}` must know the mechanism",
+            given="knowledge.mechanism: false",
+            do=f"grant it, or set adversaries.{name}.attackers=[{', '.join(others)}]"
+            if others
+            else f"grant it, or remove {name} from `adversaries`",
+        )
 
 
 def source(name: str, assignments: Sequence[str]) -> Source:

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
+from fedcxr.adversaries._outsider import pictured
 from fedcxr.disk import read_json, write_json
 from server import leak as leaks
 from server.sandbox import confine, die_with_parent
@@ -104,6 +105,8 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
                 leaks.keep_weights(outcome / PREPARED, adversary.prepare(auxiliary, seed, compute, report))
             prepared = load_file(shared / PREPARED)
             leak = leaks.wait_for(folder, step.leak)
+            if leak.kind not in adversary.kinds and leak.kind == "codes":
+                leak = pictured(leak, compute)
             scores = adversary.attack(leak, prepared, seed, compute, report)
         for attacker, matrix in scores.items():
             _check(attacker, matrix, (len(leak.released), len(leak.known)))

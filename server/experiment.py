@@ -17,13 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 import fedcxr
+from fedcxr.adversaries._outsider import Onlooker
+from fedcxr.cohort import SPLITS
 from fedcxr.disk import explained, write_atomic, write_json
 from fedcxr.methods import FilmMethod
+from fedcxr.methods._coded import CodeMethod
 from fedcxr.pictures import comparison
 from fedcxr.protocol import Experiment, utility_step, workshop_of
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run
 from fedcxr.scenario import Scenario
+from fedcxr.tasks import Evidence
 from server import scorer
 from server.attack import Attack
 from server.meter import Meter
@@ -81,9 +85,10 @@ def _measure(
         answers.save(run.folder / "answers")
     for attack in waiting:
         attack.leak(releases, run.learnt())
-    _draw(run, experiment, releases)
+    evidence = experiment.evidence(releases, run.learnt())
+    _draw(run, experiment, releases, evidence)
     compute = _compute(run.scenario)
-    utility = _utility(run, experiment, releases, compute)
+    utility = _utility(run, experiment, evidence, compute)
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
         run.stage(_stage("attack", attack.name), partial(_scored, experiment, answers, attack))
@@ -146,9 +151,8 @@ def _result(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -
     }
 
 
-def _utility(run: Run, experiment: Experiment, releases: Sequence[Release], compute: Compute) -> dict[str, Any]:
+def _utility(run: Run, experiment: Experiment, evidence: Evidence, compute: Compute) -> dict[str, Any]:
     """Every task's figures, each with the seconds it took."""
-    evidence = experiment.evidence(releases)
 
     def measured(task: str) -> dict[str, Any]:
         start = time.perf_counter()
@@ -192,18 +196,24 @@ def _label_floor(experiment: Experiment, answers: AnswerKey) -> dict[str, Any]:
     return scorer.label_floor(pairs, others.labels, others.patients, experiment.scenario.seed)
 
 
-def _draw(run: Run, experiment: Experiment, releases: Sequence[Release]) -> None:
-    """One picture per site: some films as they were, as released, and what changed."""
+def _draw(run: Run, experiment: Experiment, releases: Sequence[Release], evidence: Evidence) -> None:
+    """One picture per site: some films as they were, as they are seen by those they are for, and what changed."""
     method, taught = experiment.scenario.method, run.learnt()
-    for release in releases:
-        films = np.asarray(release.arrays["films"][:PICTURED_FILMS], dtype=np.uint8)
-        originals = experiment.cohort.films(experiment.truth([release])[: len(films)])
+    firsts = np.cumsum([0, *map(len, releases)])
+    others = evidence.clean[evidence.split != SPLITS.index("test")]  # which the adversary owns
+    for release, first in zip(releases, firsts, strict=False):
+        shown = slice(first, first + min(len(release), PICTURED_FILMS))
+        originals = evidence.clean[shown]
         weights = release.weights or (taught.weights if taught is not None else {})
-        moved = None
+        workshop = workshop_of(experiment.scenario, release.site, None)
+        moved = without_key = None
         if isinstance(method, FilmMethod) and (weights or not method.learns):
-            moved = method.displacements(originals, weights, workshop_of(experiment.scenario, release.site, None))
+            moved = method.displacements(originals, weights, workshop)
+        if isinstance(method, CodeMethod):
+            onlooker, public = Onlooker(method, others, weights, workshop), release.arrays.get("codes")
+            without_key = onlooker.pictures(None if public is None else public[:PICTURED_FILMS], len(originals))
         drawn = io.BytesIO()
-        comparison(originals, films, moved).save(drawn, format="PNG")
+        comparison(originals, evidence.released[shown], moved, without_key).save(drawn, format="PNG")
         write_atomic(run.folder / "pictures" / f"{release.site}.png", drawn.getvalue())
 
 

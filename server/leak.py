@@ -15,12 +15,13 @@ import numpy.typing as npt
 from safetensors import numpy as tensors
 
 from fedcxr import plugins
-from fedcxr.adversaries import Auxiliary, Leak
+from fedcxr.adversaries import Auxiliary, Coded, Leak
 from fedcxr.disk import explained, read_json, write_atomic, write_json
 from fedcxr.methods import Method, Weights
 
 AUXILIARY = "auxiliary"  # the bulk of a leak and the same in the controls, so it lies beside them, once
 COMPLETE = "mechanism.json"  # written last
+CODED = "coded.json"  # of codes: their public facts
 LEARNT = "learnt-{}.safetensors"  # by the mechanism, once for each version of it
 LOOK_EVERY = 0.1  # seconds
 
@@ -38,6 +39,8 @@ def save(leaks: Mapping[str, Leak], attack: Path) -> None:
     for name, leak in leaks.items():
         if not (attack / name / COMPLETE).is_file():
             _save(attack / name, released=leak.released, known=leak.known)
+            if leak.coded is not None:
+                _save_coded(attack / name, leak.coded)
             for version, weights in enumerate(leak.learnt):
                 keep_weights(attack / name / LEARNT.format(f"{version:04}"), weights)
             write_json(attack / name / COMPLETE, leak.mechanism.spec() if leak.mechanism else None)
@@ -66,7 +69,18 @@ def wait_for(attack: Path, name: str) -> Leak:
         auxiliary=load_auxiliary(attack, name),
         mechanism=cast(Method, plugins.build("method", mechanism)) if mechanism else None,
         learnt=tuple(tensors.load_file(file) for file in sorted(own.glob(LEARNT.format("*")))),
+        coded=_load_coded(own) if (own / CODED).is_file() else None,
     )
+
+
+def _save_coded(folder: Path, coded: Coded) -> None:
+    _save(folder, versions=coded.versions, **({} if coded.public is None else {"public": coded.public}))
+    write_json(folder / CODED, dict(coded.facts))
+
+
+def _load_coded(folder: Path) -> Coded:
+    public = _load(folder, "public") if (folder / "public.npy").is_file() else None
+    return Coded(public, _load(folder, "versions"), read_json(folder / CODED))
 
 
 def keep_weights(path: Path, weights: Weights) -> None:

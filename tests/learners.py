@@ -14,13 +14,15 @@ from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Wo
 class Greyer(FilmMethod):
     """Films around the middle grey."""
 
-    learns = True
-
     fit: Literal["local", "federated", "public"] = "local"
     rounds: int = 3
     fails_with: int = 0  # films; a site of so many cannot learn
     numbers_films: bool = False  # among its weights is a whole number that differs from site to site
     lies: bool = False  # sends back other weights than it was sent
+
+    @property
+    def learns(self) -> bool:
+        return True
 
     @property
     def place(self) -> Place:

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from canary import leaks as traces_of
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
+from fedcxr.keys import MasterKey
 from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
 from fedcxr.protocol import Experiment, attack_seed, release_order, site_step
 from fedcxr.release import Kind, Release
@@ -145,7 +147,9 @@ class FitSpy(Method):
     kind: ClassVar[Kind] = "update"
     seen: ClassVar[list[set[str]]] = []
 
-    learns = True
+    @property
+    def learns(self) -> bool:
+        return True
 
     def learn(
         self,
@@ -355,3 +359,54 @@ def test_leaks_hold_no_names(world: World) -> None:
     for leak in experiment.leaks(releases).values():
         arrays: Mapping[str, Any] = {**vars(leak.auxiliary), "released": leak.released, "known": leak.known}
         assert {a.dtype.kind for a in arrays.values()} <= {"u", "i", "b"}
+
+
+# Codes ----------------------------------------------------------------------------------------------------------------
+
+CODES = pytest.mark.parametrize(
+    "method", ["sca", "sealed", {"name": "sca", "fit": "local", "steps": 2, "refinement": 4, "crop": 16}], ids=str
+)
+
+
+def in_codes(releases: list[Release]) -> bytes:
+    return b"".join(array.tobytes() for release in releases for array in release.arrays.values())
+
+
+@CODES
+def test_evidence_of_codes_is_what_the_keys_holder_sees(world: World, method: Any) -> None:
+    experiment, releases = world(method=method)
+    evidence = experiment.evidence(releases)
+    assert evidence.released.shape == evidence.clean.shape
+    assert not np.array_equal(evidence.released, evidence.clean)
+    # Films of noise keep no more than their eight strongest numbers, but these are of the film in the same row.
+    flat = [np.asarray(films, dtype=float).reshape(len(films), -1) for films in (evidence.released, evidence.clean)]
+    alike = np.corrcoef(*flat)[: len(flat[0]), len(flat[0]) :]
+    assert (alike.argmax(axis=1) == np.arange(len(alike))).all()
+
+
+@CODES
+def test_codes_leak_no_film_and_no_key(world: World, method: Any) -> None:
+    experiment, releases = world(method=method)
+    table = experiment.answers(releases).table
+    rows = table["attacked"].to_numpy()
+    evidence, leaks = experiment.evidence(releases), experiment.leaks(releases)
+    secret = bytes_of(evidence.clean[rows]) | bytes_of(evidence.released[rows])
+    seed = experiment.scenario.seed
+    masters = [stream(seed, "site", site, "release").bytes(MasterKey.length) for site in experiment.dealt]
+    keys = [MasterKey(key, site, 1).release_key("1") for key, site in zip(masters, experiment.dealt, strict=True)]
+    assert not traces_of([*masters, *(key.reveal() for key in keys)], in_codes(releases))
+    for name in ("protected", "control_shuffled"):
+        leak = leaks[name]
+        assert leak.coded is not None
+        assert leak.kind == "codes"
+        assert len(leak.released) == len(leak.coded.versions) == rows.sum()
+        held = b"".join(a.tobytes() for a in (leak.released, leak.known, leak.auxiliary.films, *_public(leak)))
+        assert not any(film in held for film in secret)
+        assert not traces_of([*masters, *(key.reveal() for key in keys)], held, repr(leak.coded.facts))
+        assert set(leak.coded.versions) == set(range(max(len(leak.learnt), 1)))
+    assert leaks["control_raw"].kind == "images"
+    assert bytes_of(leaks["control_raw"].released) == bytes_of(evidence.clean[rows])
+
+
+def _public(leak: Any) -> list[np.ndarray]:
+    return [] if leak.coded.public is None else [leak.coded.public]

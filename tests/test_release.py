@@ -41,6 +41,23 @@ def films(n: int = 3, **changes: Any) -> Release:
     return replace(release, **changes)
 
 
+def codes(n: int = 3, **changes: Any) -> Release:
+    rng = np.random.default_rng(0)
+    release = Release(
+        kind="codes",
+        site="site-1",
+        method="sca",
+        arrays={
+            "codes": rng.integers(-127, 128, (n, 32, 2, 3)).astype(np.int8),
+            "sealed": rng.integers(0, 256, (n, 50), dtype=np.uint8),
+            "findings": rng.random((n, 2)).astype(np.float32),
+            "split": rng.integers(0, 3, n).astype(np.int8),
+        },
+        facts={"findings": ["Mass", "Hernia"], "size": [12, 20], "version": "sca 1", "codec": {"s": 8}},
+    )
+    return replace(release, **changes)
+
+
 def update(**arrays: np.ndarray) -> Release:
     return Release("update", "site-1", "fedavg", arrays)
 
@@ -208,6 +225,80 @@ def test_a_release_of_films_names_its_findings(names: object, said: str) -> None
         films(facts={"findings": names})
 
 
+def test_codes_travel_with_or_without_a_public_part() -> None:
+    whole = codes()
+    sealed = replace(whole, arrays={name: array for name, array in whole.arrays.items() if name != "codes"})
+    for release in (whole, sealed):
+        arrived = Release.from_bytes(release.to_bytes())
+        assert same(arrived, release)
+        assert arrived.digest() == release.digest()
+        assert (len(arrived), arrived.size) == (3, (12, 20))
+    assert films().size == (4, 5)
+    with pytest.raises(DataError, match="an update has no films"):
+        update(a=np.zeros(1, dtype=np.int8)).size  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sealed": None}, "as many sealed"),
+        ({"findings": None}, "as many sealed"),
+        ({"split": None}, "as many sealed"),
+        ({"codes": np.zeros((2, 32, 2, 3), dtype=np.int8)}, "as many sealed"),
+        ({"sealed": np.zeros((3, 50), dtype=np.int8)}, r"\(n, bytes\) uint8"),
+        ({"sealed": np.zeros((3, 5, 5), dtype=np.uint8)}, r"\(n, bytes\) uint8"),
+        ({"codes": np.zeros((3, 32, 2, 3), dtype=np.float32)}, "int8"),
+        ({"codes": np.zeros((3, 32, 6), dtype=np.int8)}, "int8"),
+        ({"findings": np.zeros((3, 2), dtype=np.int8)}, "findings are"),
+        ({"findings": np.zeros((3, 3), dtype=np.float32)}, "each of its findings once"),
+        ({"split": np.array([0, 1, 3], dtype=np.int8)}, "splits are"),
+    ],
+)
+def test_a_release_of_codes_is_checked(changes: dict[str, Any], said: str) -> None:
+    arrays = {k: np.asarray(v) for k, v in {**codes().arrays, **changes}.items() if v is not None}
+    with pytest.raises(DataError, match=said):
+        codes(arrays=arrays)
+
+
+not_a_size = st.one_of(
+    st.none(),
+    st.integers(),
+    st.text(max_size=3),
+    st.lists(st.integers(1, 9), max_size=1),
+    st.lists(st.integers(1, 9), min_size=3, max_size=4),
+    st.tuples(st.integers(1, 9), st.integers(max_value=0) | st.integers(min_value=(1 << 16) + 1)).map(list),
+    st.tuples(st.integers(1, 9), st.booleans() | st.floats(1, 9) | st.text(max_size=2)).map(list),
+)
+
+
+@given(not_a_size)
+def test_a_release_of_codes_tells_a_size_that_films_can_have(size: object) -> None:
+    with pytest.raises(DataError, match="height and width"):
+        codes(facts={**codes().facts, "size": size})
+
+
+@given(st.none() | st.just("") | st.integers() | st.lists(st.text(max_size=3), max_size=2))
+def test_a_release_of_codes_tells_its_version(version: object) -> None:
+    with pytest.raises(DataError, match="version of its codec"):
+        codes(facts={**codes().facts, "version": version})
+
+
+CODES_BYTES = codes().to_bytes()
+
+
+@given(st.integers(0, len(CODES_BYTES) - 1), st.integers(1, 255))
+def test_damaged_codes_are_refused_or_say_something_else(place: int, flip: int) -> None:
+    damaged = bytearray(CODES_BYTES)
+    damaged[place] ^= flip
+    try:
+        read = Release.from_bytes(bytes(damaged))
+    except Refused:
+        return
+    assert (read.digest() == codes().digest()) == same(read, codes())
+    if read.kind == "codes":
+        assert (len(read), len(read.size)) == (3, 2)
+
+
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(DataError, match="unknown kind of release; given: gossip; allowed: images, codes, update"):
         films(kind="gossip")
@@ -273,10 +364,15 @@ def test_digest_knows_names_shapes_and_types() -> None:
         update(a=array.view(np.uint16)),
         update(a=array.view(np.int8)),
         update(a=array, b=array),
-        replace(update(a=array), kind="codes"),
         update(),
     ]
     assert len({v.digest() for v in variants}) == len(variants)
+
+
+def test_digest_knows_the_kind() -> None:
+    both = {**codes().arrays, "films": GOOD.arrays["films"]}
+    one, other = Release("images", "site-1", "sca", both, codes().facts), codes(arrays=both)
+    assert one.digest() != other.digest()
 
 
 def test_digest_is_pinned() -> None:
@@ -397,12 +493,13 @@ def test_facts_are_keyed_by_text(key: object) -> None:
         Release.from_bytes(packed({**document_of(GOOD), "facts": {key: 1}}))
 
 
-@pytest.mark.parametrize("name", ["codes", "update"])
-def test_a_release_without_arrays_has_no_films(name: str) -> None:
+def test_an_update_has_no_films() -> None:
     """The coordinator counts what it is sent before it looks closer."""
     for arrays in ({}, {"a": np.zeros((), dtype=np.int8)}):
-        release = Release(name, "site-1", "sca", arrays)  # type: ignore[arg-type]
+        release = Release("update", "site-1", "sca", arrays)
         assert len(Release.from_bytes(release.to_bytes())) == 0
+        with pytest.raises(DataError, match="as many sealed"):
+            Release("codes", "site-1", "sca", arrays)
 
 
 # Bombs: decoded in a process that may hold 1 GiB above what it starts with --------------------------------------------

@@ -299,6 +299,36 @@ def test_unknown_names_offer_the_nearest(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("method: noise\nadversaries: [support]", "`support` has nothing to read.*noise, which releases images.*codes"),
+        ("method: sca\nknowledge: {mechanism: false}\nadversaries: [support]", "`values` must know the mechanism"),
+        ("adversaries: [verifier]\nknowledge: {mechanism: false}", r"adversaries.verifier.attackers=\[naive\]"),
+    ],
+)
+def test_an_adversary_that_cannot_attack_is_told_when_the_scenario_is_read(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Scenario.from_yaml(f"tasks: {{}}\n{text}")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("preset", ["quick", "default", "paper"])
+def test_sca_is_attacked_where_it_leaks_unless_told_otherwise(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedcxr.plugins.Plugin.needs", lambda self: ())
+
+    def opponents(**document: Any) -> list[str]:
+        return [*Scenario.parse({"preset": preset, "tasks": {}, **document}).adversaries]
+
+    assert opponents(method="sca") == opponents(method={"name": "sca", "s": 4}) == ["verifier", "support"]
+    assert opponents(method="sealed") == opponents() == ["verifier"]
+    assert opponents(method="sca", adversaries=["verifier"]) == ["verifier"]
+    assert [*override({"preset": preset, "method": "sca"}, "adversaries.verifier.people=5")["adversaries"]] == [
+        "verifier",
+        "support",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
         ("sites: 0", "sites: .*greater than or equal to 1; given: 0"),
         ("sites: '3'", "sites: .*valid integer; given: 3"),
         ("sites: 2.5", "sites: .*; given: 2.5"),

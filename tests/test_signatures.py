@@ -16,7 +16,7 @@ from fedcxr.signatures import sign_release, verify_release
 MERCY = Identity.generate("mercy")
 CHARITY = Identity.generate("charity")
 CODES = np.arange(24, dtype=np.int8).reshape(4, 6)
-RELEASE = Release("codes", "mercy", "sca", {"codes": CODES}, {"round": 1}, {"to": b"sealed"})
+RELEASE = Release("update", "mercy", "sca", {"codes": CODES}, {"round": 1}, {"to": b"sealed"})
 SIGNED = sign_release(RELEASE, MERCY)
 
 

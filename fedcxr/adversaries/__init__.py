@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,20 +32,44 @@ class Auxiliary:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """What is public of films that were released as codes, beside what is sealed."""
+
+    public: npt.NDArray[np.int8] | None  # (n, p, h, w) values in the clear; None: all is sealed
+    versions: npt.NDArray[np.int64]  # (n,) which of what was learnt a film's codec is
+    facts: Mapping[str, Any] = field(default_factory=dict)  # those that all releases agree on
+
+
+@dataclass(frozen=True)
 class Leak:
     """All an adversary holds: nothing else reaches its process."""
 
-    released: npt.NDArray[np.uint8]  # (n, h, w) the released films under attack
+    released: npt.NDArray[np.uint8]  # (n, h, w) the released films under attack; of codes: (n, bytes) what is sealed
     known: npt.NDArray[np.uint8]  # (m, h, w) real films of the same people, from elsewhere
     auxiliary: Auxiliary
     mechanism: Method | None  # the method as the adversary may run it on its own films; None: not known
     learnt: tuple[Weights, ...] = ()  # what the mechanism learnt, once for each place where it did; none: nothing
+    coded: Coded | None = None  # None: films were released
+
+    @property
+    def kind(self) -> Kind:
+        return "images" if self.coded is None else "codes"
 
 
 class Adversary(Plugin):
     """Answers: whose films are these? Its fields are keys under `adversaries:` in a scenario."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"images"})  # releases it can read
+
+    @property
+    def running_mechanism(self) -> tuple[str, ...]:
+        """Its attackers that run the method on films of their own, so that `knowledge.mechanism` must be granted."""
+        return ()
+
+    @classmethod
+    def reads(cls, kind: Kind) -> bool:
+        """Whether there is anything to attack: whoever reads films is shown what codes look like without a key."""
+        return kind in cls.kinds or (kind == "codes" and "images" in cls.kinds)
 
     def prepare(self, auxiliary: Auxiliary, seed: int, compute: Compute, progress: Progress) -> Weights:
         """What can be learnt before anything leaked; shared by every attack with the same knowledge."""

@@ -116,11 +116,15 @@ def candidates_by_values(public: Codes, candidates: Codes) -> npt.NDArray[np.flo
 
 def best_match(pictures: npt.NDArray[np.floating], films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Whether each picture correlates most with the film of its own row; a tie is no match."""
-    a, b = (_standard(x) for x in (pictures, films))
-    alike = a @ b.T
+    alike = correlation(pictures, films)
     own = np.diag(alike).copy()
     np.fill_diagonal(alike, -np.inf)
     return np.asarray(own > alike.max(axis=1) + ROUNDING)
+
+
+def correlation(pictures: npt.NDArray[np.floating | np.uint8], films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Of each picture with each film: (n, m)."""
+    return np.asarray(_standard(pictures) @ _standard(films).T)
 
 
 def _standard(pictures: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

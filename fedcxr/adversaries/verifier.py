@@ -52,6 +52,10 @@ class Verifier(Adversary):
     steps_retrain: int = pydantic.Field(default=400, ge=1)
     learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
 
+    @property
+    def running_mechanism(self) -> tuple[str, ...]:
+        return tuple(attacker for attacker in self.attackers if attacker == "retrained")
+
     def needs(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
         return () if weights is None else (weights,)

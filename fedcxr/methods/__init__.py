@@ -77,7 +77,11 @@ class Method(Plugin):
     """Decides what leaves a hospital; its fields are the keys under `method:` in a scenario."""
 
     kind: ClassVar[Kind]
-    learns: ClassVar[bool] = False  # whether `learn` has anything to do
+
+    @property
+    def learns(self) -> bool:
+        """Whether `learn` has anything to do."""
+        return False
 
     @property
     def place(self) -> Place:
@@ -123,6 +127,13 @@ class Method(Plugin):
         self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
         """What the hospital `site` shares of these films, in their order."""
+
+    def seen(self, release: Release, weights: Weights, rng: np.random.Generator, workshop: Workshop) -> Films:
+        """A release as those see it whom it is meant for; `rng` is as it was before `release` was called.
+
+        Asked by the experimenter of a simulation, who alone holds every site's stream.
+        """
+        raise DataError(f"{self.plugin_name()} releases nothing that can be looked at", given=self.kind)
 
 
 class FilmMethod(Method):
@@ -182,6 +193,9 @@ class FilmMethod(Method):
                 "left_out": left_out,
             },
         )
+
+    def seen(self, release: Release, weights: Weights, rng: np.random.Generator, workshop: Workshop) -> Films:
+        return np.asarray(release.arrays["films"], dtype=np.uint8)
 
 
 class ImageMethod(FilmMethod):

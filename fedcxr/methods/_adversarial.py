@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import pydantic
@@ -40,8 +40,6 @@ AT_ONCE = 1 << 21  # pixels that pass a generator together: 512 films of 64 px, 
 
 class Adversarial(FilmMethod):
     """What both methods have in common: who learns against whom, where, and for how long."""
-
-    learns: ClassVar[bool] = True
 
     fit: Place = pydantic.Field(
         default="local",
@@ -94,6 +92,10 @@ class Adversarial(FilmMethod):
     def _autoencoding(self) -> int:
         """For how many steps the generator first learns to give back what it is shown."""
         return 0
+
+    @property
+    def learns(self) -> bool:
+        return True
 
     @property
     def place(self) -> Place:

@@ -55,7 +55,7 @@ class CodeMethod(Method):
     turns_together: int = pydantic.Field(default=3, ge=1, le=1000, description="turns of learning, if federated")
 
     @property
-    def learns(self) -> bool:  # type: ignore[override]
+    def learns(self) -> bool:
         return self.fit != "none"
 
     @property
@@ -149,7 +149,10 @@ class CodeMethod(Method):
         """The films of a release for those who hold all its keys, in its order."""
         self._check(release, weights)
         codes = np.stack([self.find(release, row, keys.image_key(str(row))) for row in range(len(release))])
-        return self.codec(weights, workshop).decode(codes, self._size(release))
+        return self.codec(weights, workshop).decode(codes, release.size)
+
+    def seen(self, release: Release, weights: Weights, rng: np.random.Generator, workshop: Workshop) -> Films:
+        return self.restore(release, release_key(release.site, rng), weights, workshop)
 
     def version(self, weights: Weights) -> str:
         """What a key is used for: these parameters with these weights and no others."""
@@ -167,8 +170,3 @@ class CodeMethod(Method):
                 given=release.facts.get("version"),
                 allowed=self.version(weights),
             )
-
-    @staticmethod
-    def _size(release: Release) -> tuple[int, int]:
-        height, width = release.facts["size"]
-        return int(height), int(width)

@@ -62,4 +62,4 @@ class Sca(CodeMethod):
         version = str(release.facts["version"])
         secret = key.open(release.arrays["sealed"][row].tobytes(), version)
         public = np.asarray(release.arrays["codes"][row], dtype=np.int8)
-        return purify(public, secret, self.rule(self._size(release)), key, version)
+        return purify(public, secret, self.rule(release.size), key, version)

@@ -28,4 +28,4 @@ class Sealed(CodeMethod):
 
     def find(self, release: Release, row: int, key: ImageKey) -> Codes:
         packed = key.open(release.arrays["sealed"][row].tobytes(), str(release.facts["version"]))
-        return unpack(packed, self.shape(self._size(release)))
+        return unpack(packed, self.shape(release.size))

@@ -103,7 +103,7 @@ def test_release_is_what_the_method_says_it_is(name: str, cohort: Cohort) -> Non
     method = method_of(name)
     release = share(method, cohort, stream(1, "release"))
     assert (release.kind, release.site, release.method) == (method.kind, SITE, name)
-    check = {"images": _films_are_films}.get(release.kind)
+    check = {"images": _films_are_films, "codes": _codes_are_codes}.get(release.kind)
     if check:
         check(release, cohort)
 
@@ -112,11 +112,31 @@ def _films_are_films(release: Release, cohort: Cohort) -> None:
     films = release.arrays["films"]
     assert films.shape == (len(cohort), *cohort.size)
     assert films.dtype == np.uint8
+    _rows_are_films(release, cohort)
+
+
+def _codes_are_codes(release: Release, cohort: Cohort) -> None:
+    assert release.size == cohort.size
+    assert "films" not in release.arrays
+    assert release.facts["version"]
+    _rows_are_films(release, cohort)
+
+
+def _rows_are_films(release: Release, cohort: Cohort) -> None:
     np.testing.assert_array_equal(release.arrays["split"], cohort.index["split"].map(SPLITS.index))
     assert release.arrays["findings"].shape == (len(cohort), len(cohort.findings))
     assert list(release.facts["findings"]) == list(cohort.findings)
     assert list(release.facts["splits"]) == list(SPLITS)
     assert len(release) == len(cohort)
+
+
+def test_a_release_can_be_looked_at_by_those_it_is_for(name: str, cohort: Cohort) -> None:
+    method = method_of(name)
+    weights = weights_of(method, cohort)
+    release = method.release(cohort, SITE, weights, stream(1, "release"), WORKSHOP)
+    seen = method.seen(release, weights, stream(1, "release"), WORKSHOP)
+    assert seen.shape == (len(release), *cohort.size)
+    assert seen.dtype == np.uint8
 
 
 def test_release_survives_the_wire(name: str, cohort: Cohort) -> None:
@@ -159,7 +179,7 @@ def test_a_hospital_with_a_single_film_can_share(name: str, make_cohort: MakeCoh
             weights_of(method, cohort)
         weights = weights_of(method, make_cohort((3, 2, 1, 3, 2, 3, 2, 1, 3, 2), size=32))
     release = method.release(cohort, SITE, weights, stream(1, "release"), WORKSHOP)
-    if release.kind == "images":
+    if release.kind != "update":
         assert len(release) == 1
 
 

@@ -56,6 +56,28 @@ def test_round_trip(held: dict[str, Leak], folder: Path, name: str) -> None:
     assert isinstance(read.auxiliary.films, np.memmap)  # an auxiliary cohort may be larger than the memory
 
 
+@pytest.mark.parametrize("method", ["sca", "sealed"])
+def test_codes_round_trip(experiment: Experiment, method: str, tmp_path: Path) -> None:
+    scenario = Scenario.parse({**experiment.scenario.document(), "method": method})
+    coded = replace(experiment, scenario=scenario)
+    held = coded.leaks([site_step(scenario, s, coded.site(s), scenario.seed) for s in coded.dealt])
+    leaks.save_auxiliary({name: leak.auxiliary for name, leak in held.items()}, tmp_path)
+    leaks.save(held, tmp_path)
+    for name in ("protected", "control_shuffled"):
+        read, leak = leaks.wait_for(tmp_path, name), held[name]
+        assert read.kind == "codes"
+        assert read.coded is not None
+        assert leak.coded is not None
+        np.testing.assert_array_equal(read.released, leak.released)
+        np.testing.assert_array_equal(read.coded.versions, leak.coded.versions)
+        assert dict(read.coded.facts) == dict(leak.coded.facts)
+        assert (read.coded.public is None) == (method == "sealed")
+        if leak.coded.public is not None:
+            np.testing.assert_array_equal(read.coded.public, leak.coded.public)
+        assert read.mechanism == scenario.method
+    assert leaks.wait_for(tmp_path, "control_raw").kind == "images"
+
+
 def test_an_unknown_mechanism_stays_unknown(held: dict[str, Leak], tmp_path: Path) -> None:
     leak = replace(held["protected"], mechanism=None)
     leaks.save_auxiliary({"protected": leak.auxiliary}, tmp_path)

@@ -1,0 +1,134 @@
+"""What somebody without a key makes of codes: the best picture of each film that needs no training.
+
+    published                     the decoded code, with the exact order of values telling which are true
+    other values in their places  the same with likelihood ratios from films of one's own
+    shuffled values (`keyed`)     the usual film, as strong as this film's sizes of value say
+    nothing public (`sealed`)     the mean of one's own films
+
+An adversary that reads films is given these pictures, and a mechanism that makes them of its own films.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from fedcxr.adversaries import Leak, _support
+from fedcxr.adversaries._support import Practice
+from fedcxr.keys import MasterKey, ReleaseKey
+from fedcxr.methods import FilmMethod, Films, Protect, Weights, Workshop
+from fedcxr.methods._coded import CodeMethod, release_key
+from fedcxr.methods.sca import Sca
+from fedcxr.sparse import Codes
+
+if TYPE_CHECKING:
+    from fedcxr.compute import Compute
+
+MOST = 256  # films of its own that an outsider studies
+TOGETHER = 64  # films hidden at once
+
+
+class Onlooker:
+    """One version of a codec in the hands of somebody without keys, who has films of their own."""
+
+    def __init__(self, method: CodeMethod, own: Films, weights: Weights, workshop: Workshop) -> None:
+        self.method = method
+        self.codec = method.codec(weights, workshop)
+        self._version = method.version(weights)
+        studied = own[np.linspace(0, len(own) - 1, min(MOST, len(own))).astype(np.intp)]
+        self._size = (int(own.shape[1]), int(own.shape[2]))
+        self._mean: Films = np.round(studied.mean(axis=0)).astype(np.uint8)
+        # Hidden among films of one's own, however few are asked about at once: decoys are other films' values.
+        decoys = isinstance(method, Sca) and method.ambiguation == "decoy"
+        self._lent = self.codec.encode(studied[:TOGETHER]) if decoys else None
+        # Any key will do: films hidden under it tell what the mechanism does, and nothing about others' keys.
+        public = self._hidden(studied, MasterKey(bytes(MasterKey.length), "outsider", 1).release_key("practice"))
+        self._practice = None if public is None else Practice(public, self.codec.encode(studied))
+        if self._practice is not None and not self._practice.in_place:
+            self._study_strengths(self._practice)
+
+    def hidden(self, films: Films, rng: np.random.Generator) -> Codes | None:
+        """What would be public of these films, under a key of one's own; None: nothing."""
+        return self._hidden(films, release_key("outsider", rng))
+
+    def pictures(self, public: npt.NDArray[np.generic] | None, films: int) -> Films:
+        """What so many films look like, of whose codes this much is public."""
+        if public is None or self._practice is None:
+            return np.repeat(self._mean[None], films, axis=0)
+        codes = np.asarray(public, dtype=np.int8)
+        if not self._practice.in_place:
+            return self.codec.picture(self._expected(codes), self._size)
+        if isinstance(self.method, Sca) and self.method.ambiguation == "published":
+            scores = _support.exact_order(codes, self.method.s_n)
+        else:
+            scores = _support.likelihood_ratio(codes, self._practice)
+        true = np.where(_support.chosen(scores, self.method.s), codes, np.int8(0))
+        return self.codec.decode(true, self._size)
+
+    def _hidden(self, films: Films, key: ReleaseKey) -> Codes | None:
+        public: list[npt.NDArray[np.generic]] = []
+        parts = np.array_split(np.asarray(films), max(len(films) // TOGETHER, 1))
+        for first, part in zip(np.cumsum([0, *map(len, parts)]), parts, strict=False):
+            codes = self.codec.encode(part)
+            among = codes if self._lent is None else np.concatenate([codes, self._lent])
+            arrays = self.method.hide(among, int(first), key, self._version, self._size)
+            if "codes" not in arrays:
+                return None
+            public.append(arrays["codes"][: len(part)])
+        return np.concatenate(public).astype(np.int8, copy=False)
+
+    def _study_strengths(self, practice: Practice) -> None:
+        """Where films usually keep numbers, how large these are, and how far their signs agree."""
+        numbers = np.concatenate([self.codec.expand(part) for part in np.array_split(practice.codes, 16) if len(part)])
+        size = np.abs(numbers).mean(axis=0)
+        self._usual = _support.chosen(_support.prior(practice, 1), self.method.s)[0]
+        self._by_size = size[self._usual].argsort(kind="stable")
+        self._mean_numbers = numbers.mean(axis=0)
+        self._agreement = self._mean_numbers / np.maximum(size, 1e-9)
+
+    def _expected(self, public: Codes) -> npt.NDArray[np.float32]:  # (n, c, h, w)
+        """Each film's own sizes of value, the largest where films usually have the largest, as far as signs agree.
+
+        Fakes have the sizes of true values, so every so-and-so-manieth value in order of size stands for a true one.
+        """
+        sizes = np.sort(np.abs(public.reshape(len(public), -1).astype(np.int16)), axis=1)
+        kept = len(self._by_size)
+        every = ((np.arange(kept) + 0.5) * sizes.shape[1] / kept).astype(np.intp)
+        values = np.empty((len(public), kept), dtype=np.int8)
+        values[:, self._by_size] = np.minimum(sizes[:, every], 127)
+        drawn = np.zeros((len(public), *self._usual.shape), dtype=np.int8)
+        drawn[:, self._usual] = values
+        expected = np.where(self._usual, self.codec.expand(drawn) * self._agreement, self._mean_numbers)
+        return np.asarray(expected, dtype=np.float32)
+
+
+class Outsider(FilmMethod):
+    """A method that shares codes, as it looks to an adversary that reads films."""
+
+    model_config = pydantic.ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    method: pydantic.SkipValidation[CodeMethod]
+    own: pydantic.SkipValidation[npt.NDArray[np.uint8]]  # (n, h, w) films of the adversary's
+
+    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+        onlooker = Onlooker(self.method, self.own, weights, workshop)
+        return lambda films, rng: onlooker.pictures(onlooker.hidden(films, rng), len(films))
+
+
+def pictured(leak: Leak, compute: Compute) -> Leak:
+    """The same leak with films in it: what its codes look like without a key. Blank where the codec is not known."""
+    assert leak.coded is not None
+    own, coded, method = leak.auxiliary.films, leak.coded, leak.mechanism
+    released = np.zeros((len(leak.released), *own.shape[1:]), dtype=np.uint8)
+    if not isinstance(method, CodeMethod):
+        return replace(leak, released=released, mechanism=None, coded=None)
+    for version, weights in enumerate(leak.learnt or ({},)):
+        rows = np.flatnonzero(coded.versions == version)
+        if len(rows):
+            onlooker = Onlooker(method, own, weights, Workshop.on(compute))
+            released[rows] = onlooker.pictures(None if coded.public is None else coded.public[rows], len(rows))
+    return replace(leak, released=released, mechanism=Outsider(method=method, own=own), coded=None)
