@@ -94,7 +94,8 @@ class Cell:
         """For the first column of a table."""
         if not self.differs:
             return str(self.document.get("name"))
-        return ", ".join(f"{path.removeprefix('method.')} {_short(value)}" for path, value in self.differs.items())
+        told = {path.removeprefix("method.").removeprefix("method"): value for path, value in self.differs.items()}
+        return ", ".join(f"{path} {_short(value)}".strip() for path, value in told.items())
 
 
 @dataclass(frozen=True)

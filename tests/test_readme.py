@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import fedcxr
+from fedcxr.document import override
 from fedcxr.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,19 @@ SMALLER = [
     *("--set", "adversaries.verifier.steps_clean=8", "--set", "adversaries.verifier.steps_retrain=8"),
     *("--set", "adversaries.verifier.width=4"),
 ]
+
+
+HARDLY_LEARNING = [f"--set=method.{stage}=2" for stage in ("steps", "steps_classifier", "steps_verifier")]
+
+
+def smaller_study(file: Path, folder: Path) -> Path:
+    """The same study of its first two cases and one seed, with smaller budgets."""
+    study = yaml.safe_load(file.read_text())
+    for value in SMALLER[1::2]:
+        study["scenario"] = override(study["scenario"], value)
+    path = folder / "smaller.yaml"
+    path.write_text(yaml.safe_dump({**study, "cases": study["cases"][:2], "seeds": [0]}))
+    return path
 
 
 def run(arguments: list[str], cwd: Path) -> str:
@@ -44,10 +58,15 @@ def test_there_are_commands_to_test() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_works_as_printed(command: str, tmp_path: Path) -> None:
     words = [str(ROOT / w) if w.startswith("configs/") else w for w in shlex.split(command)[1:]]
+    if words[0] == "study":
+        said = run(["study", str(smaller_study(Path(words[1]), tmp_path)), *words[2:]], tmp_path)
+        assert said.count("| none |") == 1
+        return
     if words[0] != "simulate":
         assert run(words, tmp_path)
         return
-    said = run([*words, *SMALLER, "--out", str(tmp_path)], tmp_path)
+    hardly_learning = HARDLY_LEARNING if "prichexy_net" in words else ()
+    said = run([*words, *SMALLER, *hardly_learning, "--out", str(tmp_path)], tmp_path)
     assert "How useful" in said
     assert "Who can be re-identified" in said
 

@@ -45,7 +45,7 @@ def test_every_case_meets_every_value_and_seed(tmp_path: Path) -> None:
         "scale": 0.2,
     }
     assert cells[-1].scenario(1).site_names == ("site-1", "site-2", "site-3")
-    assert cells[0].described() == "method noise, scale 0.1, sites 2"
+    assert cells[0].described() == "noise, scale 0.1, sites 2"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_study_goes_on_where_it_stopped_and_past_what_fails(tmp_path: Path) ->
     keep(comparison, tmp_path)
     assert load(tmp_path / "tiny") == json.loads(json.dumps(comparison))
     assert [row["runs"] for row in comparison["rows"]] == [1, 0]
-    assert table(comparison).splitlines()[-1].startswith("| method noise, sites 40 | 0 | unknown |")
+    assert table(comparison).splitlines()[-1].startswith("| noise, sites 40 | 0 | unknown |")
 
 
 def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:

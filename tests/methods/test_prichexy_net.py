@@ -236,7 +236,7 @@ def test_alone_a_site_too_small_to_learn_says_so(make_cohort: MakeCohort) -> Non
 
 
 def test_weights_in_a_file_replace_learning(cohort: Cohort, learnt: Weights, tmp_path: Path) -> None:
-    learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
+    small().save(learnt, tmp_path / "generator.safetensors")
     method = small(weights=str(tmp_path / "generator.safetensors"), fit="federated")
     assert method.needs() == (tmp_path / "generator.safetensors",)
     assert method.place == "local"
@@ -244,8 +244,8 @@ def test_weights_in_a_file_replace_learning(cohort: Cohort, learnt: Weights, tmp
     assert digest(method.learn(cohort.take([0]), stream(9), workshop)) == digest(learnt)
 
 
-def test_weights_of_another_generator_are_refused_at_load_time(cohort: Cohort, tmp_path: Path) -> None:
-    learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
+def test_weights_of_another_generator_are_refused_at_load_time(learnt: Weights, tmp_path: Path) -> None:
+    small().save(learnt, tmp_path / "generator.safetensors")
     path = str(tmp_path / "generator.safetensors")
     with pytest.raises(ConfigError, match=r"another widths.*\[4, 8\] in .*\[4, 8, 16\]"):
         small(weights=path, widths=(4, 8, 16)).needs()
@@ -259,9 +259,9 @@ def test_weights_of_another_generator_are_refused_at_load_time(cohort: Cohort, t
 
 
 def test_weights_for_films_of_another_size_are_refused(
-    cohort: Cohort, learnt: Weights, make_cohort: MakeCohort, tmp_path: Path
+    learnt: Weights, make_cohort: MakeCohort, tmp_path: Path
 ) -> None:
-    learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
+    small().save(learnt, tmp_path / "generator.safetensors")
     larger = make_cohort((3, 2, 3), size=64)
     with pytest.raises(ConfigError, match=r"another size.*64 x 64.*32 x 32"):
         learn(larger, weights=str(tmp_path / "generator.safetensors"))

@@ -10,6 +10,7 @@ import pytest
 from learners import Greyer
 from small import SMALL, figures
 
+from fedcxr.checkpoint import Checkpoint
 from fedcxr.errors import ConfigError, TooFewSites
 from fedcxr.methods import Workshop
 from fedcxr.protocol import Experiment
@@ -131,6 +132,16 @@ def test_a_site_that_does_not_learn_is_named(how: str, tmp_path: Path) -> None:
     said = {"fails": r"site-2: cannot learn .*turn 1", "lies": r"update of other weights.*turn 1"}[how]
     with pytest.raises(TooFewSites, match=said):
         run(scenario("federated", **wrong), tmp_path)
+
+
+@pytest.mark.parametrize(("fit", "who"), [("local", "site-2"), ("federated", "coordinator"), ("public", "coordinator")])
+def test_what_was_learnt_can_be_used_elsewhere(fit: str, who: str, tmp_path: Path) -> None:
+    done = run(scenario(fit), tmp_path)
+    kept = Checkpoint.read(done.learnt_file(who))
+    taught = done.learnt()
+    learnt = done.releases([who])[0] if taught is None else taught
+    assert kept.arrays["grey"] == learnt.weights["grey"]
+    assert not (done.folder / "workshop").exists()
 
 
 def test_the_others_go_on_without_it(tmp_path: Path) -> None:
