@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
 from fedcxr.adversaries._outsider import pictured
+from fedcxr.checkpoint import Checkpoint
 from fedcxr.disk import read_json, write_json
 from server import leak as leaks
 from server.sandbox import confine, die_with_parent
@@ -102,8 +102,8 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
         with compute.session():
             if not (shared / PREPARED).is_file():
                 auxiliary = leaks.load_auxiliary(folder, step.leak)
-                leaks.keep_weights(outcome / PREPARED, adversary.prepare(auxiliary, seed, compute, report))
-            prepared = load_file(shared / PREPARED)
+                Checkpoint(adversary.prepare(auxiliary, seed, compute, report), {}).write(outcome / PREPARED)
+            prepared = dict(Checkpoint.read(shared / PREPARED).arrays)
             leak = leaks.wait_for(folder, step.leak)
             if leak.kind not in adversary.kinds and leak.kind == "codes":
                 leak = pictured(leak, compute)

@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import numpy as tensors
 
 from fedcxr import plugins
 from fedcxr.adversaries import Auxiliary, Coded, Leak
-from fedcxr.disk import explained, read_json, write_atomic, write_json
-from fedcxr.methods import Method, Weights
+from fedcxr.checkpoint import Checkpoint
+from fedcxr.disk import explained, read_json, write_json
+from fedcxr.methods import Method
 
 AUXILIARY = "auxiliary"  # the bulk of a leak and the same in the controls, so it lies beside them, once
 COMPLETE = "mechanism.json"  # written last
@@ -42,7 +42,7 @@ def save(leaks: Mapping[str, Leak], attack: Path) -> None:
             if leak.coded is not None:
                 _save_coded(attack / name, leak.coded)
             for version, weights in enumerate(leak.learnt):
-                keep_weights(attack / name / LEARNT.format(f"{version:04}"), weights)
+                Checkpoint(weights, {}).write(attack / name / LEARNT.format(f"{version:04}"))
             write_json(attack / name / COMPLETE, leak.mechanism.spec() if leak.mechanism else None)
 
 
@@ -68,7 +68,7 @@ def wait_for(attack: Path, name: str) -> Leak:
         known=_load(own, "known"),
         auxiliary=load_auxiliary(attack, name),
         mechanism=cast(Method, plugins.build("method", mechanism)) if mechanism else None,
-        learnt=tuple(tensors.load_file(file) for file in sorted(own.glob(LEARNT.format("*")))),
+        learnt=tuple(dict(Checkpoint.read(file).arrays) for file in sorted(own.glob(LEARNT.format("*")))),
         coded=_load_coded(own) if (own / CODED).is_file() else None,
     )
 
@@ -81,13 +81,6 @@ def _save_coded(folder: Path, coded: Coded) -> None:
 def _load_coded(folder: Path) -> Coded:
     public = _load(folder, "public") if (folder / "public.npy").is_file() else None
     return Coded(public, _load(folder, "versions"), read_json(folder / CODED))
-
-
-def keep_weights(path: Path, weights: Weights) -> None:
-    """What was learnt, whole or not at all."""
-    # safetensors writes an array's memory as it lies, so a transposed one would come back scrambled.
-    plain = {name: np.ascontiguousarray(array) for name, array in weights.items()}
-    write_atomic(path, tensors.save(plain))
 
 
 def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:

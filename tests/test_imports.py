@@ -20,7 +20,7 @@ LAYERS = (
     ("disk",),
     ("events",),
     ("rng", "plugins", "keystream"),
-    ("cohort", "release", "metrics", "keys", "pairs", "sparse", "similarity"),
+    ("cohort", "release", "metrics", "keys", "pairs", "couples", "sparse", "similarity"),
     ("partition", "shard", "pair_lists", "torch_view", "bootstrap", "label_floor", "pictures", "compute", "models"),
     ("ambiguation",),
     ("training", "checkpoint", "identity", "contrast"),

@@ -8,26 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.adversaries import Auxiliary
+from fedcxr.couples import Couples, Rows, sorted_by
 from fedcxr.errors import DataError
-
-Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Album:
+class Album(Couples):
     """The films of people the adversary may train on, those of one person side by side."""
 
-    rows: Rows  # (n,) positions in the auxiliary films, sorted by person
-    start: Rows  # (p,) where a person's rows begin
-    count: Rows  # (p,) how many films a person has
     source: npt.NDArray[np.int64]  # (p,) the hospital of a person's first film
 
     @classmethod
-    def of(cls, auxiliary: Auxiliary) -> Album:
+    def owned(cls, auxiliary: Auxiliary) -> Album:
         """All films but those of held-out people."""
         films = np.flatnonzero(~auxiliary.held_out)
-        rows = films[np.argsort(auxiliary.people[films], kind="stable")]
-        _, start, count = np.unique(auxiliary.people[rows], return_index=True, return_counts=True)
+        places, start, count = sorted_by(auxiliary.people[films])
+        rows = films[places]
         if (count > 1).sum() < 2:
             raise DataError(
                 "a verifier learns from people with two films or more, and needs two such people",
@@ -51,8 +47,4 @@ class Album:
             source = rng.choice(self.source[candidates])
             local = candidates[self.source[candidates] == source]
             candidates = local if len(local) > 1 else candidates
-        chosen = rng.permutation(candidates)[:people]
-        first = rng.integers(self.count[chosen])
-        others = np.maximum(self.count[chosen] - 1, 1)
-        second = (first + 1 + rng.integers(others)) % self.count[chosen]
-        return self.rows[self.start[chosen] + first], self.rows[self.start[chosen] + second]
+        return self.two_each(rng.permutation(candidates)[:people], rng)

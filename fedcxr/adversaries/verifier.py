@@ -121,7 +121,7 @@ class Verifier(Adversary):
 
         stage = "retrained" if versions else "clean"
         rng = stream(seed, "verifier", stage)
-        album = Album.of(auxiliary)
+        album = Album.owned(auxiliary)
 
         def loss(step: int) -> Tensor:
             rows = album.draw(self.people, self.same_source, rng)

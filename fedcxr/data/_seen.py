@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedcxr import shard
+from fedcxr.disk import write_atomic
+from fedcxr.errors import FedcxrError
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,8 @@ class Seen:
 
     def keep(self, folder: Path) -> None:
         """Note that the films of this state are in the shard `folder`, which lies beside the note."""
-        half = self.note.with_name(f".{self.note.name}-{os.getpid()}-{secrets.token_hex(4)}")
-        with suppress(OSError):  # a cache that may only be read: the next process looks for itself
-            half.write_text(f"{self.state} {folder.name}\n", encoding="utf-8")
-            half.replace(self.note)
+        with suppress(FedcxrError):  # a cache that may only be read: the next process looks for itself
+            write_atomic(self.note, f"{self.state} {folder.name}\n".encode())
 
 
 def _told(watched: Watched, reader: type) -> Iterator[str]:

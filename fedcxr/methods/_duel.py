@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from fedcxr.cohort import Cohort
 from fedcxr.compute import Compute
-from fedcxr.methods._couples import Couples, Rows
+from fedcxr.couples import Couples, Rows
 from fedcxr.models.classifier import Classifier, findings_loss
 from fedcxr.models.siamese import Siamese, partner_loss
 from fedcxr.training import shifted, to_tensor

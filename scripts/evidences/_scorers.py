@@ -78,7 +78,9 @@ class Corpus:
     people: int
 
     def album(self) -> Album:
-        return Album.of(Auxiliary(self.films, self.patients, self.sources, np.zeros(len(self.films), dtype=np.bool_)))
+        return Album.owned(
+            Auxiliary(self.films, self.patients, self.sources, np.zeros(len(self.films), dtype=np.bool_))
+        )
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def test_each_film_is_protected_anew() -> None:
 
 def album(people: list[int], sources: list[int], held_out: list[bool]) -> Album:
     films = np.zeros((len(people), 4, 4), dtype=np.uint8)
-    return Album.of(Auxiliary(films, np.array(people), np.array(sources), np.array(held_out)))
+    return Album.owned(Auxiliary(films, np.array(people), np.array(sources), np.array(held_out)))
 
 
 def test_pairs_are_two_films_of_one_person_and_never_of_the_held_out() -> None:

@@ -13,10 +13,10 @@ import torch
 from fedcxr import catalogue, plugins
 from fedcxr.checkpoint import Checkpoint, digest
 from fedcxr.cohort import Cohort
+from fedcxr.couples import Couples
 from fedcxr.errors import ConfigError, DataError, StorageError, TrainingDiverged
 from fedcxr.methods import Round, Weights, Workshop, _course, _duel
 from fedcxr.methods import _generator as generators
-from fedcxr.methods._couples import Couples
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.flow import flow
 from fedcxr.rng import stream

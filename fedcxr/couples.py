@@ -1,4 +1,4 @@
-"""Whose films a hospital practises on: pairs of two films of one patient, and films of everybody."""
+"""Films by person, and what whoever learns from them draws: two films of one person, or one of anybody."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ class Couples:
     def of(cls, patients: npt.NDArray[np.object_]) -> Couples:
         """All patients, in the order of their first films: what they are called must not matter."""
         _, first, number = np.unique(patients, return_index=True, return_inverse=True)
-        order = np.argsort(np.argsort(first))
-        number = order[number]
-        rows = np.argsort(number, kind="stable").astype(np.intp)
-        _, start, count = np.unique(number[rows], return_index=True, return_counts=True)
-        return cls(rows, start.astype(np.intp), count.astype(np.intp))
+        return cls(*sorted_by(np.argsort(np.argsort(first))[number]))
 
     @property
     def paired(self) -> int:
@@ -35,9 +31,13 @@ class Couples:
 
     def pairs(self, most: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
         """Two different films of each of up to `most` patients."""
-        chosen = rng.permutation(np.flatnonzero(self.count > 1))[:most]
+        return self.two_each(rng.permutation(np.flatnonzero(self.count > 1))[:most], rng)
+
+    def two_each(self, chosen: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """Two different films of each of these patients; the same one twice of somebody who has no other."""
         first = rng.integers(self.count[chosen])
-        second = (first + 1 + rng.integers(self.count[chosen] - 1)) % self.count[chosen]
+        others = np.maximum(self.count[chosen] - 1, 1)
+        second = (first + 1 + rng.integers(others)) % self.count[chosen]
         return self.rows[self.start[chosen] + first], self.rows[self.start[chosen] + second]
 
     def anyone(self, most: int, rng: np.random.Generator) -> Rows:
@@ -45,3 +45,10 @@ class Couples:
         chosen = rng.permutation(len(self.count))[:most]
         rows: Rows = self.rows[self.start[chosen] + rng.integers(self.count[chosen])]
         return rows
+
+
+def sorted_by(number: npt.NDArray[np.integer]) -> tuple[Rows, Rows, Rows]:
+    """Rows sorted by whose they are, where each one's begin, and how many each has."""
+    rows = np.argsort(number, kind="stable").astype(np.intp)
+    _, start, count = np.unique(number[rows], return_index=True, return_counts=True)
+    return rows, start.astype(np.intp), count.astype(np.intp)
