@@ -148,6 +148,7 @@ def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:
             console.print(f"  [yellow]{site['name']} {site['status']}:[/] {_plain(site['reason'])}")
     console.print()
     _print_utility(result["utility"], console)
+    _print_access(result["access"], console)
     _print_privacy(result["privacy"], console)
     console.print(
         f"{cost['bytes_up'] / 1e6:.1f} MB shared, {cost['seconds']['total']:.0f} s in all, "
@@ -161,6 +162,7 @@ LEVELS = {
     "frozen": "trained on clean films, used on released ones",
     "trained": "trained on releases, used on clean films",
     "trained_released": "trained on releases, used on released films",
+    "unauthorised": "trained and used on what shows without a key",
 }
 
 
@@ -177,6 +179,20 @@ def _print_utility(utility: Mapping[str, Any], console: Console) -> None:
     skipped = findings["raw"]["skipped"] if findings["raw"] else ()
     if skipped:
         console.print(f"  too rare to score: {', '.join(skipped)}")
+    console.print()
+
+
+def _print_access(access: Mapping[str, Any] | None, console: Console) -> None:
+    """Who could open what, where a method has keys."""
+    if access is None:
+        return
+    for reader in access["readers"]:
+        first = next(iter(reader["refusals"].values()), "").split(";")[0]
+        why = f" ({_plain(first)}{', ...' if len(reader['refusals']) > 1 else ''})" if first else ""
+        console.print(f"{_plain(reader['name'])} opens {reader['opened']} of {reader['films']} films{why}")
+    tried = access["other_site"]
+    if tried["tried"]:
+        console.print(f"the key of another site opens {tried['opened']} of {tried['tried']}")
     console.print()
 
 

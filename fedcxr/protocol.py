@@ -13,18 +13,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from fedcxr.adversaries import Auxiliary, Coded, Leak
+from fedcxr.adversaries._outsider import Onlooker
 from fedcxr.cohort import Cohort
 from fedcxr.consortium import join
+from fedcxr.custody import SERVER, Custodian, Simulated, signed, simulated_identity
 from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.events import Events
 from fedcxr.methods import Films, Round, Weights, Workshop
+from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.none import Unprotected
 from fedcxr.partition import Rows, deal
+from fedcxr.reading import Reading, foreign_keys, read
 from fedcxr.release import AnswerKey, Release
 from fedcxr.rng import derive, stream
 from fedcxr.scenario import Scenario
+from fedcxr.sparse import Codes
 from fedcxr.tasks import Evidence, Progress
 
 if TYPE_CHECKING:
@@ -34,20 +39,33 @@ COORDINATOR = "coordinator"
 
 
 def site_step(
-    scenario: Scenario, site: str, cohort: Cohort, seed: int, learnt: Weights | None = None, folder: Path | None = None
+    scenario: Scenario,
+    site: str,
+    cohort: Cohort,
+    seed: int,
+    learnt: Weights | None = None,
+    folder: Path | None = None,
+    custodian: Custodian | None = None,
 ) -> Release:
     """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release.
 
-    `seed` is the scenario's in a simulation. At a real hospital it is the hospital's own secret: whoever
-    knows it can draw the same noise again and subtract it.
+    `seed` is the scenario's in a simulation, and gives a site its keys too unless a custodian has them. At a real
+    hospital it is the hospital's own secret: whoever knows it can draw the same noise again and subtract it.
     """
     method, workshop = scenario.method, workshop_of(scenario, site, folder)
+    custodian = custodian or Simulated(seed, site, scenario.grant)
     shuffled = cohort.take(release_order(site, len(cohort), seed))
     weights = learnt
     if weights is None:
         rng = stream(seed, "site", site, "learn")
         weights = method.learn(shuffled.where("train"), rng, workshop) if method.learns else {}
-    release = method.release(shuffled, site, weights, _release_stream(site, seed), workshop)
+    envelopes: Mapping[str, bytes] = {}
+    if isinstance(method, CodeMethod):
+        keys = custodian.begin(scenario.run_name, list(shuffled.index["image"]))
+        release = method.release_under(keys, shuffled, weights, workshop)
+        envelopes = custodian.envelopes(scenario.run_name)
+    else:
+        release = method.release(shuffled, site, weights, stream(seed, "site", site, "release"), workshop)
     told = len(release) + len(release.left_out)
     if release.site != site or (release.kind != "update" and told != len(cohort)):
         raise DataError(
@@ -57,17 +75,31 @@ def site_step(
         )
     # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
     publishes = scenario.knowledge.mechanism and method.learns and learnt is None
-    return release.publishing(weights) if publishes else release
+    whole = release.publishing(weights) if publishes else release
+    return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
+
+
+def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:
+    """What a release tells of what it answers, so that an older one cannot stand in for it."""
+    return {"run": scenario.run_name, "turn": turn}
 
 
 def learn_step(
-    scenario: Scenario, site: str, cohort: Cohort, seed: int, start: Weights, turn: Round, folder: Path | None = None
+    scenario: Scenario,
+    site: str,
+    cohort: Cohort,
+    seed: int,
+    start: Weights,
+    turn: Round,
+    folder: Path | None = None,
+    custodian: Custodian | None = None,
 ) -> Release:
     """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
     films = cohort.where("train")
     rng = stream(seed, "site", site, "learn", turn.number)
     learnt = scenario.method.learn(films, rng, workshop_of(scenario, site, folder), start, turn)
-    return Release("update", site, scenario.method.plugin_name(), {}, {"films": len(films)}).publishing(learnt)
+    update = Release("update", site, scenario.method.plugin_name(), {}, {"films": len(films)}).publishing(learnt)
+    return signed(update, custodian or Simulated(seed, site, {}), request(scenario, turn.number))
 
 
 def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -> Release:
@@ -93,10 +125,6 @@ def workshop_of(scenario: Scenario, who: str, folder: Path | None) -> Workshop:
 
     chosen = scenario.compute.model_dump(include={"device", "precision", "threads"})
     return Workshop(**chosen, progress=progress, folder=folder)
-
-
-def _release_stream(site: str, seed: int) -> np.random.Generator:
-    return stream(seed, "site", site, "release")
 
 
 def release_order(site: str, films: int, seed: int) -> Rows:
@@ -166,26 +194,91 @@ class Experiment:
             )
         )
 
-    def seen(self, release: Release, learnt: Release | None = None) -> Films:
-        """A release as those see it whom it is meant for, with the keys that the simulated site has drawn.
-
-        `learnt` is what the method learnt away from the sites, if it did.
-        """
-        weights = learnt.weights if learnt is not None else release.weights
-        workshop = workshop_of(self.scenario, release.site, None)
-        return self.scenario.method.seen(release, weights, _release_stream(release.site, self.scenario.seed), workshop)
+    def reading(self, release: Release, reader: str, learnt: Release | None = None) -> Reading:
+        """A release as a site or the coordinator sees it; `learnt` is what was learnt away from the sites."""
+        seed = self.scenario.seed
+        return read(
+            self.scenario.method,
+            release,
+            simulated_identity(seed, reader),
+            simulated_identity(seed, release.site).public,
+            _weights(release, learnt),
+            workshop_of(self.scenario, release.site, None),
+        )
 
     def evidence(self, releases: Sequence[Release], learnt: Release | None = None) -> Evidence:
-        """What tasks are measured on."""
+        """What tasks are measured on: the releases as they are read by the one whom the scenario has read them."""
         rows = self.truth(releases)
+        readings = [self.reading(release, self.scenario.reader, learnt) for release in releases]
+        clean = self.cohort.films(rows)
         return Evidence(
-            released=np.concatenate([self.seen(r, learnt) for r in releases]),
-            clean=self.cohort.films(rows),
+            released=np.concatenate([reading.films for reading in readings]),
+            opened=np.concatenate([reading.opened for reading in readings]),
+            clean=clean,
             labels=np.concatenate([self._labels(r) for r in releases]),
             split=np.concatenate([r.arrays["split"] for r in releases]),
             patients=self.cohort.patients[rows],
             findings=self.cohort.findings,
+            codes=self._codes(releases, readings, clean, learnt),
+            unauthorised=self._unauthorised(releases, learnt),
         )
+
+    def _codes(
+        self, releases: Sequence[Release], readings: Sequence[Reading], clean: Films, learnt: Release | None
+    ) -> dict[str, Codes]:
+        """Codes as the tasks ask for them: as published, as purified with the reader's keys, and of the clean films."""
+        method, forms = self.scenario.method, {task.form for task in self.scenario.tasks.values()}
+        codes: dict[str, list[Codes]] = {}
+        if isinstance(method, CodeMethod):
+            ends = np.cumsum([len(release) for release in releases])[:-1]
+            for release, reading, films in zip(releases, readings, np.split(clean, ends), strict=True):
+                if "codes" in forms:
+                    codes.setdefault("public", []).append(release.arrays["codes"].astype(np.int8, copy=False))
+                if "purified" in forms:
+                    codec = method.codec(_weights(release, learnt), workshop_of(self.scenario, release.site, None))
+                    codes.setdefault("purified", []).append(reading.codes)
+                    codes.setdefault("clean", []).append(codec.encode(films))
+        return {form: np.concatenate(parts) for form, parts in codes.items()}
+
+    def _unauthorised(self, releases: Sequence[Release], learnt: Release | None) -> Films | None:  # (n, h, w)
+        """Codes as they look to somebody without any key, who has films of people that are not tested on."""
+        method = self.scenario.method
+        if not isinstance(method, CodeMethod):
+            return None
+        own = self.cohort.take(self.cohort.index["split"].to_numpy() != "test").films()
+        shown: list[Films] = []
+        onlooker: Onlooker | None = None
+        for release in releases:
+            if onlooker is None or release.weights:  # the same for all sites, unless each has a codec of its own
+                workshop = workshop_of(self.scenario, release.site, None)
+                onlooker = Onlooker(method, own, _weights(release, learnt), workshop)
+            shown.append(onlooker.pictures(release.arrays.get("codes"), len(release)))
+        return np.concatenate(shown)
+
+    def access(self, releases: Sequence[Release], learnt: Release | None = None) -> dict[str, Any] | None:
+        """Who may read what, and what the key of one site does to another's films; None where there are no keys."""
+        method, scenario = self.scenario.method, self.scenario
+        if not isinstance(method, CodeMethod):
+            return None
+        readers = dict.fromkeys((SERVER, *scenario.grant))
+        others = [Simulated(scenario.seed, site, {}).begin(scenario.run_name, ()) for site in scenario.site_names]
+        return {
+            "reader": scenario.reader,
+            "granted": dict(scenario.grant),
+            "readers": [self._reader(name, releases, learnt) for name in readers],
+            "other_site": foreign_keys(method, releases, others),
+        }
+
+    def _reader(self, name: str, releases: Sequence[Release], learnt: Release | None) -> dict[str, Any]:
+        readings = [self.reading(release, name, learnt) for release in releases]
+        return {
+            "name": name,
+            "films": sum(len(release) for release in releases),
+            "opened": sum(int(reading.opened.sum()) for reading in readings),
+            "refusals": {
+                r.site: reading.refusal for r, reading in zip(releases, readings, strict=True) if reading.refusal
+            },
+        }
 
     def _labels(self, release: Release) -> npt.NDArray[np.float32]:  # (n, k)
         """A release's findings in the order of the whole cohort's; those the site does not know are unknown."""
@@ -275,6 +368,11 @@ class Experiment:
             "control_raw": Leak(self.cohort.films(rows[attacked]), known, owned["control_raw"], Unprotected()),
             "control_shuffled": Leak(released, known, owned["control_shuffled"], mechanism, tuple(taught), coded),
         }
+
+
+def _weights(release: Release, learnt: Release | None) -> Weights:
+    """What the method learnt that made this release."""
+    return release.weights if learnt is None else learnt.weights
 
 
 def _coded(releases: Sequence[Release], attacked: npt.NDArray[np.bool_]) -> Coded:

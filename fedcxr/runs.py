@@ -37,7 +37,7 @@ class Run:
     @classmethod
     def place(cls, out: Path, scenario: Scenario) -> Run:
         """The scenario's folder below `out`, which need not exist yet."""
-        return cls(out / scenario.name / f"{scenario.id}-{scenario.seed}", scenario)
+        return cls(out / scenario.name / scenario.run_name, scenario)
 
     @classmethod
     def open(cls, folder: Path) -> Run:

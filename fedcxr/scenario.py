@@ -12,6 +12,7 @@ import yaml
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
+from fedcxr.custody import SERVER
 from fedcxr.data import Source
 from fedcxr.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml
 from fedcxr.errors import ConfigError, UnknownName
@@ -54,6 +55,27 @@ class ComputePlan(Section):
     workers: int | None = pydantic.Field(None, ge=1, le=1024, description="sites at work at once; null: one per core")
     gpu_server_share: float = pydantic.Field(0.5, ge=0, lt=1, description="share of each GPU that sites leave free")
     timeout_s: float = pydantic.Field(3600.0, gt=0, le=1e7, description="longest wait for sites, and for an attack")
+
+
+Shares = dict[str, float]  # by recipient
+
+
+def _grants(value: object) -> Shares:
+    """Who is granted the keys of how large a share of every site's images: `none`, a list of names, or a mapping."""
+    if value == "none" or value is None:
+        return {}
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, Mapping):
+        shares = dict(value)
+    elif isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
+        shares = dict.fromkeys(value, 1.0)
+    else:
+        raise ConfigError("a grant names recipients", given=value, allowed="none, [server, site-2] or {server: 0.25}")
+    for name, share in shares.items():
+        if type(share) not in (int, float) or not 0 < share <= 1:
+            raise ConfigError(f"grant.{name} is a share of images", given=share, allowed="more than 0, at most 1")
+    return {str(name): float(share) for name, share in shares.items()}
 
 
 def _built(section: str) -> pydantic.PlainValidator:
@@ -125,6 +147,10 @@ class Scenario(Section):
     )
     partition: Partition = Partition()
     method: Annotated[Method, _built("method")]
+    grant: Annotated[Shares, pydantic.PlainValidator(_grants)] = pydantic.Field(
+        {SERVER: 1.0},
+        description="who gets the keys of each site's images, and of what share of them; for methods that have keys",
+    )
     knowledge: Knowledge = Knowledge()
     tasks: Annotated[dict[str, Task], _built_by_name("tasks")]
     adversaries: Annotated[dict[str, Adversary], _built_by_name("adversaries")]
@@ -148,6 +174,16 @@ class Scenario(Section):
     @property
     def needed_sites(self) -> int:
         return len(self.site_names) if self.min_sites is None else self.min_sites
+
+    @property
+    def reader(self) -> str:
+        """Who trains on what the sites share: the coordinator, or else the first site that was granted keys."""
+        return SERVER if SERVER in self.grant or not self.grant else next(iter(self.grant))
+
+    @property
+    def run_name(self) -> str:
+        """What all sites call this run, and their releases in it."""
+        return f"{self.id}-{self.seed}"
 
     @property
     def id(self) -> str:
@@ -174,6 +210,7 @@ class Scenario(Section):
         # Of no use where every hospital has its own films, or where nothing is learnt from public ones.
         unused = {"cohort", "partition"} if self.own_sources else set()
         unused |= {"public"} if self.public is None else set()
+        unused |= {"grant"} if self.method.kind != "codes" else set()
         fields = (f for f in type(self).model_fields if f not in unused)
         return {field: document[field] for field in fields}
 
@@ -192,8 +229,11 @@ class Scenario(Section):
         sites = len(scenario.site_names)
         if scenario.needed_sites > sites:
             raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {sites}")
+        scenario._check_grants(given="grant" in document)
         if scenario.partition.patient_overlap and sites < 2:
             raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
+        for name, task in scenario.tasks.items():
+            _check_task(name, task, scenario.method)
         for name, adversary in scenario.adversaries.items():
             _check_attack(name, adversary, scenario)
         if scenario.method.learns and scenario.method.place == "public" and scenario.public is None:
@@ -205,6 +245,17 @@ class Scenario(Section):
         if scenario.cohort is None:
             return scenario._with_own_films(document)
         return scenario.model_copy(update={"cohort": scenario.cohort.suited(sites, scenario.partition)})
+
+    def _check_grants(self, *, given: bool) -> None:
+        if given and self.method.kind != "codes":
+            raise ConfigError(
+                "there are no keys to grant",
+                given=f"{self.method.plugin_name()}, which shares {self.method.kind}",
+                do="remove `grant`, or choose a method that shares codes",
+            )
+        for name in self.grant:
+            if name != SERVER and name not in self.site_names:
+                raise UnknownName("recipient of keys", name, (SERVER, *self.site_names))
 
     def _with_own_films(self, document: Mapping[str, Any]) -> Scenario:
         """Checked and filled in where every hospital has a source of its own: there is nothing to deal out."""
@@ -230,6 +281,16 @@ class Scenario(Section):
 def _described(section: str, plugin: plugins.Plugin) -> dict[str, Any]:
     spec = plugin.spec()
     return {ONE[section][1]: spec.pop("name"), **spec}
+
+
+def _check_task(name: str, task: Task, method: Method) -> None:
+    """Whether there will be anything for this task to read."""
+    if task.form not in method.forms:
+        raise ConfigError(
+            f"the task `{name}` has nothing to read in what the method releases",
+            given=f"{task.form} of {method.plugin_name()}",
+            allowed=" or ".join(method.forms),
+        )
 
 
 def _check_attack(name: str, adversary: Adversary, scenario: Scenario) -> None:
@@ -277,6 +338,14 @@ def json_schema() -> dict[str, Any]:
             variants.append(variant)
         schema["properties"][section] = {"anyOf": [{"enum": list(plugins.names(kind))}, *variants]}
     number = _NUMBER_OF_SITES.json_schema()
+    share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+    schema["properties"]["grant"] |= {
+        "anyOf": [
+            {"const": "none"},
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "object", "additionalProperties": share},
+        ]
+    }
     schema["properties"]["public"] = schema["properties"]["cohort"]
     schema["properties"]["sites"] |= {
         "anyOf": [number, {"type": "array", "minItems": 1, "items": schema["properties"]["cohort"]}]

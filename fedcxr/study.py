@@ -121,7 +121,7 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
 
     def run(numbered: tuple[int, Scenario]) -> str | None:
         number, scenario = numbered
-        file = folder / "scenarios" / f"{scenario.id}-{scenario.seed}.yaml"
+        file = folder / "scenarios" / f"{scenario.run_name}.yaml"
         write_atomic(file, scenario.to_yaml().encode())
         command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(file)]
         command += ["--out", str(out), "--engine", options.engine, "--format", "json"]

@@ -17,6 +17,7 @@ from fedcxr.errors import TrainingDiverged
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Network = TypeVar("Network", bound=nn.Module)
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,11 @@ def place(network: Network, compute: Compute) -> Network:
     return network.to(device=compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def to_tensor(films: Films, compute: Compute) -> Tensor:  # (n, 1, h, w) in [0, 1]
-    """Films as a network reads them."""
+def to_tensor(films: npt.NDArray[np.integer], compute: Compute) -> Tensor:  # films: (n, 1, h, w) in [0, 1]
+    """Films, or codes, as a network reads them."""
     pixels = torch.from_numpy(np.ascontiguousarray(films)).to(compute.device)
+    if pixels.ndim == 4:
+        return pixels.to(torch.float32, memory_format=torch.channels_last)
     return pixels.unsqueeze(1).to(torch.float32, memory_format=torch.channels_last).div_(255.0)
 
 
@@ -125,17 +128,19 @@ def epochs(films: int, batch: int, rng: np.random.Generator) -> Iterator[npt.NDA
             yield order[start : start + batch]
 
 
-def shifted(films: Films, pixels: int, rng: np.random.Generator) -> Films:
+def shifted(films: npt.NDArray[Number], pixels: int, rng: np.random.Generator) -> npt.NDArray[Number]:
     """Each film moved by up to `pixels` in both directions, its edge repeated."""
     n, h, w = films.shape
     padded = np.pad(films, ((0, 0), (pixels, pixels), (pixels, pixels)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(1, 2))
     down, right = rng.integers(2 * pixels + 1, size=(2, n))
-    moved: Films = windows[np.arange(n), down, right]
+    moved: npt.NDArray[Number] = windows[np.arange(n), down, right]
     return moved
 
 
-def predict(network: nn.Module, films: Films, compute: Compute, batch: int = 256) -> npt.NDArray[np.float32]:
+def predict(
+    network: nn.Module, films: npt.NDArray[np.integer], compute: Compute, batch: int = 256
+) -> npt.NDArray[np.float32]:
     """What the network says about each film, (n, outputs), batch by batch."""
     network.eval()
     answers: list[npt.NDArray[np.float32]] = []

@@ -16,32 +16,32 @@ from fedcxr.methods import Method
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from server.exchange import Exchange, why_not
+from server.exchange import Exchange, Register, why_not
 from server.learning import learn
 
 ROUND = 1
 LONGEST_COMPLAINT = 100  # characters
 
 
-def collect(grid: Grid, run: Run) -> list[dict[str, Any]]:
+def collect(grid: Grid, run: Run, register: Register | None = None) -> list[dict[str, Any]]:
     """Let the method learn, and ask the sites whose release is not on file, until all answered or the time is over.
 
     Returns one entry per site; raises if fewer sites than the scenario needs released anything.
     """
     scenario = run.scenario
-    exchange = Exchange(grid, scenario)
+    exchange = Exchange(grid, scenario, register)
     learnt = learn(exchange, run)
     entries = {site: note for site in scenario.site_names if (note := run.release_note(site)) is not None}
     asked = [site for site in scenario.site_names if site not in entries]
     for count, (site, answer) in enumerate(exchange.ask(wire.RELEASE, asked, learnt=learnt), start=1):
-        entries[site] = _entry(run, site, answer)
+        entries[site] = _entry(run, site, answer, exchange)
         run.event("site", site=site, round=ROUND, **entries[site])
         run.progress("sites", count, len(asked))
     exchange.demand({site: str(entry["reason"]) for site, entry in entries.items() if entry["status"] != "ok"})
     return [{"name": site, **entries[site]} for site in scenario.site_names]
 
 
-def _entry(run: Run, site: str, answer: wire.Answer | Refused) -> dict[str, Any]:
+def _entry(run: Run, site: str, answer: wire.Answer | Refused, exchange: Exchange) -> dict[str, Any]:
     """Keep one site's release, or say why there is none."""
     reason = why_not(answer)
     if isinstance(answer, Refused):
@@ -49,7 +49,7 @@ def _entry(run: Run, site: str, answer: wire.Answer | Refused) -> dict[str, Any]
     if reason is not None:
         return _no_release(answer.status, f"{reason}, round {ROUND}" if answer.place else reason, answer)
     try:
-        release = Release.from_bytes(answer.release)
+        release = exchange.release(site, answer)
         _check(release, site, answer.images, run.scenario.method)
     except Refused as error:
         return _no_release("refused", str(error))

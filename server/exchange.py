@@ -9,18 +9,27 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedcxr import wire
+from fedcxr.custody import simulated_register
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
+from fedcxr.identity import PublicIdentity
+from fedcxr.protocol import request
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from fedcxr.signatures import verify_release
 
 PULL_INTERVAL = 0.02  # seconds between looks for answers
+Register = Mapping[str, PublicIdentity]  # by name, whose signature counts as a site's
 
 
 class Exchange:
-    """The sites of one run, each at a node, and how long they may take in all."""
+    """The sites of one run, each at a node, and how long they may take in all.
 
-    def __init__(self, grid: Grid, scenario: Scenario) -> None:
+    A simulation knows its sites' signatures by itself; hospitals are entered in a `register` by their cards.
+    """
+
+    def __init__(self, grid: Grid, scenario: Scenario, register: Register | None = None) -> None:
         self._grid, self._scenario = grid, scenario
+        self._register = register if register is not None else simulated_register(scenario.seed, scenario.site_names)
         self._deadline = time.monotonic() + scenario.compute.timeout_s
         self._document = scenario.to_yaml()
         self._nodes = dict(zip(scenario.site_names, self._connected(len(scenario.site_names)), strict=True))
@@ -51,6 +60,18 @@ class Exchange:
                 time.sleep(PULL_INTERVAL)
         for site in waiting.values():
             yield site, wire.Answer(site, "dropped", f"no answer within {self._scenario.compute.timeout_s:g} s")
+
+    def release(self, site: str, answer: wire.Answer, turn: int | None = None) -> Release:
+        """The release in an answer, once it is certain that this site made it for this request."""
+        release = Release.from_bytes(answer.release)
+        if site not in self._register:
+            raise Refused("nobody knows this site's signature", given=site, do="enter its card in the register")
+        verify_release(release, self._register[site])
+        expected = request(self._scenario, turn)
+        told = {key: release.facts.get(key) for key in expected}
+        if told != expected:
+            raise Refused("a release that answers another request", given=told, allowed=str(expected))
+        return release
 
     def demand(self, reasons: Mapping[str, str]) -> None:
         """Raise unless enough sites are left when these, for these reasons, are not."""

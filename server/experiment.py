@@ -17,11 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 import fedcxr
-from fedcxr.adversaries._outsider import Onlooker
-from fedcxr.cohort import SPLITS
 from fedcxr.disk import explained, write_atomic, write_json
 from fedcxr.methods import FilmMethod
-from fedcxr.methods._coded import CodeMethod
 from fedcxr.pictures import comparison
 from fedcxr.protocol import Experiment, utility_step, workshop_of
 from fedcxr.release import AnswerKey, Release
@@ -48,6 +45,7 @@ class Measured:
     utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
     attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
     label_floor: Mapping[str, Any]
+    access: Mapping[str, Any] | None  # who may read what; None: the method has no keys
     release_s: float
     compute: Compute
 
@@ -86,6 +84,7 @@ def _measure(
     for attack in waiting:
         attack.leak(releases, run.learnt())
     evidence = experiment.evidence(releases, run.learnt())
+    access = run.stage("access", partial(experiment.access, releases, run.learnt()))
     _draw(run, experiment, releases, evidence)
     compute = _compute(run.scenario)
     utility = _utility(run, experiment, evidence, compute)
@@ -98,6 +97,7 @@ def _measure(
         utility=utility,
         attacks=[run.outcome(_stage("attack", name)) for name in attacks],
         label_floor=run.stage("label-floor", partial(_label_floor, experiment, answers)),
+        access=access,
         release_s=release_s,
         compute=compute,
     )
@@ -136,6 +136,7 @@ def _result(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -
         "environment": environment(measured.compute.precision),
         "sites": list(measured.sites),
         "utility": {"findings": None, "fidelity": None} | figures,
+        "access": measured.access,
         "privacy": {
             "attacks": entries,
             "worst_case": scorer.worst_case(entries),
@@ -156,6 +157,8 @@ def _utility(run: Run, experiment: Experiment, evidence: Evidence, compute: Comp
 
     def measured(task: str) -> dict[str, Any]:
         start = time.perf_counter()
+        if not experiment.scenario.tasks[task].applies(evidence):
+            return {"measured": None, "seconds": 0.0}
         with compute.session():
             figures = utility_step(experiment.scenario, task, evidence, compute, run.progress)
         return {"measured": figures, "seconds": time.perf_counter() - start}
@@ -200,18 +203,15 @@ def _draw(run: Run, experiment: Experiment, releases: Sequence[Release], evidenc
     """One picture per site: some films as they were, as they are seen by those they are for, and what changed."""
     method, taught = experiment.scenario.method, run.learnt()
     firsts = np.cumsum([0, *map(len, releases)])
-    others = evidence.clean[evidence.split != SPLITS.index("test")]  # which the adversary owns
     for release, first in zip(releases, firsts, strict=False):
         shown = slice(first, first + min(len(release), PICTURED_FILMS))
         originals = evidence.clean[shown]
         weights = release.weights or (taught.weights if taught is not None else {})
         workshop = workshop_of(experiment.scenario, release.site, None)
-        moved = without_key = None
+        moved = None
         if isinstance(method, FilmMethod) and (weights or not method.learns):
             moved = method.displacements(originals, weights, workshop)
-        if isinstance(method, CodeMethod):
-            onlooker, public = Onlooker(method, others, weights, workshop), release.arrays.get("codes")
-            without_key = onlooker.pictures(None if public is None else public[:PICTURED_FILMS], len(originals))
+        without_key = None if evidence.unauthorised is None else evidence.unauthorised[shown]
         drawn = io.BytesIO()
         comparison(originals, evidence.released[shown], moved, without_key).save(drawn, format="PNG")
         write_atomic(run.folder / "pictures" / f"{release.site}.png", drawn.getvalue())

@@ -61,7 +61,7 @@ def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mappin
         reason = why_not(answer)
         if reason is None:
             try:
-                updates[site] = _checked(answer, site, learnt)
+                updates[site] = _checked(exchange, answer, site, learnt, turn)
                 continue
             except Refused as why:
                 reason = str(why)
@@ -71,11 +71,11 @@ def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mappin
     return updates
 
 
-def _checked(answer: wire.Answer | Refused, site: str, learnt: Release) -> Release:
+def _checked(exchange: Exchange, answer: wire.Answer | Refused, site: str, learnt: Release, turn: int) -> Release:
     """The update in an answer, if it is one of the weights that were sent."""
     if isinstance(answer, Refused):
         raise answer
-    update = Release.from_bytes(answer.release)
+    update = exchange.release(site, answer, turn - 1)
     if (update.kind, update.site, update.method) != ("update", site, learnt.method):
         raise Refused("this is not the site's update", given=f"{update.kind} of {update.site}, {update.method}")
     shapes = [{name: (a.shape, a.dtype.name) for name, a in r.weights.items()} for r in (update, learnt)]

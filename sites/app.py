@@ -19,6 +19,7 @@ from fedcxr.protocol import learn_step, site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites.data import open_cohort, workshop_folder
+from sites.keys import custodian
 
 app = ClientApp()
 LONGEST_REASON = 500  # characters
@@ -27,20 +28,20 @@ LONGEST_REASON = 500  # characters
 @app.query("release")
 def release(message: Message, context: Context) -> Message:
     """Answer a request with one Release, or with what went wrong and where."""
-    return _answered(message, _release)
+    return _answered(message, context, _release)
 
 
 @app.train()
 def learn(message: Message, context: Context) -> Message:
     """Answer a request to learn with an update, which is a Release like any other."""
-    return _answered(message, _learn)
+    return _answered(message, context, _learn)
 
 
-def _answered(message: Message, work: Callable[[wire.Request], wire.Answer]) -> Message:
+def _answered(message: Message, context: Context, work: Callable[[wire.Request, Context], wire.Answer]) -> Message:
     request = wire.unpack_request(message.content)
     start = time.perf_counter()
     try:
-        answer = work(request)
+        answer = work(request, context)
     except Refused as error:
         answer = wire.Answer(request.site, "refused", str(error)[:LONGEST_REASON])
     # Whatever a method raises belongs to this site; it must not end the round for the others.
@@ -50,19 +51,22 @@ def _answered(message: Message, work: Callable[[wire.Request], wire.Answer]) -> 
     return Message(wire.pack_answer(answer.after(time.perf_counter() - start)), reply_to=message)
 
 
-def _release(request: wire.Request) -> wire.Answer:
+def _release(request: wire.Request, context: Context) -> wire.Answer:
     scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
     workshop = workshop_folder(scenario, request.site)
     learnt = _learnt(request) if request.learnt else None
-    answer = _answer(request, cohort, site_step(scenario, request.site, cohort, scenario.seed, learnt, workshop))
+    with custodian(context, scenario, request.site) as keys:
+        shared = site_step(scenario, request.site, cohort, scenario.seed, learnt, workshop, keys)
+    answer = _answer(request, cohort, shared)
     shutil.rmtree(workshop, ignore_errors=True)  # it served its purpose, and it was made of real films
     return answer
 
 
-def _learn(request: wire.Request) -> wire.Answer:
+def _learn(request: wire.Request, context: Context) -> wire.Answer:
     scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
     workshop, turn = workshop_folder(scenario, request.site), Round(request.turn - 1, scenario.method.turns)
-    update = learn_step(scenario, request.site, cohort, scenario.seed, _learnt(request), turn, workshop)
+    with custodian(context, scenario, request.site) as keys:
+        update = learn_step(scenario, request.site, cohort, scenario.seed, _learnt(request), turn, workshop, keys)
     return _answer(request, cohort, update)
 
 

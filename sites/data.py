@@ -25,4 +25,4 @@ def _shared_out(scenario_yaml: str) -> Experiment:
 
 def workshop_folder(scenario: Scenario, site: str) -> Path:
     """Where this site keeps a method's half-done learning, so that a kill costs minutes and not hours."""
-    return cache_folder() / "workshop" / f"{scenario.id}-{scenario.seed}-{site}"
+    return cache_folder() / "workshop" / f"{scenario.run_name}-{site}"

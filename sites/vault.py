@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from fedcxr.identity import Identity
+from fedcxr.keyring import Grant, Keyring, Made
 from fedcxr.keys import ReleaseKey
-from sites.keyring import Grant, Keyring, Made
 from sites.passphrase import passphrase
 from sites.strongbox import Cost, Strongbox
 

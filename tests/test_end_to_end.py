@@ -35,11 +35,15 @@ def result_of(run: Run) -> dict[str, Any]:
 
 def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
     result = result_of(finished)
-    assert set(result) == {"schema", "run", "scenario", "environment", "sites", "utility", "privacy", "cost"}
+    assert set(result) == {
+        "schema", "run", "scenario", "environment", "sites", "utility", "access", "privacy", "cost",
+    }  # fmt: skip
+    assert result["access"] is None  # noise has no keys
     assert result["schema"] == 1
     assert set(result["run"]) == {"id", "method", "seed", "engine", "preset", "device", "wall_s", "complete"}
     levels = result["utility"]["findings"]
-    assert set(levels) == {"trained", "trained_released", "frozen", "raw"}
+    assert set(levels) == {"trained", "trained_released", "frozen", "raw", "unauthorised"}
+    assert levels.pop("unauthorised") is None
     for level in levels.values():
         low, high = level["mean_auc"]["ci95"]
         assert 0 <= low <= high <= 1

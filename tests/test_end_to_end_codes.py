@@ -10,13 +10,12 @@ import pytest
 from canary import leaks
 from small import SMALL, figures
 
+from fedcxr.custody import SERVER, Simulated, simulated_identity
 from fedcxr.data import cache_folder
-from fedcxr.keys import MasterKey
 from fedcxr.methods import Workshop
-from fedcxr.methods._coded import release_key
+from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.protocol import Experiment
-from fedcxr.rng import stream
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate
@@ -41,7 +40,11 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_a_run_with_codes_measures_both_sides_of_the_key(finished: Run) -> None:
     result = finished.result
     assert result is not None
-    assert set(result["utility"]["findings"]) == {"trained", "trained_released", "frozen", "raw"}
+    assert all(result["utility"]["findings"][arm] for arm in ("trained", "trained_released", "frozen", "raw"))
+    assert result["utility"]["findings"]["unauthorised"]["mean_auc"]["value"] is not None
+    assert (
+        result["utility"]["fidelity"]["unauthorised"]["psnr"]["value"] < result["utility"]["fidelity"]["psnr"]["value"]
+    )
     assert 20 < result["utility"]["fidelity"]["psnr"]["value"] < 60
     attacks = {(a["adversary"], a["attacker"]): a for a in result["privacy"]["attacks"]}
     assert set(attacks) == {
@@ -63,20 +66,60 @@ def test_a_run_with_codes_measures_both_sides_of_the_key(finished: Run) -> None:
 
 def test_no_key_is_left_in_a_run_folder(finished: Run) -> None:
     scenario = finished.scenario
-    streams = {site: stream(scenario.seed, "site", site, "release") for site in scenario.site_names}
-    masters = [rng.bytes(MasterKey.length) for rng in streams.values()]
-    again = {site: stream(scenario.seed, "site", site, "release") for site in scenario.site_names}
-    keys = [release_key(site, rng) for site, rng in again.items()]
+    custodians = [Simulated(scenario.seed, site, {}) for site in scenario.site_names]
+    rings = [custodian._ring for custodian in custodians]
+    keys = [custodian.begin(scenario.run_name, ()) for custodian in custodians]
     films = [key.image_key(str(row)) for key in keys for row in range(3)]
-    secrets = [*masters, *(key.reveal() for key in (*keys, *films))]
+    secrets = [key.reveal() for key in (*keys, *films, *(ring.epochs[0].key for ring in rings))]
+    secrets += [ring.identity.reveal() for ring in rings] + [ring.choosing for ring in rings]
+    secrets.append(simulated_identity(scenario.seed, SERVER).reveal())
     assert not leaks(secrets, finished.folder)
     # The control: these are the keys that open the releases, and so the search was for the right thing.
     releases = finished.releases(list(scenario.site_names))
     experiment = Experiment.open(scenario, cache_folder())
     codec = Sca().codec({}, Workshop("cpu", "fp32"))
-    for release in releases:
+    for release, key in zip(releases, keys, strict=True):
         originals = experiment.cohort.films(experiment.truth([release]))
-        np.testing.assert_array_equal(experiment.seen(release), codec.decode(codec.encode(originals), release.size))
+        shown = codec.decode(codec.encode(originals), release.size)
+        method = scenario.method
+        assert isinstance(method, CodeMethod)
+        np.testing.assert_array_equal(method.restore(release, key, {}, Workshop("cpu", "fp32")), shown)
+        np.testing.assert_array_equal(experiment.reading(release, SERVER).films, shown)
+
+
+@pytest.mark.parametrize("grant", [{"site-2": 0.5}, {}, {"server": 0.4}], ids=str)
+def test_whoever_is_granted_keys_is_measured(grant: dict[str, float], tmp_path: Path) -> None:
+    scenario = Scenario.parse({**CODES, "method": "sca", "grant": grant or "none", "adversaries": {}})
+    result = simulate(scenario, Options(tmp_path, "inline")).result
+    assert result is not None
+    access = result["access"]
+    opened = {reader["name"]: reader["opened"] / reader["films"] for reader in access["readers"]}
+    assert access["other_site"]["tried"] == sum(site["released"] for site in result["sites"])
+    assert access["other_site"]["opened"] == 0
+    assert access["reader"] == next(iter(grant), "server")
+    if not grant:
+        assert opened == {"server": 0}
+        assert result["utility"] == {"findings": None, "fidelity": None}
+        assert all("granted nothing to server" in why for why in access["readers"][0]["refusals"].values())
+    else:
+        ((name, share),) = grant.items()
+        assert 0.5 * share < opened[name] < 1
+        assert result["utility"]["findings"]["trained"] is not None
+        tested = result["utility"]["fidelity"]
+        assert 0 < tested["films"] < tested["unauthorised"]["films"]
+
+
+@pytest.mark.parametrize(("on", "absent"), [("purified", {"frozen"}), ("codes", {"frozen", "trained"})])
+def test_codes_can_be_learnt_from(on: str, absent: set[str], tmp_path: Path) -> None:
+    tasks = {"findings": {**SMALL["tasks"]["findings"], "on": on}}
+    grant = "none" if on == "codes" else ["server"]  # public codes need no key
+    scenario = Scenario.parse({**CODES, "method": "sca", "tasks": tasks, "grant": grant, "adversaries": {}})
+    result = simulate(scenario, Options(tmp_path, "inline")).result
+    assert result is not None
+    findings = result["utility"]["findings"]
+    assert {arm for arm, figures in findings.items() if figures is None} == absent
+    if on == "purified":  # whoever uses it codes their own films the same way
+        assert findings["trained"] == findings["trained_released"]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ Weights = dict[str, npt.NDArray[np.generic]]  # what a method learnt, ready for 
 Protect = Callable[[Films, np.random.Generator], Films]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 Place = Literal["local", "federated", "public"]
+Form = Literal["films", "purified", "codes"]  # of what a recipient works with: films, their codes, or public codes
 
 
 class Guarantee(pydantic.BaseModel):
@@ -79,6 +80,11 @@ class Method(Plugin):
     kind: ClassVar[Kind]
 
     @property
+    def forms(self) -> tuple[Form, ...]:
+        """What a recipient can make of a release."""
+        return ("films",)
+
+    @property
     def learns(self) -> bool:
         """Whether `learn` has anything to do."""
         return False
@@ -128,12 +134,9 @@ class Method(Plugin):
     ) -> Release:
         """What the hospital `site` shares of these films, in their order."""
 
-    def seen(self, release: Release, weights: Weights, rng: np.random.Generator, workshop: Workshop) -> Films:
-        """A release as those see it whom it is meant for; `rng` is as it was before `release` was called.
-
-        Asked by the experimenter of a simulation, who alone holds every site's stream.
-        """
-        raise DataError(f"{self.plugin_name()} releases nothing that can be looked at", given=self.kind)
+    def seen(self, release: Release, weights: Weights, workshop: Workshop) -> Films:
+        """The films of a release that needs no key, as everybody sees them."""
+        raise DataError(f"{self.plugin_name()} releases nothing that can be looked at without a key", given=self.kind)
 
 
 class FilmMethod(Method):
@@ -194,7 +197,7 @@ class FilmMethod(Method):
             },
         )
 
-    def seen(self, release: Release, weights: Weights, rng: np.random.Generator, workshop: Workshop) -> Films:
+    def seen(self, release: Release, weights: Weights, workshop: Workshop) -> Films:
         return np.asarray(release.arrays["films"], dtype=np.uint8)
 
 

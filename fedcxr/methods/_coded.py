@@ -1,7 +1,7 @@
 """What methods that share codes have in common: the codec, its learning, and the form of a release of codes.
 
-A release of codes holds, beside findings and splits, whatever arrays the method made of each film, row by row. The keys
-are those of `release_key`: a simulation draws them from the site's own stream, a hospital has them in its vault.
+A release of codes holds, beside findings and splits, whatever arrays the method made of each film, row by row. The key
+of the film in row i is the image key `i` of the release's key, which its site's custodian has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pydantic
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
-from fedcxr.methods import Films, Method, Place, Round, Weights, Workshop
+from fedcxr.methods import Films, Form, Method, Place, Round, Weights, Workshop
 from fedcxr.release import Kind, Release
 from fedcxr.sparse import Codes, Shape
 
@@ -35,7 +35,7 @@ Fit = Literal["none", "public", "local", "federated"]
 
 
 def release_key(site: str, rng: np.random.Generator) -> ReleaseKey:
-    """A simulated site's key for its one release. At a real hospital the vault has it, and no seed leads to it."""
+    """A key for somebody who keeps none: an adversary at practice, a test of a method by itself."""
     return MasterKey(rng.bytes(MasterKey.length), site, epoch=1).release_key("1")
 
 
@@ -53,6 +53,10 @@ class CodeMethod(Method):
     learning_rate: float = pydantic.Field(default=3e-3, gt=0, le=1)
     crop: int = pydantic.Field(default=64, ge=16, le=4096, description="pixels of the square crops it is trained on")
     turns_together: int = pydantic.Field(default=3, ge=1, le=1000, description="turns of learning, if federated")
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        return ("films", "purified")
 
     @property
     def learns(self) -> bool:
@@ -137,6 +141,7 @@ class CodeMethod(Method):
             "splits": list(SPLITS),
             "size": list(cohort.size),
             "version": version,
+            "key": {"release": keys.origin.release, "epoch": keys.origin.epoch},
             "codec": {"s": self.s, "maps": self.maps, "fit": self.fit},
             **self.mechanism(),
         }
@@ -145,14 +150,28 @@ class CodeMethod(Method):
         # What a single site has learnt reaches those it grants its films to with these films and in no other way.
         return release.publishing(weights) if weights and self.fit == "local" else release
 
-    def restore(self, release: Release, keys: ReleaseKey | SomeKeys, weights: Weights, workshop: Workshop) -> Films:
-        """The films of a release for those who hold all its keys, in its order."""
-        self._check(release, weights)
-        codes = np.stack([self.find(release, row, keys.image_key(str(row))) for row in range(len(release))])
-        return self.codec(weights, workshop).decode(codes, release.size)
+    def rows(self, release: Release, keys: ReleaseKey | SomeKeys) -> npt.NDArray[np.intp]:
+        """Which films of a release these keys open, by row."""
+        if isinstance(keys, ReleaseKey):
+            return np.arange(len(release))
+        known = {str(row): row for row in range(len(release))}
+        return np.sort(np.array([known[image] for image in keys.images if image in known], dtype=np.intp))
 
-    def seen(self, release: Release, weights: Weights, rng: np.random.Generator, workshop: Workshop) -> Films:
-        return self.restore(release, release_key(release.site, rng), weights, workshop)
+    def purified(self, release: Release, keys: ReleaseKey | SomeKeys, weights: Weights) -> Codes:
+        """The codes of the films that these keys open, in the release's order."""
+        self._check(release, weights)
+        codes = [self.find(release, row, keys.image_key(str(row))) for row in self.rows(release, keys)]
+        return np.stack(codes) if codes else np.empty((0, *self.shape(release.size).code), dtype=np.int8)
+
+    def restore(self, release: Release, keys: ReleaseKey | SomeKeys, weights: Weights, workshop: Workshop) -> Films:
+        """The films that these keys open, in the release's order."""
+        return self.decoded(self.purified(release, keys, weights), release, weights, workshop)
+
+    def decoded(self, codes: Codes, release: Release, weights: Weights, workshop: Workshop) -> Films:
+        """What some codes of a release show."""
+        if not len(codes):
+            return np.empty((0, *release.size), dtype=np.uint8)
+        return self.codec(weights, workshop).decode(codes, release.size)
 
     def version(self, weights: Weights) -> str:
         """What a key is used for: these parameters with these weights and no others."""

@@ -10,6 +10,7 @@ import pydantic
 
 from fedcxr.ambiguation import Ambiguation, Rule, ambiguate, purify
 from fedcxr.keys import ImageKey, ReleaseKey
+from fedcxr.methods import Form
 from fedcxr.methods._coded import Arrays, CodeMethod
 from fedcxr.release import Release
 from fedcxr.sparse import PER_MAP, Codes
@@ -38,6 +39,10 @@ class Sca(CodeMethod):
         if self.s + self.s_n > PER_MAP:
             raise ValueError(f"s_n: s + s_n is at most {PER_MAP}, the channels of a cell; here {self.s} + {self.s_n}")
         return self
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        return (*super().forms, "codes")
 
     def mechanism(self) -> Mapping[str, object]:
         return {"ambiguation": self.ambiguation, "s_n": self.s_n}

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from fedcxr.errors import ConfigError
-from fedcxr.models.narrow import Narrow, Stride
+from fedcxr.models.narrow import Narrow, NarrowOnCodes, Stride
 from fedcxr.models.pretrained import Architecture, find
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,7 +38,7 @@ class ImagenetBackbone(nn.Module):
         return features
 
 
-Backbone = Narrow | ImagenetBackbone
+Backbone = Narrow | NarrowOnCodes | ImagenetBackbone
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,12 @@ class Design:
     width: int = 16  # of the narrow network; the others have the widths of their papers
     stride: Stride = 2  # of the narrow network
     pretrained: str = "none"  # none, imagenet, or the path of a safetensors file
+    channels: int = 1  # of what it reads: films have one, codes more
 
     def backbone(self) -> Backbone:
         """A new backbone, not yet initialised."""
+        if self.channels > 1:
+            return NarrowOnCodes(self.channels, self.width)
         if self.architecture == "narrow":
             return Narrow(self.width, self.stride)
         return ImagenetBackbone(self.architecture)

@@ -40,6 +40,26 @@ class Narrow(nn.Module):
         return features.mean((2, 3))
 
 
+class NarrowOnCodes(nn.Module):
+    """What remains of the network where a film has been turned into cells of 8 x 8 pixels already."""
+
+    def __init__(self, channels: int, width: int = 16) -> None:
+        super().__init__()
+        inner, outer = 4 * width, 8 * width
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(channels),  # a code's channels differ in size by orders of magnitude
+            _convolution(channels, inner),
+            _Residual(inner),
+            _convolution(inner, outer, stride=2),
+            _Residual(outer),
+        )
+        self.features = outer
+
+    def forward(self, codes: Tensor) -> Tensor:  # (n, c, h, w) -> (n, features)
+        features: Tensor = self.layers(codes)
+        return features.mean((2, 3))
+
+
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()

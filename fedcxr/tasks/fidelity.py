@@ -16,14 +16,16 @@ from fedcxr.tasks import Evidence, Progress, Task
 if TYPE_CHECKING:
     from fedcxr.compute import Compute
 
+Films = npt.NDArray[np.uint8]  # (n, h, w)
 CHUNK = 64  # films at a time
 
 
 class Fidelity(Task):
     """MAE, ME, RMSE in grey levels, PSNR, SSIM and R^2 of each film of the test split, and their joint histogram.
 
-    The mean and the standard deviation are over films. A film that comes back exactly has no finite PSNR and is left
-    out of its mean; `exact` counts such films.
+    `unauthorised` has the same figures of what films look like to somebody without a key, where there are keys. The
+    mean and the standard deviation are over films. A film that comes back exactly has no finite PSNR and is left out
+    of its mean; `exact` counts such films.
     """
 
     paper: ClassVar[str | None] = "Shiri et al., JBI 2024 (fidelity of authorised reconstructions)"
@@ -34,23 +36,33 @@ class Fidelity(Task):
     bins: int = pydantic.Field(default=32, ge=2, le=256, description="grey levels of the joint histogram")
 
     def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
-        test = np.flatnonzero(evidence.split == SPLITS.index("test"))
+        tested = evidence.split == SPLITS.index("test")
+        test = np.flatnonzero(tested & evidence.opened)
         if not len(test):
             raise DataError("fidelity is measured on the test split", given="no film", do="use a larger cohort")
+        authorised = self._compared(evidence.clean, evidence.released, test, progress)
+        others = evidence.unauthorised
+        unauthorised = (
+            None if others is None else self._compared(evidence.clean, others, np.flatnonzero(tested), progress)
+        )
+        return {**authorised, "unauthorised": unauthorised}
+
+    def _compared(self, films: Films, shown: Films, rows: npt.NDArray[np.intp], progress: Progress) -> dict[str, Any]:
+        """How much what is shown of these films differs from them."""
         parts: dict[str, list[npt.NDArray[np.float64]]] = {}
         histogram = np.zeros((self.bins, self.bins), dtype=np.int64)
-        for start in range(0, len(test), CHUNK):
-            rows = test[start : start + CHUNK]
-            clean, released = evidence.clean[rows], evidence.released[rows]
+        for start in range(0, len(rows), CHUNK):
+            some = rows[start : start + CHUNK]
+            clean, released = films[some], shown[some]
             for name, per_film in similarity(clean, released).items():
                 parts.setdefault(name, []).append(per_film)
             histogram += joint_histogram(clean, released, self.bins)
-            progress("fidelity", start + len(rows), len(test))
+            progress("fidelity", start + len(some), len(rows))
         values = {name: np.concatenate(all_films) for name, all_films in parts.items()}
         return {
             **{name: _figure(per_film) for name, per_film in values.items()},
             "exact": int(np.isinf(values["psnr"]).sum()),
-            "films": len(test),
+            "films": len(rows),
             "joint_histogram": histogram.tolist(),  # rows: the film, columns: what was released
         }
 

@@ -12,6 +12,7 @@ import pydantic
 from fedcxr.bootstrap import mean_auc_interval
 from fedcxr.cohort import SPLITS
 from fedcxr.errors import DataError
+from fedcxr.methods import Form
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.models import pretrained
 from fedcxr.rng import stream
@@ -27,18 +28,25 @@ if TYPE_CHECKING:
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
+Inputs = Films | npt.NDArray[np.int8]  # films, or codes (n, c, h, w)
 Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
+ARMS = ("trained", "trained_released", "frozen", "raw", "unauthorised")
 
 
 class Findings(Task):
     """Two classifiers, one trained on released and one on clean films, are each tested on both kinds of films.
 
     Both start from the same weights and see the same films in the same order for the same number of steps:
-    what differs between their figures is the method's doing.
+    what differs between their figures is the method's doing. Where there are keys, `unauthorised` is a third one,
+    trained and tested on what the releases look like to somebody without any.
     """
 
     paper: ClassVar[str | None] = "Packhaeuser et al., MICCAI 2023 (`frozen`); all others: ours"
 
+    on: Form = pydantic.Field(
+        default="films",
+        description="what is trained on: films (as their recipient sees them), purified codes, or codes as published",
+    )
     network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
     width: int = pydantic.Field(default=16, ge=1, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(
@@ -59,6 +67,19 @@ class Findings(Task):
     )
     bootstraps: int = pydantic.Field(default=1000, ge=1)
 
+    @pydantic.model_validator(mode="after")
+    def _network_for_codes(self) -> Findings:
+        if self.on != "films" and self.network != "narrow":
+            raise ValueError(f"network: {self.network} reads films; codes need `narrow`")
+        return self
+
+    @property
+    def form(self) -> Form:
+        return self.on
+
+    def applies(self, evidence: Evidence) -> bool:
+        return self.on == "codes" or super().applies(evidence)
+
     def needs(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
         return () if weights is None else (weights,)
@@ -73,30 +94,61 @@ class Findings(Task):
                 given=f"{train.sum()} and {test.sum()}",
                 do="use a larger cohort",
             )
-        labels = evidence.labels[train]
-        released, clean = evidence.released[test], evidence.clean[test]
+        released, own, opened = self._inputs(evidence)
+        seen, shown = train & opened, test & opened
+        clean, labels = evidence.clean, evidence.labels
         with compute.session():
-            shared = self.train(evidence.released[train], labels, seed, compute, progress, "released")
+            shared = self.train(released[seen], labels[seen], seed, compute, progress, "released")
             # The same bytes would train the same classifier again.
-            unprotected = np.array_equal(evidence.released[train], evidence.clean[train])
+            unprotected = np.array_equal(seen, train) and np.array_equal(released[train], clean[train])
             ceiling = (
-                shared if unprotected else self.train(evidence.clean[train], labels, seed, compute, progress, "clean")
+                shared if unprotected else self.train(clean[train], labels[train], seed, compute, progress, "clean")
             )
-            logits = {
-                "trained": predict(shared, clean, compute),
-                "trained_released": predict(shared, released, compute),
-                "frozen": predict(ceiling, released, compute),
-                "raw": predict(ceiling, clean, compute),
-            }
-        return {
-            arm: self._figures(evidence.labels[test], scores, evidence.patients[test], evidence.findings, seed)
-            for arm, scores in logits.items()
+            tested = {"trained_released": (shown, predict(shared, released[shown], compute))}
+            if own is not None:
+                tested["trained"] = (test, predict(shared, own[test], compute))
+            if self.on == "films":
+                tested["frozen"] = (shown, predict(ceiling, released[shown], compute))
+            tested["raw"] = (test, predict(ceiling, clean[test], compute))
+            if evidence.unauthorised is not None:
+                outside = self._outside(evidence.unauthorised, labels, train, test, seed, compute, progress)
+                tested["unauthorised"] = (test, outside)
+        figures = {
+            arm: self._figures(labels[rows], scores, evidence.patients[rows], evidence.findings, seed)
+            for arm, (rows, scores) in tested.items()
         }
+        return {arm: figures.get(arm) for arm in ARMS}
+
+    def _inputs(self, evidence: Evidence) -> tuple[Inputs, Inputs | None, npt.NDArray[np.bool_]]:
+        """What a classifier is trained on, what a hospital has of its own films to use it on, and which are open."""
+        if self.on == "films":
+            return evidence.released, evidence.clean, evidence.opened
+        if self.on == "purified":
+            return evidence.codes["purified"], evidence.codes["clean"], evidence.opened
+        return evidence.codes["public"], None, np.ones_like(evidence.opened)
+
+    def _outside(
+        self,
+        pictures: Films,
+        labels: Labels,
+        train: npt.NDArray[np.bool_],
+        test: npt.NDArray[np.bool_],
+        seed: int,
+        compute: Compute,
+        progress: Progress,
+    ) -> npt.NDArray[np.float32]:
+        """What somebody without a key reads off pictures like those they learnt from."""
+        from fedcxr.training import predict
+
+        if (pictures == pictures[:1]).all():  # nothing to learn, and nothing to read
+            return np.zeros((int(test.sum()), labels.shape[1]), dtype=np.float32)
+        network = self.train(pictures[train], labels[train], seed, compute, progress, "without a key")
+        return predict(network, pictures[test], compute)
 
     def train(
-        self, films: Films, labels: Labels, seed: int, compute: Compute, progress: Progress, stage: str
+        self, films: Inputs, labels: Labels, seed: int, compute: Compute, progress: Progress, stage: str
     ) -> Classifier:
-        """A classifier of the findings `labels` (n, k) on `films`."""
+        """A classifier of the findings `labels` (n, k) on `films`, or on codes."""
         import torch
 
         from fedcxr.models.backbone import Design
@@ -104,7 +156,8 @@ class Findings(Task):
         from fedcxr.training import Plan, epochs, fit, place, shifted, to_tensor
 
         rng = stream(seed, "findings", "weights")
-        design = Design(self.network, self.width, self.stride, self.pretrained)
+        channels = films.shape[1] if films.ndim == 4 else 1
+        design = Design(self.network, self.width, self.stride, self.pretrained, channels)
         network = place(classifier(design, labels.shape[1], rng), compute)
         rng = stream(seed, "findings", "batches")
         order = epochs(len(films), self.batch, rng)
@@ -113,7 +166,9 @@ class Findings(Task):
 
         def loss(step: int) -> Tensor:
             rows = next(order)
-            logits = network(to_tensor(shifted(films[rows], self.shift, rng), compute))
+            batch = films[rows]
+            # Cells of 8 x 8 pixels are too coarse to be shifted.
+            logits = network(to_tensor(shifted(batch, self.shift, rng) if channels == 1 else batch, compute))
             return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, self.smoothing)
 
         plan = Plan(self.steps, self.learning_rate, self.weight_decay)

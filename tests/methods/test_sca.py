@@ -58,9 +58,19 @@ def test_any_other_key_opens_nothing(method: CodeMethod, cohort: Cohort) -> None
             method.restore(release, wrong, {}, WORKSHOP)
     with pytest.raises(BrokenSeal):
         method.find(release, 0, right.image_key("1"))
+
+
+@pytest.mark.parametrize("method", [Sca(), Sealed()], ids=repr)
+def test_the_keys_of_some_films_open_these_and_no_others(method: CodeMethod, cohort: Cohort) -> None:
+    release, every = share(method, cohort), release_key("site-1", stream(1, "release"))
+    some = every.only(["3", "1"])
+    assert method.rows(release, some).tolist() == [1, 3]
+    films = method.restore(release, every, {}, WORKSHOP)
+    np.testing.assert_array_equal(method.restore(release, some, {}, WORKSHOP), films[[1, 3]])
     with pytest.raises(NotGranted):
-        method.restore(release, right.only(["0", "1"]), {}, WORKSHOP)
-    method.find(release, 1, right.only(["0", "1"]).image_key("1"))
+        some.image_key("2")
+    assert len(method.restore(release, every.only([]), {}, WORKSHOP)) == 0
+    assert method.rows(release, every.only(["1", "-1", "x", "01", str(len(release))])).tolist() == [1]
 
 
 def test_an_altered_release_opens_nothing(cohort: Cohort) -> None:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from fedcxr.envelopes import open_envelope, read_label
 from fedcxr.errors import BrokenSeal, ConfigError, NotGranted, Refused, UnknownName, VaultLocked, WrongEnvelope
 from fedcxr.identity import Identity
+from fedcxr.keyring import Grant, Keyring
 from fedcxr.keys import Origin, ReleaseKey, SomeKeys
-from sites.keyring import Grant, Keyring
 from sites.vault import Cost, Vault, own_folder
 
 WORDS = b"correct horse battery staple"

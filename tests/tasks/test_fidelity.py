@@ -70,7 +70,9 @@ def test_the_joint_histogram_counts_every_pixel_once() -> None:
 def evidence(clean: np.ndarray, released: np.ndarray, split: list[int]) -> Evidence:
     n = len(clean)
     patients = np.array([f"p{i}" for i in range(n)], dtype=object)
-    return Evidence(released, clean, np.zeros((n, 1), np.float32), np.array(split, np.int8), patients, ("Mass",))
+    return Evidence(
+        released, clean, np.zeros((n, 1), np.float32), np.array(split, np.int8), patients, ("Mass",), np.ones(n, bool)
+    )
 
 
 def measure(some: Evidence) -> dict[str, object]:

@@ -1,0 +1,220 @@
+"""Hospitals with vaults: their own grants count, the server believes cards alone, and no key is ever on the way."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from canary import leaks
+from flwr.app import Message
+
+import sites.app
+from fedcxr import wire
+from fedcxr.custody import Simulated, signed, simulated_identity
+from fedcxr.data import cache_folder
+from fedcxr.errors import TooFewSites
+from fedcxr.identity import Identity, PublicIdentity
+from fedcxr.keyring import Grant, Keyring
+from fedcxr.methods import Workshop
+from fedcxr.methods.sca import Sca
+from fedcxr.protocol import Experiment
+from fedcxr.reading import read
+from fedcxr.release import Release
+from fedcxr.runs import Run
+from fedcxr.scenario import Scenario
+from server.app import collect
+from server.inline import InlineGrid
+from sites.passphrase import VARIABLE
+from sites.vault import Cost, Vault
+
+WORDS = b"correct horse battery staple"
+SITES = ("site-1", "site-2", "site-3")
+SERVER = Identity.generate("server")
+
+
+def scenario(method: Any = "sca", **changes: Any) -> Scenario:
+    films = {"source": "phantom", "patients": 20, "size": 32}
+    rest = {"tasks": {}, "adversaries": {}, "compute": {"device": "cpu", "precision": "fp32", "timeout_s": 60.0}}
+    return Scenario.parse({"sites": 3, "cohort": films, "method": method, **rest, **changes})
+
+
+class Tapped(InlineGrid):
+    """An engine whose every message is overheard, and whose nodes may have vaults."""
+
+    def __init__(self, vaults: Sequence[Path] = ()) -> None:
+        super().__init__(sites.app.app, len(SITES), workers=2)
+        self.heard: list[bytes] = []
+        for node, vault in enumerate(vaults, start=1):
+            self._contexts[node].node_config["vault"] = str(vault)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        sent = list(messages)
+        self.heard += [_bytes(message) for message in sent]
+        return super().push_messages(sent)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        received = [self._altered(message) for message in super().pull_messages(message_ids)]
+        self.heard += [_bytes(message) for message in received]
+        return received
+
+    def _altered(self, message: Message) -> Message:
+        return message
+
+
+class Forged(Tapped):
+    """A network that puts something else in the place of what site-2 said."""
+
+    def __init__(self, forge: Any) -> None:
+        super().__init__()
+        self._forge = forge
+
+    def _altered(self, message: Message) -> Message:
+        answer = wire.unpack_answer(message.content)
+        if answer.site == "site-2":
+            other = self._forge(Release.from_bytes(answer.release))
+            message.content = wire.pack_answer(replace(answer, release=other.to_bytes()))
+        return message
+
+
+def _bytes(message: Message) -> bytes:
+    """All of a message, its arrays also as they are before they are compressed."""
+    content, raw = message.content, repr(message).encode()
+    for record in content.array_records.values():
+        for array in record.values():
+            raw += array.data
+            if array.data.startswith(b"FCXR"):
+                release = Release.from_bytes(array.data)
+                raw += b"".join(a.tobytes() for a in release.arrays.values()) + repr(release.facts).encode()
+    return raw + b"".join(repr(dict(record)).encode() for record in content.config_records.values())
+
+
+@contextlib.contextmanager
+def begun(of: Scenario, out: Path) -> Iterator[Run]:
+    run = Run.place(out, of)
+    with run.begun(resume=False):
+        yield run
+
+
+@dataclass
+class Hospitals:
+    folders: list[Path]
+    register: dict[str, PublicIdentity]
+
+    def rings(self) -> list[Keyring]:
+        found = []
+        for folder in self.folders:
+            with Vault.unlock(folder, WORDS) as vault:
+                found.append(vault.ring)
+        return found
+
+
+@pytest.fixture
+def hospitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hospitals:
+    """Three vaults: the first grants the server everything, the second a third, the last nothing."""
+    words = tmp_path / "words"
+    words.touch(mode=0o600)
+    words.write_bytes(WORDS)
+    monkeypatch.setenv(VARIABLE, str(words))
+    folders, register = [], {}
+    for site, share in zip(SITES, (1.0, 0.3, None), strict=True):
+        folders.append(tmp_path / "vaults" / site)
+        with Vault.create(folders[-1], site, WORDS, Cost(log_n=4)) as vault:
+            register[site] = vault.identity.public
+            if share is not None:
+                vault.grant(Grant(SERVER.public, share=share))
+    return Hospitals(folders, register)
+
+
+def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp_path: Path) -> None:
+    of, grid = scenario(grant=["server", "site-1"]), Tapped(hospitals.folders)
+    with begun(of, tmp_path / "runs") as run:
+        entries = collect(grid, run, hospitals.register)
+        assert [entry["status"] for entry in entries] == ["ok"] * 3
+        releases = run.releases(SITES)
+    workshop = Workshop("cpu", "fp32")
+    found = [read(Sca(), r, SERVER, hospitals.register[r.site], {}, workshop) for r in releases]
+    assert found[0].opened.all()
+    assert 0 < found[1].opened.sum() < len(releases[1])
+    assert "site-3 granted nothing to server" in str(found[2].refusal)
+    wished = simulated_identity(of.seed, "site-1")
+    assert not any(wished.public.fingerprint in release.envelopes for release in releases)
+    experiment = Experiment.open(of, cache_folder())
+    codec = Sca().codec({}, workshop)
+    for release, reading in zip(releases, found, strict=True):
+        originals = experiment.cohort.films(experiment.truth([release]))
+        shown = codec.decode(codec.encode(originals), release.size)
+        np.testing.assert_array_equal(reading.films[reading.opened], shown[reading.opened])
+    made = [ring.made(of.run_name) for ring in hospitals.rings()]
+    assert [len(m.images) for m in made] == [len(release) for release in releases]
+
+
+@pytest.mark.parametrize("method", ["sca", "sealed", {"name": "sca", "ambiguation": "published"}], ids=str)
+def test_no_key_is_in_the_run_folder_or_on_the_way(hospitals: Hospitals, tmp_path: Path, method: Any) -> None:
+    of, grid = scenario(method), Tapped(hospitals.folders)
+    with begun(of, tmp_path / "runs") as run:
+        collect(grid, run, hospitals.register)
+        rings = hospitals.rings()
+        keys = [ring.release_key(ring.made(of.run_name)) for ring in rings]
+        images = [key.image_key(str(row)) for key in keys for row in range(5)]
+        secrets = [k.reveal() for k in (*keys, *images, *(ring.epochs[0].key for ring in rings))]
+        secrets += [ring.identity.reveal() for ring in rings] + [ring.choosing for ring in rings] + [WORDS]
+        assert len(grid.heard) == 2 * len(SITES)
+        assert not leaks(secrets, run.folder, *grid.heard)
+        assert leaks([hospitals.register["site-1"].verifying], hospitals.register["site-1"].verifying)
+        # The control: what is looked for opens the films, and what is searched holds the releases.
+        assert Sca().rows(run.releases(["site-1"])[0], keys[0]).size
+        assert all(r.signature in b"".join(grid.heard) for r in run.releases(SITES))
+
+
+def test_a_vault_of_another_site_is_refused(hospitals: Hospitals, tmp_path: Path) -> None:
+    swapped = [hospitals.folders[1], hospitals.folders[0], hospitals.folders[2]]
+    with begun(scenario(min_sites=1), tmp_path / "runs") as run:
+        entries = collect(Tapped(swapped), run, hospitals.register)
+        assert [entry["status"] for entry in entries] == ["refused", "refused", "ok"]
+        assert "another site's" in entries[0]["reason"]
+
+
+def test_a_site_whose_card_nobody_has_is_refused(hospitals: Hospitals, tmp_path: Path) -> None:
+    known = {site: card for site, card in hospitals.register.items() if site != "site-2"}
+    with begun(scenario(min_sites=2), tmp_path / "runs") as run:
+        entries = collect(Tapped(hospitals.folders), run, known)
+        assert [entry["status"] for entry in entries] == ["ok", "refused", "ok"]
+        assert "enter its card" in entries[1]["reason"]
+
+
+FORGERIES: dict[str, Any] = {
+    "unsigned": lambda r: replace(r, signature=b""),
+    "a finding changed": lambda r: replace(r, arrays={**r.arrays, "findings": 1 - r.arrays["findings"]}),
+    "an envelope taken out": lambda r: replace(r, envelopes={}),
+    "an envelope of somebody's": lambda r: replace(r, envelopes={**r.envelopes, "x": b"y"}),
+    "another site's signature": lambda r: replace(
+        r, signature=signed(replace(r, site="site-1"), Simulated(0, "site-1", {}), {}).signature
+    ),
+    "an older release": lambda r: signed(r, Simulated(0, "site-2", {}), {"run": "sca-00000000-0"}),
+    "another turn": lambda r: signed(r, Simulated(0, "site-2", {}), {"turn": 1}),
+    "another's release": lambda r: signed(replace(r, site="site-1"), Simulated(0, "site-1", {}), {}),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_the_server_refuses_what_the_site_did_not_say(forgery: str, tmp_path: Path) -> None:
+    with begun(scenario(min_sites=2), tmp_path / "runs") as run:
+        entries = collect(Forged(FORGERIES[forgery]), run)
+        assert [entry["status"] for entry in entries] == ["ok", "refused", "ok"]
+        assert run.release_note("site-2") is None
+
+
+def test_too_many_refusals_end_the_run(tmp_path: Path) -> None:
+    refused = pytest.raises(TooFewSites, match=r"site-2: this release is not signed by site-2")
+    with begun(scenario(), tmp_path / "runs") as run, refused:
+        collect(Forged(FORGERIES["unsigned"]), run)
+
+
+def test_what_arrives_unchanged_is_taken(tmp_path: Path) -> None:
+    with begun(scenario(), tmp_path / "runs") as run:
+        assert [entry["status"] for entry in collect(Forged(lambda release: release), run)] == ["ok"] * 3
