@@ -186,6 +186,7 @@ def pairs_of(experiment: Experiment, answers: AnswerKey, patients: npt.NDArray[n
     return scorer.Pairs(
         patients=patients[attacked_rows],
         known_patients=patients[known_rows],
+        sites=answers.table.loc[answers.table["attacked"], "site"].to_numpy(dtype=object),
         sources=attacked.index["source"].to_numpy(dtype=object),
         known_sources=known.index["source"].to_numpy(dtype=object),
         labels=attacked.labels,

@@ -26,6 +26,7 @@ class Pairs:
 
     patients: npt.NDArray[np.object_]  # (n,) of the attacked films
     known_patients: npt.NDArray[np.object_]  # (m,)
+    sites: npt.NDArray[np.object_]  # (n,) which hospital released them
     sources: npt.NDArray[np.object_]  # (n,)
     known_sources: npt.NDArray[np.object_]  # (m,)
     labels: npt.NDArray[np.float32]  # (n, k)
@@ -68,6 +69,7 @@ def score_attack(
                 "auc": {"value": report.auc, "std": None, "runs": 1, "ci95": interval(scores, pairs, seed)},
                 **{k: getattr(report, k) for k in ("accuracy", "f1", "precision", "recall", "eer", "tpr_at_fpr")},
                 "same_site_auc": verification(scores[pairs.genuine], scores[impostors]).auc,
+                "by_site": {site: _auc_of(scores, pairs, pairs.sites == site) for site in np.unique(pairs.sites)},
                 "rank1": found.rank1,
                 "map_at_r": found.map_at_r,
                 "precision_at_1": found.precision_at_1,
@@ -84,6 +86,12 @@ def score_attack(
 
 def _auc(scores: Scores, pairs: Pairs) -> float | None:
     return verification(scores[pairs.genuine], scores[~pairs.genuine]).auc
+
+
+def _auc_of(scores: Scores, pairs: Pairs, rows: npt.NDArray[np.bool_]) -> float | None:
+    """Of these attacked films alone, against everybody who is known."""
+    genuine = pairs.genuine[rows]
+    return verification(scores[rows][genuine], scores[rows][~genuine]).auc
 
 
 def _doubts(raw: float | None, chance: float | None, chance_ci95: list[float] | None) -> list[str]:

@@ -25,7 +25,8 @@ def pairs_of(patients: list[str], known: list[str], sources: list[str], known_so
 
     labels = np.zeros((len(patients), 2), dtype=np.float32)
     known_labels = np.zeros((len(known), 2), dtype=np.float32)
-    return Pairs(texts(patients), texts(known), texts(sources), texts(known_sources), labels, known_labels)
+    sites = texts([f"site-{source[1:]}" for source in sources])
+    return Pairs(texts(patients), texts(known), sites, texts(sources), texts(known_sources), labels, known_labels)
 
 
 PAIRS = pairs_of([A, B, C], [A, B, C], ["s1", "s1", "s2"], ["s1", "s1", "s2"])
@@ -68,6 +69,8 @@ def test_by_hand() -> None:
     assert entry["tpr_at_fpr"] == {"0.01": None, "0.001": None}
     # Same source: only anna against bert, scores 1 and 2. Won: 2 + 0 + half a tie, of 6.
     assert entry["same_site_auc"] == pytest.approx(2.5 / 6)
+    # Anna's and bert's films against all: 3 and .5 against 1, -1, 2, -2. Cleo's film: 1 against -3 and -4.
+    assert entry["by_site"] == {"site-1": pytest.approx((4 + 2) / 8), "site-2": 1.0}
     # Bert's nearest is anna.
     assert entry["rank1"] == entry["precision_at_1"] == entry["map_at_r"] == pytest.approx(2 / 3)
     assert entry["pairs"] == {"genuine": 3, "impostor": 6, "queries": 3}
@@ -214,9 +217,9 @@ def test_the_label_floor_is_the_figure_of_someone_who_sees_findings_only() -> No
     names = [f"p{i}" for i in range(4)]
     same = ["s"] * 4
     told = pairs_of(names, names, same, same)
-    telling = Pairs(told.patients, told.known_patients, told.sources, told.known_sources, own, own)
+    telling = replace(told, labels=own, known_labels=own)
     labels = np.repeat(own, 3, axis=0)
     patients = np.repeat(np.array(["q0", "q1", "q2", "q3"], dtype=object), 3)
     assert label_floor(telling, labels, patients, seed=0)["auc"]["value"] == 1.0
-    mute = Pairs(told.patients, told.known_patients, told.sources, told.known_sources, own * 0, own * 0)
+    mute = replace(told, labels=own * 0, known_labels=own * 0)
     assert label_floor(mute, labels, patients, seed=0)["auc"]["value"] == 0.5
