@@ -40,6 +40,22 @@ def test_the_key_gives_the_code_back_exactly(ambiguation: Ambiguation, shape: Sh
     np.testing.assert_array_equal(purify(hidden.public, hidden.secret, rule, key_of(), VERSION), codes[0])
 
 
+@pytest.mark.parametrize("s_n", [0, 24, 48])
+def test_cells_that_share_may_keep_all_or_nothing(s_n: int) -> None:
+    """The key gives such a code back, and neither part shows by its length which cells kept what."""
+    shape = Shape(16, 1, 4, 6, together=4)
+    uneven = np.zeros(shape.code, dtype=np.int8)
+    uneven[:, 0, :4] = stream(1, "values").integers(1, 128, (PER_MAP, 4))
+    uneven[:32, 1:3, 4:] = -3
+    even = some_codes(shape)[0]
+    rule = Rule("keyed", shape, s_n)
+    one, other = (ambiguate(code, rule, key_of(), VERSION) for code in (uneven, even))
+    np.testing.assert_array_equal(purify(one.public, one.secret, rule, key_of(), VERSION), uneven)
+    assert one.public.shape == other.public.shape == rule.public_shape
+    assert one.public.all()
+    assert len(one.secret) == len(other.secret) == rule.secret_bytes
+
+
 @pytest.mark.parametrize("ambiguation", ["published", "gaussian", "matched", "keyed"])
 @pytest.mark.parametrize("s_n", [0, 5, 24, 56])
 def test_every_cell_shows_s_and_s_n_numbers(ambiguation: Ambiguation, s_n: int) -> None:

@@ -66,7 +66,7 @@ class Onlooker:
             scores = _support.exact_order(codes, self.method.s_n)
         else:
             scores = _support.likelihood_ratio(codes, self._practice)
-        true = np.where(_support.chosen(scores, self.method.s), codes, np.int8(0))
+        true = np.where(_support.chosen(scores, self.method.s, self.method.together), codes, np.int8(0))
         return self.codec.decode(true, self._size)
 
     def _hidden(self, films: Films, key: ReleaseKey) -> Codes | None:
@@ -85,7 +85,7 @@ class Onlooker:
         """Where films usually keep numbers, how large these are, and how far their signs agree."""
         numbers = np.concatenate([self.codec.expand(part) for part in np.array_split(practice.codes, 16) if len(part)])
         size = np.abs(numbers).mean(axis=0)
-        self._usual = _support.chosen(_support.prior(practice, 1), self.method.s)[0]
+        self._usual = _support.chosen(_support.prior(practice, 1), self.method.s, self.method.together)[0]
         self._by_size = size[self._usual].argsort(kind="stable")
         self._mean_numbers = numbers.mean(axis=0)
         self._agreement = self._mean_numbers / np.maximum(size, 1e-9)

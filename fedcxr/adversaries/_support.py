@@ -81,20 +81,27 @@ def intersection(first: Codes, second: Codes) -> Scores:
     return scores
 
 
-def chosen(scores: Scores, s: int) -> npt.NDArray[np.bool_]:
-    """The support an attack decides for: the s best places of each cell and map."""
+def chosen(scores: Scores, s: int, together: int = 1) -> npt.NDArray[np.bool_]:
+    """The support an attack decides for: in each map the best places of each square of cells, s for each of these."""
     n, c, h, w = scores.shape
-    split = scores.reshape(n, c // PER_MAP, PER_MAP, h, w)
-    best = np.argpartition(-split, s - 1, axis=2)[:, :, :s]
-    support = np.zeros(split.shape, dtype=np.bool_)
-    np.put_along_axis(support, best, True, axis=2)
-    return support.reshape(scores.shape)
+    maps, beyond = c // PER_MAP, ((0, -h % together), (0, -w % together))
+    split = np.pad(scores.reshape(n, maps, PER_MAP, h, w), ((0, 0), (0, 0), (0, 0), *beyond), constant_values=-np.inf)
+    # As the codec has it: a cell beyond the edge keeps s numbers, come what may.
+    split[:, :, :s, h:] = split[:, :, :s, :, w:] = np.inf
+    rows, columns = split.shape[3] // together, split.shape[4] // together
+    squares = split.reshape(n, maps, PER_MAP, rows, together, columns, together).transpose(0, 1, 3, 5, 2, 4, 6)
+    places = -squares.reshape(n, maps, rows, columns, -1)
+    best = np.argpartition(places, s * together**2 - 1, axis=-1)[..., : s * together**2]
+    support = np.zeros(places.shape, dtype=np.bool_)
+    np.put_along_axis(support, best, True, axis=-1)
+    support = support.reshape(squares.shape).transpose(0, 1, 4, 2, 5, 3, 6).reshape(split.shape)
+    return support[..., :h, :w].reshape(scores.shape)
 
 
-def recovered(scores: Scores, codes: Codes, s: int) -> npt.NDArray[np.float64]:  # (n,)
+def recovered(scores: Scores, codes: Codes, s: int, together: int = 1) -> npt.NDArray[np.float64]:  # (n,)
     """The share of a film's support that the attack's decision holds."""
     true = codes != 0
-    hit: npt.NDArray[np.float64] = (chosen(scores, s) & true).sum(axis=(1, 2, 3)) / true.sum(axis=(1, 2, 3))
+    hit: npt.NDArray[np.float64] = (chosen(scores, s, together) & true).sum(axis=(1, 2, 3)) / true.sum(axis=(1, 2, 3))
     return hit
 
 

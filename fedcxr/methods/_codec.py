@@ -32,6 +32,7 @@ class Design:
 
     s: int
     maps: int = 1
+    together: int = 1
     refinement: int = 0
     rounds: int = 0
     steps: int = 0
@@ -46,14 +47,15 @@ class Codec:
         network = SparseCoder(design.maps, design.refinement if weights else 0, design.rounds if weights else 0)
         if weights:
             network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
-        self.s = design.s
+        self.design = design
         self.compute = compute
         self.network = place(network, compute).eval()
 
     def encode(self, films: Films) -> Codes:
-        """(n, h, w) uint8 -> (n, c, h / 8, w / 8) int8 with s numbers per cell and map."""
+        """(n, h, w) uint8 -> (n, c, h / 8, w / 8) int8 with s numbers per cell and map, or on average over cells."""
+        s, together = self.design.s, self.design.together
         with self.compute.session(), torch.inference_mode():
-            codes = [self.network.encode(to_tensor(part, self.compute), self.s) for part in _parts(films)]
+            codes = [self.network.encode(to_tensor(part, self.compute), s, together) for part in _parts(films)]
         return torch.cat(codes).cpu().numpy()
 
     def decode(self, codes: Codes, size: tuple[int, int]) -> Films:
@@ -93,16 +95,16 @@ def learn(
     network = place(sparse_coder(design.maps, design.refinement, design.rounds, rng), compute)
     if start:
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in start.items()})
-    before, error = _weights(network), _error(network, test, design.s, compute)
+    before, error = _weights(network), _error(network, test, design, compute)
 
     def loss(step: int) -> Tensor:
         films = to_tensor(_crops(train, design.crop, rng), compute)
-        return _log_error(network(films, design.s), films)
+        return _log_error(network(films, design.s, design.together), films)
 
     plan = Plan(design.steps, design.learning_rate, weight_decay=0.0, average=0.99)
     with compute.session():
         fit(network, loss, plan, compute, lambda done, total: workshop.progress("codec", done, total))
-        worse = _error(network, test, design.s, compute) > error
+        worse = _error(network, test, design, compute) > error
     return before if worse else _weights(network)
 
 
@@ -135,11 +137,11 @@ def _log_error(shown: Tensor, films: Tensor) -> Tensor:
     return ((shown - films) ** 2).mean((1, 2, 3)).add(NOTHING).log().mean()
 
 
-def _error(network: SparseCoder, films: Films, s: int, compute: Compute) -> float:
+def _error(network: SparseCoder, films: Films, design: Design, compute: Compute) -> float:
     network.eval()
     with torch.inference_mode():
         errors = [
-            _log_error(network(batch, s).clamp(0, 1), batch).item() * len(batch)
+            _log_error(network(batch, design.s, design.together).clamp(0, 1), batch).item() * len(batch)
             for batch in (to_tensor(part, compute) for part in _parts(films))
         ]
     return sum(errors) / len(films)

@@ -40,12 +40,15 @@ def release_key(site: str, rng: np.random.Generator) -> ReleaseKey:
 
 
 class CodeMethod(Method):
-    """A method that shares sparse codes: every 8 x 8 cell of a film keeps its `s` largest numbers."""
+    """A method that shares sparse codes: every 8 x 8 cell of a film, or square of cells, keeps its largest numbers."""
 
     kind: ClassVar[Kind] = "codes"
 
     s: int = pydantic.Field(default=8, ge=1, le=32, description="numbers kept in each cell of 8 x 8 pixels")
     maps: int = pydantic.Field(default=1, ge=1, le=4, description="code maps; each codes what those before left over")
+    together: Literal[1, 2, 4] = pydantic.Field(
+        default=1, description="cells of a square so many wide share their numbers: s per cell on average"
+    )
     fit: Fit = pydantic.Field(default="none", description="none: the lapped DCT as it is; otherwise who trains it")
     refinement: int = pydantic.Field(default=128, ge=0, le=1024, description="channels of the trained refinement")
     rounds: int = pydantic.Field(default=1, ge=0, le=8, description="how often a trained coder corrects its choice")
@@ -96,7 +99,8 @@ class CodeMethod(Method):
         """The coder this method uses, to be trained for so many steps."""
         from fedcxr.methods._codec import Design
 
-        return Design(self.s, self.maps, self.refinement, self.rounds, steps, self.learning_rate, self.crop)
+        coder = (self.s, self.maps, self.together, self.refinement, self.rounds)
+        return Design(*coder, steps, self.learning_rate, self.crop)
 
     def codec(self, weights: Weights, workshop: Workshop) -> Codec:
         """The coder at work."""
@@ -106,7 +110,7 @@ class CodeMethod(Method):
 
     def shape(self, size: tuple[int, int]) -> Shape:
         """Of the code of a film of this size."""
-        return Shape.of_film(size, self.s, self.maps)
+        return Shape.of_film(size, self.s, self.maps, self.together)
 
     @abstractmethod
     def hide(self, codes: Codes, first: int, keys: ReleaseKey, version: str, size: tuple[int, int]) -> Arrays:
@@ -142,7 +146,7 @@ class CodeMethod(Method):
             "size": list(cohort.size),
             "version": version,
             "key": {"release": keys.origin.release, "epoch": keys.origin.epoch},
-            "codec": {"s": self.s, "maps": self.maps, "fit": self.fit},
+            "codec": {"s": self.s, "maps": self.maps, "together": self.together, "fit": self.fit},
             **self.mechanism(),
         }
         arrays = {**hidden, "findings": cohort.labels, "split": split}
@@ -179,7 +183,7 @@ class CodeMethod(Method):
         for name, array in sorted(weights.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-        told = {"format": FORMAT, "s": self.s, "maps": self.maps, **self.mechanism()}
+        told = {"format": FORMAT, "s": self.s, "maps": self.maps, "together": self.together, **self.mechanism()}
         return f"{self.plugin_name()} {told} {digest.hexdigest()[:16] if weights else 'untrained'}"
 
     def _check(self, release: Release, weights: Weights) -> None:

@@ -38,6 +38,11 @@ class Sca(CodeMethod):
     def _room(self) -> Sca:
         if self.s + self.s_n > PER_MAP:
             raise ValueError(f"s_n: s + s_n is at most {PER_MAP}, the channels of a cell; here {self.s} + {self.s_n}")
+        if self.together > 1 and self.ambiguation != "keyed":
+            raise ValueError(
+                f"together: {self.ambiguation} leaves values in their cells and needs room there for s_n fakes, "
+                f"so no cell may keep more than s; here {self.together}; set together to 1, or ambiguation to keyed"
+            )
         return self
 
     @property

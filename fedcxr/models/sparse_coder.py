@@ -2,13 +2,15 @@
 
 Untrained it is a lapped DCT (Tran, Liang and Tu, "Lapped transform via time-domain pre- and post-filtering", 2003):
 each cell is seen through a window of 16 x 16 pixels, so that no border of a cell shows, and keeping all numbers gives
-the film back exactly. Of each cell's 64 numbers the S largest are kept, with their signs. Training moves the filters
-and a small network that guesses, from what was kept around a cell, what was not.
+the film back exactly. Of each cell's 64 numbers the S largest are kept, with their signs; or those of a square of cells
+that share, S for each of them, so that flat ones leave theirs to others. Training moves the filters and a small network
+that guesses, from what was kept around a cell, what was not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -68,12 +70,18 @@ class SparseCoder(nn.Module):
     def synthesis(self) -> Tensor:
         return self.first_synthesis + STRIDE * self.moved_synthesis
 
-    def forward(self, films: Tensor, s: int) -> Tensor:  # (n, 1, h, w) in [0, 1] -> the same, through a code
-        return self.decode(self._codes(films, s), (films.shape[2], films.shape[3]))
+    def forward(self, films: Tensor, s: int, together: int = 1) -> Tensor:
+        """(n, 1, h, w) in [0, 1] -> the same, through a code."""
+        codes = torch.cat([kept.placed(_rounded(kept.numbers)) for kept in self._kept(films, s, together)], 1)
+        return self.decode(codes, (films.shape[2], films.shape[3]))
 
-    def encode(self, films: Tensor, s: int) -> Tensor:
-        """(n, 1, h, w) in [0, 1] -> (n, channels, h / 8, w / 8) int8 with exactly s numbers per map and cell."""
-        return torch.cat([_placed(to_steps(kept).to(torch.int8), places) for kept, places in self._kept(films, s)], 1)
+    def encode(self, films: Tensor, s: int, together: int = 1) -> Tensor:
+        """(n, 1, h, w) in [0, 1] -> (n, channels, h / 8, w / 8) int8 with exactly s numbers per map and cell.
+
+        A square of cells, `together` wide, shares its numbers: together they have exactly s for each of them.
+        """
+        every = self._kept(films, s, together)
+        return torch.cat([kept.placed(to_steps(kept.numbers).to(torch.int8)) for kept in every], 1)
 
     def expand(self, values: Tensor) -> Tensor:
         """What int8 codes stand for, ready for `decode`."""
@@ -84,21 +92,19 @@ class SparseCoder(nn.Module):
         refined = codes if self.refinement is None else codes + self.refinement(codes)
         return self._synthesise(refined, 0, self.maps, size) + 0.5
 
-    def _codes(self, films: Tensor, s: int) -> Tensor:
-        return torch.cat([_placed(_rounded(kept), places) for kept, places in self._kept(films, s)], 1)
-
-    def _kept(self, films: Tensor, s: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Map by map, the s largest numbers of each cell, (n, s, h / 8, w / 8), and which channels hold them."""
+    def _kept(self, films: Tensor, s: int, together: int) -> Iterator[_Kept]:
+        """Map by map, the largest numbers of each cell or square of cells."""
         rest, size = films - 0.5, (films.shape[2], films.shape[3])
         for number in range(self.maps):
-            kept, places = _largest(self._analyse(rest, number), s)
+            kept = _largest(self._analyse(rest, number), s, together)
             for _ in range(self.rounds):
-                code = _placed(kept, places)
+                code = kept.placed(kept.numbers)
                 missed = rest - self._synthesise(code, number, number + 1, size)
-                kept, places = _largest(code + self._analyse(missed, number), s)
-            yield kept, places
+                kept = _largest(code + self._analyse(missed, number), s, together)
+            yield kept
             if number + 1 < self.maps:
-                rest = rest - self._synthesise(_placed(_rounded(kept), places), number, number + 1, size)
+                code = kept.placed(_rounded(kept.numbers))
+                rest = rest - self._synthesise(code, number, number + 1, size)
 
     def _analyse(self, films: Tensor, number: int) -> Tensor:
         rows, columns = (_mirrored(n, films.device) for n in films.shape[2:])
@@ -191,16 +197,36 @@ def _mirrored(pixels: int, device: torch.device) -> Tensor:
     return torch.from_numpy(np.pad(whole, half, mode="symmetric")).to(device)
 
 
-def _largest(numbers: Tensor, s: int) -> tuple[Tensor, Tensor]:
-    """The s largest numbers of each cell, in size, and the channels that hold them."""
-    places = numbers.detach().abs().topk(s, dim=1, sorted=False).indices
-    return numbers.gather(1, places), places
+@dataclass(frozen=True)
+class _Kept:
+    """The largest numbers of each square of cells, and which places of the square hold them."""
+
+    numbers: Tensor  # (n, s t^2, rows / t, columns / t) for squares t cells wide
+    places: Tensor
+    together: int  # t
+    cells: tuple[int, int]  # rows and columns
+
+    def placed(self, numbers: Tensor) -> Tensor:
+        """A code map with these numbers where those were, and zeros elsewhere; gradients pass through them."""
+        n, _, rows, columns = self.places.shape
+        code = numbers.new_zeros((n, PER_MAP * self.together**2, rows, columns)).scatter(1, self.places, numbers)
+        if self.together == 1:
+            return code
+        return F.pixel_shuffle(code, self.together)[:, :, : self.cells[0], : self.cells[1]]
 
 
-def _placed(kept: Tensor, places: Tensor) -> Tensor:
-    """A code map with zeros where nothing was kept; gradients pass through what was."""
-    n, _, h, w = kept.shape
-    return kept.new_zeros((n, PER_MAP, h, w)).scatter(1, places, kept)
+def _largest(numbers: Tensor, s: int, together: int) -> _Kept:
+    """Of each square of cells the largest numbers, in size: s for each cell that lies on the film."""
+    rows, columns = numbers.shape[2:]
+    sizes, beyond = numbers.detach().abs(), (0, -columns % together, 0, -rows % together)
+    if any(beyond):
+        # A cell beyond the edge keeps s numbers, come what may: so those on the film are left exactly theirs.
+        numbers, sizes = F.pad(numbers, beyond), F.pad(sizes, beyond, value=-1)
+        sizes[:, :s, rows:] = sizes[:, :s, :, columns:] = torch.inf
+    if together > 1:
+        numbers, sizes = F.pixel_unshuffle(numbers, together), F.pixel_unshuffle(sizes, together)
+    places = sizes.topk(s * together**2, dim=1, sorted=False).indices
+    return _Kept(numbers.gather(1, places), places, together, (rows, columns))
 
 
 def to_steps(numbers: Tensor) -> Tensor:

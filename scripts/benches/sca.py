@@ -40,13 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
     parser.add_argument("--s", type=int, default=8)
+    parser.add_argument("--together", type=int, default=1, choices=(1, 2, 4), help="how wide squares of cells share")
     parser.add_argument("--most", type=int, default=64, help="films at most")
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
     cohort = open_films(options)
     cohort = cohort.take(np.arange(min(options.most, len(cohort))))
     print(f"{len(cohort)} films of {options.size} px, s {options.s}, median of {options.turns} turns, one thread\n")
-    for method in (Sca(s=options.s), Sealed(s=options.s)):
+    for method in (Sca(s=options.s, together=options.together), Sealed(s=options.s, together=options.together)):
         _time(method, cohort, options.turns)
 
 

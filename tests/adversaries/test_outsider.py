@@ -110,6 +110,13 @@ def test_an_outsider_makes_of_its_own_films_what_it_makes_of_others(
     assert protect(films[:1], stream(1)).shape == films[:1].shape
 
 
+def test_where_cells_share_the_usual_film_keeps_more_in_some_than_in_others(halves: tuple[Cohort, Cohort]) -> None:
+    onlooker = Onlooker(method_of("sca", s=8, together=4), halves[0].films(), {}, WORKSHOP)
+    kept = onlooker._usual.sum(axis=0)  # of 8 x 8 cells
+    assert kept.min() < 8 < kept.max()
+    assert (kept.reshape(2, 4, 2, 4).sum(axis=(1, 3)) == 8 * 16).all()
+
+
 @pytest.mark.parametrize("name", ["sca", "sealed"])
 def test_the_verifier_attacks_codes_as_it_attacks_films(name: str, halves: tuple[Cohort, Cohort]) -> None:
     leak, _, genuine = leak_of(method_of(name), halves)

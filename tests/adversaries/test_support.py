@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -150,6 +151,19 @@ def test_the_order_attack_by_hand() -> None:
     public[0, :8, 0, 0] = [-3, 7, -9, 2, -1, 4, 8, -5]
     scores = _support.exact_order(public, 4)
     assert np.flatnonzero(_support.chosen(scores, 4)[0, :, 0, 0]).tolist() == [2, 3, 5, 7]
+
+
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_an_attack_decides_for_the_best_places_of_cells_that_share(together: int) -> None:
+    scores = stream(1, "scores").normal(size=(3, 128, 5, 6)).astype(np.float32)
+    support = _support.chosen(scores, 4, together).reshape(3, 2, 64, 5, 6)
+    split = scores.reshape(support.shape)
+    for n, number, i, j in product(range(3), range(2), range(0, 5, together), range(0, 6, together)):
+        square = np.s_[n, number, :, i : i + together, j : j + together]
+        s = 4 * split[square][0].size
+        np.testing.assert_array_equal(support[square], split[square] >= np.sort(split[square], axis=None)[-s])
+    codes = support.reshape(scores.shape).astype(np.int8)
+    np.testing.assert_array_equal(_support.recovered(scores, codes, 4, together), 1.0)
 
 
 def test_a_match_is_with_ones_own_film_and_no_tie() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
+from torch import Tensor
 
 from fedcxr import plugins
 from fedcxr.cohort import Cohort
@@ -14,6 +17,7 @@ from fedcxr.methods import Round, Workshop, _codec
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
+from fedcxr.models.sparse_coder import SparseCoder
 from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.similarity import similarity
@@ -25,7 +29,8 @@ BROKEN = (
     Sca(ambiguation="matched"),
     Sca(ambiguation="decoy"),
 )
-METHODS: tuple[CodeMethod, ...] = (Sca(), Sealed(), *BROKEN)
+SHARING: tuple[CodeMethod, ...] = (Sca(together=4), Sealed(together=2), Sealed(together=4, maps=2))
+METHODS: tuple[CodeMethod, ...] = (Sca(), Sealed(), *SHARING, *BROKEN)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ def test_an_altered_release_opens_nothing(cohort: Cohort) -> None:
 
 def test_what_is_sealed_has_one_length_whatever_the_film(cohort: Cohort) -> None:
     flat = Cohort.whole(np.zeros((len(cohort), 64, 64), dtype=np.uint8), cohort.index, cohort.findings)
-    for method in (Sca(), Sealed()):
+    for method in (Sca(), Sealed(), *SHARING):
         shapes = [{n: a.shape for n, a in share(method, c).arrays.items()} for c in (cohort, flat)]
         assert shapes[0] == shapes[1]
 
@@ -99,16 +104,25 @@ def test_sealed_publishes_nothing_but_ciphertext(cohort: Cohort) -> None:
 
 def test_another_codec_is_told_and_not_tried(cohort: Cohort) -> None:
     key = release_key("site-1", stream(1, "release"))
-    with pytest.raises(DataError, match="another codec"):
-        Sca(s=4).restore(share(Sca(), cohort), key, {}, WORKSHOP)
+    for other in (Sca(s=4), Sca(together=2)):
+        with pytest.raises(DataError, match="another codec"):
+            other.restore(share(Sca(), cohort), key, {}, WORKSHOP)
+
+
+def test_where_cells_share_some_keep_more_than_others(cohort: Cohort) -> None:
+    codes = Sca(together=4).codec({}, WORKSHOP).encode(cohort.films())
+    kept = (codes != 0).sum(axis=1)  # of 8 x 8 cells
+    assert kept.min() < 8 < kept.max()
+    assert (kept.reshape(-1, 2, 4, 2, 4).sum(axis=(2, 4)) == 8 * 16).all()
 
 
 @pytest.mark.parametrize("size", [(50, 70), (17, 8)])
-def test_films_of_any_size(size: tuple[int, int], cohort: Cohort) -> None:
+@pytest.mark.parametrize("method", [Sca(), *SHARING], ids=repr)
+def test_films_of_any_size(method: CodeMethod, size: tuple[int, int], cohort: Cohort) -> None:
     pixels = np.ascontiguousarray(cohort.films()[:, : size[0], :1].repeat(size[1], axis=2))
     odd = Cohort.whole(pixels, cohort.index, cohort.findings)
-    release = share(Sca(), odd)
-    assert Sca().restore(release, release_key("site-1", stream(1, "release")), {}, WORKSHOP).shape == pixels.shape
+    films = method.restore(share(method, odd), release_key("site-1", stream(1, "release")), {}, WORKSHOP)
+    assert films.shape == pixels.shape
 
 
 def test_more_fakes_than_there_is_room_for_are_refused() -> None:
@@ -116,9 +130,20 @@ def test_more_fakes_than_there_is_room_for_are_refused() -> None:
         plugins.build("method", {"name": "sca", "s": 16, "s_n": 60})
 
 
-@pytest.mark.parametrize("fit", ["local", "public", "federated"])
-def test_training_helps_unseen_patients_or_changes_nothing(fit: str, cohort: Cohort) -> None:
-    method = plugins.build("method", {"name": "sca", "fit": fit, "steps": 10, "refinement": 8})
+@pytest.mark.parametrize("ambiguation", [method.ambiguation for method in BROKEN])
+def test_fakes_among_values_in_their_places_need_room_in_every_cell(ambiguation: str) -> None:
+    with pytest.raises(ConfigError, match="set together to 1, or ambiguation to keyed"):
+        plugins.build("method", {"name": "sca", "ambiguation": ambiguation, "together": 2})
+
+
+def test_no_other_squares_are_shared() -> None:
+    with pytest.raises(ConfigError, match="together"):
+        plugins.build("method", {"name": "sealed", "together": 3})
+
+
+@pytest.mark.parametrize(("fit", "together"), [("local", 1), ("public", 1), ("federated", 1), ("local", 4)])
+def test_training_helps_unseen_patients_or_changes_nothing(fit: str, together: int, cohort: Cohort) -> None:
+    method = plugins.build("method", {"name": "sca", "fit": fit, "together": together, "steps": 10, "refinement": 8})
     assert isinstance(method, Sca)
     assert method.learns
     weights = method.learn(cohort, stream(1, "learn"), WORKSHOP, turn=Round(0, method.turns))
@@ -132,8 +157,23 @@ def test_training_helps_unseen_patients_or_changes_nothing(fit: str, cohort: Coh
     assert bool(release.weights) == (fit == "local")
 
 
-def test_training_that_destroys_is_undone(cohort: Cohort) -> None:
-    method = Sca(fit="local", steps=8, learning_rate=1.0, refinement=0)
+def test_training_learns_and_is_judged_by_films_whose_cells_share_as_they_will(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, forward = set(), SparseCoder.forward
+
+    def heard(coder: SparseCoder, films: Tensor, s: int, together: int = 1) -> Tensor:
+        asked.add((coder.training, s, together))
+        return forward(coder, films, s, together)
+
+    monkeypatch.setattr(SparseCoder, "forward", heard)
+    Sca(fit="local", s=4, together=2, steps=1, refinement=0).learn(cohort, stream(1, "learn"), WORKSHOP)
+    assert asked == {(True, 4, 2), (False, 4, 2)}
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_training_that_destroys_is_undone(together: Literal[1, 4], cohort: Cohort) -> None:
+    method = Sca(fit="local", together=together, steps=8, learning_rate=1.0, refinement=0)
     weights = method.learn(cohort, stream(1, "learn"), WORKSHOP)
     for name, start in method.initial(stream(1, "learn")).items():
         np.testing.assert_array_equal(weights[name], start)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedcxr.data.phantom import Phantom
 from fedcxr.models.sparse_coder import (
@@ -50,14 +54,46 @@ def test_no_cell_has_a_border(films: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("s", [1, 8, 64])
 @pytest.mark.parametrize("maps", [1, 2])
-def test_a_cell_holds_exactly_s_numbers_of_eight_bits(films: torch.Tensor, s: int, maps: int) -> None:
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_a_cell_holds_exactly_s_numbers_of_eight_bits(films: torch.Tensor, s: int, maps: int, together: int) -> None:
+    """Or a square of cells s for each; of 9 x 9 cells the last square has fewer. On grey films all numbers tie."""
     coder = SparseCoder(maps)
-    for shown in (films, torch.zeros_like(films), torch.ones_like(films)):
-        codes = coder.encode(shown, s)
+    for shown in (films, torch.zeros_like(films), torch.full_like(films, 0.5), torch.ones_like(films)):
+        codes = coder.encode(shown, s, together)
         assert codes.dtype == torch.int8
         assert codes.min() >= -LARGEST
-        kept = (codes != 0).reshape(2, maps, PER_MAP, *codes.shape[2:]).sum(2)
-        assert (kept == s).all()
+        kept = (codes != 0).reshape(2, maps, PER_MAP, 9, 9)
+        for i, j in product(range(0, 9, together), range(0, 9, together)):
+            square = kept[..., i : i + together, j : j + together]
+            assert (square.sum((2, 3, 4)) == s * square[0, 0, 0].numel()).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.integers(1, 75),
+    columns=st.integers(1, 75),
+    s=st.integers(1, 32),
+    together=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0),
+)
+def test_what_is_kept_of_a_square_is_its_largest(rows: int, columns: int, s: int, together: int, seed: int) -> None:
+    film = torch.from_numpy(stream(seed, "film").random((1, 1, rows, columns), dtype=np.float32))
+    coder = SparseCoder()
+    with torch.no_grad():
+        numbers, codes = coder._analyse(film - 0.5, 0), coder.encode(film, s, together)
+    for i, j in product(range(0, numbers.shape[2], together), range(0, numbers.shape[3], together)):
+        square = np.s_[0, :, i : i + together, j : j + together]
+        one, code = numbers[square], codes[square]
+        least = one.abs().flatten().sort().values[-s * one[0].numel()]
+        torch.testing.assert_close(code.float(), torch.where(one.abs() >= least, to_steps(one), 0.0))
+
+
+def test_sharing_shows_films_better_in_as_many_numbers(phantoms: np.ndarray) -> None:
+    coder = SparseCoder()
+    films = torch.from_numpy(phantoms[:, None]).float() / 255
+    with torch.inference_mode():
+        errors = [(coder(films, 8, together) - films).square().mean((1, 2, 3)).log10().mean() for together in (1, 2, 4)]
+    assert errors[0] > errors[1] + 0.02 > errors[2] + 0.04
 
 
 def test_the_whitest_film_fits_into_eight_bits() -> None:
@@ -103,10 +139,11 @@ def test_a_coder_to_be_trained_starts_as_the_untrained_one(films: torch.Tensor) 
     assert (difference > 1e-4).float().mean() < 0.01  # two numbers of one size may change places
 
 
-def test_gradients_reach_all_that_is_trained_and_are_numbers(films: torch.Tensor) -> None:
+@pytest.mark.parametrize("together", [1, 4])
+def test_gradients_reach_all_that_is_trained_and_are_numbers(films: torch.Tensor, together: int) -> None:
     ready = sparse_coder(2, 16, 1, stream(1, "coder"))
     torch.nn.init.constant_(ready.refinement.last.weight, 0.01)  # type: ignore[union-attr]
-    (ready(films, 8) - films).square().mean().backward()
+    (ready(films, 8, together) - films).square().mean().backward()
     for name, parameter in ready.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
