@@ -1,4 +1,4 @@
-"""Patient-cluster bootstrap intervals of AUCs: patients are drawn, never films or pairs.
+"""Patient-cluster bootstrap intervals of AUCs and of means: patients are drawn, never films or pairs.
 
 A few patients own most films and most pairs, so an interval that resamples films is far too narrow. One
 replicate draws as many patients as there are, with replacement; a film then counts as often as its patient
@@ -111,6 +111,21 @@ def mean_auc_interval(
     own = (_interval(aucs[:, k], level) if k in rankings and rankings[k].varies else None for k in range(aucs.shape[1]))
     varies = any(ranking.varies for ranking in rankings.values())
     return MeanAucInterval(_interval(_row_means(aucs), level) if varies else None, tuple(own))
+
+
+def mean_interval(
+    values: Floats, patients: Ids, rng: np.random.Generator, replicates: int = 1000, level: float = 0.95
+) -> Interval | None:
+    """Interval of the mean of a figure per film; None unless the films are of two patients or more."""
+    _check(replicates, level)
+    _same_length(values, patients)
+    owners, owner = np.unique(patients, return_inverse=True)
+    if len(owners) < 2:
+        return None
+    means = [
+        values @ times[owner] / times[owner].sum(axis=0) for times in _draws(len(owners), replicates, rng, len(values))
+    ]
+    return _interval(np.concatenate(means), level)
 
 
 def _replicates(

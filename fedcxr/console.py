@@ -221,11 +221,33 @@ def _print_privacy(privacy: Mapping[str, Any], console: Console) -> None:
     if floor:
         table.add_row("from the findings alone", figure(floor["auc"]["value"]), span(floor["auc"]["ci95"]))
     console.print(table)
+    _print_recovery(privacy, console)
     formal = privacy["formal"]
     said = "none"
     if formal is not None:
         said = f"epsilon {formal['epsilon']:g}, delta {formal['delta']:g} per {formal['unit']}"
     console.print(f"  raw and shuffled are controls, to be near 1 and .5; formal guarantee: {said}\n")
+
+
+def _print_recovery(privacy: Mapping[str, Any], console: Console) -> None:
+    """Of codes: the attack that shows most of the films, and whether who holds a film recognises its code."""
+    shown = [entry for entry in privacy["recovery"] if entry["over_mean_db"]["value"] is not None]
+    if shown:
+        # Pictures that differ by less than anybody sees are as good as each other; then the support decides.
+        best = max(shown, key=lambda entry: (round(entry["over_mean_db"]["value"], 1), entry["recovered"]["value"]))
+        gain, link, kept = best["over_mean_db"], best["link_rate"], best["recovered"]
+        blind = [entry["recovered"]["value"] for entry in shown if entry["attacker"] == "prior"]
+        usual = f" ({_share(blind[0])} without looking)" if blind else ""
+        ends = "unknown" if gain["ci95"] is None else "{:+.2f} to {:+.2f}".format(*gain["ci95"])
+        console.print(
+            f"  most recovered, {best['adversary']}, {best['attacker']}: "
+            f"{_share(kept['value'])} of the support{usual}, "
+            f"{gain['value']:+.2f} dB over the mean film ({ends}), {_share(link['value'])} linked by picture"
+        )
+    for entry in privacy["same_film"]:
+        console.print(
+            f"  who has a film recognises its code by {entry['attacker']}: AUC {figure(entry['auc']['value'])}"
+        )
 
 
 def _table(*heads: str) -> Table:

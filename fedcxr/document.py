@@ -141,7 +141,11 @@ def preset_of(name: str) -> dict[str, Any]:
 
 def filled_in(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in what the document leaves open: plug-ins by the preset's parameters for that very plug-in."""
-    filled = {**_usual(document, preset), **document}
+    usual = _usual(document, preset)
+    filled = {**usual, **document}
+    granted = filled.get("knowledge")
+    if "knowledge" in usual and isinstance(granted, Mapping):
+        filled["knowledge"] = {**usual["knowledge"], **granted}
     if isinstance(filled.get("sites"), list):
         filled["sites"] = [_filled(entry, "cohort", preset) for entry in filled["sites"]]
         filled.pop("cohort")

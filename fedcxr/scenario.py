@@ -44,6 +44,13 @@ class Knowledge(Section):
         description="share of each attacked patient's films that the adversary has from elsewhere",
     )
     mechanism: bool = pydantic.Field(True, description="the adversary can run the method on films of its own")
+    releases: int = pydantic.Field(1, ge=1, le=2, description="of codes: how often each attacked film was released")
+    pairs: int = pydantic.Field(
+        0, ge=0, le=10_000, description="of codes: films of its own that the sites released too, at most"
+    )
+    keys: int = pydantic.Field(
+        0, ge=0, le=MOST_SITES, description="of codes: the first so many sites' keys have leaked, or they collude"
+    )
 
 
 class ComputePlan(Section):
@@ -232,6 +239,7 @@ class Scenario(Section):
         scenario._check_grants(given="grant" in document)
         if scenario.partition.patient_overlap and sites < 2:
             raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
+        _check_knowledge(scenario)
         for name, task in scenario.tasks.items():
             _check_task(name, task, scenario.method)
         for name, adversary in scenario.adversaries.items():
@@ -290,6 +298,26 @@ def _check_task(name: str, task: Task, method: Method) -> None:
             f"the task `{name}` has nothing to read in what the method releases",
             given=f"{task.form} of {method.plugin_name()}",
             allowed=" or ".join(method.forms),
+        )
+
+
+def _check_knowledge(scenario: Scenario) -> None:
+    """Whether what is granted is there to be granted."""
+    usual = Knowledge()
+    for granted in ("releases", "pairs", "keys"):
+        given = getattr(scenario.knowledge, granted)
+        if scenario.method.kind != "codes" and given != getattr(usual, granted):
+            raise ConfigError(
+                f"knowledge.{granted} is of released codes, and this method releases none",
+                given=f"{given}, with {scenario.method.plugin_name()}, which releases {scenario.method.kind}",
+                allowed=str(getattr(usual, granted)),
+                do=f"remove knowledge.{granted}, or choose a method that shares codes, such as sca",
+            )
+    if scenario.knowledge.keys > len(scenario.site_names):
+        raise ConfigError(
+            "knowledge.keys is more than there are sites",
+            given=scenario.knowledge.keys,
+            allowed=str(len(scenario.site_names)),
         )
 
 

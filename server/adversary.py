@@ -24,6 +24,7 @@ from fedcxr.adversaries import Adversary
 from fedcxr.adversaries._outsider import pictured
 from fedcxr.checkpoint import Checkpoint
 from fedcxr.disk import read_json, write_json
+from server import guesses
 from server import leak as leaks
 from server.sandbox import confine, die_with_parent
 
@@ -38,6 +39,7 @@ class Step:
     leak: str
     adversary: Mapping[str, Any]
     prepared_by: str  # a leak with the same auxiliary films and identities
+    recovers: bool = False  # whether to try for the films themselves, too: in earnest, not in the controls
 
 
 def write_plan(
@@ -104,15 +106,19 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
                 auxiliary = leaks.load_auxiliary(folder, step.leak)
                 Checkpoint(adversary.prepare(auxiliary, seed, compute, report), {}).write(outcome / PREPARED)
             prepared = dict(Checkpoint.read(shared / PREPARED).arrays)
-            leak = leaks.wait_for(folder, step.leak)
+            held = leak = leaks.wait_for(folder, step.leak)
             if leak.kind not in adversary.kinds and leak.kind == "codes":
                 leak = pictured(leak, compute)
             scores = adversary.attack(leak, prepared, seed, compute, report)
+            recovered = adversary.recover(held, seed, compute, report) if step.recovers else {}
+            alike = adversary.recognise(held, compute) if step.recovers else {}
         for attacker, matrix in scores.items():
             _check(attacker, matrix, (len(leak.released), len(leak.known)))
             np.save(outcome / f"{attacker}.npy", matrix.astype(np.float32), allow_pickle=False)
+        guesses.save(recovered, alike, outcome)
         seconds = round(time.process_time() - start, 3)  # its own work: it may have waited for the sites
-        write_json(outcome / DONE, {"attackers": list(scores), "seconds": seconds, "fence": fence})
+        made = {"attackers": list(scores), "recovered": list(recovered), "recognised": list(alike)}
+        write_json(outcome / DONE, {**made, "seconds": seconds, "fence": fence})
         return 0
     # The last line of defence of a process: whatever happened must reach the coordinator as one line.
     except BaseException as error:

@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from fedcxr.adversaries import Scores
+from fedcxr.adversaries import Guess, Scores
 from fedcxr.disk import read_json
 from fedcxr.errors import AttackFailed
-from fedcxr.protocol import Experiment, attack_seed
+from fedcxr.experiment import Experiment
+from fedcxr.protocol import attack_seed
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from server import adversary as process
+from server import guesses
 from server import leak as leaks
 
 GRACE = 5.0  # seconds between asking a process to end and making it
@@ -46,7 +48,7 @@ class Attack:
             shutil.rmtree(self._folder, ignore_errors=True)
             leaks.save_auxiliary(self._experiment.auxiliary(), self._folder)
             steps = [
-                process.Step("protected", adversary.spec(), prepared_by="protected"),
+                process.Step("protected", adversary.spec(), prepared_by="protected", recovers=True),
                 process.Step("control_raw", adversary.spec(), prepared_by="protected"),
                 process.Step("control_shuffled", adversary.briefly().spec(), prepared_by="control_shuffled"),
             ]
@@ -90,6 +92,20 @@ class Attack:
             for leak, fact in facts.items()
         }
         return scores, facts
+
+    def recovered(self, codes: guesses.Shape, films: guesses.Shape) -> dict[str, Guess]:
+        """What each of its attackers recovered of so many films of this size."""
+        outcome = self._outcome("protected")
+        return {
+            name: guesses.load_guess(outcome, name, codes, films)
+            for name in read_json(outcome / process.DONE)["recovered"]
+        }
+
+    def recognised(self, pairs: int) -> dict[str, Scores]:
+        """Which of the pairs' films each of its attackers takes for which of their codes."""
+        outcome = self._outcome("protected")
+        recognised = read_json(outcome / process.DONE)["recognised"]
+        return {name: guesses.load_alike(outcome, name, pairs) for name in recognised}
 
     def stop(self) -> None:
         """End the process and all its children, if they still run."""

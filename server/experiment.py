@@ -18,14 +18,15 @@ import numpy.typing as npt
 
 import fedcxr
 from fedcxr.disk import explained, write_atomic, write_json
+from fedcxr.experiment import Experiment
 from fedcxr.methods import FilmMethod
 from fedcxr.pictures import comparison
-from fedcxr.protocol import Experiment, utility_step, workshop_of
+from fedcxr.protocol import utility_step, workshop_of
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run
 from fedcxr.scenario import Scenario
 from fedcxr.tasks import Evidence
-from server import scorer
+from server import recovery, scorer
 from server.attack import Attack
 from server.meter import Meter
 
@@ -88,9 +89,10 @@ def _measure(
     _draw(run, experiment, releases, evidence)
     compute = _compute(run.scenario)
     utility = _utility(run, experiment, evidence, compute)
+    truth = recovery.Truth.of(experiment, answers, releases, run.learnt()) if waiting else None
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
-        run.stage(_stage("attack", attack.name), partial(_scored, experiment, answers, attack))
+        run.stage(_stage("attack", attack.name), partial(_scored, experiment, answers, truth, attack))
         attack.clear()
     return Measured(
         sites=sites,
@@ -139,6 +141,8 @@ def _result(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -
         "access": measured.access,
         "privacy": {
             "attacks": entries,
+            "recovery": [entry for outcome in measured.attacks for entry in outcome["recovery"]],
+            "same_film": [entry for outcome in measured.attacks for entry in outcome["same_film"]],
             "worst_case": scorer.worst_case(entries),
             "label_floor": measured.label_floor,
             "formal": guarantee.model_dump() if guarantee else None,
@@ -166,13 +170,23 @@ def _utility(run: Run, experiment: Experiment, evidence: Evidence, compute: Comp
     return {task: run.stage(_stage("utility", task), partial(measured, task)) for task in experiment.scenario.tasks}
 
 
-def _scored(experiment: Experiment, answers: AnswerKey, attack: Attack) -> dict[str, Any]:
+def _scored(experiment: Experiment, answers: AnswerKey, truth: recovery.Truth | None, attack: Attack) -> dict[str, Any]:
     scores, facts = attack.scores()
     seconds = {leak: float(fact["seconds"]) for leak, fact in facts.items()}
     pairs = pairs_of(experiment, answers, experiment.cohort.patients)
     shuffled = pairs_of(experiment, answers, experiment.shuffled_patients())
+    seed = experiment.scenario.seed
+    recovered: list[dict[str, Any]] = []
+    same_film: list[dict[str, Any]] = []
+    if truth is not None:
+        guesses = attack.recovered(truth.codes.shape, truth.films.shape)
+        recovered = recovery.score_recovery(guesses, attack.name, truth, seed)
+        alike = attack.recognised(len(truth.paired))
+        same_film = recovery.score_same_film(alike, attack.name, truth.paired, seed)
     return {
-        "entries": scorer.score_attack(scores, seconds, attack.name, pairs, shuffled, experiment.scenario.seed),
+        "entries": scorer.score_attack(scores, seconds, attack.name, pairs, shuffled, seed),
+        "recovery": recovered,
+        "same_film": same_film,
         "seconds": sum(seconds.values()),
         "fence": facts["protected"]["fence"],
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr import plugins
-from fedcxr.adversaries import Auxiliary, Coded, Leak
+from fedcxr.adversaries import Auxiliary, Coded, Leak, Pairs
 from fedcxr.checkpoint import Checkpoint
 from fedcxr.disk import explained, read_json, write_json
 from fedcxr.methods import Method
@@ -22,6 +23,8 @@ from fedcxr.methods import Method
 AUXILIARY = "auxiliary"  # the bulk of a leak and the same in the controls, so it lies beside them, once
 COMPLETE = "mechanism.json"  # written last
 CODED = "coded.json"  # of codes: their public facts
+CODED_ARRAYS = ("public", "versions", "again", "opened", "films")
+PAIRS = "pairs"  # of codes: films of the adversary's own that the sites released too
 LEARNT = "learnt-{}.safetensors"  # by the mechanism, once for each version of it
 LOOK_EVERY = 0.1  # seconds
 
@@ -74,13 +77,20 @@ def wait_for(attack: Path, name: str) -> Leak:
 
 
 def _save_coded(folder: Path, coded: Coded) -> None:
-    _save(folder, versions=coded.versions, **({} if coded.public is None else {"public": coded.public}))
+    given = {name: getattr(coded, name) for name in CODED_ARRAYS}
+    _save(folder, **{name: array for name, array in given.items() if array is not None})
+    if coded.pairs is not None:
+        _save(folder / PAIRS, **vars(coded.pairs))
     write_json(folder / CODED, dict(coded.facts))
 
 
 def _load_coded(folder: Path) -> Coded:
-    public = _load(folder, "public") if (folder / "public.npy").is_file() else None
-    return Coded(public, _load(folder, "versions"), read_json(folder / CODED))
+    arrays: dict[str, Any] = {
+        name: _load(folder, name) if (folder / f"{name}.npy").is_file() else None for name in CODED_ARRAYS
+    }
+    paired = folder / PAIRS
+    pairs = Pairs(*(_load(paired, field.name) for field in fields(Pairs))) if paired.is_dir() else None
+    return Coded(facts=read_json(folder / CODED), pairs=pairs, **arrays)
 
 
 def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:

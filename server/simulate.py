@@ -22,7 +22,7 @@ from fedcxr.data import cache_folder
 from fedcxr.disk import read_json, write_json
 from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
 from fedcxr.events import Events
-from fedcxr.protocol import Experiment
+from fedcxr.experiment import Experiment
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.attack import end_group

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
-from fedcxr.protocol import Experiment
+from fedcxr.experiment import Experiment
 from fedcxr.scenario import Scenario
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 import fedcxr.bootstrap as bootstrap
-from fedcxr.bootstrap import auc_difference_interval, auc_interval, mean_auc_interval
+from fedcxr.bootstrap import auc_difference_interval, auc_interval, mean_auc_interval, mean_interval
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.metrics import auc, finding_aucs, stratified_auc
 
@@ -227,6 +227,27 @@ def test_both_sides_of_a_difference_are_scored_on_the_same_impostors(monkeypatch
     monkeypatch.setattr(bootstrap, "MAX_NEGATIVES", 100)
     scores, *rest = scored_pairs(seeded(1), np.repeat(np.arange(20), 2))
     assert auc_difference_interval(scores, scores, *rest, seeded(3), 100) == (0, 0)
+
+
+def test_a_mean_is_resampled_by_patient():
+    values, patients = np.array([1.0, 3.0, 10.0, 20.0]), np.array(["a", "a", "b", "c"])
+    literal = []
+    for times in draws(seeded(7), 3, 500):
+        weight = times[[0, 0, 1, 2]]
+        literal.append((values * weight).sum() / weight.sum())
+    expected = tuple(np.quantile(literal, [0.025, 0.975]))
+    assert mean_interval(values, patients, seeded(7), 500) == pytest.approx(expected, rel=1e-5)
+    assert mean_interval(values[:2], patients[:2], seeded(7)) is None  # one patient tells nothing about others
+
+
+def test_a_mean_is_covered_about_as_often_as_promised():
+    hits = 0
+    for seed in range(120):
+        rng = seeded(seed)
+        patients = np.repeat(np.arange(40), 3)
+        low, high = mean_interval(rng.normal(size=40)[patients] + rng.normal(size=120), patients, rng, 200, 0.9)
+        hits += low < 0 < high
+    assert 0.8 < hits / 120 < 0.98
 
 
 def test_copies_of_a_film_are_no_evidence():

@@ -15,7 +15,8 @@ from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.consortium import join
 from fedcxr.document import choose, override
 from fedcxr.errors import ConfigError, DataError
-from fedcxr.protocol import Experiment, site_step
+from fedcxr.experiment import Experiment
+from fedcxr.protocol import site_step
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate
 from sites.data import open_cohort

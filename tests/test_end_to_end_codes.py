@@ -12,10 +12,10 @@ from small import SMALL, figures
 
 from fedcxr.custody import SERVER, Simulated, simulated_identity
 from fedcxr.data import cache_folder
+from fedcxr.experiment import Experiment
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
-from fedcxr.protocol import Experiment
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate
@@ -24,7 +24,8 @@ METHODS = ["sca", "sealed"]
 CODES: dict[str, Any] = {
     **SMALL,
     "tasks": {**SMALL["tasks"], "fidelity": {}},
-    "adversaries": {**SMALL["adversaries"], "support": {"own": 40}},
+    "adversaries": {**SMALL["adversaries"], "support": {"steps": 5, "width": 8}},
+    "knowledge": {"releases": 2, "pairs": 8},
 }
 
 
@@ -50,8 +51,7 @@ def test_a_run_with_codes_measures_both_sides_of_the_key(finished: Run) -> None:
     assert set(attacks) == {
         ("verifier", "naive"),
         ("verifier", "retrained"),
-        ("support", "values"),
-        ("support", "decoded"),
+        ("support", "learned"),
     }
     for attack in attacks.values():
         assert 0 <= attack["auc"]["value"] <= 1
@@ -62,6 +62,39 @@ def test_a_run_with_codes_measures_both_sides_of_the_key(finished: Run) -> None:
     assert sizes == stored
     pictures = sorted(path.name for path in (finished.folder / "pictures").iterdir())
     assert pictures == ["site-1.png", "site-2.png", "site-3.png"]
+
+
+def test_a_run_with_codes_tells_what_was_recovered(finished: Run) -> None:
+    assert finished.result is not None
+    privacy = finished.result["privacy"]
+    in_public = finished.scenario.method.plugin_name() == "sca"  # with `sealed`, there is nothing to look at
+    expected = ["prior", "llr", "net", "twice"] if in_public else ["prior"]
+    assert [entry["attacker"] for entry in privacy["recovery"]] == expected
+    for entry in privacy["recovery"]:
+        assert entry["films"] > 2
+        for name in ("support_auc", "recovered", "psnr", "over_mean_db", "link_rate"):
+            low, high = entry[name]["ci95"]
+            assert low <= entry[name]["value"] <= high
+        assert entry["recovered"]["value"] < 0.8
+        assert entry["over_mean_db"]["value"] < 1.5
+    assert [entry["auc"]["value"] for entry in privacy["same_film"]] == ([1.0] if in_public else [])
+    assert not (finished.folder / "attack" / "support").exists()  # guesses go with the films they are of
+
+
+def test_the_published_mechanism_is_broken_in_a_run(tmp_path: Path) -> None:
+    """The control of every figure of recovery: where the key is given away, the attackers have it."""
+    parameters = {"name": "sca", "ambiguation": "published"}
+    adversaries = {"support": {"recovery": ["prior", "order", "llr", "twice"]}}
+    scenario = Scenario.parse({**CODES, "method": parameters, "tasks": {}, "adversaries": adversaries})
+    result = simulate(scenario, Options(tmp_path, "inline")).result
+    assert result is not None
+    found = {entry["attacker"]: entry for entry in result["privacy"]["recovery"]}
+    assert found["order"]["recovered"]["ci95"][0] >= 0.9
+    assert found["twice"]["recovered"]["ci95"][0] >= 0.9
+    assert found["llr"]["recovered"]["value"] > found["prior"]["recovered"]["value"] + 0.1
+    assert found["order"]["over_mean_db"]["ci95"][0] > 5
+    assert found["order"]["link_rate"]["value"] > 0.9
+    assert result["privacy"]["same_film"][0]["auc"]["value"] == 1.0
 
 
 def test_no_key_is_left_in_a_run_folder(finished: Run) -> None:

@@ -12,9 +12,11 @@ from canary import leaks as traces_of
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
+from fedcxr.experiment import Experiment
 from fedcxr.keys import MasterKey
 from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
-from fedcxr.protocol import Experiment, attack_seed, release_order, site_step
+from fedcxr.methods.sca import Sca
+from fedcxr.protocol import attack_seed, release_order, site_step
 from fedcxr.release import Kind, Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
@@ -320,6 +322,41 @@ def test_shuffling_permutes_identities_and_nothing_else(world: World) -> None:
     np.testing.assert_array_equal(shuffled.known, earnest.known)
     assert shuffled.mechanism == earnest.mechanism
     np.testing.assert_array_equal(leaks["control_raw"].auxiliary.people, earnest.auxiliary.people)
+
+
+@pytest.mark.parametrize("ambiguation", ["keyed", "matched"])
+def test_another_release_and_pairs_are_granted_as_the_scenario_says(world: World, ambiguation: str) -> None:
+    method = {"name": "sca", "ambiguation": ambiguation}
+    experiment, releases = world(method=method, knowledge={"releases": 2, "pairs": 7})
+    coded = experiment.leaks(releases)["protected"].coded
+    assert coded is not None
+    assert coded.public is not None
+    assert coded.again is not None
+    assert coded.pairs is not None
+    assert coded.again.shape == coded.public.shape
+    assert (coded.again != coded.public).any(axis=(1, 2, 3)).all()  # under other keys
+    # What is granted twice are the very films: as many values of each size as the film needs are in both.
+    films = experiment.answers(releases).table.query("attacked")["film"].to_numpy()
+    codes = Sca().codec({}, Workshop("cpu", "fp32")).encode(experiment.cohort.films(films))
+    for public, again, code in zip(coded.public, coded.again, codes, strict=True):
+        needed, *shown = (np.bincount(np.abs(c.ravel().astype(int)), minlength=128)[1:] for c in (code, public, again))
+        assert all((counts >= needed).all() for counts in shown)
+    # Pairs are films of the adversary's own, never one that is attacked.
+    patients = experiment.cohort.patients[experiment.answers(releases).table["film"].to_numpy()]
+    index = experiment.cohort.index
+    tested = set(index["patient"][index["split"] == "test"])
+    assert len(coded.pairs.films) == 7
+    assert not tested & set(patients[experiment.paired(releases)])
+    owned = experiment.cohort.take(index["split"].to_numpy() != "test")
+    assert [*owned.patients[coded.pairs.films]] == [*patients[experiment.paired(releases)]]
+
+
+def test_nothing_is_granted_of_codes_unless_the_scenario_says_so(world: World) -> None:
+    experiment, releases = world(method="sca", knowledge={"known_films": 0.5, "releases": 1, "pairs": 0})
+    coded = experiment.leaks(releases)["protected"].coded
+    assert coded is not None
+    assert coded.again is None
+    assert coded.pairs is None
 
 
 @pytest.mark.parametrize("granted", [True, False])

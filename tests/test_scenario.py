@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fedcxr import plugins
 from fedcxr.document import LARGEST_FILE, override, read_file, read_yaml
 from fedcxr.errors import ConfigError, FedcxrError, UnknownName
-from fedcxr.scenario import Preset, Scenario, json_schema, source
+from fedcxr.scenario import Knowledge, Preset, Scenario, json_schema, source
 
 MakeScenario = Callable[..., Scenario]
 BARE: dict[str, Any] = {"tasks": {}, "adversaries": {}}
@@ -300,7 +300,7 @@ def test_unknown_names_offer_the_nearest(text: str, said: str) -> None:
     ("text", "said"),
     [
         ("method: noise\nadversaries: [support]", "`support` has nothing to read.*noise, which releases images.*codes"),
-        ("method: sca\nknowledge: {mechanism: false}\nadversaries: [support]", "`values` must know the mechanism"),
+        ("method: sca\nknowledge: {mechanism: false}\nadversaries: [support]", "`learned` must know the mechanism"),
         ("adversaries: [verifier]\nknowledge: {mechanism: false}", r"adversaries.verifier.attackers=\[naive\]"),
     ],
 )
@@ -308,6 +308,30 @@ def test_an_adversary_that_cannot_attack_is_told_when_the_scenario_is_read(text:
     with pytest.raises(ConfigError, match=said) as caught:
         Scenario.from_yaml(f"tasks: {{}}\n{text}")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("method", ["none", "noise", "dp_pix"])
+@pytest.mark.parametrize("granted", ["releases: 2", "pairs: 1"])
+def test_what_codes_alone_have_is_not_granted_of_films(method: str, granted: str) -> None:
+    with pytest.raises(ConfigError, match=rf"is of released codes.*{method}, which releases images.*sca"):
+        Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: {method}, knowledge: {{{granted}}}}}")
+
+
+@pytest.mark.parametrize("granted", ["releases: 0", "releases: 3", "pairs: -1", "pairs: some"])
+def test_knowledge_of_codes_has_bounds(granted: str) -> None:
+    with pytest.raises(ConfigError, match=granted.split(":")[0]):
+        Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: sca, knowledge: {{{granted}}}}}")
+
+
+@pytest.mark.parametrize("preset", ["quick", "default"])
+def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: str) -> None:
+    usual = {"preset": preset, "tasks": {}}
+    assert Scenario.parse({**usual, "method": "sca"}).knowledge == Knowledge(releases=2, pairs=32)
+    one = Scenario.parse({**usual, "method": "sca", "knowledge": {"known_films": 0.25}})
+    assert one.knowledge == Knowledge(known_films=0.25, releases=2, pairs=32)
+    assert Scenario.parse({**usual, "method": "sca", "knowledge": {"releases": 1}}).knowledge.releases == 1
+    assert Scenario.parse({**usual, "method": "noise"}).knowledge == Knowledge()
+    assert Scenario.parse(one.document()) == one
 
 
 @pytest.mark.parametrize("preset", ["quick", "default", "paper"])

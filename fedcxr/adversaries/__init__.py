@@ -32,12 +32,33 @@ class Auxiliary:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Films of the adversary's own that the sites released too, with what is public of their codes."""
+
+    public: npt.NDArray[np.int8]  # (k, p, h, w)
+    films: npt.NDArray[np.int64]  # (k,) rows of the adversary's own films
+    versions: npt.NDArray[np.int64]  # (k,) which of what was learnt a film's codec is
+
+
+@dataclass(frozen=True)
 class Coded:
     """What is public of films that were released as codes, beside what is sealed."""
 
     public: npt.NDArray[np.int8] | None  # (n, p, h, w) values in the clear; None: all is sealed
     versions: npt.NDArray[np.int64]  # (n,) which of what was learnt a film's codec is
     facts: Mapping[str, Any] = field(default_factory=dict)  # those that all releases agree on
+    again: npt.NDArray[np.int8] | None = None  # (n, p, h, w) the same films in another release, if there was one
+    pairs: Pairs | None = None  # None: none granted, or nothing public of them
+    opened: npt.NDArray[np.bool_] | None = None  # (n,) films whose keys leaked; None: no key did
+    films: npt.NDArray[np.uint8] | None = None  # (n, h, w) these films as the keys show them, and blanks
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What an attacker makes of films that were released as codes."""
+
+    support: npt.NDArray[np.float16]  # (n, c, h, w) higher: this number is more likely kept
+    pictures: npt.NDArray[np.uint8]  # (n, h, w)
 
 
 @dataclass(frozen=True)
@@ -84,3 +105,11 @@ class Adversary(Plugin):
         self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Mapping[str, Scores]:
         """One score matrix per attacker, for instance `naive` and `retrained`."""
+
+    def recover(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Mapping[str, Guess]:
+        """What the films under attack were, by attacker; nothing from adversaries that only compare."""
+        return {}
+
+    def recognise(self, leak: Leak, compute: Compute) -> Mapping[str, Scores]:
+        """For each of the leak's pairs, whether it is the release of each pair's film: (k, k), by attacker."""
+        return {}

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.adversaries import Leak, _support
+from fedcxr.adversaries import Coded, Leak, _support
 from fedcxr.adversaries._support import Practice
 from fedcxr.keys import MasterKey, ReleaseKey
 from fedcxr.methods import FilmMethod, Films, Protect, Weights, Workshop
@@ -40,42 +40,55 @@ class Onlooker:
         self.codec = method.codec(weights, workshop)
         self._version = method.version(weights)
         studied = own[np.linspace(0, len(own) - 1, min(MOST, len(own))).astype(np.intp)]
-        self._size = (int(own.shape[1]), int(own.shape[2]))
-        self._mean: Films = np.round(studied.mean(axis=0)).astype(np.uint8)
+        self.size = (int(own.shape[1]), int(own.shape[2]))
+        self.mean: Films = np.round(studied.mean(axis=0)).astype(np.uint8)
         # Hidden among films of one's own, however few are asked about at once: decoys are other films' values.
         decoys = isinstance(method, Sca) and method.ambiguation == "decoy"
         self._lent = self.codec.encode(studied[:TOGETHER]) if decoys else None
         # Any key will do: films hidden under it tell what the mechanism does, and nothing about others' keys.
-        public = self._hidden(studied, MasterKey(bytes(MasterKey.length), "outsider", 1).release_key("practice"))
-        self._practice = None if public is None else Practice(public, self.codec.encode(studied))
-        if self._practice is not None and not self._practice.in_place:
-            self._study_strengths(self._practice)
+        codes = self.codec.encode(studied)
+        public = self._hidden(codes, MasterKey(bytes(MasterKey.length), "outsider", 1).release_key("practice"))
+        self.usual = Practice(codes, codes)  # what films have in common, whatever is public of them
+        self.practice = None if public is None else Practice(public, codes)
+        if self.practice is not None and not self.practice.in_place:
+            self._study_strengths(self.practice)
 
     def hidden(self, films: Films, rng: np.random.Generator) -> Codes | None:
         """What would be public of these films, under a key of one's own; None: nothing."""
-        return self._hidden(films, release_key("outsider", rng))
+        return self.hidden_codes(self.codec.encode(films), rng)
 
-    def pictures(self, public: npt.NDArray[np.generic] | None, films: int) -> Films:
-        """What so many films look like, of whose codes this much is public."""
-        if public is None or self._practice is None:
-            return np.repeat(self._mean[None], films, axis=0)
+    def hidden_codes(self, codes: Codes, rng: np.random.Generator) -> Codes | None:
+        """The same of films that are coded already."""
+        return self._hidden(codes, release_key("outsider", rng))
+
+    def pictures(self, public: npt.NDArray[np.generic] | None, films: int, again: Codes | None = None) -> Films:
+        """What so many films look like, of whose codes this much is public, `again` in another release."""
+        if public is None or self.practice is None:
+            return np.repeat(self.mean[None], films, axis=0)
         codes = np.asarray(public, dtype=np.int8)
-        if not self._practice.in_place:
-            return self.codec.picture(self._expected(codes), self._size)
+        if not self.practice.in_place and again is not None:
+            codes = np.concatenate([codes, again], axis=1)  # the sizes of true values twice, and fakes of both
+        if not self.practice.in_place:
+            return self.codec.picture(self._expected(codes), self.size)
         if isinstance(self.method, Sca) and self.method.ambiguation == "published":
             scores = _support.exact_order(codes, self.method.s_n)
         else:
-            scores = _support.likelihood_ratio(codes, self._practice)
-        true = np.where(_support.chosen(scores, self.method.s, self.method.together), codes, np.int8(0))
-        return self.codec.decode(true, self._size)
+            scores = _support.likelihood_ratio(codes, self.practice)
+        if again is not None:
+            scores = _support.CERTAIN * _support.intersection(codes, again) + scores
+        return self.decoded(codes, scores)
 
-    def _hidden(self, films: Films, key: ReleaseKey) -> Codes | None:
+    def decoded(self, public: Codes, scores: _support.Scores) -> Films:
+        """The film with the numbers that are most likely kept."""
+        true = np.where(_support.chosen(scores, self.method.s, self.method.together), public, np.int8(0))
+        return self.codec.decode(true, self.size)
+
+    def _hidden(self, codes: Codes, key: ReleaseKey) -> Codes | None:
         public: list[npt.NDArray[np.generic]] = []
-        parts = np.array_split(np.asarray(films), max(len(films) // TOGETHER, 1))
+        parts = np.array_split(codes, max(len(codes) // TOGETHER, 1))
         for first, part in zip(np.cumsum([0, *map(len, parts)]), parts, strict=False):
-            codes = self.codec.encode(part)
-            among = codes if self._lent is None else np.concatenate([codes, self._lent])
-            arrays = self.method.hide(among, int(first), key, self._version, self._size)
+            among = part if self._lent is None else np.concatenate([part, self._lent])
+            arrays = self.method.hide(among, int(first), key, self._version, self.size)
             if "codes" not in arrays:
                 return None
             public.append(arrays["codes"][: len(part)])
@@ -120,15 +133,25 @@ class Outsider(FilmMethod):
 
 
 def pictured(leak: Leak, compute: Compute) -> Leak:
-    """The same leak with films in it: what its codes look like without a key. Blank where the codec is not known."""
+    """The same leak with films in it: those whose keys leaked, and of others what their codes look like without a key.
+
+    Blank where the codec is not known.
+    """
     assert leak.coded is not None
     own, coded, method = leak.auxiliary.films, leak.coded, leak.mechanism
     released = np.zeros((len(leak.released), *own.shape[1:]), dtype=np.uint8)
     if not isinstance(method, CodeMethod):
-        return replace(leak, released=released, mechanism=None, coded=None)
+        return replace(leak, released=_uncovered(released, coded), mechanism=None, coded=None)
     for version, weights in enumerate(leak.learnt or ({},)):
         rows = np.flatnonzero(coded.versions == version)
         if len(rows):
             onlooker = Onlooker(method, own, weights, Workshop.on(compute))
             released[rows] = onlooker.pictures(None if coded.public is None else coded.public[rows], len(rows))
-    return replace(leak, released=released, mechanism=Outsider(method=method, own=own), coded=None)
+    shown = _uncovered(released, coded)
+    return replace(leak, released=shown, mechanism=Outsider(method=method, own=own), coded=None)
+
+
+def _uncovered(pictures: Films, coded: Coded) -> Films:
+    if coded.opened is None or coded.films is None:
+        return pictures
+    return np.where(coded.opened[:, None, None], coded.films, pictures)

@@ -17,6 +17,8 @@ from fedcxr.sparse import PER_MAP, Codes
 
 Scores = npt.NDArray[np.float32]  # (n, c, h, w)
 LEVELS = 256
+CERTAIN = 100.0  # outweighs every likelihood ratio
+SIZES = 40  # points of the curve of a film's sizes of value
 ROUNDING = 1e-6  # equal films may correlate a little differently
 
 
@@ -121,7 +123,20 @@ def candidates_by_values(public: Codes, candidates: Codes) -> npt.NDArray[np.flo
     return -unlike.astype(np.float32)
 
 
-def best_match(pictures: npt.NDArray[np.floating], films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def size_curve(codes: Codes) -> npt.NDArray[np.float32]:  # (n, SIZES)
+    """How large a film's values are, from its smallest to its largest: what no shuffle hides, as a smooth curve.
+
+    Roots of evenly spaced quantiles, each level's values spread evenly over it.
+    """
+    counts = _size_counts(codes)[:, 1:]
+    at, levels = np.linspace(0.005, 0.995, SIZES), np.arange(1, 128)
+    below = (np.cumsum(counts, axis=1) - counts / 2) / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rising = below + 1e-9 * levels  # levels without a value would tie
+    curves = [np.interp(at, shares, levels) for shares in rising]
+    return np.sqrt(np.stack(curves)).astype(np.float32)
+
+
+def best_match(pictures: npt.NDArray[np.floating | np.uint8], films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Whether each picture correlates most with the film of its own row; a tie is no match."""
     alike = correlation(pictures, films)
     own = np.diag(alike).copy()

@@ -81,7 +81,8 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr import training
     from fedcxr.compute import Compute
     from fedcxr.data import cache_folder
-    from fedcxr.protocol import Experiment, attack_seed, site_step, utility_step
+    from fedcxr.experiment import Experiment
+    from fedcxr.protocol import attack_seed, site_step, utility_step
     from server import scorer
     from server.experiment import pairs_of
     from server.meter import Meter
@@ -160,7 +161,7 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
     from flwr.serverapp import Grid, ServerApp
 
     from fedcxr.data import cache_folder
-    from fedcxr.protocol import Experiment
+    from fedcxr.experiment import Experiment
     from fedcxr.runs import Run
     from fedcxr.scenario import Scenario
     from server.app import collect

@@ -25,6 +25,7 @@ from fedcxr.similarity import similarity
 
 FP32 = Compute.choose("cpu", "fp32")
 WORKSHOP = Workshop.on(FP32)
+EVERYTHING = Support(attackers=("learned", "values", "decoded"))
 SMALL = Verifier(width=4, dimensions=8, people=4, steps_clean=2, steps_retrain=2)
 
 
@@ -146,22 +147,27 @@ def test_values_and_pictures_tell_patients_apart_where_they_are_public(halves: t
         "sealed": method_of("sealed"),
     }.items():
         leak, _, genuine = leak_of(method, halves)
-        scores = Support().attack(leak, {}, 1, FP32, ignore)
+        scores = EVERYTHING.attack(leak, {}, 1, FP32, ignore)
         assert all(np.isfinite(matrix).all() and matrix.dtype == np.float32 for matrix in scores.values())
         found[name] = {attacker: auc(matrix, genuine) for attacker, matrix in scores.items()}
     assert found["keyed"]["values"] > 0.55
+    assert found["keyed"]["learned"] > 0.6
+    assert found["published"]["learned"] > found["keyed"]["learned"] + 0.02  # in place, values show more
     assert found["published"]["decoded"] > 0.55
-    assert found["sealed"]["values"] == 0.5  # nothing to compare, and it says so
+    assert found["sealed"]["values"] == found["sealed"]["learned"] == 0.5  # nothing to compare, and they say so
 
 
 def test_support_repeats_and_reads_films_in_its_control(halves: tuple[Cohort, Cohort]) -> None:
     leak, films, genuine = leak_of(method_of("sca"), halves)
-    one, other = (Support(own=60).attack(leak, {}, 1, FP32, ignore) for _ in range(2))
+    few = EVERYTHING.model_copy(update={"own": 60})
+    one, other = (few.attack(leak, {}, 1, FP32, ignore) for _ in range(2))
     assert all(np.array_equal(one[name], other[name]) for name in one)
     raw = Leak(films, leak.known, leak.auxiliary, Unprotected())
-    control = Support(own=60).attack(raw, {}, 1, FP32, ignore)
-    assert list(control) == ["values", "decoded"]
+    control = few.attack(raw, {}, 1, FP32, ignore)
+    assert list(control) == ["learned", "values", "decoded"]
     assert auc(control["decoded"], genuine) > 0.55
+    assert auc(control["learned"], genuine) > auc(control["decoded"], genuine) + 0.05
+    assert auc(control["learned"], genuine) > auc(one["learned"], genuine) + 0.02  # where nothing is hidden
 
 
 def test_people_with_one_film_each_are_no_practice(halves: tuple[Cohort, Cohort]) -> None:

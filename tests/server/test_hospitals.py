@@ -18,11 +18,11 @@ from fedcxr import wire
 from fedcxr.custody import Simulated, signed, simulated_identity
 from fedcxr.data import cache_folder
 from fedcxr.errors import TooFewSites
+from fedcxr.experiment import Experiment
 from fedcxr.identity import Identity, PublicIdentity
 from fedcxr.keyring import Grant, Keyring
 from fedcxr.methods import Workshop
 from fedcxr.methods.sca import Sca
-from fedcxr.protocol import Experiment
 from fedcxr.reading import read
 from fedcxr.release import Release
 from fedcxr.runs import Run

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fedcxr.adversaries import Auxiliary, Leak
+from fedcxr.adversaries import Auxiliary, Coded, Leak, Pairs
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, StorageError
+from fedcxr.experiment import Experiment
 from fedcxr.methods.noise import Noise
-from fedcxr.protocol import Experiment, site_step
+from fedcxr.protocol import site_step
 from fedcxr.scenario import Scenario
 from server import leak as leaks
 
@@ -56,9 +59,12 @@ def test_round_trip(held: dict[str, Leak], folder: Path, name: str) -> None:
     assert isinstance(read.auxiliary.films, np.memmap)  # an auxiliary cohort may be larger than the memory
 
 
+@pytest.mark.parametrize("releases", [1, 2])
+@pytest.mark.parametrize("pairs", [0, 5])
 @pytest.mark.parametrize("method", ["sca", "sealed"])
-def test_codes_round_trip(experiment: Experiment, method: str, tmp_path: Path) -> None:
-    scenario = Scenario.parse({**experiment.scenario.document(), "method": method})
+def test_codes_round_trip(experiment: Experiment, method: str, releases: int, pairs: int, tmp_path: Path) -> None:
+    knowledge = {"releases": releases, "pairs": pairs}
+    scenario = Scenario.parse({**experiment.scenario.document(), "method": method, "knowledge": knowledge})
     coded = replace(experiment, scenario=scenario)
     held = coded.leaks([site_step(scenario, s, coded.site(s), scenario.seed) for s in coded.dealt])
     leaks.save_auxiliary({name: leak.auxiliary for name, leak in held.items()}, tmp_path)
@@ -74,6 +80,15 @@ def test_codes_round_trip(experiment: Experiment, method: str, tmp_path: Path) -
         assert (read.coded.public is None) == (method == "sealed")
         if leak.coded.public is not None:
             np.testing.assert_array_equal(read.coded.public, leak.coded.public)
+        assert (read.coded.again is None) == (method == "sealed" or releases == 1)
+        assert (read.coded.pairs is None) == (method == "sealed" or pairs == 0)
+        if leak.coded.again is not None:
+            np.testing.assert_array_equal(read.coded.again, leak.coded.again)
+        if leak.coded.pairs is not None:
+            assert read.coded.pairs is not None
+            assert len(read.coded.pairs.films) == pairs
+            for part, array in vars(leak.coded.pairs).items():
+                np.testing.assert_array_equal(getattr(read.coded.pairs, part), array)
         assert read.mechanism == scenario.method
     assert leaks.wait_for(tmp_path, "control_raw").kind == "images"
 
@@ -161,3 +176,36 @@ def test_a_place_that_cannot_be_written(held: dict[str, Leak], tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot write there"):
         leaks.save_auxiliary({"protected": held["protected"].auxiliary}, tmp_path / "file" / "attack")
+
+
+@given(
+    films=st.integers(1, 5), public=st.booleans(), again=st.booleans(), pairs=st.integers(0, 4), seed=st.integers(0, 9)
+)
+def test_whatever_is_granted_of_codes_reads_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, films: int, public: bool, again: bool, pairs: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+
+    def codes(n: int) -> np.ndarray:
+        return rng.integers(-128, 128, (n, 6, 2, 3)).astype(np.int8)
+
+    held = Coded(
+        codes(films) if public else None,
+        rng.integers(0, 3, films),
+        {"size": [16, 24], "version": "é"},
+        codes(films) if again else None,
+        Pairs(codes(pairs), rng.permutation(9)[:pairs], rng.integers(0, 3, pairs)) if pairs else None,
+    )
+    folder = tmp_path_factory.mktemp("coded")
+    leaks._save_coded(folder, held)
+    read = leaks._load_coded(folder)
+    assert dict(read.facts) == dict(held.facts)
+    for one, other in ((read, held), (read.pairs, held.pairs)):
+        loaded, saved = (
+            {name: part for name, part in vars(whole).items() if isinstance(part, np.ndarray)} if whole else {}
+            for whole in (one, other)
+        )
+        assert loaded.keys() == saved.keys()
+        for name, array in loaded.items():
+            np.testing.assert_array_equal(array, saved[name])
+            assert array.dtype == saved[name].dtype

@@ -12,8 +12,8 @@ from small import SMALL, figures
 
 from fedcxr.checkpoint import Checkpoint
 from fedcxr.errors import ConfigError, TooFewSites
+from fedcxr.experiment import Experiment
 from fedcxr.methods import Workshop
-from fedcxr.protocol import Experiment
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate

@@ -1,0 +1,161 @@
+"""Whose films are these codes? Attackers that compare what is visible of codes with films they have.
+
+    learned   a metric learnt on films of one's own, over all that is visible: small pictures where values are in
+              their places, and the curve of the sizes of values, which no shuffle hides, where they are not
+    values    how often each size of value occurs, as candidates of the same film would have it
+    decoded   correlation with the best picture that needs no key and no training
+
+In the control on unprotected films nothing is hidden, and the codes are seen with their values in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.adversaries import Auxiliary, Leak, Scores, _support
+from fedcxr.adversaries._outsider import Onlooker
+from fedcxr.errors import ConfigError
+from fedcxr.methods import Films, Workshop
+from fedcxr.methods._coded import CodeMethod
+from fedcxr.methods.sca import Sca
+from fedcxr.sparse import Codes
+
+if TYPE_CHECKING:
+    from fedcxr.methods._codec import Codec
+
+Comparing = Literal["values", "decoded"]
+Likeness = npt.NDArray[np.float32]  # (released, films)
+Rows = npt.NDArray[np.intp]
+
+TOGETHER = 32  # codes compared at once
+SIDE = 32  # pixels of a small picture
+MOST_CALIBRATED = 500  # films
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Films as the attacker sees them."""
+
+    codes: Codes | None  # (n, p, h, w); None: nothing is public
+    pictures: Films  # (n, h, w)
+    in_place: bool  # whether the values stand where their channel and cell are
+
+
+@dataclass(frozen=True)
+class View:
+    """Films under attack that have one version of the codec, and what would be seen of films of one's own."""
+
+    rows: Rows
+    codec: Codec
+    shown: Shown
+    hide: Callable[[Films], Shown]
+
+
+def views(leak: Leak, rng: np.random.Generator, workshop: Workshop) -> Iterator[View]:
+    """What is seen of the films under attack, version by version of their codec."""
+    if leak.coded is None:
+        codec = Sca().codec({}, workshop)
+
+        def unprotected(films: Films) -> Shown:
+            codes = codec.encode(films)
+            return Shown(codes, codec.decode(codes, (films.shape[1], films.shape[2])), in_place=True)
+
+        yield View(np.arange(len(leak.released)), codec, unprotected(leak.released), unprotected)
+        return
+    for rows, onlooker in onlookers(leak, workshop):
+        public, again = (None if codes is None else codes[rows] for codes in (leak.coded.public, leak.coded.again))
+
+        def hidden(films: Films, onlooker: Onlooker = onlooker, twice: bool = again is not None) -> Shown:
+            codes = onlooker.codec.encode(films)
+            first = onlooker.hidden_codes(codes, rng)
+            return _shown(onlooker, len(films), first, onlooker.hidden_codes(codes, rng) if twice else None)
+
+        yield View(rows, onlooker.codec, _shown(onlooker, len(rows), public, again), hidden)
+
+
+def onlookers(leak: Leak, workshop: Workshop) -> Iterator[tuple[Rows, Onlooker]]:
+    """Somebody without a key for each version of the codec, and the films under attack that have it."""
+    assert leak.coded is not None
+    method = leak.mechanism
+    if not isinstance(method, CodeMethod):
+        raise ConfigError(
+            "these attackers run the codec, so they must be granted the method",
+            given="nothing" if method is None else method.plugin_name(),
+            allowed="a method that shares codes",
+            do="set knowledge.mechanism to true",
+        )
+    for version, weights in enumerate(leak.learnt or ({},)):
+        rows = np.flatnonzero(leak.coded.versions == version)
+        if len(rows):
+            yield rows, Onlooker(method, leak.auxiliary.films, weights, workshop)
+
+
+def _shown(onlooker: Onlooker, films: int, public: Codes | None, again: Codes | None) -> Shown:
+    in_place = onlooker.practice is not None and onlooker.practice.in_place
+    pictures = onlooker.pictures(public, films, again)
+    if public is None or again is None or in_place:
+        return Shown(public, pictures, in_place)
+    return Shown(np.concatenate([public, again], axis=1), pictures, in_place)
+
+
+def learned(view: View, known: Films, own: Auxiliary, rng: np.random.Generator) -> Scores:
+    """Log-odds by a metric learnt on films of one's own, hidden as those under attack are."""
+    from fedcxr.adversaries import _metric  # imports scipy
+
+    if view.shown.codes is None:
+        return np.zeros((len(view.rows), len(known)), dtype=np.float32)
+    hidden = _numbers(view.hide(own.films))
+    metric = _metric.learn(hidden, own.people, own.held_out, rng)
+    judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
+    rows = np.flatnonzero(judged)[:MOST_CALIBRATED]
+    plain = _plain_numbers(own.films[rows], view)
+    judge = _metric.calibrated(metric(hidden[rows], plain), own.people[rows])
+    return judge(metric(_numbers(view.shown), _plain_numbers(known, view)))
+
+
+def compared(attacker: Comparing, view: View, known: Films, own: Auxiliary) -> Scores:
+    """Log-odds by a likeness that needs no learning, calibrated on pairs of one's own films."""
+    from fedcxr.adversaries import _metric  # imports scipy
+
+    judge = _metric.calibrated(_likeness(attacker, view.hide(own.films), own.films, view.codec), own.people)
+    return judge(_likeness(attacker, view.shown, known, view.codec))
+
+
+def _likeness(attacker: Comparing, shown: Shown, films: Films, codec: Codec) -> Likeness:
+    """How like each film that is shown is to each of these."""
+    if attacker == "decoded":
+        return _support.correlation(shown.pictures, films)
+    if shown.codes is None:
+        return np.zeros((len(shown.pictures), len(films)), dtype=np.float32)
+    candidates = codec.encode(films)
+    parts = [
+        _support.candidates_by_values(shown.codes[start : start + TOGETHER], candidates)
+        for start in range(0, len(shown.codes), TOGETHER)
+    ]
+    return -np.log1p(-np.concatenate(parts))
+
+
+def _numbers(shown: Shown) -> npt.NDArray[np.float32]:  # (n, d)
+    assert shown.codes is not None
+    return _small(shown.pictures) if shown.in_place else _support.size_curve(shown.codes)
+
+
+def _plain_numbers(films: Films, view: View) -> npt.NDArray[np.float32]:  # (n, d)
+    """The same numbers of films that nothing hides."""
+    return _small(films) if view.shown.in_place else _support.size_curve(view.codec.encode(films))
+
+
+def _small(pictures: Films) -> npt.NDArray[np.float32]:  # (n, SIDE * SIDE)
+    """Mean grey levels of small pictures."""
+    import torch
+    from torch.nn import functional as F
+
+    sides = min(SIDE, pictures.shape[1]), min(SIDE, pictures.shape[2])
+    stack = torch.from_numpy(np.ascontiguousarray(pictures))[:, None].float()
+    small: npt.NDArray[np.float32] = F.adaptive_avg_pool2d(stack, sides).flatten(1).numpy()
+    return small
