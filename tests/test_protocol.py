@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from canary import leaks as traces_of
 
+from fedcxr.adversaries._outsider import pictured
 from fedcxr.cohort import Cohort
+from fedcxr.compute import Compute
+from fedcxr.custody import Simulated
 from fedcxr.errors import DataError
 from fedcxr.experiment import Experiment
-from fedcxr.keys import MasterKey
 from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
+from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.protocol import attack_seed, release_order, site_step
 from fedcxr.release import Kind, Release
@@ -351,12 +354,36 @@ def test_another_release_and_pairs_are_granted_as_the_scenario_says(world: World
     assert [*owned.patients[coded.pairs.films]] == [*patients[experiment.paired(releases)]]
 
 
+@pytest.mark.parametrize("method", ["sca", "sealed"])
+def test_leaked_keys_open_the_films_of_their_sites_and_no_others(world: World, method: str) -> None:
+    experiment, releases = world(method=method, knowledge={"keys": 1, "releases": 1, "pairs": 0})
+    table, leaks = experiment.answers(releases).table.query("attacked"), experiment.leaks(releases)
+    own = (table["site"] == "site-1").to_numpy()
+    assert own.any()
+    assert not own.all()
+    coder = Sca().codec({}, Workshop("cpu", "fp32"))
+    films = coder.decode(coder.encode(experiment.cohort.films(table["film"].to_numpy())), experiment.cohort.size)
+    seen = pictured(leaks["protected"], Compute.choose("cpu", "fp32")).released
+    for name in ("protected", "control_shuffled"):
+        coded = leaks[name].coded
+        assert coded is not None
+        assert coded.opened is not None
+        assert coded.films is not None
+        np.testing.assert_array_equal(coded.opened, own)
+        np.testing.assert_array_equal(coded.films[own], films[own])
+        assert not coded.films[~own].any()
+    np.testing.assert_array_equal(seen[own], films[own])
+    assert not any(np.array_equal(a, b) for a, b in zip(seen[~own], films[~own], strict=True))
+
+
 def test_nothing_is_granted_of_codes_unless_the_scenario_says_so(world: World) -> None:
     experiment, releases = world(method="sca", knowledge={"known_films": 0.5, "releases": 1, "pairs": 0})
     coded = experiment.leaks(releases)["protected"].coded
     assert coded is not None
     assert coded.again is None
     assert coded.pairs is None
+    assert coded.opened is None
+    assert coded.films is None
 
 
 @pytest.mark.parametrize("granted", [True, False])
@@ -428,10 +455,14 @@ def test_codes_leak_no_film_and_no_key(world: World, method: Any) -> None:
     rows = table["attacked"].to_numpy()
     evidence, leaks = experiment.evidence(releases), experiment.leaks(releases)
     secret = bytes_of(evidence.clean[rows]) | bytes_of(evidence.released[rows])
-    seed = experiment.scenario.seed
-    masters = [stream(seed, "site", site, "release").bytes(MasterKey.length) for site in experiment.dealt]
-    keys = [MasterKey(key, site, 1).release_key("1") for key, site in zip(masters, experiment.dealt, strict=True)]
-    assert not traces_of([*masters, *(key.reveal() for key in keys)], in_codes(releases))
+    scenario = experiment.scenario
+    sites = [Simulated(scenario.seed, site, {}) for site in experiment.dealt]
+    keys = [site.begin(scenario.run_name, ()) for site in sites]
+    assert isinstance(scenario.method, CodeMethod)
+    for release, key in zip(releases, keys, strict=True):  # the control: these are the keys of these releases
+        scenario.method.find(release, 0, key.image_key("0"))
+    secrets = [key.reveal() for key in (*keys, *(site._ring.epochs[0].key for site in sites))]
+    assert not traces_of(secrets, in_codes(releases))
     for name in ("protected", "control_shuffled"):
         leak = leaks[name]
         assert leak.coded is not None
@@ -439,7 +470,7 @@ def test_codes_leak_no_film_and_no_key(world: World, method: Any) -> None:
         assert len(leak.released) == len(leak.coded.versions) == rows.sum()
         held = b"".join(a.tobytes() for a in (leak.released, leak.known, leak.auxiliary.films, *_public(leak)))
         assert not any(film in held for film in secret)
-        assert not traces_of([*masters, *(key.reveal() for key in keys)], held, repr(leak.coded.facts))
+        assert not traces_of(secrets, held, repr(leak.coded.facts))
         assert set(leak.coded.versions) == set(range(max(len(leak.learnt), 1)))
     assert leaks["control_raw"].kind == "images"
     assert bytes_of(leaks["control_raw"].released) == bytes_of(evidence.clean[rows])

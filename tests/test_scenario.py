@@ -310,14 +310,74 @@ def test_an_adversary_that_cannot_attack_is_told_when_the_scenario_is_read(text:
     assert caught.value.exit_code == 2
 
 
+GRANTS = {
+    "none": {},
+    "[]": {},
+    "server": {"server": 1.0},
+    "[site-2, server]": {"site-2": 1.0, "server": 1.0},
+    "{server: 0.25, site-1: 1}": {"server": 0.25, "site-1": 1.0},
+}
+
+
+@pytest.mark.parametrize("given", GRANTS)
+def test_a_grant_in_each_of_its_forms(given: str) -> None:
+    scenario = Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: sca, grant: {given}}}")
+    assert scenario.grant == GRANTS[given]
+    assert Scenario.from_yaml(scenario.to_yaml()) == scenario
+    assert scenario.reader == ("server" if "server" in scenario.grant or not scenario.grant else "site-2")
+
+
+def test_by_default_the_server_is_granted_everything_where_there_are_keys() -> None:
+    assert Scenario.from_yaml("method: sca").document()["grant"] == {"server": 1.0}
+    assert "grant" not in Scenario.from_yaml("method: noise").document()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{mars: 1}", r"unknown recipient of keys; given: mars; allowed: server, site-1"),
+        ("[site-6]", "unknown recipient of keys.*did you mean 'site-"),
+        ("{server: 0}", "grant.server is a share"),
+        ("{server: 1.1}", "grant.server is a share"),
+        ("{server: .nan}", "grant.server is a share"),
+        ("{server: true}", "grant.server is a share"),
+        ("{1: 0.5}", "unknown recipient"),
+        ("[[server]]", "a grant names recipients"),
+        ("7", "a grant names recipients"),
+        ("true", "a grant names recipients"),
+    ],
+)
+def test_a_wrong_grant_is_told_when_the_scenario_is_read(given: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: sca, grant: {given}}}")
+
+
 @pytest.mark.parametrize("method", ["none", "noise", "dp_pix"])
-@pytest.mark.parametrize("granted", ["releases: 2", "pairs: 1"])
+def test_where_there_are_no_keys_there_is_nothing_to_grant(method: str) -> None:
+    with pytest.raises(ConfigError, match="no keys to grant"):
+        Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: {method}, grant: none}}")
+
+
+@pytest.mark.parametrize(
+    ("method", "on", "said"),
+    [("noise", "purified", "films"), ("sealed", "codes", "films or purified"), ("noise", "codes", "films")],
+)
+def test_a_task_reads_what_the_method_releases(method: str, on: str, said: str) -> None:
+    text = f'{{tasks: {{findings: {{"on": {on}}}}}, adversaries: {{}}, method: {method}}}'
+    with pytest.raises(ConfigError, match=f"nothing to read.*given: {on} of {method}; allowed: {said}"):
+        Scenario.from_yaml(text)
+    with pytest.raises(ConfigError, match="resnet50 reads films"):
+        Scenario.from_yaml('{method: sca, tasks: {findings: {"on": purified, network: resnet50}}}')
+
+
+@pytest.mark.parametrize("method", ["none", "noise", "dp_pix"])
+@pytest.mark.parametrize("granted", ["releases: 2", "pairs: 1", "keys: 1"])
 def test_what_codes_alone_have_is_not_granted_of_films(method: str, granted: str) -> None:
     with pytest.raises(ConfigError, match=rf"is of released codes.*{method}, which releases images.*sca"):
         Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: {method}, knowledge: {{{granted}}}}}")
 
 
-@pytest.mark.parametrize("granted", ["releases: 0", "releases: 3", "pairs: -1", "pairs: some"])
+@pytest.mark.parametrize("granted", ["releases: 0", "releases: 3", "pairs: -1", "pairs: some", "keys: -1", "keys: 6"])
 def test_knowledge_of_codes_has_bounds(granted: str) -> None:
     with pytest.raises(ConfigError, match=granted.split(":")[0]):
         Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: sca, knowledge: {{{granted}}}}}")

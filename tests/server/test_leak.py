@@ -179,10 +179,15 @@ def test_a_place_that_cannot_be_written(held: dict[str, Leak], tmp_path: Path) -
 
 
 @given(
-    films=st.integers(1, 5), public=st.booleans(), again=st.booleans(), pairs=st.integers(0, 4), seed=st.integers(0, 9)
+    films=st.integers(1, 5),
+    public=st.booleans(),
+    again=st.booleans(),
+    pairs=st.integers(0, 4),
+    keys=st.booleans(),
+    seed=st.integers(0, 9),
 )
 def test_whatever_is_granted_of_codes_reads_back_the_same(
-    tmp_path_factory: pytest.TempPathFactory, films: int, public: bool, again: bool, pairs: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, films: int, public: bool, again: bool, pairs: int, keys: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
 
@@ -195,6 +200,8 @@ def test_whatever_is_granted_of_codes_reads_back_the_same(
         {"size": [16, 24], "version": "é"},
         codes(films) if again else None,
         Pairs(codes(pairs), rng.permutation(9)[:pairs], rng.integers(0, 3, pairs)) if pairs else None,
+        rng.random(films) < 0.5 if keys else None,
+        rng.integers(0, 256, (films, 16, 24)).astype(np.uint8) if keys else None,
     )
     folder = tmp_path_factory.mktemp("coded")
     leaks._save_coded(folder, held)
