@@ -166,7 +166,7 @@ class Experiment:
         if not isinstance(method, CodeMethod):
             return None
         readers = dict.fromkeys((SERVER, *scenario.grant))
-        others = [self._key(site) for site in scenario.site_names]
+        others = [self._release_key(site) for site in scenario.site_names]
         return {
             "reader": scenario.reader,
             "granted": dict(scenario.grant),
@@ -281,7 +281,7 @@ class Experiment:
         workshop = workshop_of(self.scenario, COORDINATOR, None)
         if knowledge.keys:
             leaky = self.scenario.site_names[: knowledge.keys]
-            keys = [self._key(release.site) if release.site in leaky else None for release in releases]
+            keys = [self._release_key(release.site) if release.site in leaky else None for release in releases]
             taken = [(r, key, _weights(r, learnt)) for r, key in zip(releases, keys, strict=True)]
             opened, films = granted.opened(method, taken, workshop)
             coded = replace(coded, opened=opened[attacked], films=films[attacked])
@@ -295,7 +295,7 @@ class Experiment:
             return coded
         held = [
             (
-                self._key(release.site, "again"),
+                self._release_key(release.site, "again"),
                 self.cohort.take(self.truth([release])[here]),
                 _weights(release, learnt),
             )
@@ -303,7 +303,7 @@ class Experiment:
         ]
         return replace(coded, again=granted.hidden_again(method, held, workshop))
 
-    def _key(self, site: str, release: str = "") -> ReleaseKey:
+    def _release_key(self, site: str, release: str = "") -> ReleaseKey:
         """A simulated site's key for its release in this run, or for another one."""
         return Simulated(self.scenario.seed, site, {}).begin(f"{self.scenario.run_name}{release}", ())
 

@@ -237,7 +237,7 @@ def test_only_envelopes_and_vaults_ask_a_key_to_reveal_itself(root: Path) -> Non
         ("fedcxr/keys.py", "_key"),
         ("fedcxr/identity.py", "_key"),
         ("fedcxr/envelopes.py", "reveal"),
-        ("sites/keyring.py", "reveal"),
+        ("fedcxr/keyring.py", "reveal"),
         ("sites/strongbox.py", "_key"),
         ("fedcxr/data/_pseudonyms.py", "_key"),
     }

@@ -26,7 +26,12 @@ from fedcxr.sparse import (
 )
 
 SHAPES = st.builds(
-    Shape, st.integers(1, PER_MAP), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 2, 4])
+    Shape,
+    st.integers(1, PER_MAP),
+    st.integers(1, 3),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.sampled_from([1, 2, 3, 4, 8]),
 )
 
 

@@ -46,8 +46,8 @@ class CodeMethod(Method):
 
     s: int = pydantic.Field(default=8, ge=1, le=32, description="numbers kept in each cell of 8 x 8 pixels")
     maps: int = pydantic.Field(default=1, ge=1, le=4, description="code maps; each codes what those before left over")
-    together: Literal[1, 2, 4] = pydantic.Field(
-        default=1, description="cells of a square so many wide share their numbers: s per cell on average"
+    together: int = pydantic.Field(
+        default=1, ge=1, le=8, description="cells of a square so many wide share their numbers: s per cell on average"
     )
     fit: Fit = pydantic.Field(default="none", description="none: the lapped DCT as it is; otherwise who trains it")
     refinement: int = pydantic.Field(default=128, ge=0, le=1024, description="channels of the trained refinement")

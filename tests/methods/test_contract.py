@@ -212,7 +212,7 @@ def _wrong_values(told: dict[str, Any]) -> list[object]:
     kinds = {told.get("type"), *(variant.get("type") for variant in told.get("anyOf", ()))}
     wrong: list[object] = [{"a": 1}]
     if "enum" in told:
-        wrong += ["no such choice", 1]
+        wrong += ["no such choice", next(n for n in (1, 3, 5, 7) if n not in told["enum"])]
     if kinds & {"number", "integer"}:
         wrong += ["1", True, float("nan"), float("inf"), -float("inf")]
         wrong += [told["minimum"] - 1] if "minimum" in told else []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pytest
 from torch import Tensor
@@ -137,8 +135,9 @@ def test_fakes_among_values_in_their_places_need_room_in_every_cell(ambiguation:
 
 
 def test_no_other_squares_are_shared() -> None:
-    with pytest.raises(ConfigError, match="together"):
-        plugins.build("method", {"name": "sealed", "together": 3})
+    for wrong in (0, 9, True, 1.5):
+        with pytest.raises(ConfigError, match="together"):
+            plugins.build("method", {"name": "sealed", "together": wrong})
 
 
 @pytest.mark.parametrize(("fit", "together"), [("local", 1), ("public", 1), ("federated", 1), ("local", 4)])
@@ -172,7 +171,7 @@ def test_training_learns_and_is_judged_by_films_whose_cells_share_as_they_will(
 
 
 @pytest.mark.parametrize("together", [1, 4])
-def test_training_that_destroys_is_undone(together: Literal[1, 4], cohort: Cohort) -> None:
+def test_training_that_destroys_is_undone(together: int, cohort: Cohort) -> None:
     method = Sca(fit="local", together=together, steps=8, learning_rate=1.0, refinement=0)
     weights = method.learn(cohort, stream(1, "learn"), WORKSHOP)
     for name, start in method.initial(stream(1, "learn")).items():
