@@ -1,4 +1,4 @@
-"""What a person is told of recovered films: the attack that shows most, beside what one knows without looking."""
+"""What a person is told of codes: who opens how much, and which attack shows most, beside what one knows anyway."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fedcxr.console import _print_recovery
+from fedcxr.console import _print_access, _print_recovery
 
 
 def entry(attacker: str, gain: float | None, kept: float) -> dict[str, Any]:
@@ -37,3 +37,21 @@ def test_where_nothing_was_recovered_nothing_is_told() -> None:
 def test_recognised_films_are_one_line() -> None:
     figure = {"adversary": "support", "attacker": "values", "pairs": 8, "auc": {"value": 1.0, "ci95": None}}
     assert told([], [figure]).strip() == "who has a film recognises its code by values: AUC 1.000"
+
+
+def test_who_opens_how_much_and_why_not_more() -> None:
+    refused = {f"site-{n}": f"site-{n} granted nothing to server; given: envelopes for 1 others; ask" for n in (1, 2)}
+    readers = [
+        {"name": "server", "films": 9, "opened": 0, "refusals": refused},
+        {"name": "site-2", "films": 9, "opened": 9, "refusals": {}},
+    ]
+    console = Console(width=160)
+    with console.capture() as captured:
+        _print_access({"readers": readers, "other_site": {"tried": 9, "opened": 0}}, console)
+        _print_access(None, console)
+    assert captured.get().splitlines() == [
+        "server opens 0 of 9 films (site-1 granted nothing to server, ...)",
+        "site-2 opens 9 of 9 films",
+        "the key of another site opens 0 of 9",
+        "",
+    ]

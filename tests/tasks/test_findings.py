@@ -87,6 +87,53 @@ def test_a_release_that_holds_nothing_teaches_nothing() -> None:
     assert figures["trained_released"]["mean_auc"]["value"] < 0.7
 
 
+def test_what_is_closed_is_neither_learnt_from_nor_tested() -> None:
+    given = evidence()
+    opened = np.arange(len(given.split)) % 4 < 2
+    closed = np.where(opened[:, None, None], given.clean, 0).astype(np.uint8)
+    labels = np.where(opened[:, None], given.labels, 1 - given.labels)  # were they used, they would mislead
+    half = replace(
+        given, released=closed, opened=opened, labels=np.where(given.split[:, None] == 2, given.labels, labels)
+    )
+    figures, stages = measure(half)
+    assert figures["trained"]["mean_auc"]["value"] > 0.95
+    assert figures["trained_released"]["mean_auc"]["value"] > 0.95
+    positives = {arm: figures[arm]["per_finding"]["Upper"]["positives"] for arm in ("trained", "trained_released")}
+    tested = given.split == SPLITS.index("test")
+    assert positives == {
+        "trained": (given.labels[tested, 0] == 1).sum(),
+        "trained_released": (given.labels[tested & opened, 0] == 1).sum(),
+    }
+    assert stages == {"findings released", "findings clean"}
+    assert not TASK.applies(replace(given, opened=np.zeros_like(opened)))
+    assert TASK.model_copy(update={"on": "codes"}).applies(replace(given, opened=np.zeros_like(opened)))
+
+
+@pytest.mark.parametrize(("telling", "least", "most"), [(True, 0.95, 1.0), (False, 0.5, 0.5)])
+def test_what_shows_without_a_key_is_learnt_from_by_itself(telling: bool, least: float, most: float) -> None:
+    given = evidence()
+    shown = 255 - given.clean if telling else np.full_like(given.clean, 7)
+    figures, stages = measure(replace(given, unauthorised=shown))
+    assert least <= figures["unauthorised"]["mean_auc"]["value"] <= most
+    assert ("findings without a key" in stages) == telling
+    assert figures["trained"] == measure(given)[0]["trained"]
+
+
+@pytest.mark.parametrize("on", ["purified", "codes"])
+def test_findings_are_learnt_from_codes(on: str) -> None:
+    """Two channels of which each holds one finding, at a place of its own."""
+    given, rng = evidence(), stream(2, "toy codes")
+    codes = rng.integers(-9, 10, (len(given.split), 5, 4, 4)).astype(np.int8)
+    codes[:, 1, 1, 1] += (60 * np.nan_to_num(given.labels[:, 0])).astype(np.int8)
+    codes[:, 3, 2, 2] += (60 * np.nan_to_num(given.labels[:, 1])).astype(np.int8)
+    forms = {"purified": codes, "clean": codes} if on == "purified" else {"public": codes}
+    figures, _ = measure(replace(given, codes=forms), TASK.model_copy(update={"on": on}))
+    assert figures["trained_released"]["mean_auc"]["value"] > 0.95
+    assert figures["raw"]["mean_auc"]["value"] > 0.95
+    assert figures["frozen"] is None
+    assert figures["trained"] == (figures["trained_released"] if on == "purified" else None)
+
+
 def test_the_same_seed_measures_the_same() -> None:
     task = TASK.model_copy(update={"steps": 8})
     assert measure(evidence(), task)[0] == measure(evidence(), task)[0]
