@@ -298,7 +298,7 @@ def _catalogue(kind: Kind, name: str | None, format: Format) -> None:
 @app.command(epilog="Example: fedcxr schema > scenario.schema.json")
 def schema() -> None:
     """Print the JSON schema of scenarios, for editors."""
-    from fedcxr.scenario import json_schema
+    from fedcxr.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))
 

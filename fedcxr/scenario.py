@@ -106,7 +106,7 @@ def _built_by_name(section: str) -> pydantic.PlainValidator:
     return pydantic.PlainValidator(build)
 
 
-_NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(
+NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(
     Annotated[int, pydantic.Field(strict=True, ge=1, le=MOST_SITES)]
 )
 
@@ -115,7 +115,7 @@ def _number_or_sources(value: object) -> int | tuple[Source, ...]:
     """Either so many hospitals that share one cohort, or the source of each hospital's own films."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         try:
-            return _NUMBER_OF_SITES.validate_python(value)
+            return NUMBER_OF_SITES.validate_python(value)
         except pydantic.ValidationError as error:
             raise plugins.explain(error, "scenario: sites", Scenario) from None
     if not 1 <= len(value) <= MOST_SITES:
@@ -349,50 +349,3 @@ def source(name: str, assignments: Sequence[str]) -> Source:
     for assignment in assignments:
         spec = override(spec, assignment)
     return cast(Source, plugins.build("source", spec))
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a scenario, with every plug-in of the folders spelt out (for editors)."""
-    schema = Scenario.model_json_schema()
-    usual = preset_of("default")["scenario"]
-    shared = schema.setdefault("$defs", {})
-    for section, (kind, key) in ONE.items():
-        variants = []
-        for name in plugins.names(kind):
-            variant = _variant(kind, name, shared)
-            variant.setdefault("properties", {})[key] = {"const": name}
-            if name != usual[section]:
-                variant["required"] = [*variant.get("required", []), key]
-            variants.append(variant)
-        schema["properties"][section] = {"anyOf": [{"enum": list(plugins.names(kind))}, *variants]}
-    number = _NUMBER_OF_SITES.json_schema()
-    share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
-    schema["properties"]["grant"] |= {
-        "anyOf": [
-            {"const": "none"},
-            {"type": "array", "items": {"type": "string"}},
-            {"type": "object", "additionalProperties": share},
-        ]
-    }
-    schema["properties"]["public"] = schema["properties"]["cohort"]
-    schema["properties"]["sites"] |= {
-        "anyOf": [number, {"type": "array", "minItems": 1, "items": schema["properties"]["cohort"]}]
-    }
-    for section, kind in SEVERAL.items():
-        schema["properties"][section] = {
-            "anyOf": [
-                {"type": "object", "properties": {name: _variant(kind, name, shared) for name in plugins.names(kind)}},
-                {"type": "array", "items": {"type": "string"}},
-                {"type": "string"},
-            ]
-        }
-    schema["required"] = []
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _variant(kind: plugins.Kind, name: str, shared: dict[str, Any]) -> dict[str, Any]:
-    """One plug-in's schema; what it refers to is added to the `shared` definitions under the plug-in's name."""
-    schema = plugins.load(kind, name).model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
-    for model, definition in schema.pop("$defs", {}).items():
-        shared[f"{kind}.{name}.{model}"] = definition
-    return schema

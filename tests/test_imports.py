@@ -32,7 +32,7 @@ LAYERS = (
     ("adversaries", "tasks"),
     ("document", "consortium", "granted"),
     ("scenario",),
-    ("protocol",),
+    ("protocol", "schema"),
     ("experiment",),
     ("runs", "wire"),
     ("study",),

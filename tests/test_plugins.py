@@ -20,7 +20,8 @@ from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.methods import Method, Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.rng import stream
-from fedcxr.scenario import Scenario, json_schema
+from fedcxr.scenario import Scenario
+from fedcxr.schema import json_schema
 
 MIRROR = '''
 """Mirrors every film."""

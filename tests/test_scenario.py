@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from fedcxr import plugins
 from fedcxr.document import LARGEST_FILE, override, read_file, read_yaml
 from fedcxr.errors import ConfigError, FedcxrError, UnknownName
-from fedcxr.scenario import Knowledge, Preset, Scenario, json_schema, source
+from fedcxr.scenario import Knowledge, Preset, Scenario, source
+from fedcxr.schema import json_schema
 
 MakeScenario = Callable[..., Scenario]
 BARE: dict[str, Any] = {"tasks": {}, "adversaries": {}}
@@ -216,6 +217,9 @@ DOCUMENTS: list[dict[str, Any]] = [
     {**BARE, "cohort": {"source": "phantom", "patients": 50, "splits": [0.5, 0.2, 0.3]}, "min_sites": 3},
     {**BARE, "partition": {"by": "dirichlet", "alpha": 0.3, "quantity_skew": 1.5, "patient_overlap": 0.25}},
     {**BARE, "adversaries": ["verifier"], "knowledge": {"known_films": 0.25}},
+    {**BARE, "method": "sca", "grant": {"server": 0.5, "site-2": 1}, "knowledge": {"keys": 1}},
+    {**BARE, "method": "sealed", "grant": "none"},
+    {**BARE, "method": "sca", "grant": ["site-2"]},
     {**BARE, "adversaries": {"verifier": {"attackers": ["naive"]}}, "knowledge": {"mechanism": False}},
     {**BARE, "cohort": {"patients": 40}, "method": {}},
     {**BARE, "compute": {"workers": 3, "device": "cpu", "threads": 2, "timeout_s": 60}},
@@ -567,6 +571,8 @@ def test_schema_accepts_every_method_by_its_name(accepts: Callable[[Any], bool])
         {"method": "nois"},
         {"method": {"name": "noise", "scael": 1}},
         {"method": {"name": "noise", "scale": -1}},
+        {"method": "sca", "grant": {"server": 2}},
+        {"method": "sca", "grant": 0.5},
         {"method": {"scale": 1}},
         {"knowledge": {"known_film": 1}},
         {"partition": {"by": "age"}},
