@@ -134,9 +134,9 @@ class Run:
         write_json(self._note_path(release.site), {**facts, "digest": release.digest()})
 
     def release_note(self, site: str) -> dict[str, Any] | None:
-        """What is on file about a site's release, or None if it has not answered."""
-        path = self._note_path(site)
-        return read_json(path) if path.is_file() else None
+        """The facts that were stored with a site's release, or None if it has not answered."""
+        note = self._note(site)
+        return None if note is None else {name: fact for name, fact in note.items() if name != "digest"}
 
     def releases(self, sites: Sequence[str]) -> list[Release]:
         """The stored releases of these sites, checked against their notes."""
@@ -146,7 +146,7 @@ class Run:
                 release = Release.from_bytes(self._release_path(site).read_bytes())
             except OSError as error:
                 raise StorageError("cannot read a stored file", given=self._release_path(site), do=str(error)) from None
-            note = self.release_note(site)
+            note = self._note(site)
             if note is None or note.get("digest") != release.digest() or release.site != site:
                 raise StorageError("a stored release does not match its note", given=self._release_path(site))
             found.append(release)
@@ -154,6 +154,10 @@ class Run:
 
     def _release_path(self, site: str) -> Path:
         return self.folder / "releases" / f"{site}.release"
+
+    def _note(self, site: str) -> dict[str, Any] | None:
+        path = self._note_path(site)
+        return read_json(path) if path.is_file() else None
 
     def _note_path(self, site: str) -> Path:
         return self.folder / "releases" / f"{site}.json"

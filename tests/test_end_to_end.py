@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -75,6 +76,16 @@ def test_a_run_that_was_not_measured_twice_resumes_to_the_same_document(finished
     before = (finished.folder / "result.json").read_bytes()
     again = simulate(finished.scenario, Options(finished.folder.parents[1], "inline", resume=True))
     assert (again.folder / "result.json").read_bytes() == before
+
+
+def test_a_run_killed_when_all_sites_had_answered_resumes_to_the_same_figures(finished: Run, tmp_path: Path) -> None:
+    killed = tmp_path / finished.folder.parent.name / finished.folder.name
+    shutil.copytree(finished.folder, killed)
+    for unwritten in ("result.json", "stages/collect.json"):
+        (killed / unwritten).unlink()
+    resumed = simulate(finished.scenario, Options(tmp_path, "inline", resume=True))
+    assert resumed.folder == killed
+    assert figures(result_of(resumed)) == figures(result_of(finished))
 
 
 @pytest.mark.slow

@@ -448,10 +448,7 @@ def test_releases_come_back_in_the_order_asked_for(run: Run) -> None:
         run.store_release(release(site, value), {"status": "ok"})
     found = run.releases(["site-2", "site-1"])
     assert [(r.site, int(r.arrays["films"][0, 0, 0])) for r in found] == [("site-2", 2), ("site-1", 1)]
-    note = run.release_note("site-1")
-    assert note is not None
-    assert note["status"] == "ok"
-    assert note["digest"] == release("site-1", 1).digest()
+    assert run.release_note("site-1") == {"status": "ok"}  # what was stored, no more and no less
 
 
 @pytest.mark.parametrize("renames", [0, 1])
