@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fedcxr.compute import Compute
 from fedcxr.errors import TrainingDiverged
@@ -136,6 +137,15 @@ def shifted(films: npt.NDArray[Number], pixels: int, rng: np.random.Generator) -
     down, right = rng.integers(2 * pixels + 1, size=(2, n))
     moved: npt.NDArray[Number] = windows[np.arange(n), down, right]
     return moved
+
+
+def shifted_along(films: Tensor, pixels: int, rng: np.random.Generator) -> Tensor:  # (n, 1, h, w)
+    """The same with films that a network has made and learns to make better: gradients pass."""
+    n, _, h, w = films.shape
+    padded = F.pad(films, (pixels, pixels, pixels, pixels), mode="replicate")
+    down, right = rng.integers(2 * pixels + 1, size=(2, n))
+    moved = [film[:, d : d + h, r : r + w] for film, d, r in zip(padded.unbind(), down, right, strict=True)]
+    return torch.stack(moved).contiguous(memory_format=torch.channels_last)
 
 
 def predict(

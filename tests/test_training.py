@@ -17,7 +17,7 @@ from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
 from fedcxr.models.initialise import build
 from fedcxr.rng import stream
-from fedcxr.training import Plan, epochs, fit, place, predict, shifted, to_tensor
+from fedcxr.training import Plan, epochs, fit, place, predict, shifted, shifted_along, to_tensor
 
 FP32 = Compute.choose("cpu", "fp32")
 
@@ -134,6 +134,16 @@ def test_a_shift_moves_a_film_and_repeats_its_edge() -> None:
     expected = {tuple(np.clip(np.arange(8) + by, 0, 7)) for by in (-2, -1, 0, 1, 2)}
     assert {tuple(row) for film in moved for row in film} == expected
     assert np.array_equal(shifted(ramp, 0, stream(1)), ramp)
+
+
+def test_films_a_network_made_are_moved_alike_and_gradients_pass() -> None:
+    films = stream(5).random((3, 6, 7), dtype=np.float32)
+    made = torch.from_numpy(films).unsqueeze(1).requires_grad_()
+    moved = shifted_along(made, 2, stream(1))
+    assert np.array_equal(moved.detach().numpy()[:, 0], shifted(films, 2, stream(1)))
+    moved.sum().backward()
+    assert made.grad is not None
+    assert made.grad.sum() == moved.numel()  # every pixel shown came from one
 
 
 def test_tensors_are_between_zero_and_one() -> None:

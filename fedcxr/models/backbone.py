@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fedcxr.errors import ConfigError
 from fedcxr.models.narrow import Narrow, NarrowOnCodes, Stride
 from fedcxr.models.pretrained import Architecture, find
+from fedcxr.models.stem import Synthesis
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -50,10 +51,15 @@ class Design:
     stride: Stride = 2  # of the narrow network
     pretrained: str = "none"  # none, imagenet, or the path of a safetensors file
     channels: int = 1  # of what it reads: films have one, codes more
+    placed: bool = False  # codes whose numbers stand where the coder has put them: films can be made of these
+
+    def stem(self) -> Synthesis | nn.Identity:
+        """What turns what is given into what the backbone reads, not yet initialised."""
+        return Synthesis(self.channels) if self.placed else nn.Identity()
 
     def backbone(self) -> Backbone:
         """A new backbone, not yet initialised."""
-        if self.channels > 1:
+        if self.channels > 1 and not self.placed:
             return NarrowOnCodes(self.channels, self.width)
         if self.architecture == "narrow":
             return Narrow(self.width, self.stride)

@@ -9,24 +9,32 @@ from torch.nn import functional as F
 
 from fedcxr.models.backbone import Backbone, Design
 from fedcxr.models.initialise import build
+from fedcxr.models.stem import Synthesis
 
 
 class Classifier(nn.Module):
-    """A backbone and one linear layer."""
+    """A backbone and one linear layer, behind a stem if it is given something else than the backbone reads."""
 
-    def __init__(self, backbone: Backbone, findings: int) -> None:
+    def __init__(self, backbone: Backbone, findings: int, stem: Synthesis | nn.Identity) -> None:
         super().__init__()
+        self.stem = stem
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, findings)
 
-    def forward(self, films: Tensor) -> Tensor:  # (n, 1, h, w) in [0, 1] -> (n, findings) logits
+    def forward(self, given: Tensor) -> Tensor:  # films (n, 1, h, w) in [0, 1], or codes -> (n, findings) logits
+        return self.read(self.stem(given))
+
+    def read(self, films: Tensor) -> Tensor:
+        """The same of what the stem has made."""
         logits: Tensor = self.head(self.backbone(films))
         return logits
 
 
 def classifier(design: Design, findings: int, rng: np.random.Generator) -> Classifier:
     """A classifier ready to be trained."""
-    network = build(lambda: Classifier(design.backbone(), findings), rng)
+    network = build(lambda: Classifier(design.backbone(), findings, design.stem()), rng)
+    if isinstance(network.stem, Synthesis):
+        network.stem.start()
     design.load_pretrained(network.backbone)
     return network
 

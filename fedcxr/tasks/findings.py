@@ -69,8 +69,8 @@ class Findings(Task):
 
     @pydantic.model_validator(mode="after")
     def _network_for_codes(self) -> Findings:
-        if self.on != "films" and self.network != "narrow":
-            raise ValueError(f"network: {self.network} reads films; codes need `narrow`")
+        if self.on == "codes" and self.network != "narrow":
+            raise ValueError(f"network: {self.network} reads films; codes as published need `narrow`")
         return self
 
     @property
@@ -153,22 +153,27 @@ class Findings(Task):
 
         from fedcxr.models.backbone import Design
         from fedcxr.models.classifier import classifier, findings_loss
-        from fedcxr.training import Plan, epochs, fit, place, shifted, to_tensor
+        from fedcxr.training import Plan, epochs, fit, place, shifted, shifted_along, to_tensor
 
         rng = stream(seed, "findings", "weights")
         channels = films.shape[1] if films.ndim == 4 else 1
-        design = Design(self.network, self.width, self.stride, self.pretrained, channels)
+        placed = channels > 1 and self.on == "purified"
+        design = Design(self.network, self.width, self.stride, self.pretrained, channels, placed)
         network = place(classifier(design, labels.shape[1], rng), compute)
         rng = stream(seed, "findings", "batches")
         order = epochs(len(films), self.batch, rng)
         truth = torch.from_numpy(labels).to(compute.device)
         weights = self._weights(truth)
 
+        def shown(batch: Inputs) -> Tensor:
+            if channels == 1:
+                return to_tensor(shifted(batch, self.shift, rng), compute)
+            made = network.stem(to_tensor(batch, compute))
+            return shifted_along(made, self.shift, rng) if placed else made  # a cell of 8 x 8 pixels is too coarse
+
         def loss(step: int) -> Tensor:
             rows = next(order)
-            batch = films[rows]
-            # Cells of 8 x 8 pixels are too coarse to be shifted.
-            logits = network(to_tensor(shifted(batch, self.shift, rng) if channels == 1 else batch, compute))
+            logits = network.read(shown(films[rows]))
             return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, self.smoothing)
 
         plan = Plan(self.steps, self.learning_rate, self.weight_decay)

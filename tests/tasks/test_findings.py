@@ -121,7 +121,7 @@ def test_what_shows_without_a_key_is_learnt_from_by_itself(telling: bool, least:
 def test_findings_are_learnt_from_codes(on: str) -> None:
     """Two channels of which each holds one finding, at a place of its own."""
     given, rng = evidence(), stream(2, "toy codes")
-    codes = rng.integers(-9, 10, (len(given.split), 5, 4, 4)).astype(np.int8)
+    codes = rng.integers(-9, 10, (len(given.split), 64, 4, 4)).astype(np.int8)
     codes[:, 1, 1, 1] += (60 * np.nan_to_num(given.labels[:, 0])).astype(np.int8)
     codes[:, 3, 2, 2] += (60 * np.nan_to_num(given.labels[:, 1])).astype(np.int8)
     forms = {"purified": codes, "clean": codes} if on == "purified" else {"public": codes}
