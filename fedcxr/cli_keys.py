@@ -47,7 +47,7 @@ def keys_init(
     """Make a key ring: a new identity and a first master key, under a passphrase."""
     vaults = _vaults()
     folder = vault or vaults.own_folder()
-    with vaults.passphrase(new=True) as words, vaults.Vault.create(folder, site, words) as opened:
+    with vaults.new_passphrase() as words, vaults.Vault.create(folder, site, words) as opened:
         identity = opened.identity
     _write_card(card, identity.card())
     facts = {"vault": str(folder), "site": site, "fingerprint": identity.public.fingerprint, "epoch": 1}
@@ -177,6 +177,22 @@ def keys_rotate(out: OutOption = None, vault: VaultOption = None, format: Format
                 *written,
             ]
         ),
+    )
+
+
+@keys_app.command("passphrase", epilog="Example: fedcxr keys passphrase --vault mercy")
+def keys_passphrase(vault: VaultOption = None, format: FormatOption = Format.text) -> None:
+    """Put the key ring under another passphrase: asked for, or read from the file FEDCXR_NEW_PASSPHRASE_FILE names."""
+    vaults = _vaults()
+    with _unlocked(vault) as opened, vaults.new_passphrase(vaults.NEW_VARIABLE) as words:
+        opened.relock(words)
+        site = opened.ring.site
+    folder = vault or vaults.own_folder()
+    _say(
+        format,
+        {"vault": str(folder), "site": site, "passphrase": "changed"},
+        f"the passphrase of {site} is changed\n"
+        f"Copies of {folder} made before still open under the old one: destroy them.",
     )
 
 

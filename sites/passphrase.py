@@ -8,44 +8,58 @@ import os
 import stat
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError
 
 VARIABLE = "FEDCXR_PASSPHRASE_FILE"
+NEW_VARIABLE = "FEDCXR_NEW_PASSPHRASE_FILE"  # when one passphrase takes another's place
 SHORTEST = 12  # characters
 LONGEST = 1024  # bytes
 
 
 @contextlib.contextmanager
-def passphrase(*, new: bool = False) -> Iterator[bytearray]:
-    """The passphrase, overwritten at the end; a new one is asked for twice and must not be short."""
-    named = os.environ.get(VARIABLE)
-    words = _from_file(Path(named)) if named else _asked(new)
+def passphrase() -> Iterator[bytearray]:
+    """The passphrase of a vault that is there, overwritten at the end."""
+    with _kept(VARIABLE, ["passphrase of the vault: "]) as words:
+        yield words
+
+
+@contextlib.contextmanager
+def new_passphrase(variable: str = VARIABLE) -> Iterator[bytearray]:
+    """A new passphrase, overwritten at the end: asked for twice, and it must not be short."""
+    with _kept(variable, ["new passphrase of the vault: ", "once more: "], SHORTEST) as words:
+        yield words
+
+
+@contextlib.contextmanager
+def _kept(variable: str, questions: Sequence[str], shortest: int = 0) -> Iterator[bytearray]:
+    named = os.environ.get(variable)
+    words = _from_file(Path(named), variable) if named else _asked(questions, variable)
     try:
-        if new and len(words.decode(errors="replace")) < SHORTEST:
-            raise Refused("the passphrase is too short", allowed=f"{SHORTEST} characters or more", do="use five words")
+        if len(words.decode(errors="replace")) < shortest:
+            raise Refused("the passphrase is too short", allowed=f"{shortest} characters or more", do="use five words")
         if not words:
-            raise Refused("the passphrase is empty", do=f"type it, or name its file in {VARIABLE}")
+            raise Refused("the passphrase is empty", do=f"type it, or name its file in {variable}")
         yield words
     finally:
         words[:] = bytes(len(words))
 
 
-def _asked(new: bool) -> bytearray:
+def _asked(questions: Sequence[str], variable: str) -> bytearray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)  # it would echo what is typed
-            words = _plain(getpass.getpass("passphrase of the vault: "))
-            if new and _plain(getpass.getpass("once more: ")) != words:
-                raise ConfigError("the two passphrases differ", do="try again")
+            words, *others = (_plain(getpass.getpass(question)) for question in questions)
     except (getpass.GetPassWarning, EOFError, OSError):
-        raise ConfigError("there is no terminal to type the passphrase", do=f"name its file in {VARIABLE}") from None
+        raise ConfigError("there is no terminal to type the passphrase", do=f"name its file in {variable}") from None
+    if any(other != words for other in others):
+        raise ConfigError("the two passphrases differ", do="try again")
     return words
 
 
-def _from_file(path: Path) -> bytearray:
+def _from_file(path: Path, variable: str) -> bytearray:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -58,7 +72,7 @@ def _from_file(path: Path) -> bytearray:
                 )
             text = file.read(LONGEST + 1)
     except FileNotFoundError:
-        raise DataError("the passphrase's file does not exist", given=path, do=f"see {VARIABLE}") from None
+        raise DataError("the passphrase's file does not exist", given=path, do=f"see {variable}") from None
     except OSError as error:
         raise StorageError("cannot read the passphrase's file", given=path, do=error.strerror or "") from None
     if len(text) > LONGEST:

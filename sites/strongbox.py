@@ -62,12 +62,9 @@ class Strongbox:
     @classmethod
     def create(cls, folder: Path, passphrase: bytes | bytearray, content: bytes, cost: Cost | None = None) -> Strongbox:
         """A new one; an existing one is never replaced."""
-        cost = cost or Cost()
-        salt = os.urandom(16)
-        header = HEADER.pack(MAGIC, FORMAT, cost.log_n, cost.r, cost.p, salt)
         with _explained(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        box = cls(folder, header, cost.key(passphrase, salt))
+        box = cls._under(folder, passphrase, cost)
         with _entered(folder) as place, _locked(place, folder):
             if _exists(place):
                 raise ConfigError("there is a vault already", given=folder, do="choose another --vault")
@@ -89,6 +86,25 @@ class Strongbox:
         except BaseException:
             box.close()
             raise
+        return box
+
+    @classmethod
+    def _under(cls, folder: Path, passphrase: bytes | bytearray, cost: Cost | None) -> Strongbox:
+        """One that nothing was written to yet, under a fresh salt."""
+        cost, salt = cost or Cost(), os.urandom(16)
+        header = HEADER.pack(MAGIC, FORMAT, cost.log_n, cost.r, cost.p, salt)
+        return cls(folder, header, cost.key(passphrase, salt))
+
+    def relock(self, passphrase: bytes | bytearray, cost: Cost | None = None) -> Strongbox:
+        """The same content under another passphrase; this one, and whoever else unlocked the old, is locked out."""
+        box = self._under(self.folder, passphrase, cost)
+        try:
+            with _entered(self.folder) as place, _locked(place, self.folder):
+                box._write(place, self._read(place))
+        except BaseException:
+            box.close()
+            raise
+        self.close()
         return box
 
     def read(self) -> bytes:

@@ -10,12 +10,12 @@ from typing import Self
 from fedcxr.identity import Identity
 from fedcxr.keyring import Grant, Keyring, Made
 from fedcxr.keys import ReleaseKey
-from sites.passphrase import passphrase
+from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
 from sites.strongbox import Cost, Strongbox
 
 VARIABLE = "FEDCXR_VAULT"
 
-__all__ = ["Cost", "Grant", "Vault", "own_folder", "passphrase"]
+__all__ = ["NEW_VARIABLE", "Cost", "Grant", "Vault", "new_passphrase", "own_folder", "passphrase"]
 
 
 def own_folder() -> Path:
@@ -45,6 +45,10 @@ class Vault:
     @classmethod
     def unlock(cls, folder: Path, words: bytes | bytearray) -> Vault:
         return cls(Strongbox.unlock(folder, words))
+
+    def relock(self, words: bytes | bytearray, cost: Cost | None = None) -> None:
+        """Put the same keys under another passphrase."""
+        self._box = self._box.relock(words, cost)
 
     @property
     def ring(self) -> Keyring:

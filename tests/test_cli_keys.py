@@ -20,6 +20,7 @@ from sites.strongbox import HEADER, Cost
 from sites.vault import Vault
 
 WORDS = "correct horse battery staple"
+OTHERS = "quite another set of words"
 IMAGES = [f"i-{n:02d}" for n in range(20)]
 
 Fedcxr = Callable[..., tuple[int, str, str]]
@@ -146,6 +147,25 @@ def test_json_of_every_command(two: Fedcxr) -> None:
     assert shown["releases"][0]["images"] == 20
 
 
+def test_another_passphrase(two: Fedcxr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = unlocked("mercy").ring
+    (tmp_path / "new").write_text(OTHERS + "\n")
+    (tmp_path / "new").chmod(0o600)
+    failed(two("passphrase", "--vault", "mercy"), 2)  # nowhere to type the new one
+    monkeypatch.setenv("FEDCXR_NEW_PASSPHRASE_FILE", str(tmp_path / "new"))
+    said = two("passphrase", "--vault", "mercy", "--format", "json")
+    assert done(said) == {"vault": "mercy", "site": "mercy", "passphrase": "changed"}
+    failed(two("show", "--vault", "mercy"), 5)
+    monkeypatch.setenv("FEDCXR_PASSPHRASE_FILE", str(tmp_path / "new"))
+    assert two("show", "--vault", "mercy")[0] == 0
+    with Vault.unlock(Path("mercy"), OTHERS.encode()) as opened:
+        secrets = [ring.identity.reveal(), ring.epochs[0].key.reveal()]
+        assert [opened.identity.reveal(), opened.ring.epochs[0].key.reveal()] == secrets
+    (tmp_path / "words").unlink()
+    (tmp_path / "new").unlink()
+    assert not leaks([*secrets, WORDS.encode(), OTHERS.encode()], tmp_path, *map(str, said))
+
+
 def test_nothing_printed_or_written_holds_a_key(two: Fedcxr, tmp_path: Path) -> None:
     unlocked("mercy").begin("spring", IMAGES)
     said = [
@@ -267,12 +287,12 @@ def test_from_a_shell_without_a_terminal(tmp_path: Path) -> None:
     assert HEADER.unpack((tmp_path / "ring" / "vault").read_bytes()[: HEADER.size])[2] >= 17
 
 
-@pytest.mark.parametrize("command", ["init", "show", "grant", "revoke", "rotate", "open"])
+@pytest.mark.parametrize("command", ["init", "show", "grant", "revoke", "rotate", "passphrase", "open"])
 def test_help_shows_an_example(fedcxr: Fedcxr, command: str) -> None:
     code, out, _ = fedcxr(command, "--help")
     assert code == 0
     assert f"Example: fedcxr keys {command}" in out
-    assert "passphrase" not in out.lower() or command == "init"
+    assert "passphrase" not in out.lower() or command in {"init", "passphrase"}
 
 
 def test_help_imports_no_cryptography() -> None:

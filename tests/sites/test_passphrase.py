@@ -12,7 +12,7 @@ import pytest
 from canary import leaks
 
 from fedcxr.errors import ConfigError, DataError, FedcxrError, Refused
-from sites.passphrase import SHORTEST, VARIABLE, passphrase
+from sites.passphrase import NEW_VARIABLE, SHORTEST, VARIABLE, new_passphrase, passphrase
 
 WORDS = "correct horse battery staple"
 
@@ -49,7 +49,7 @@ def test_typed_once_to_unlock_and_twice_for_a_new_one(monkeypatch: pytest.Monkey
     with passphrase() as words:
         assert bytes(words) == WORDS.encode()
     assert len(asked) == 1
-    with passphrase(new=True) as words:
+    with new_passphrase() as words:
         assert bytes(words) == WORDS.encode()
     assert len(asked) == 3
 
@@ -75,14 +75,14 @@ def test_the_same_from_every_keyboard(kept: Kept) -> None:
     found = set()
     for form in ("NFC", "NFD"):
         kept(unicodedata.normalize(form, "Röntgenbild für alle").encode(), 0o600)
-        with passphrase(new=True) as words:
+        with new_passphrase() as words:
             found.add(bytes(words))
     assert len(found) == 1
 
 
 def test_two_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, WORDS, WORDS + "!")
-    with pytest.raises(ConfigError, match="differ") as refused, passphrase(new=True):
+    with pytest.raises(ConfigError, match="differ") as refused, new_passphrase():
         pass
     assert not leaks([WORDS.encode()], refused.value)
 
@@ -90,8 +90,18 @@ def test_two_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("words", ["", "short", "x" * (SHORTEST - 1)])
 def test_a_new_one_must_not_be_short(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     typed(monkeypatch, words, words)
-    with pytest.raises(Refused, match="too short"), passphrase(new=True):
+    with pytest.raises(Refused, match="too short"), new_passphrase():
         pass
+
+
+def test_a_new_one_may_have_a_file_of_its_own(kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(WORDS.encode(), 0o600)
+    (tmp_path / "new").write_text("quite another set of words")
+    (tmp_path / "new").chmod(0o600)
+    monkeypatch.setenv(NEW_VARIABLE, str(tmp_path / "new"))
+    with passphrase() as old, new_passphrase(NEW_VARIABLE) as new:
+        assert bytes(old) == WORDS.encode()
+        assert bytes(new) == b"quite another set of words"
 
 
 def test_an_empty_one_is_refused(kept: Kept) -> None:

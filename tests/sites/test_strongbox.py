@@ -24,6 +24,7 @@ from sites import strongbox
 from sites.strongbox import DRAFT, FILE, HEADER, LOCK, Cost, Strongbox
 
 WORDS = b"correct horse battery staple"
+OTHERS = b"quite another set of words"
 CONTENT = bytes(range(100, 160))
 CHEAP = Cost(log_n=4)
 
@@ -111,6 +112,21 @@ def test_a_failed_change_changes_nothing(box: Strongbox) -> None:
         box.change(lambda old: bytes(1 // 0))
     assert box.read() == CONTENT
     box.change(bytes.upper)  # and the lock is free
+
+
+def test_another_passphrase_opens_the_same_and_the_old_one_nothing(box: Strongbox) -> None:
+    held, other, before = box._key, Strongbox.unlock(box.folder, WORDS), (box.folder / FILE).read_bytes()
+    relocked = box.relock(OTHERS, CHEAP)
+    assert relocked.read() == Strongbox.unlock(box.folder, OTHERS).read() == CONTENT
+    with pytest.raises(VaultLocked, match="the passphrase is wrong"):
+        Strongbox.unlock(box.folder, WORDS)
+    assert not any(held)
+    for locked_out in (other, box):
+        with pytest.raises(VaultLocked, match="unlock it again"):
+            locked_out.change(bytes.upper)
+    salts = [HEADER.unpack(data[: HEADER.size])[-1] for data in (before, (box.folder / FILE).read_bytes())]
+    assert salts[0] != salts[1]
+    assert not leaks([WORDS, OTHERS, CONTENT, bytes(relocked._key)], box.folder)
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------
@@ -276,15 +292,18 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 # A disk that fails, and other processes -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("change", [lambda box: box.change(bytes.upper), lambda box: box.relock(OTHERS, CHEAP)])
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_disk_that_fails_loses_nothing(box: Strongbox, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_disk_that_fails_loses_nothing(
+    box: Strongbox, monkeypatch: pytest.MonkeyPatch, call: str, change: Callable[[Strongbox], object]
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, call, fail)
         with pytest.raises(StorageError, match="No space left"):
-            box.change(bytes.upper)
+            change(box)
     assert Strongbox.unlock(box.folder, WORDS).read() == CONTENT
     assert {path.name for path in box.folder.iterdir()} == {FILE, LOCK}
 
