@@ -1,7 +1,8 @@
 """What leaves a site leaves under its keys: hidden with them, with envelopes for whom it grants them, and signed.
 
-At a hospital they are in its vault. In a simulation the seed gives them, so that a run can be repeated: whoever knows
-the scenario can draw them again, and they protect nothing from its experimenter, who holds all films anyway.
+At a hospital they are in its vault. In a simulation the seed gives them, and the order and noise of
+a release too, so that a run can be repeated: whoever knows the scenario can draw them again, and they protect nothing
+from its experimenter, who holds all films anyway.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ SERVER = "server"  # what the coordinator is called as a recipient of keys
 
 
 class Custodian(Protocol):
-    """Who keeps a site's keys."""
+    """Who keeps a site's secrets."""
 
     @property
     def identity(self) -> Identity: ...
+
+    def seed(self, release: str) -> int:
+        """Where this site's random streams begin. Whoever knows it can draw the same noise again and subtract it."""
+        ...
 
     def begin(self, release: str, images: Sequence[str]) -> ReleaseKey:
         """The key of a release; row i of it is the image that the site calls `images[i]`."""
@@ -40,6 +45,7 @@ class Simulated:
     """A simulated site's key ring."""
 
     def __init__(self, seed: int, site: str, grants: Mapping[str, float]) -> None:
+        self._seed = seed
         rng = stream(seed, "site", site, "keys")
         master = MasterKey(rng.bytes(MasterKey.length), site, epoch=1)
         self._ring = Keyring(simulated_identity(seed, site), (Epoch(master, ""),), choosing=rng.bytes(KEY_BYTES))
@@ -50,6 +56,9 @@ class Simulated:
     @property
     def identity(self) -> Identity:
         return self._ring.identity
+
+    def seed(self, release: str) -> int:
+        return self._seed  # the experimenter must find the films' order again
 
     def begin(self, release: str, images: Sequence[str]) -> ReleaseKey:
         self._ring = self._ring.begun(release, images)

@@ -127,6 +127,10 @@ class Keyring:
     def release_key(self, made: Made) -> ReleaseKey:
         return next(e.key for e in self.epochs if e.key.epoch == made.epoch).release_key(made.release)
 
+    def seed(self, release: str) -> int:
+        """For what is random about a release of this epoch; the same when it is gone on with."""
+        return self.epochs[-1].key.seed(release)
+
     def envelopes(self, made: Made) -> dict[str, bytes]:
         """For each recipient who is to have any key of this release and was not revoked: fingerprint -> envelope."""
         key = self.release_key(made)

@@ -109,6 +109,10 @@ class MasterKey(Hidden):
         origin = Origin(self.site, release, self.epoch)
         return ReleaseKey(self._derive("release", *origin.parts), origin)
 
+    def seed(self, release: str) -> int:
+        """Of the random streams that this release takes: its films' order, its noise."""
+        return int.from_bytes(self._derive("seed", *Origin(self.site, release, self.epoch).parts))
+
 
 class ReleaseKey(Hidden):
     """The key of one release, and so of every image in it."""

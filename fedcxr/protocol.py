@@ -31,18 +31,13 @@ def site_step(
     scenario: Scenario,
     site: str,
     cohort: Cohort,
-    seed: int,
+    custodian: Custodian,
     learnt: Weights | None = None,
     folder: Path | None = None,
-    custodian: Custodian | None = None,
 ) -> Release:
-    """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release.
-
-    `seed` is the scenario's in a simulation, and gives a site its keys too unless a custodian has them. At a real
-    hospital it is the hospital's own secret: whoever knows it can draw the same noise again and subtract it.
-    """
+    """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release."""
     method, workshop = scenario.method, workshop_of(scenario, site, folder)
-    custodian = custodian or Simulated(seed, site, scenario.grant)
+    seed = custodian.seed(scenario.run_name)
     shuffled = cohort.take(release_order(site, len(cohort), seed))
     weights = learnt
     if weights is None:
@@ -68,6 +63,11 @@ def site_step(
     return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
 
 
+def simulated(scenario: Scenario, site: str) -> Custodian:
+    """Who keeps a site's secrets in a simulation of this scenario."""
+    return Simulated(scenario.seed, site, scenario.grant)
+
+
 def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:
     """What a release tells of what it answers, so that an older one cannot stand in for it."""
     return {"run": scenario.run_name, "turn": turn}
@@ -77,18 +77,17 @@ def learn_step(
     scenario: Scenario,
     site: str,
     cohort: Cohort,
-    seed: int,
+    custodian: Custodian,
     start: Weights,
     turn: Round,
     folder: Path | None = None,
-    custodian: Custodian | None = None,
 ) -> Release:
     """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
     films = cohort.where("train")
-    rng = stream(seed, "site", site, "learn", turn.number)
+    rng = stream(custodian.seed(scenario.run_name), "site", site, "learn", turn.number)
     learnt = scenario.method.learn(films, rng, workshop_of(scenario, site, folder), start, turn)
     update = Release("update", site, scenario.method.plugin_name(), {}, {"films": len(films)}).publishing(learnt)
-    return signed(update, custodian or Simulated(seed, site, {}), request(scenario, turn.number))
+    return signed(update, custodian, request(scenario, turn.number))
 
 
 def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -> Release:

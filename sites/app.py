@@ -56,7 +56,7 @@ def _release(request: wire.Request, context: Context) -> wire.Answer:
     workshop = workshop_folder(scenario, request.site)
     learnt = _learnt(request) if request.learnt else None
     with custodian(context, scenario, request.site) as keys:
-        shared = site_step(scenario, request.site, cohort, scenario.seed, learnt, workshop, keys)
+        shared = site_step(scenario, request.site, cohort, keys, learnt, workshop)
     answer = _answer(request, cohort, shared)
     shutil.rmtree(workshop, ignore_errors=True)  # it served its purpose, and it was made of real films
     return answer
@@ -66,7 +66,7 @@ def _learn(request: wire.Request, context: Context) -> wire.Answer:
     scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
     workshop, turn = workshop_folder(scenario, request.site), Round(request.turn - 1, scenario.method.turns)
     with custodian(context, scenario, request.site) as keys:
-        update = learn_step(scenario, request.site, cohort, scenario.seed, _learnt(request), turn, workshop, keys)
+        update = learn_step(scenario, request.site, cohort, keys, _learnt(request), turn, workshop)
     return _answer(request, cohort, update)
 
 

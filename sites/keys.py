@@ -8,8 +8,9 @@ from pathlib import Path
 
 from flwr.app import Context
 
-from fedcxr.custody import Custodian, Simulated
+from fedcxr.custody import Custodian
 from fedcxr.errors import Refused
+from fedcxr.protocol import simulated
 from fedcxr.scenario import Scenario
 from sites.vault import Vault, passphrase
 
@@ -22,7 +23,7 @@ def custodian(context: Context, scenario: Scenario, site: str) -> Iterator[Custo
     """
     folder = context.node_config.get("vault")
     if folder is None:
-        yield Simulated(scenario.seed, site, scenario.grant)
+        yield simulated(scenario, site)
         return
     with passphrase() as words:
         vault = Vault.unlock(Path(str(folder)), words)

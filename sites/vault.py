@@ -59,6 +59,10 @@ class Vault:
         """To sign releases with, and to open what others grant."""
         return self.ring.identity
 
+    def seed(self, release: str) -> int:
+        """The hospital's own randomness for a release, which nobody else can draw."""
+        return self.ring.seed(release)
+
     def begin(self, release: str, images: Sequence[str]) -> ReleaseKey:
         """The key of a release, noted before anything is hidden with it. Row i is called `str(i)`: `images[i]`."""
         ring = self._change(lambda ring: ring.begun(release, images))

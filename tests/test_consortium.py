@@ -16,7 +16,7 @@ from fedcxr.consortium import join
 from fedcxr.document import choose, override
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.experiment import Experiment
-from fedcxr.protocol import site_step
+from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate
 from sites.data import open_cohort
@@ -198,14 +198,15 @@ def test_sites_of_different_sources_end_to_end(own_folder: Path, tmp_path: Path)
     assert set(findings["per_finding"]) == {*FINDINGS, "Silicosis"}
     assert [site["images"] for site in results[0]["sites"]][1] == 60
     # What the site itself releases has its own findings; the server brings them into one order.
-    release = site_step(scenario, "site-2", open_cohort(scenario.to_yaml(), "site-2"), scenario.seed)
+    release = site_step(scenario, "site-2", open_cohort(scenario.to_yaml(), "site-2"), simulated(scenario, "site-2"))
     assert release.arrays["findings"].shape[1] == 2
     assert runs[0].releases(["site-2"])[0].digest() == release.digest()
 
 
 def test_findings_nobody_has_are_refused(own_folder: Path, tmp_path: Path) -> None:
     experiment = Experiment.open(Scenario.parse(mixed_with(own_folder)), tmp_path / "cache")
-    release = site_step(experiment.scenario, "site-2", experiment.site("site-2"), 0)
+    custodian = simulated(experiment.scenario, "site-2")
+    release = site_step(experiment.scenario, "site-2", experiment.site("site-2"), custodian)
     facts = {**release.facts, "findings": ["Gout", *list(release.facts["findings"])[1:]]}
     strange = type(release)(release.kind, release.site, release.method, release.arrays, facts)
     with pytest.raises(DataError, match="site-2 released findings that it does not have; given: Gout"):

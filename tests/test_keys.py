@@ -55,6 +55,15 @@ def test_every_name_leads_to_another_key() -> None:
     assert len(set(found)) == len(found) == 96
 
 
+def test_every_release_has_its_own_seed_and_it_is_no_key() -> None:
+    seeds = [
+        MasterKey(key, site, epoch).seed(release)
+        for key, site, epoch, release in product([bytes(32), bytes(31) + b"\1"], ["a", "ab"], [1, 2], ["r", "br"])
+    ]
+    assert len(set(seeds)) == len(seeds) == 16
+    assert MASTER.seed("spring").to_bytes(32) not in {MASTER.reveal(), RELEASE.reveal()}
+
+
 def test_what_a_key_leads_to_never_changes() -> None:
     """A change here would make every release sealed so far impossible to open."""
     assert IMAGE.reveal().hex() == "3e2837c12895b0f23ddaf244f451f457b7712c9bdee70551160c378bdeb73098"

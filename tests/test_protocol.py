@@ -19,7 +19,7 @@ from fedcxr.experiment import Experiment
 from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
-from fedcxr.protocol import attack_seed, release_order, site_step
+from fedcxr.protocol import attack_seed, release_order, simulated, site_step
 from fedcxr.release import Kind, Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
@@ -38,8 +38,10 @@ def world(make_scenario: MakeScenario, make_cohort: MakeCohort) -> World:
 
     def make(films_of: tuple[int, ...] = FILMS_OF, **document: Any) -> tuple[Experiment, list[Release]]:
         experiment = Experiment.of(make_scenario(**document), make_cohort(films_of, prefix=CANARY))
-        seed = experiment.scenario.seed
-        releases = [site_step(experiment.scenario, s, experiment.site(s), seed) for s in experiment.dealt]
+        releases = [
+            site_step(experiment.scenario, s, experiment.site(s), simulated(experiment.scenario, s))
+            for s in experiment.dealt
+        ]
         return experiment, releases
 
     return make
@@ -59,7 +61,7 @@ def test_a_site_releases_the_same_again_whatever_else_draws_numbers(world: World
     before = repr(random.getstate()), repr(np.random.get_state())
     # In another order, and site-2 twice.
     for site in ("site-3", "site-2", "site-1", "site-2"):
-        again = site_step(experiment.scenario, site, experiment.site(site), experiment.scenario.seed)
+        again = site_step(experiment.scenario, site, experiment.site(site), simulated(experiment.scenario, site))
         assert again.digest() == next(r for r in releases if r.site == site).digest()
     assert (repr(random.getstate()), repr(np.random.get_state())) == before
 
@@ -68,7 +70,7 @@ def test_the_seed_and_the_site_matter(world: World, make_cohort: MakeCohort) -> 
     experiment, _ = world(method="noise")
     same = make_cohort((2,) * 6)
     drawn = {
-        (site, seed): site_step(experiment.scenario, site, same, seed).arrays["films"].tobytes()
+        (site, seed): site_step(experiment.scenario, site, same, Simulated(seed, site, {})).arrays["films"].tobytes()
         for site in ("site-1", "site-2")
         for seed in (0, 1)
     }
@@ -128,7 +130,7 @@ def test_a_method_that_releases_the_wrong_films_is_stopped(world: World, fault: 
     experiment, _ = world()
     scenario = experiment.scenario.model_copy(update={"method": Faulty(fault=fault)})
     with pytest.raises(DataError, match="released the wrong films"):
-        site_step(scenario, "site-1", experiment.site("site-1"), 0)
+        site_step(scenario, "site-1", experiment.site("site-1"), Simulated(0, "site-1", {}))
 
 
 class Scribbler(ImageMethod):
@@ -143,7 +145,7 @@ def test_a_method_that_writes_into_the_hospitals_films_is_stopped(world: World) 
     experiment, _ = world()
     scribbling = experiment.scenario.model_copy(update={"method": Scribbler()})
     with pytest.raises(ValueError, match="read-only"):
-        site_step(scribbling, "site-1", experiment.site("site-1"), 0)
+        site_step(scribbling, "site-1", experiment.site("site-1"), Simulated(0, "site-1", {}))
 
 
 class FitSpy(Method):
@@ -176,7 +178,12 @@ class FitSpy(Method):
 def test_a_method_learns_from_training_films_only(world: World) -> None:
     experiment, _ = world()
     FitSpy.seen.clear()
-    site_step(experiment.scenario.model_copy(update={"method": FitSpy()}), "site-1", experiment.site("site-1"), 0)
+    site_step(
+        experiment.scenario.model_copy(update={"method": FitSpy()}),
+        "site-1",
+        experiment.site("site-1"),
+        Simulated(0, "site-1", {}),
+    )
     assert FitSpy.seen == [{"train"}]
 
 

@@ -82,7 +82,7 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr.compute import Compute
     from fedcxr.data import cache_folder
     from fedcxr.experiment import Experiment
-    from fedcxr.protocol import attack_seed, site_step, utility_step
+    from fedcxr.protocol import attack_seed, simulated, site_step, utility_step
     from server import scorer
     from server.experiment import pairs_of
     from server.meter import Meter
@@ -92,7 +92,7 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
         scenario = _scenario(options)
         experiment = Experiment.open(scenario, cache_folder(), workers=2)
         compute = Compute.choose("cpu")
-        releases = [site_step(scenario, s, experiment.site(s), scenario.seed) for s in scenario.site_names]
+        releases = [site_step(scenario, s, experiment.site(s), simulated(scenario, s)) for s in scenario.site_names]
         with compute.session():
             findings = utility_step(scenario, "findings", experiment.evidence(releases), compute, _silent)
             verifier, seed = scenario.adversaries["verifier"], attack_seed(scenario, "verifier")

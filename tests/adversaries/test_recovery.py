@@ -15,7 +15,7 @@ from fedcxr.experiment import Experiment
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.metrics import auc
-from fedcxr.protocol import site_step
+from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
 from server.recovery import Truth, score_recovery, score_same_film
 
@@ -41,7 +41,9 @@ def world(method: str, ambiguation: str | None = None) -> tuple[Leak, Truth]:
         }
     )
     experiment = Experiment.open(scenario, cache_folder())
-    releases = [site_step(scenario, site, experiment.site(site), scenario.seed) for site in scenario.site_names]
+    releases = [
+        site_step(scenario, site, experiment.site(site), simulated(scenario, site)) for site in scenario.site_names
+    ]
     truth = Truth.of(experiment, experiment.answers(releases), releases, None)
     assert truth is not None
     return experiment.leaks(releases)["protected"], truth

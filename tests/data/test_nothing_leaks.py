@@ -23,7 +23,7 @@ from wards import READERS, ROOT, Ward, grain, source, usual
 
 from fedcxr import console
 from fedcxr.errors import FedcxrError
-from fedcxr.protocol import site_step
+from fedcxr.protocol import simulated, site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 
@@ -115,7 +115,7 @@ def test_nothing_kept_shown_or_released_tells_who_it_is(
             cohort = films.open(top / "kept" / "cache", progress=progress)
         films.pack(top / "kept" / "shard", progress=progress)
         films.open(top / "kept" / "cache")
-        release = site_step(SCENARIO, "site-1", cohort, seed=1)
+        release = site_step(SCENARIO, "site-1", cohort, simulated(SCENARIO, "site-1"))
     assert len(release) == len(ward.films)
     index = cohort.index
     places = {

@@ -22,9 +22,12 @@ from fedcxr.experiment import Experiment
 from fedcxr.identity import Identity, PublicIdentity
 from fedcxr.keyring import Grant, Keyring
 from fedcxr.methods import Workshop
+from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
+from fedcxr.protocol import release_order
 from fedcxr.reading import read
 from fedcxr.release import Release
+from fedcxr.rng import stream
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.app import collect
@@ -145,12 +148,39 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
     assert not any(wished.public.fingerprint in release.envelopes for release in releases)
     experiment = Experiment.open(of, cache_folder())
     codec = Sca().codec({}, workshop)
-    for release, reading in zip(releases, found, strict=True):
-        originals = experiment.cohort.films(experiment.truth([release]))
+    for release, reading, ring in zip(releases, found, hospitals.rings(), strict=True):
+        order = release_order(release.site, len(release), ring.seed(of.run_name))
+        originals = experiment.site(release.site).films(order)
         shown = codec.decode(codec.encode(originals), release.size)
         np.testing.assert_array_equal(reading.films[reading.opened], shown[reading.opened])
     made = [ring.made(of.run_name) for ring in hospitals.rings()]
     assert [len(m.images) for m in made] == [len(release) for release in releases]
+
+
+def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hospitals, tmp_path: Path) -> None:
+    of, noise = scenario({"name": "noise", "scale": 0.2}), Noise(scale=0.2)
+    experiment = Experiment.open(of, cache_folder())
+
+    def drawn(site: str, order: int, seed: int) -> np.ndarray:
+        """What a site releases if these are the seeds of its films' order and of its noise."""
+        films = experiment.site(site)
+        ordered = films.films(release_order(site, len(films), order))
+        return noise.protect(ordered, stream(seed, "site", site, "release"))
+
+    def released(vaults: Sequence[Path], out: str) -> dict[str, np.ndarray]:
+        with begun(of, tmp_path / out) as run:
+            collect(Tapped(vaults), run, hospitals.register if vaults else None)
+            return {release.site: release.arrays["films"] for release in run.releases(SITES)}
+
+    for site, films in released((), "simulation").items():
+        assert np.array_equal(films, drawn(site, of.seed, of.seed))  # the control: there it can be drawn
+    secrets = {site: ring.seed(of.run_name) for site, ring in zip(SITES, hospitals.rings(), strict=True)}
+    real, again = (released(hospitals.folders, out) for out in ("real", "again"))
+    for site, films in real.items():
+        assert np.array_equal(films, again[site])  # so that a run can be gone on with
+        assert np.array_equal(films, drawn(site, secrets[site], secrets[site]))
+        assert not np.array_equal(films, drawn(site, of.seed, secrets[site]))
+        assert not np.array_equal(films, drawn(site, secrets[site], of.seed))
 
 
 @pytest.mark.parametrize("method", ["sca", "sealed", {"name": "sca", "ambiguation": "published"}], ids=str)
@@ -163,6 +193,7 @@ def test_no_key_is_in_the_run_folder_or_on_the_way(hospitals: Hospitals, tmp_pat
         images = [key.image_key(str(row)) for key in keys for row in range(5)]
         secrets = [k.reveal() for k in (*keys, *images, *(ring.epochs[0].key for ring in rings))]
         secrets += [ring.identity.reveal() for ring in rings] + [ring.choosing for ring in rings] + [WORDS]
+        secrets += [ring.seed(of.run_name).to_bytes(32) for ring in rings]
         assert len(grid.heard) == 2 * len(SITES)
         assert not leaks(secrets, run.folder, *grid.heard)
         assert leaks([hospitals.register["site-1"].verifying], hospitals.register["site-1"].verifying)

@@ -16,7 +16,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, StorageError
 from fedcxr.experiment import Experiment
 from fedcxr.methods.noise import Noise
-from fedcxr.protocol import site_step
+from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
 from server import leak as leaks
 
@@ -32,7 +32,9 @@ def experiment(make_cohort: Callable[..., Cohort], make_scenario: Callable[..., 
 @pytest.fixture(scope="module")
 def held(experiment: Experiment) -> dict[str, Leak]:
     scenario = experiment.scenario
-    return experiment.leaks([site_step(scenario, s, experiment.site(s), scenario.seed) for s in experiment.dealt])
+    return experiment.leaks(
+        [site_step(scenario, s, experiment.site(s), simulated(scenario, s)) for s in experiment.dealt]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_codes_round_trip(experiment: Experiment, method: str, releases: int, pa
     knowledge = {"releases": releases, "pairs": pairs}
     scenario = Scenario.parse({**experiment.scenario.document(), "method": method, "knowledge": knowledge})
     coded = replace(experiment, scenario=scenario)
-    held = coded.leaks([site_step(scenario, s, coded.site(s), scenario.seed) for s in coded.dealt])
+    held = coded.leaks([site_step(scenario, s, coded.site(s), simulated(scenario, s)) for s in coded.dealt])
     leaks.save_auxiliary({name: leak.auxiliary for name, leak in held.items()}, tmp_path)
     leaks.save(held, tmp_path)
     for name in ("protected", "control_shuffled"):
