@@ -19,10 +19,10 @@ import numpy as np
 from fedcxr.adversaries import Guess, Scores
 from fedcxr.disk import read_json
 from fedcxr.errors import AttackFailed
-from fedcxr.experiment import Experiment
 from fedcxr.protocol import attack_seed
 from fedcxr.release import Release
 from fedcxr.runs import Run
+from fedcxr.threat import Threat
 from server import adversary as process
 from server import guesses
 from server import leak as leaks
@@ -33,8 +33,8 @@ GRACE = 5.0  # seconds between asking a process to end and making it
 class Attack:
     """One adversary at work on what leaked, beside whatever the coordinator does."""
 
-    def __init__(self, run: Run, experiment: Experiment, name: str) -> None:
-        self._run, self._experiment, self.name = run, experiment, name
+    def __init__(self, run: Run, threat: Threat, name: str) -> None:
+        self._run, self._threat, self.name = run, threat, name
         self._folder = run.folder / "attack" / name.replace(":", ".")
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -42,11 +42,11 @@ class Attack:
 
     def start(self) -> None:
         """Write what the adversary owns, unless an earlier attempt did, and start the process on it."""
-        scenario = self._experiment.scenario
+        scenario = self._threat.scenario
         adversary = scenario.adversaries[self.name]
         if not (self._folder / process.PLAN).is_file():
             shutil.rmtree(self._folder, ignore_errors=True)
-            leaks.save_auxiliary(self._experiment.auxiliary(), self._folder)
+            leaks.save_auxiliary(self._threat.auxiliary(), self._folder)
             steps = [
                 process.Step("protected", adversary.spec(), prepared_by="protected", recovers=True),
                 process.Step("control_raw", adversary.spec(), prepared_by="protected"),
@@ -69,7 +69,7 @@ class Attack:
 
     def leak(self, releases: Sequence[Release], learnt: Release | None) -> None:
         """Hand over what leaked: the process goes on from what it has learnt by now."""
-        leaks.save(self._experiment.leaks(releases, learnt), self._folder)
+        leaks.save(self._threat.leaks(releases, learnt), self._folder)
 
     def wait(self, deadline: float) -> None:
         """Until every leak is attacked."""

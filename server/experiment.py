@@ -26,6 +26,7 @@ from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run
 from fedcxr.scenario import Scenario
 from fedcxr.tasks import Evidence
+from fedcxr.threat import Threat
 from server import recovery, scorer
 from server.attack import Attack
 from server.meter import Meter
@@ -53,12 +54,13 @@ class Measured:
 
 def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
     """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
-    attacks = {name: Attack(run, experiment, name) for name in experiment.scenario.adversaries}
+    threat = Threat(experiment)
+    attacks = {name: Attack(run, threat, name) for name in experiment.scenario.adversaries}
     waiting = [attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))]
     try:
         for attack in waiting:
             attack.start()  # it learns from its own films while the sites are at work
-        measured = _measure(run, experiment, release, attacks, waiting)
+        measured = _measure(run, threat, release, attacks, waiting)
     finally:
         for attack in waiting:
             attack.stop()
@@ -67,19 +69,19 @@ def conduct(run: Run, experiment: Experiment, release: Callable[[], object], eng
 
 def _measure(
     run: Run,
-    experiment: Experiment,
+    threat: Threat,
     release: Callable[[], object],
     attacks: Mapping[str, Attack],
     waiting: Sequence[Attack],
 ) -> Measured:
-    began = time.monotonic()
+    began, experiment = time.monotonic(), threat.experiment
     if not run.has_stage("collect"):
         run.progress("sites", 0, len(run.scenario.site_names))
         release()
     release_s = time.monotonic() - began
     sites: Entries = run.outcome("collect")
     releases = run.releases([entry["name"] for entry in sites if entry["status"] == "ok"])
-    answers = experiment.answers(releases)
+    answers = threat.answers(releases)
     with explained(run.folder):
         answers.save(run.folder / "answers")
     for attack in waiting:
@@ -89,16 +91,16 @@ def _measure(
     _draw(run, experiment, releases, evidence)
     compute = _compute(run.scenario)
     utility = _utility(run, experiment, evidence, compute)
-    truth = recovery.Truth.of(experiment, answers, releases, run.learnt()) if waiting else None
+    truth = recovery.Truth.of(threat, answers, releases, run.learnt()) if waiting else None
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
-        run.stage(_stage("attack", attack.name), partial(_scored, experiment, answers, truth, attack))
+        run.stage(_stage("attack", attack.name), partial(_scored, threat, answers, truth, attack))
         attack.clear()
     return Measured(
         sites=sites,
         utility=utility,
         attacks=[run.outcome(_stage("attack", name)) for name in attacks],
-        label_floor=run.stage("label-floor", partial(_label_floor, experiment, answers)),
+        label_floor=run.stage("label-floor", partial(_label_floor, threat, answers)),
         access=access,
         release_s=release_s,
         compute=compute,
@@ -170,12 +172,12 @@ def _utility(run: Run, experiment: Experiment, evidence: Evidence, compute: Comp
     return {task: run.stage(_stage("utility", task), partial(measured, task)) for task in experiment.scenario.tasks}
 
 
-def _scored(experiment: Experiment, answers: AnswerKey, truth: recovery.Truth | None, attack: Attack) -> dict[str, Any]:
+def _scored(threat: Threat, answers: AnswerKey, truth: recovery.Truth | None, attack: Attack) -> dict[str, Any]:
     scores, facts = attack.scores()
     seconds = {leak: float(fact["seconds"]) for leak, fact in facts.items()}
-    pairs = pairs_of(experiment, answers, experiment.cohort.patients)
-    shuffled = pairs_of(experiment, answers, experiment.shuffled_patients())
-    seed = experiment.scenario.seed
+    pairs = pairs_of(threat, answers, threat.cohort.patients)
+    shuffled = pairs_of(threat, answers, threat.shuffled_patients())
+    seed = threat.scenario.seed
     recovered: list[dict[str, Any]] = []
     same_film: list[dict[str, Any]] = []
     if truth is not None:
@@ -192,11 +194,11 @@ def _scored(experiment: Experiment, answers: AnswerKey, truth: recovery.Truth | 
     }
 
 
-def pairs_of(experiment: Experiment, answers: AnswerKey, patients: npt.NDArray[np.object_]) -> scorer.Pairs:
+def pairs_of(threat: Threat, answers: AnswerKey, patients: npt.NDArray[np.object_]) -> scorer.Pairs:
     """Every attacked film against every film the adversary knows, where `patients` says whose each film is."""
     attacked_rows = answers.table.loc[answers.table["attacked"], "film"].to_numpy()
-    known_rows = experiment.known_rows()
-    attacked, known = experiment.cohort.take(attacked_rows), experiment.cohort.take(known_rows)
+    known_rows = threat.known_rows()
+    attacked, known = threat.cohort.take(attacked_rows), threat.cohort.take(known_rows)
     return scorer.Pairs(
         patients=patients[attacked_rows],
         known_patients=patients[known_rows],
@@ -208,10 +210,10 @@ def pairs_of(experiment: Experiment, answers: AnswerKey, patients: npt.NDArray[n
     )
 
 
-def _label_floor(experiment: Experiment, answers: AnswerKey) -> dict[str, Any]:
-    others = experiment.cohort.take(experiment.cohort.index["split"].to_numpy() != "test")
-    pairs = pairs_of(experiment, answers, experiment.cohort.patients)
-    return scorer.label_floor(pairs, others.labels, others.patients, experiment.scenario.seed)
+def _label_floor(threat: Threat, answers: AnswerKey) -> dict[str, Any]:
+    others = threat.cohort.take(~threat.experiment.tested)
+    pairs = pairs_of(threat, answers, threat.cohort.patients)
+    return scorer.label_floor(pairs, others.labels, others.patients, threat.scenario.seed)
 
 
 def _draw(run: Run, experiment: Experiment, releases: Sequence[Release], evidence: Evidence) -> None:

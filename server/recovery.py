@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from fedcxr.adversaries import Guess, Scores, _support
 from fedcxr.bootstrap import auc_interval, mean_interval
-from fedcxr.experiment import Experiment
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.metrics import auc
 from fedcxr.protocol import workshop_of
@@ -22,6 +21,7 @@ from fedcxr.release import AnswerKey, Release
 from fedcxr.rng import stream
 from fedcxr.similarity import similarity
 from fedcxr.sparse import Codes
+from fedcxr.threat import Threat
 
 PerFilm = npt.NDArray[np.floating]
 
@@ -39,23 +39,23 @@ class Truth:
 
     @classmethod
     def of(
-        cls, experiment: Experiment, answers: AnswerKey, releases: Sequence[Release], learnt: Release | None
+        cls, threat: Threat, answers: AnswerKey, releases: Sequence[Release], learnt: Release | None
     ) -> Truth | None:
         """None where no codes were released."""
-        method, cohort = experiment.scenario.method, experiment.cohort
+        method, cohort = threat.scenario.method, threat.cohort
         if not isinstance(method, CodeMethod):
             return None
         table = answers.table[answers.table["attacked"]]
         codes = []
         for release in releases:
             rows = table.loc[table["site"] == release.site, "film"].to_numpy()
-            workshop = workshop_of(experiment.scenario, release.site, None)
+            workshop = workshop_of(threat.scenario, release.site, None)
             codec = method.codec(learnt.weights if learnt is not None else release.weights, workshop)
             codes += [codec.encode(cohort.films(rows))] if len(rows) else []
         rows = table["film"].to_numpy()
-        own = cohort.take(cohort.index["split"].to_numpy() != "test").films()
+        own = threat.auxiliary()["protected"].films
         mean = np.round(own.mean(axis=0)).astype(np.uint8)
-        paired = cohort.patients[answers.table["film"].to_numpy()[experiment.paired(releases)]]
+        paired = cohort.patients[answers.table["film"].to_numpy()[threat.paired(releases)]]
         return cls(cohort.films(rows), np.concatenate(codes), cohort.patients[rows], mean, method, paired)
 
 

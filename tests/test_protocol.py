@@ -23,6 +23,7 @@ from fedcxr.protocol import attack_seed, release_order, simulated, site_step
 from fedcxr.release import Kind, Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
+from fedcxr.threat import Threat
 
 MakeScenario = Callable[..., Scenario]
 MakeCohort = Callable[..., Cohort]
@@ -212,7 +213,7 @@ def test_answers_name_the_owner_of_every_released_film(world: World) -> None:
     experiment, releases = world(method="none")
     by_site = {r.site: r for r in releases}
     owner = {film.tobytes(): p for film, p in zip(experiment.cohort.films(), experiment.cohort.patients, strict=True)}
-    table = experiment.answers(releases).table
+    table = Threat(experiment).answers(releases).table
     assert len(table) == len(experiment.cohort)
     for row in table.to_dict("records"):
         assert owner[by_site[row["site"]].arrays["films"][row["row"]].tobytes()] == row["patient"]
@@ -238,7 +239,7 @@ def test_evidence_puts_originals_beside_releases(world: World) -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_known_films_are_some_of_each_attacked_patients_and_never_all(world: World, share: float) -> None:
     experiment, _ = world(knowledge={"known_films": share})
-    known = experiment.known_rows()
+    known = Threat(experiment).known_rows()
     assert len(set(known)) == len(known)
     index = experiment.cohort.index
     assert set(index["split"].iloc[known]) == {"test"}
@@ -252,17 +253,17 @@ def test_known_films_are_some_of_each_attacked_patients_and_never_all(world: Wor
 def test_which_films_are_known_does_not_depend_on_other_patients(world: World) -> None:
     many, _ = world((3,) * 40)
     few, _ = world((3,) * 20)
-    known = set(many.cohort.index["image"].iloc[many.known_rows()])
-    for image in few.cohort.index["image"].iloc[few.known_rows()]:
+    known = set(many.cohort.index["image"].iloc[Threat(many).known_rows()])
+    for image in few.cohort.index["image"].iloc[Threat(few).known_rows()]:
         assert image in known
 
 
 def test_attacked_are_films_of_the_test_split_that_are_not_known(world: World) -> None:
     experiment, releases = world()
-    table = experiment.answers(releases).table
+    table = Threat(experiment).answers(releases).table
     attacked = set(table["film"][table["attacked"]])
     test = set(np.flatnonzero(experiment.cohort.index["split"] == "test"))
-    known = set(experiment.known_rows())
+    known = set(Threat(experiment).known_rows())
     assert attacked == test - known
     assert attacked
     assert known
@@ -271,15 +272,15 @@ def test_attacked_are_films_of_the_test_split_that_are_not_known(world: World) -
 def test_nobody_has_two_films(world: World) -> None:
     experiment, releases = world((1,) * 20)
     with pytest.raises(DataError, match="nobody can be re-identified"):
-        experiment.leaks(releases)
+        Threat(experiment).leaks(releases)
 
 
 @pytest.mark.parametrize("method", ["noise", "none"])
 def test_no_original_of_an_attacked_film_leaks(world: World, method: str) -> None:
     experiment, releases = world(method=method)
-    table = experiment.answers(releases).table
+    table = Threat(experiment).answers(releases).table
     originals = bytes_of(experiment.cohort.films(table["film"][table["attacked"]].to_numpy()))
-    leaks = experiment.leaks(releases)
+    leaks = Threat(experiment).leaks(releases)
     for name in ("protected", "control_shuffled"):
         leak = leaks[name]
         assert not originals & bytes_of(leak.known)
@@ -292,20 +293,20 @@ def test_no_original_of_an_attacked_film_leaks(world: World, method: str) -> Non
 
 def test_leaked_films_are_the_released_bytes_in_the_order_of_the_answers(world: World) -> None:
     experiment, releases = world(method="noise")
-    table = experiment.answers(releases).table
+    table = Threat(experiment).answers(releases).table
     released = np.concatenate([r.arrays["films"] for r in releases])[table["attacked"].to_numpy()]
-    leaks = experiment.leaks(releases)
+    leaks = Threat(experiment).leaks(releases)
     np.testing.assert_array_equal(leaks["protected"].released, released)
     np.testing.assert_array_equal(leaks["control_shuffled"].released, released)
     rows = table["film"][table["attacked"]].to_numpy()
     np.testing.assert_array_equal(leaks["control_raw"].released, experiment.cohort.films(rows))
     for leak in leaks.values():
-        np.testing.assert_array_equal(leak.known, experiment.cohort.films(experiment.known_rows()))
+        np.testing.assert_array_equal(leak.known, experiment.cohort.films(Threat(experiment).known_rows()))
 
 
 def test_the_adversarys_own_films_are_of_people_it_does_not_attack(world: World) -> None:
     experiment, _ = world()
-    mine = experiment.auxiliary()["protected"]
+    mine = Threat(experiment).auxiliary()["protected"]
     owner = {film.tobytes(): p for film, p in zip(experiment.cohort.films(), experiment.cohort.patients, strict=True)}
     patients = [owner[film.tobytes()] for film in mine.films]
     index = experiment.cohort.index
@@ -321,7 +322,7 @@ def test_the_adversarys_own_films_are_of_people_it_does_not_attack(world: World)
 
 def test_shuffling_permutes_identities_and_nothing_else(world: World) -> None:
     experiment, releases = world(method="noise")
-    leaks = experiment.leaks(releases)
+    leaks = Threat(experiment).leaks(releases)
     earnest, shuffled = leaks["protected"], leaks["control_shuffled"]
     films_each = [sorted(np.bincount(leak.auxiliary.people)) for leak in (earnest, shuffled)]
     assert films_each[0] == films_each[1]
@@ -338,7 +339,7 @@ def test_shuffling_permutes_identities_and_nothing_else(world: World) -> None:
 def test_another_release_and_pairs_are_granted_as_the_scenario_says(world: World, ambiguation: str) -> None:
     method = {"name": "sca", "ambiguation": ambiguation}
     experiment, releases = world(method=method, knowledge={"releases": 2, "pairs": 7})
-    coded = experiment.leaks(releases)["protected"].coded
+    coded = Threat(experiment).leaks(releases)["protected"].coded
     assert coded is not None
     assert coded.public is not None
     assert coded.again is not None
@@ -346,25 +347,25 @@ def test_another_release_and_pairs_are_granted_as_the_scenario_says(world: World
     assert coded.again.shape == coded.public.shape
     assert (coded.again != coded.public).any(axis=(1, 2, 3)).all()  # under other keys
     # What is granted twice are the very films: as many values of each size as the film needs are in both.
-    films = experiment.answers(releases).table.query("attacked")["film"].to_numpy()
+    films = Threat(experiment).answers(releases).table.query("attacked")["film"].to_numpy()
     codes = Sca().codec({}, Workshop("cpu", "fp32")).encode(experiment.cohort.films(films))
     for public, again, code in zip(coded.public, coded.again, codes, strict=True):
         needed, *shown = (np.bincount(np.abs(c.ravel().astype(int)), minlength=128)[1:] for c in (code, public, again))
         assert all((counts >= needed).all() for counts in shown)
     # Pairs are films of the adversary's own, never one that is attacked.
-    patients = experiment.cohort.patients[experiment.answers(releases).table["film"].to_numpy()]
+    patients = experiment.cohort.patients[Threat(experiment).answers(releases).table["film"].to_numpy()]
     index = experiment.cohort.index
     tested = set(index["patient"][index["split"] == "test"])
     assert len(coded.pairs.films) == 7
-    assert not tested & set(patients[experiment.paired(releases)])
+    assert not tested & set(patients[Threat(experiment).paired(releases)])
     owned = experiment.cohort.take(index["split"].to_numpy() != "test")
-    assert [*owned.patients[coded.pairs.films]] == [*patients[experiment.paired(releases)]]
+    assert [*owned.patients[coded.pairs.films]] == [*patients[Threat(experiment).paired(releases)]]
 
 
 @pytest.mark.parametrize("method", ["sca", "sealed"])
 def test_leaked_keys_open_the_films_of_their_sites_and_no_others(world: World, method: str) -> None:
     experiment, releases = world(method=method, knowledge={"keys": 1, "releases": 1, "pairs": 0})
-    table, leaks = experiment.answers(releases).table.query("attacked"), experiment.leaks(releases)
+    table, leaks = Threat(experiment).answers(releases).table.query("attacked"), Threat(experiment).leaks(releases)
     own = (table["site"] == "site-1").to_numpy()
     assert own.any()
     assert not own.all()
@@ -385,7 +386,7 @@ def test_leaked_keys_open_the_films_of_their_sites_and_no_others(world: World, m
 
 def test_nothing_is_granted_of_codes_unless_the_scenario_says_so(world: World) -> None:
     experiment, releases = world(method="sca", knowledge={"known_films": 0.5, "releases": 1, "pairs": 0})
-    coded = experiment.leaks(releases)["protected"].coded
+    coded = Threat(experiment).leaks(releases)["protected"].coded
     assert coded is not None
     assert coded.again is None
     assert coded.pairs is None
@@ -396,7 +397,7 @@ def test_nothing_is_granted_of_codes_unless_the_scenario_says_so(world: World) -
 @pytest.mark.parametrize("granted", [True, False])
 def test_the_mechanism_is_known_only_if_granted(world: World, granted: bool) -> None:
     experiment, releases = world(method="noise", knowledge={"mechanism": granted})
-    leaks = experiment.leaks(releases)
+    leaks = Threat(experiment).leaks(releases)
     assert leaks["protected"].mechanism == (experiment.scenario.method if granted else None)
 
 
@@ -427,7 +428,7 @@ def test_a_patients_name_never_leaves(world: World, method: str) -> None:
 
 def test_leaks_hold_no_names(world: World) -> None:
     experiment, releases = world(method="noise")
-    for leak in experiment.leaks(releases).values():
+    for leak in Threat(experiment).leaks(releases).values():
         arrays: Mapping[str, Any] = {**vars(leak.auxiliary), "released": leak.released, "known": leak.known}
         assert {a.dtype.kind for a in arrays.values()} <= {"u", "i", "b"}
 
@@ -458,9 +459,9 @@ def test_evidence_of_codes_is_what_the_keys_holder_sees(world: World, method: An
 @CODES
 def test_codes_leak_no_film_and_no_key(world: World, method: Any) -> None:
     experiment, releases = world(method=method)
-    table = experiment.answers(releases).table
+    table = Threat(experiment).answers(releases).table
     rows = table["attacked"].to_numpy()
-    evidence, leaks = experiment.evidence(releases), experiment.leaks(releases)
+    evidence, leaks = experiment.evidence(releases), Threat(experiment).leaks(releases)
     secret = bytes_of(evidence.clean[rows]) | bytes_of(evidence.released[rows])
     scenario = experiment.scenario
     sites = [Simulated(scenario.seed, site, {}) for site in experiment.dealt]

@@ -83,6 +83,7 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr.data import cache_folder
     from fedcxr.experiment import Experiment
     from fedcxr.protocol import attack_seed, simulated, site_step, utility_step
+    from fedcxr.threat import Threat
     from server import scorer
     from server.experiment import pairs_of
     from server.meter import Meter
@@ -92,11 +93,12 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
         scenario = _scenario(options)
         experiment = Experiment.open(scenario, cache_folder(), workers=2)
         compute = Compute.choose("cpu")
+        threat = Threat(experiment)
         releases = [site_step(scenario, s, experiment.site(s), simulated(scenario, s)) for s in scenario.site_names]
         with compute.session():
             findings = utility_step(scenario, "findings", experiment.evidence(releases), compute, _silent)
             verifier, seed = scenario.adversaries["verifier"], attack_seed(scenario, "verifier")
-            leaks = experiment.leaks(releases)
+            leaks = threat.leaks(releases)
             prepared = verifier.prepare(leaks["protected"].auxiliary, seed, compute, _silent)
             scores = {
                 name: verifier.attack(leaks[name], prepared, seed, compute, _silent)
@@ -105,9 +107,9 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
             brief, leak = verifier.briefly(), leaks["control_shuffled"]
             by_lot = brief.prepare(leak.auxiliary, seed, compute, _silent)
             scores["control_shuffled"] = brief.attack(leak, by_lot, seed, compute, _silent)
-        answers = experiment.answers(releases)
-        pairs = pairs_of(experiment, answers, experiment.cohort.patients)
-        shuffled = pairs_of(experiment, answers, experiment.shuffled_patients())
+        answers = threat.answers(releases)
+        pairs = pairs_of(threat, answers, threat.cohort.patients)
+        shuffled = pairs_of(threat, answers, threat.shuffled_patients())
         attacks = scorer.score_attack(scores, {}, "verifier", pairs, shuffled, scenario.seed)
         return {"memory": meter.peak_mb(), "figures": _figures(findings, attacks)}
 

@@ -17,6 +17,7 @@ from fedcxr.methods._coded import CodeMethod
 from fedcxr.metrics import auc
 from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
+from fedcxr.threat import Threat
 from server.recovery import Truth, score_recovery, score_same_film
 
 FP32 = Compute.choose("cpu", "fp32")
@@ -44,9 +45,10 @@ def world(method: str, ambiguation: str | None = None) -> tuple[Leak, Truth]:
     releases = [
         site_step(scenario, site, experiment.site(site), simulated(scenario, site)) for site in scenario.site_names
     ]
-    truth = Truth.of(experiment, experiment.answers(releases), releases, None)
+    threat = Threat(experiment)
+    truth = Truth.of(threat, threat.answers(releases), releases, None)
     assert truth is not None
-    return experiment.leaks(releases)["protected"], truth
+    return threat.leaks(releases)["protected"], truth
 
 
 @pytest.fixture(scope="module")

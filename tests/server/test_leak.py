@@ -18,6 +18,7 @@ from fedcxr.experiment import Experiment
 from fedcxr.methods.noise import Noise
 from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
+from fedcxr.threat import Threat
 from server import leak as leaks
 
 CANARY = "Zaphod-Beeblebrox-"
@@ -32,7 +33,7 @@ def experiment(make_cohort: Callable[..., Cohort], make_scenario: Callable[..., 
 @pytest.fixture(scope="module")
 def held(experiment: Experiment) -> dict[str, Leak]:
     scenario = experiment.scenario
-    return experiment.leaks(
+    return Threat(experiment).leaks(
         [site_step(scenario, s, experiment.site(s), simulated(scenario, s)) for s in experiment.dealt]
     )
 
@@ -68,7 +69,7 @@ def test_codes_round_trip(experiment: Experiment, method: str, releases: int, pa
     knowledge = {"releases": releases, "pairs": pairs}
     scenario = Scenario.parse({**experiment.scenario.document(), "method": method, "knowledge": knowledge})
     coded = replace(experiment, scenario=scenario)
-    held = coded.leaks([site_step(scenario, s, coded.site(s), simulated(scenario, s)) for s in coded.dealt])
+    held = Threat(coded).leaks([site_step(scenario, s, coded.site(s), simulated(scenario, s)) for s in coded.dealt])
     leaks.save_auxiliary({name: leak.auxiliary for name, leak in held.items()}, tmp_path)
     leaks.save(held, tmp_path)
     for name in ("protected", "control_shuffled"):
@@ -105,7 +106,7 @@ def test_an_unknown_mechanism_stays_unknown(held: dict[str, Leak], tmp_path: Pat
 
 def test_originals_of_attacked_films_lie_in_the_control_only(experiment: Experiment, folder: Path) -> None:
     """Each attack's process may read its own leak and the auxiliary films: search every byte of both."""
-    known = set(experiment.known_rows())
+    known = set(Threat(experiment).known_rows())
     test = [row for row in np.flatnonzero(experiment.cohort.index["split"] == "test") if row not in known]
     originals = [film.tobytes() for film in experiment.cohort.films(test)]
     assert len(originals) > 10

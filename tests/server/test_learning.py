@@ -16,6 +16,7 @@ from fedcxr.experiment import Experiment
 from fedcxr.methods import Workshop
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
+from fedcxr.threat import Threat
 from server.simulate import Options, simulate
 
 WITHOUT_MEASURES = {**SMALL, "tasks": {}, "adversaries": {}}
@@ -44,7 +45,7 @@ def test_each_site_learns_for_itself(tmp_path: Path) -> None:
     releases = done.releases(of.site_names)
     assert {r.site: float(r.weights["grey"][0]) for r in releases} == pytest.approx(greys, rel=1e-6)
     assert done.learnt() is None
-    leaks = Experiment.open(of, tmp_path).leaks(releases)
+    leaks = Threat(Experiment.open(of, tmp_path)).leaks(releases)
     assert [float(weights["grey"][0]) for weights in leaks["protected"].learnt] == pytest.approx([*greys.values()])
     assert leaks["control_raw"].learnt == ()
 
@@ -53,7 +54,7 @@ def test_what_sites_learnt_stays_there_unless_the_mechanism_is_known(tmp_path: P
     of = scenario("local", {**WITHOUT_MEASURES, "knowledge": {"mechanism": False}})
     releases = run(of, tmp_path).releases(of.site_names)
     assert not any(release.weights for release in releases)
-    assert Experiment.open(of, tmp_path).leaks(releases)["protected"].learnt == ()
+    assert Threat(Experiment.open(of, tmp_path)).leaks(releases)["protected"].learnt == ()
 
 
 def test_a_federation_ends_at_the_mean_weighed_by_films(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_federation_ends_at_the_mean_weighed_by_films(tmp_path: Path) -> None:
     assert learnt.weights["turns"].dtype == np.int64
     releases = done.releases(of.site_names)
     assert not any(release.weights for release in releases)  # what all know need not be sent again
-    known = Experiment.open(of, tmp_path).leaks(releases, learnt)["protected"].learnt
+    known = Threat(Experiment.open(of, tmp_path)).leaks(releases, learnt)["protected"].learnt
     assert [float(weights["grey"][0]) for weights in known] == pytest.approx([expected])
     protect = Greyer().fitted(learnt.weights, Workshop())
     experiment = Experiment.open(of, tmp_path)
