@@ -111,10 +111,10 @@ def explain(error: pydantic.ValidationError, where: str, model: type[pydantic.Ba
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, first["loc"][:-1])
         return UnknownName(f"key in {where}", str(first["loc"][-1]), owner.model_fields)
-    return ConfigError(
-        f"{where}: {path}: {first['msg']}" if path else f"{where}: {first['msg']}",
-        given=first["input"] if first["type"] != "missing" else None,
-    )
+    said = first["msg"].removeprefix("Value error, ")  # how pydantic introduces what our own checks say
+    # A check of several values together names them itself; it was given all there are.
+    told = first["type"] == "missing" or (first["type"] == "value_error" and not path)
+    return ConfigError(": ".join(filter(None, [where, path, said])), given=None if told else first["input"])
 
 
 def _model_at(model: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> type[pydantic.BaseModel]:

@@ -371,7 +371,8 @@ def test_a_task_reads_what_the_method_releases(method: str, on: str, said: str) 
     with pytest.raises(ConfigError, match=f"nothing to read.*given: {on} of {method}; allowed: {said}"):
         Scenario.from_yaml(text)
     with pytest.raises(ConfigError, match="resnet50 reads films"):
-        Scenario.from_yaml('{method: sca, tasks: {findings: {"on": purified, network: resnet50}}}')
+        Scenario.from_yaml('{method: sca, tasks: {findings: {"on": codes, network: resnet50}}}')
+    Scenario.from_yaml('{method: sca, tasks: {findings: {"on": purified, network: resnet50}}}')
 
 
 @pytest.mark.parametrize("method", ["none", "noise", "dp_pix"])
