@@ -24,6 +24,8 @@ FOLDERS: Mapping[Kind, str] = {
     "source": "fedcxr.data",
 }
 
+UNION_TAGS = ("constrained-", "function-")  # how pydantic names the forms a value may have
+
 
 class Plugin(pydantic.BaseModel):
     """One contribution: a frozen set of parameters with the verbs its kind asks for."""
@@ -107,7 +109,7 @@ def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model
 def explain(error: pydantic.ValidationError, where: str, model: type[pydantic.BaseModel]) -> ConfigError:
     """The first of pydantic's complaints as one line in our own form."""
     first = error.errors(include_url=False, include_context=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = ".".join(part for part in map(str, first["loc"]) if not part.startswith(UNION_TAGS))
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, first["loc"][:-1])
         return UnknownName(f"key in {where}", str(first["loc"][-1]), owner.model_fields)

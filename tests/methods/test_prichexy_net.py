@@ -86,7 +86,7 @@ def test_pixels_are_those_of_a_film_of_256() -> None:
 
 @pytest.mark.parametrize("mu", ["129 px", "1", "-1 px", "px", -0.1, 1.01, None])
 def test_displacements_without_meaning_are_refused(mu: object) -> None:
-    with pytest.raises(ConfigError, match="mu"):
+    with pytest.raises(ConfigError, match=r"prichexy_net: mu(:| is)"):
         small(mu=mu)
 
 
