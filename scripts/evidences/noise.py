@@ -1,7 +1,7 @@
 """What noise costs and buys, as curves: findings and re-identification over the scale, one panel per distribution.
 
 fedcxr study configs/studies/noise.yaml --out runs --resume
-scripts/evidence noise --runs runs --picture docs/pictures/noise.png
+scripts/evidence noise --runs runs --picture docs/pictures/noise-curves.png
 
 Scenarios that have not been run are left out of the table and the picture.
 """
