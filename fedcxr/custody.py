@@ -1,8 +1,8 @@
 """What leaves a site leaves under its keys: hidden with them, with envelopes for whom it grants them, and signed.
 
-At a hospital they are in its vault. In a simulation the seed gives them, and the order and noise of
-a release too, so that a run can be repeated: whoever knows the scenario can draw them again, and they protect nothing
-from its experimenter, who holds all films anyway.
+At a hospital they are in its vault, and so is where its order and noise begin. In a simulation the seed gives all of
+it, so that a run can be repeated: whoever knows the scenario can draw it again, and it protects nothing from its
+experimenter, who holds all films anyway.
 """
 
 from __future__ import annotations

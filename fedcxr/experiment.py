@@ -66,6 +66,11 @@ class Experiment:
         """Which films are of the test split: of the people on whom all is measured, and of whom nobody learns."""
         return np.asarray(self.cohort.index["split"].to_numpy() == "test")
 
+    @property
+    def others(self) -> Cohort:
+        """The films of all other people."""
+        return self.cohort.take(~self.tested)
+
     def truth(self, releases: Sequence[Release]) -> Rows:
         """For each released film, release after release, the row of the cohort it was made of."""
         seed = self.scenario.seed
@@ -117,12 +122,13 @@ class Experiment:
         codes: dict[str, list[Codes]] = {}
         if isinstance(method, CodeMethod):
             for release, reading, films in zip(releases, readings, np.split(clean, ends(releases)), strict=True):
-                weights, workshop = weights_behind(release, learnt), workshop_of(self.scenario, release.site, None)
                 if "codes" in forms:
                     codes.setdefault("public", []).append(release.arrays["codes"].astype(np.int8, copy=False))
                 if "purified" in forms:
+                    workshop = workshop_of(self.scenario, release.site, None)
+                    codec = method.codec(weights_behind(release, learnt), workshop)
                     codes.setdefault("purified", []).append(reading.codes)
-                    codes.setdefault("clean", []).append(method.codec(weights, workshop).encode(films))
+                    codes.setdefault("clean", []).append(codec.encode(films))
         return {form: np.concatenate(parts) for form, parts in codes.items()}
 
     def _unauthorised(self, releases: Sequence[Release], learnt: Release | None) -> Films | None:  # (n, h, w)
@@ -130,7 +136,7 @@ class Experiment:
         method = self.scenario.method
         if not isinstance(method, CodeMethod):
             return None
-        own = self.cohort.films(np.flatnonzero(~self.tested))
+        own = self.others.films()
         shown: list[Films] = []
         onlooker: Onlooker | None = None
         for release in releases:

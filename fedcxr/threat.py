@@ -91,15 +91,16 @@ class Threat:
         `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same
         attack in a world where identities mean nothing: it must be at chance.
         """
-        own = ~self.experiment.tested
-        mine = self.cohort.take(own)
+        mine = self.experiment.others
         true = Auxiliary(
             films=mine.films(),
             people=pd.factorize(mine.index["patient"])[0].astype(np.int64),
             sources=pd.factorize(mine.index["source"])[0].astype(np.int64),
             held_out=mine.index["split"].to_numpy() == "val",
         )
-        shuffled = replace(true, people=pd.factorize(self.shuffled_patients()[own])[0].astype(np.int64))
+        shuffled = replace(
+            true, people=pd.factorize(self.shuffled_patients()[~self.experiment.tested])[0].astype(np.int64)
+        )
         return {"protected": true, "control_raw": true, "control_shuffled": shuffled}
 
     def shuffled_patients(self) -> npt.NDArray[np.object_]:  # (n,)

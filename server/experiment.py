@@ -211,7 +211,7 @@ def pairs_of(threat: Threat, answers: AnswerKey, patients: npt.NDArray[np.object
 
 
 def _label_floor(threat: Threat, answers: AnswerKey) -> dict[str, Any]:
-    others = threat.cohort.take(~threat.experiment.tested)
+    others = threat.experiment.others
     pairs = pairs_of(threat, answers, threat.cohort.patients)
     return scorer.label_floor(pairs, others.labels, others.patients, threat.scenario.seed)
 

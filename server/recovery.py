@@ -53,8 +53,7 @@ class Truth:
             codec = method.codec(learnt.weights if learnt is not None else release.weights, workshop)
             codes += [codec.encode(cohort.films(rows))] if len(rows) else []
         rows = table["film"].to_numpy()
-        own = threat.auxiliary()["protected"].films
-        mean = np.round(own.mean(axis=0)).astype(np.uint8)
+        mean = np.round(threat.experiment.others.films().mean(axis=0)).astype(np.uint8)
         paired = cohort.patients[answers.table["film"].to_numpy()[threat.paired(releases)]]
         return cls(cohort.films(rows), np.concatenate(codes), cohort.patients[rows], mean, method, paired)
 

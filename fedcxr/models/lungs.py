@@ -79,9 +79,8 @@ class LungFinder:
         pixels = torch.tensor(films).to(self.network.head.weight.device)
         with torch.inference_mode():
             small = _resized(pixels.unsqueeze(1).float().div_(255.0), (SIZE, SIZE))
-            logits = _resized(
-                self.network(standardised(small).contiguous(memory_format=torch.channels_last)), films.shape[1:]
-            )
+            read = standardised(small).contiguous(memory_format=torch.channels_last)
+            logits = _resized(self.network(read), films.shape[1:])
         return np.stack([tidied(mask) for mask in (logits[:, 0] > 0).cpu().numpy()])
 
 
