@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcxr.cohort import Cohort
-from fedcxr.custody import Custodian, Simulated, signed
 from fedcxr.errors import DataError
-from fedcxr.events import Events
+from fedcxr.keys.custody import Custodian, Simulated, signed
 from fedcxr.methods import Round, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.partition import Rows
 from fedcxr.release import Release
 from fedcxr.rng import derive, stream
 from fedcxr.scenario import Scenario
+from fedcxr.storage.events import Events
 from fedcxr.tasks import Evidence, Progress
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute
+    from fedcxr.training.compute import Compute
 
 COORDINATOR = "coordinator"
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.envelopes import open_envelope
+from fedcxr.codes import Codes
 from fedcxr.errors import BrokenSeal, ConfigError, NotGranted, Refused
-from fedcxr.identity import Identity, PublicIdentity
 from fedcxr.keys import Origin, ReleaseKey, SomeKeys
+from fedcxr.keys.envelopes import open_envelope
+from fedcxr.keys.identity import Identity, PublicIdentity
 from fedcxr.methods import Films, Method, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.release import Release
-from fedcxr.sparse import Codes
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ import numpy as np
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
 from fedcxr.adversaries._outsider import pictured
-from fedcxr.checkpoint import Checkpoint
-from fedcxr.disk import read_json, write_json
+from fedcxr.storage.checkpoint import Checkpoint
+from fedcxr.storage.disk import read_json, write_json
 from server import guesses
 from server import leak as leaks
 from server.sandbox import confine, die_with_parent
@@ -96,7 +96,7 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
             readable=[folder / leaks.AUXILIARY, folder / step.leak, shared, *adversary.needs()],
             writable=[outcome],
         )
-        from fedcxr.compute import Compute
+        from fedcxr.training.compute import Compute
 
         compute = Compute.choose(**plan["compute"])
         seed, report = plan["seed"], _Report(step.leak)

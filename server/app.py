@@ -10,12 +10,12 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcxr import wire
-from fedcxr.document import choose, read_file
 from fedcxr.errors import Refused
 from fedcxr.methods import Method
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
+from fedcxr.scenario.document import choose, read_file
 from server.exchange import Exchange, Register, why_not
 from server.learning import learn
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from fedcxr.adversaries import Guess, Scores
-from fedcxr.disk import read_json
 from fedcxr.errors import AttackFailed
 from fedcxr.protocol import attack_seed
 from fedcxr.release import Release
 from fedcxr.runs import Run
-from fedcxr.threat import Threat
+from fedcxr.simulation.threat import Threat
+from fedcxr.storage.disk import read_json
 from server import adversary as process
 from server import guesses
 from server import leak as leaks

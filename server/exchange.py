@@ -9,13 +9,13 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedcxr import wire
-from fedcxr.custody import simulated_register
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
-from fedcxr.identity import PublicIdentity
+from fedcxr.keys.custody import simulated_register
+from fedcxr.keys.identity import PublicIdentity
+from fedcxr.keys.signatures import verify_release
 from fedcxr.protocol import request
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from fedcxr.signatures import verify_release
 
 PULL_INTERVAL = 0.02  # seconds between looks for answers
 Register = Mapping[str, PublicIdentity]  # by name, whose signature counts as a site's

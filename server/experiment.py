@@ -17,22 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 import fedcxr
-from fedcxr.disk import explained, write_atomic, write_json
-from fedcxr.experiment import Experiment
 from fedcxr.methods import FilmMethod
-from fedcxr.pictures import comparison
 from fedcxr.protocol import utility_step, workshop_of
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run
+from fedcxr.runs.pictures import comparison
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.threat import Threat
+from fedcxr.storage.disk import explained, write_atomic, write_json
 from fedcxr.tasks import Evidence
-from fedcxr.threat import Threat
 from server import recovery, scorer
 from server.attack import Attack
 from server.meter import Meter
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute
+    from fedcxr.training.compute import Compute
 
 PICTURED_FILMS = 4
 
@@ -108,7 +108,7 @@ def _measure(
 
 
 def _compute(scenario: Scenario) -> Compute:
-    from fedcxr.compute import Compute  # here and not above: it imports torch, which takes seconds
+    from fedcxr.training.compute import Compute  # here and not above: it imports torch, which takes seconds
 
     return Compute.choose(**scenario.compute.model_dump(include={"device", "precision", "threads"}))
 

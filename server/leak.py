@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from fedcxr import plugins
 from fedcxr.adversaries import Auxiliary, Coded, Leak, Pairs
-from fedcxr.checkpoint import Checkpoint
-from fedcxr.disk import explained, read_json, write_json
 from fedcxr.methods import Method
+from fedcxr.storage.checkpoint import Checkpoint
+from fedcxr.storage.disk import explained, read_json, write_json
 
 AUXILIARY = "auxiliary"  # the bulk of a leak and the same in the controls, so it lies beside them, once
 COMPLETE = "mechanism.json"  # written last

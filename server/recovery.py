@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.adversaries import Guess, Scores, _support
-from fedcxr.bootstrap import auc_interval, mean_interval
+from fedcxr.codes import Codes
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.metrics import auc
+from fedcxr.metrics.bootstrap import auc_interval, mean_interval
+from fedcxr.metrics.similarity import similarity
 from fedcxr.protocol import workshop_of
 from fedcxr.release import AnswerKey, Release
 from fedcxr.rng import stream
-from fedcxr.similarity import similarity
-from fedcxr.sparse import Codes
-from fedcxr.threat import Threat
+from fedcxr.simulation.threat import Threat
 
 PerFilm = npt.NDArray[np.floating]
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.adversaries import Scores
-from fedcxr.bootstrap import auc_interval
-from fedcxr.label_floor import LabelFloor
 from fedcxr.metrics import retrieval, verification
+from fedcxr.metrics.bootstrap import auc_interval
+from fedcxr.metrics.label_floor import LabelFloor
 from fedcxr.rng import stream
 
 RAW_MUST_REACH = 0.90  # AUC on unprotected films below which an attack proves nothing about a protection

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fedcxr import errors
 from fedcxr.data import cache_folder
-from fedcxr.disk import read_json, write_json
 from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
-from fedcxr.events import Events
-from fedcxr.experiment import Experiment
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.storage.disk import read_json, write_json
+from fedcxr.storage.events import Events
 from server.attack import end_group
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
-from fedcxr.experiment import Experiment
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.experiment import Experiment
 
 
 def open_cohort(scenario_yaml: str, site: str) -> Cohort:

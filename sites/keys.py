@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flwr.app import Context
 
-from fedcxr.custody import Custodian
 from fedcxr.errors import Refused
+from fedcxr.keys.custody import Custodian
 from fedcxr.protocol import simulated
 from fedcxr.scenario import Scenario
 from sites.vault import Vault, passphrase

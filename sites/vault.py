@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from fedcxr.identity import Identity
-from fedcxr.keyring import Grant, Keyring, Made
 from fedcxr.keys import ReleaseKey
+from fedcxr.keys.identity import Identity
+from fedcxr.keys.keyring import Grant, Keyring, Made
 from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
 from sites.strongbox import Cost, Strongbox
 

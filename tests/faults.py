@@ -17,7 +17,7 @@ from fedcxr.methods.none import Unprotected
 from fedcxr.release import Release
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute
+    from fedcxr.training.compute import Compute
 
 
 class Fault(Unprotected):

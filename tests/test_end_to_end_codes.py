@@ -10,14 +10,14 @@ import pytest
 from canary import leaks
 from small import SMALL, figures
 
-from fedcxr.custody import SERVER, Simulated, simulated_identity
 from fedcxr.data import cache_folder
-from fedcxr.experiment import Experiment
+from fedcxr.keys.custody import SERVER, Simulated, simulated_identity
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.experiment import Experiment
 from server.simulate import Options, simulate
 
 METHODS = ["sca", "sealed"]

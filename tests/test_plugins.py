@@ -14,14 +14,15 @@ import pydantic
 import pytest
 
 import fedcxr.methods
-from fedcxr import catalogue, plugins
+from fedcxr import plugins
+from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.methods import Method, Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
-from fedcxr.schema import json_schema
+from fedcxr.scenario.schema import json_schema
 
 MIRROR = '''
 """Mirrors every film."""

@@ -12,10 +12,8 @@ from canary import leaks as traces_of
 
 from fedcxr.adversaries._outsider import pictured
 from fedcxr.cohort import Cohort
-from fedcxr.compute import Compute
-from fedcxr.custody import Simulated
 from fedcxr.errors import DataError
-from fedcxr.experiment import Experiment
+from fedcxr.keys.custody import Simulated
 from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
@@ -23,7 +21,9 @@ from fedcxr.protocol import attack_seed, release_order, simulated, site_step
 from fedcxr.release import Kind, Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
-from fedcxr.threat import Threat
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.threat import Threat
+from fedcxr.training.compute import Compute
 
 MakeScenario = Callable[..., Scenario]
 MakeCohort = Callable[..., Cohort]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcxr.cohort import Cohort
-from fedcxr.custody import Simulated, simulated_identity
 from fedcxr.errors import NotGranted, Refused
+from fedcxr.keys.custody import Simulated, simulated_identity
 from fedcxr.methods import Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import fedcxr
-from fedcxr.document import override
 from fedcxr.scenario import Scenario
+from fedcxr.scenario.document import override
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

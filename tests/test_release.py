@@ -606,4 +606,4 @@ def test_loading_answers_is_left_to_the_scorers_side(root: Path) -> None:
     files = [path for part in ("fedcxr", "sites", "server") for path in (root / part).rglob("*.py")]
     found = {str(path.relative_to(root)) for path in files if "AnswerKey" in path.read_text(encoding="utf-8")}
     scorers = {"server/experiment.py", "server/scorer.py", "server/recovery.py"}
-    assert found <= {"fedcxr/release.py", "fedcxr/threat.py", *scorers}
+    assert found <= {"fedcxr/release.py", "fedcxr/simulation/threat.py", *scorers}

@@ -15,7 +15,7 @@ from fedcxr.plugins import Plugin
 from fedcxr.release import Kind
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute
+    from fedcxr.training.compute import Compute
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 Scores = npt.NDArray[np.float32]  # (released films, known films): higher means more likely the same patient

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.adversaries import Auxiliary
-from fedcxr.couples import Couples, Rows, sorted_by
 from fedcxr.errors import DataError
+from fedcxr.pairs.couples import Couples, Rows, sorted_by
 
 
 @dataclass(frozen=True)

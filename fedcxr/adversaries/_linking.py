@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from fedcxr.adversaries import Auxiliary, Leak, Scores, _support
 from fedcxr.adversaries._outsider import Onlooker
+from fedcxr.codes import Codes
 from fedcxr.errors import ConfigError
 from fedcxr.methods import Films, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
-from fedcxr.sparse import Codes
 
 if TYPE_CHECKING:
     from fedcxr.methods._codec import Codec

@@ -19,14 +19,14 @@ import pydantic
 
 from fedcxr.adversaries import Coded, Leak, _support
 from fedcxr.adversaries._support import Practice
+from fedcxr.codes import Codes
 from fedcxr.keys import MasterKey, ReleaseKey
 from fedcxr.methods import FilmMethod, Films, Protect, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.methods.sca import Sca
-from fedcxr.sparse import Codes
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute
+    from fedcxr.training.compute import Compute
 
 MOST = 256  # films of its own that an outsider studies
 TOGETHER = 64  # films hidden at once

@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from fedcxr.adversaries import Guess, _support
 from fedcxr.adversaries._outsider import Onlooker
+from fedcxr.codes import Codes
 from fedcxr.methods import Films
 from fedcxr.methods.sca import Sca
-from fedcxr.sparse import Codes
 
 if TYPE_CHECKING:
     from fedcxr.adversaries._support_net import Budget

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.sparse import PER_MAP, Codes
+from fedcxr.codes import PER_MAP, Codes
 
 Scores = npt.NDArray[np.float32]  # (n, c, h, w)
 LEVELS = 256

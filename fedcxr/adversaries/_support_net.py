@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedcxr.adversaries._support import Practice, Scores, prior
-from fedcxr.compute import Compute
+from fedcxr.codes import Codes
 from fedcxr.models.support_net import SupportNet, support_net
-from fedcxr.sparse import Codes
 from fedcxr.training import Plan, fit, place
+from fedcxr.training.compute import Compute
 
 Expand = Callable[[Codes], npt.NDArray[np.float32]]  # what the steps of a code stand for
 Hide = Callable[[npt.NDArray[np.intp], int], Codes]  # the adversary's films of these rows, hidden anew at a step

@@ -17,7 +17,7 @@ from fedcxr.release import Kind
 from fedcxr.rng import stream
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute
+    from fedcxr.training.compute import Compute
 
 # Torch, scipy and scikit-learn are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second.

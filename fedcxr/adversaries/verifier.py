@@ -19,8 +19,8 @@ from fedcxr.rng import stream
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fedcxr.compute import Compute
     from fedcxr.models.siamese import Siamese
+    from fedcxr.training.compute import Compute
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.

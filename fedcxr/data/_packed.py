@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 import pydantic
 
-from fedcxr import shard
 from fedcxr.cohort import Cohort
 from fedcxr.data import Progress, Source
+from fedcxr.data import _shard as shard
 from fedcxr.data._decode import VERSION, Unusable, decode
 from fedcxr.data._listing import Decoder, Listing, Problem
 from fedcxr.data._pool import in_parallel

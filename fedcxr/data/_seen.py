@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcxr import shard
-from fedcxr.disk import write_atomic
+from fedcxr.data import _shard as shard
 from fedcxr.errors import FedcxrError
+from fedcxr.storage.disk import write_atomic
 
 
 @dataclass(frozen=True)

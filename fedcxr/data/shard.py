@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pydantic
 
-from fedcxr import shard
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source
+from fedcxr.data import _shard as shard
 
 
 class Shard(Source):

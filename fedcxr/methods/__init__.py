@@ -18,7 +18,7 @@ from fedcxr.plugins import Plugin
 from fedcxr.release import Kind, Release
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute, Device, Precision
+    from fedcxr.training.compute import Compute, Device, Precision
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Weights = dict[str, npt.NDArray[np.generic]]  # what a method learnt, ready for safetensors
@@ -61,7 +61,7 @@ class Workshop:
     @property
     def compute(self) -> Compute:
         """Where networks run; asked for by methods that have one, because it takes torch to answer."""
-        from fedcxr.compute import Compute
+        from fedcxr.training.compute import Compute
 
         return Compute.choose(self.device, self.precision, self.threads)
 
@@ -124,7 +124,7 @@ class Method(Plugin):
 
     def save(self, weights: Weights, path: Path) -> None:
         """Write down what was learnt, for `weights` of another scenario or for somebody else's programs."""
-        from fedcxr.checkpoint import Checkpoint
+        from fedcxr.storage.checkpoint import Checkpoint
 
         Checkpoint(weights, {"method": self.plugin_name()}).write(path)
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 import pydantic
 
-from fedcxr.checkpoint import digest, fingerprint
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Workshop, to_eight_bits
 from fedcxr.methods import _generator as generators
 from fedcxr.models import pretrained
+from fedcxr.storage.checkpoint import digest, fingerprint
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from fedcxr.compute import Compute
-    from fedcxr.methods._course import Course, Stage
     from fedcxr.methods._duel import Duel
+    from fedcxr.training.compute import Compute
+    from fedcxr.training.course import Course, Stage
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
@@ -171,7 +171,7 @@ class Adversarial(FilmMethod):
         turn: Round,
     ) -> Course:
         """The networks and their stages, taken as far as an interrupted training took them."""
-        from fedcxr.methods._course import Course, Folder
+        from fedcxr.training.course import Course, Folder
 
         settings = [self.spec(), _films(cohort), compute.device.type, compute.precision, compute.threads, turn.of]
         given = [turn.number, rng.bit_generator.state, None if start is None else digest(start)]
@@ -215,8 +215,8 @@ class Adversarial(FilmMethod):
         return Duel(place(generator, compute), judge, witness, batches, self.sharpness)
 
     def _stages(self, duel: Duel, turn: Round, alone: bool, trained: bool) -> tuple[Stage, ...]:
-        from fedcxr.methods._course import Stage
         from fedcxr.training import Plan
+        from fedcxr.training.course import Stage
 
         opponents = [name for name in duel.networks() if name != "generator"]
         stages = []

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fedcxr.codes import Codes
 from fedcxr.cohort import Cohort
-from fedcxr.compute import Compute
 from fedcxr.errors import DataError
 from fedcxr.methods import Films, Weights, Workshop
 from fedcxr.models.sparse_coder import SparseCoder, sparse_coder
-from fedcxr.sparse import Codes
 from fedcxr.training import Plan, fit, place, to_tensor
+from fedcxr.training.compute import Compute
 
 Number = TypeVar("Number", bound=np.generic)
 

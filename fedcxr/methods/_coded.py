@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from fedcxr.codes import Codes, Shape
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
 from fedcxr.methods import Films, Form, Method, Place, Round, Weights, Workshop
 from fedcxr.release import Kind, Release
-from fedcxr.sparse import Codes, Shape
 
 if TYPE_CHECKING:
     from fedcxr.methods._codec import Codec, Design

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedcxr.cohort import Cohort
-from fedcxr.compute import Compute
-from fedcxr.couples import Couples, Rows
 from fedcxr.models.classifier import Classifier, findings_loss
 from fedcxr.models.siamese import Siamese, partner_loss
+from fedcxr.pairs.couples import Couples, Rows
 from fedcxr.training import shifted, to_tensor
+from fedcxr.training.compute import Compute
 
 
 class Batches:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcxr.checkpoint import Checkpoint
 from fedcxr.errors import ConfigError, TrainingDiverged
 from fedcxr.methods import Weights
+from fedcxr.storage.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from torch import nn

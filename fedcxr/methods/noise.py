@@ -85,7 +85,7 @@ class Noise(ImageMethod):
         return noised
 
     def _lungs(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        from fedcxr.compute import Compute
+        from fedcxr.training.compute import Compute
 
         # Never the GPU, never bf16: which films are complained about must not depend on the machine.
         with Compute.choose("cpu", "fp32").session():

@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 import pydantic
 
-from fedcxr.ambiguation import Ambiguation, Rule, ambiguate, purify
+from fedcxr.codes import PER_MAP, Codes
+from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate, purify
 from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.methods import Form
 from fedcxr.methods._coded import Arrays, CodeMethod
 from fedcxr.release import Release
-from fedcxr.sparse import PER_MAP, Codes
 
 
 class Sca(CodeMethod):

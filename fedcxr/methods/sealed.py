@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fedcxr.codes import Codes, pack, unpack
 from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.methods._coded import Arrays, CodeMethod
 from fedcxr.release import Release
-from fedcxr.sparse import Codes, pack, unpack
 
 
 class Sealed(CodeMethod):

@@ -10,11 +10,11 @@ import pydantic
 
 from fedcxr.cohort import SPLITS
 from fedcxr.errors import DataError
-from fedcxr.similarity import joint_histogram, similarity
+from fedcxr.metrics.similarity import joint_histogram, similarity
 from fedcxr.tasks import Evidence, Progress, Task
 
 if TYPE_CHECKING:
-    from fedcxr.compute import Compute
+    from fedcxr.training.compute import Compute
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 CHUNK = 64  # films at a time

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.bootstrap import mean_auc_interval
 from fedcxr.cohort import SPLITS
 from fedcxr.errors import DataError
 from fedcxr.methods import Form
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
+from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
 from fedcxr.rng import stream
 from fedcxr.tasks import Evidence, Progress, Task
@@ -21,8 +21,8 @@ from fedcxr.tasks import Evidence, Progress, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fedcxr.compute import Compute
     from fedcxr.models.classifier import Classifier
+    from fedcxr.training.compute import Compute
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.

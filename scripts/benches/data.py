@@ -29,8 +29,8 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from fedcxr import shard
 from fedcxr.cohort import FINDINGS
+from fedcxr.data import _shard as shard
 from fedcxr.data.nih import Nih
 from fedcxr.data.phantom import Phantom
 

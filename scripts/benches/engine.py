@@ -79,11 +79,11 @@ def _scenario(options: argparse.Namespace) -> Any:
 def _plain(options: argparse.Namespace) -> dict[str, Any]:
     """The whole experiment by hand."""
     from fedcxr import training
-    from fedcxr.compute import Compute
     from fedcxr.data import cache_folder
-    from fedcxr.experiment import Experiment
     from fedcxr.protocol import attack_seed, simulated, site_step, utility_step
-    from fedcxr.threat import Threat
+    from fedcxr.simulation.experiment import Experiment
+    from fedcxr.simulation.threat import Threat
+    from fedcxr.training.compute import Compute
     from server import scorer
     from server.experiment import pairs_of
     from server.meter import Meter
@@ -163,9 +163,9 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
     from flwr.serverapp import Grid, ServerApp
 
     from fedcxr.data import cache_folder
-    from fedcxr.experiment import Experiment
     from fedcxr.runs import Run
     from fedcxr.scenario import Scenario
+    from fedcxr.simulation.experiment import Experiment
     from server.app import collect
     from server.inline import run_inline
 

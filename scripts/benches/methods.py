@@ -23,14 +23,14 @@ from torch.nn import functional as F
 
 from fedcxr import plugins
 from fedcxr.cohort import COLUMNS, FINDINGS, Cohort
-from fedcxr.compute import Compute
 from fedcxr.methods import Films, Protect, Round, Workshop
-from fedcxr.methods._course import Course
 from fedcxr.methods._duel import Duel
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.classifier import findings_loss
 from fedcxr.models.siamese import partner_loss
 from fedcxr.rng import stream
+from fedcxr.training.compute import Compute
+from fedcxr.training.course import Course
 
 PAPER = {
     "widths": (32, 64, 128, 256, 512), "cell": 1, "classifier": "densenet121", "verifier": "resnet50", "batch": 64

@@ -19,14 +19,14 @@ from statistics import median
 import numpy as np
 
 from fedcxr.cohort import Cohort
-from fedcxr.identity import Identity
 from fedcxr.keys import MasterKey
+from fedcxr.keys.identity import Identity
+from fedcxr.keys.signatures import sign_release
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
 from fedcxr.release import Release
-from fedcxr.signatures import sign_release
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "evidences"))
 from _films import add_options, open_films

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from _real_cohorts import RealFilms, folds_of
 from sklearn.linear_model import RidgeCV
 
-from fedcxr.bootstrap import auc_difference_interval, auc_interval
-from fedcxr.compute import Compute
 from fedcxr.metrics import stratified_auc
+from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
 from fedcxr.rng import derive, stream
 from fedcxr.tasks.findings import Findings
 from fedcxr.training import predict, to_tensor
+from fedcxr.training.compute import Compute
 
 FOLDS = 4
 BASELINE = "ridge"

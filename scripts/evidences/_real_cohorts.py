@@ -15,7 +15,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.data._own_table import Findings
 from fedcxr.data.folder import Columns, Folder
-from fedcxr.pair_lists import located, read_pair_list
+from fedcxr.pairs.lists import located, read_pair_list
 
 Codes = npt.NDArray[np.int64]  # (n,) anonymous numbers
 

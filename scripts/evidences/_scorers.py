@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from fedcxr.adversaries import Auxiliary
 from fedcxr.adversaries._album import Album
-from fedcxr.augmentation import Augmentation
-from fedcxr.compute import Compute
-from fedcxr.contrast import local_contrast
 from fedcxr.models.backbone import Design
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
 from fedcxr.training import Plan, fit, place, to_tensor
+from fedcxr.training.augmentation import Augmentation
+from fedcxr.training.compute import Compute
+from fedcxr.training.contrast import local_contrast
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Matrix = npt.NDArray[np.float32]  # (n, n) a score for every pair; higher means more likely the same patient

@@ -26,12 +26,12 @@ import numpy.typing as npt
 from _films import ByPatient, add_options, halves, open_films
 from PIL import Image
 
+from fedcxr.codes import Codes, entropy_bits
 from fedcxr.cohort import Cohort
 from fedcxr.methods import Weights, Workshop
 from fedcxr.methods.sca import Sca
+from fedcxr.metrics.similarity import similarity
 from fedcxr.rng import stream
-from fedcxr.similarity import similarity
-from fedcxr.sparse import Codes, entropy_bits
 
 WORKSHOP = Workshop("cpu", "fp32")
 Films = npt.NDArray[np.uint8]

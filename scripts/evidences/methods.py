@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from fedcxr.pictures import GAP, LINE, TILE
-from fedcxr.study import Study, compare, table
+from fedcxr.runs.pictures import GAP, LINE, TILE
+from fedcxr.runs.study import Study, compare, table
 
 FILMS = 2  # shown of each scenario
 

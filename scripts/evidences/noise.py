@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedcxr.study import Study, compare, table
+from fedcxr.runs.study import Study, compare, table
 
 Row = dict[str, Any]
 WIDTH = 3.6  # inches of a panel

@@ -27,14 +27,14 @@ from _findings import answered, questions
 from _real_cohorts import RealFilms, covid, folds_of, kermany
 from _scorers import Corpus, Matrix, Recipe, aligned_correlation, compared, correlation
 
-from fedcxr.bootstrap import auc_difference_interval, auc_interval
-from fedcxr.compute import Compute
 from fedcxr.data import cache_folder
 from fedcxr.data.phantom import Phantom
 from fedcxr.metrics import stratified_auc
+from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
 from fedcxr.models.siamese import Siamese
 from fedcxr.rng import stream
 from fedcxr.tasks.findings import Findings
+from fedcxr.training.compute import Compute
 
 FOLDS = {"covid": 4, "kermany": 3}
 BASELINE = "correlation"

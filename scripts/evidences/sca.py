@@ -22,16 +22,16 @@ from _films import ByPatient, add_options, halves, open_films
 
 from fedcxr.adversaries import _support, _support_net
 from fedcxr.adversaries._support import Practice, Scores
-from fedcxr.ambiguation import Ambiguation, Rule, ambiguate
-from fedcxr.compute import Compute
+from fedcxr.codes import Codes, entropy_bits
+from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
 from fedcxr.keys import MasterKey
 from fedcxr.methods import Workshop
 from fedcxr.methods._codec import Codec
 from fedcxr.methods.sca import Sca
 from fedcxr.metrics import auc
+from fedcxr.metrics.similarity import similarity
 from fedcxr.rng import stream
-from fedcxr.similarity import similarity
-from fedcxr.sparse import Codes, entropy_bits
+from fedcxr.training.compute import Compute
 
 VARIANTS: tuple[Ambiguation, ...] = ("published", "gaussian", "matched", "decoy", "keyed")
 VERSION = "evidence"

@@ -30,12 +30,12 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedcxr.compute import Compute
-from fedcxr.console import counted, stderr
+from fedcxr.cli.console import counted, stderr
 from fedcxr.models.lungs import DESIGN, SHIPPED, SIZE, LungFinder, implausible, standardised
 from fedcxr.models.unet import UNet, unet
 from fedcxr.rng import stream
 from fedcxr.training import Plan, fit, place
+from fedcxr.training.compute import Compute
 
 SEED = 0
 PATIENTS, BATCH = 3000, 32

@@ -14,14 +14,14 @@ from fedcxr.adversaries._outsider import Onlooker, Outsider, pictured
 from fedcxr.adversaries.support import Support
 from fedcxr.adversaries.verifier import Verifier
 from fedcxr.cohort import Cohort
-from fedcxr.compute import Compute
 from fedcxr.data.phantom import Phantom
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.none import Unprotected
+from fedcxr.metrics.similarity import similarity
 from fedcxr.rng import stream
-from fedcxr.similarity import similarity
+from fedcxr.training.compute import Compute
 
 FP32 = Compute.choose("cpu", "fp32")
 WORKSHOP = Workshop.on(FP32)

@@ -9,15 +9,15 @@ import pytest
 
 from fedcxr.adversaries import Guess, Leak, Pairs, _support
 from fedcxr.adversaries.support import Support
-from fedcxr.compute import Compute
 from fedcxr.data import cache_folder
-from fedcxr.experiment import Experiment
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.metrics import auc
 from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
-from fedcxr.threat import Threat
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.threat import Threat
+from fedcxr.training.compute import Compute
 from server.recovery import Truth, score_recovery, score_same_film
 
 FP32 = Compute.choose("cpu", "fp32")

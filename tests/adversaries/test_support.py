@@ -10,17 +10,17 @@ import pytest
 
 from fedcxr.adversaries import _support, _support_net
 from fedcxr.adversaries._support import Practice
-from fedcxr.ambiguation import Ambiguation, Rule, ambiguate
-from fedcxr.compute import Compute
+from fedcxr.codes import Codes
+from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
 from fedcxr.data.phantom import Phantom
 from fedcxr.keys import MasterKey
 from fedcxr.methods import Workshop
 from fedcxr.methods._codec import Codec
 from fedcxr.methods.sca import Sca
 from fedcxr.metrics import auc
+from fedcxr.metrics.similarity import similarity
 from fedcxr.rng import stream
-from fedcxr.similarity import similarity
-from fedcxr.sparse import Codes
+from fedcxr.training.compute import Compute
 
 S, S_N = 8, 24
 COMPUTE = Compute.choose("cpu", "fp32")

@@ -12,11 +12,11 @@ import pytest
 from fedcxr.adversaries import Auxiliary, Leak
 from fedcxr.adversaries._album import Album
 from fedcxr.adversaries.verifier import Verifier
-from fedcxr.compute import Compute
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
+from fedcxr.training.compute import Compute
 
 FP32 = Compute.choose("cpu", "fp32")
 TOY = Verifier(width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=200, shift=1)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from wards import READERS, ROOT, Ward, grain, source, usual
 
-from fedcxr import console
+from fedcxr.cli import console
 from fedcxr.errors import FedcxrError
 from fedcxr.protocol import simulated, site_step
 from fedcxr.release import Release

@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fedcxr import shard
 from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.data import _packed
+from fedcxr.data import _shard as shard
 from fedcxr.data._listing import Decoder, Listing, Problem
 from fedcxr.data._packed import Packed
 from fedcxr.data.phantom import Phantom

@@ -187,6 +187,6 @@ def test_a_cache_that_may_only_be_read_serves_all_the_same(tmp_path: Path, monke
     def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr("fedcxr.disk.os.fsync", refuse)
+    monkeypatch.setattr("fedcxr.storage.disk.os.fsync", refuse)
     assert len(films.open(cache)) == 6
     assert not list(cache.glob("*.seen"))

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from fedcxr import catalogue, plugins
-from fedcxr.checkpoint import Checkpoint, digest
+from fedcxr import plugins
+from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
-from fedcxr.couples import Couples
 from fedcxr.errors import ConfigError, DataError, StorageError, TrainingDiverged
 from fedcxr.methods import Round, Weights, Workshop, _course, _duel
 from fedcxr.methods import _generator as generators
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.flow import flow
+from fedcxr.pairs.couples import Couples
 from fedcxr.rng import stream
+from fedcxr.storage.checkpoint import Checkpoint, digest
 
 MakeCohort = Callable[..., Cohort]
 

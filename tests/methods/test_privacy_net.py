@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedcxr.checkpoint import digest
 from fedcxr.cohort import Cohort
 from fedcxr.methods import Round, Workshop
 from fedcxr.methods.privacy_net import PrivacyNet
 from fedcxr.rng import stream
+from fedcxr.storage.checkpoint import digest
 
 SMALL = PrivacyNet(
     widths=(4, 8), width=4, batch=6, dimensions=8, steps_autoencoder=3, steps_classifier=2, steps_verifier=2, steps=2

@@ -15,10 +15,10 @@ from fedcxr.methods import Round, Workshop, _codec
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
+from fedcxr.metrics.similarity import similarity
 from fedcxr.models.sparse_coder import SparseCoder
 from fedcxr.release import Release
 from fedcxr.rng import stream
-from fedcxr.similarity import similarity
 
 WORKSHOP = Workshop("cpu", "fp32")
 BROKEN = (

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcxr.data.phantom import Phantom
+from fedcxr.metrics.similarity import similarity
 from fedcxr.models.sparse_coder import (
     BOUND,
     LARGEST,
@@ -22,7 +23,6 @@ from fedcxr.models.sparse_coder import (
     to_steps,
 )
 from fedcxr.rng import stream
-from fedcxr.similarity import similarity
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fedcxr.compute import Compute
 from fedcxr.metrics import auc
 from fedcxr.rng import stream
+from fedcxr.training.compute import Compute
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = Path(os.environ.get("FEDCXR_TEST_DATA", ROOT.parent / "shared" / "data"))

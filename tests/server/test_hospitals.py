@@ -15,12 +15,11 @@ from flwr.app import Message
 
 import sites.app
 from fedcxr import wire
-from fedcxr.custody import Simulated, signed, simulated_identity
 from fedcxr.data import cache_folder
 from fedcxr.errors import TooFewSites
-from fedcxr.experiment import Experiment
-from fedcxr.identity import Identity, PublicIdentity
-from fedcxr.keyring import Grant, Keyring
+from fedcxr.keys.custody import Simulated, signed, simulated_identity
+from fedcxr.keys.identity import Identity, PublicIdentity
+from fedcxr.keys.keyring import Grant, Keyring
 from fedcxr.methods import Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
@@ -30,6 +29,7 @@ from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.experiment import Experiment
 from server.app import collect
 from server.inline import InlineGrid
 from sites.passphrase import VARIABLE

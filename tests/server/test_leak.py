@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from fedcxr.adversaries import Auxiliary, Coded, Leak, Pairs
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, StorageError
-from fedcxr.experiment import Experiment
 from fedcxr.methods.noise import Noise
 from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
-from fedcxr.threat import Threat
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.threat import Threat
 from server import leak as leaks
 
 CANARY = "Zaphod-Beeblebrox-"

@@ -10,13 +10,13 @@ import pytest
 from learners import Greyer
 from small import SMALL, figures
 
-from fedcxr.checkpoint import Checkpoint
 from fedcxr.errors import ConfigError, TooFewSites
-from fedcxr.experiment import Experiment
 from fedcxr.methods import Workshop
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from fedcxr.threat import Threat
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.threat import Threat
+from fedcxr.storage.checkpoint import Checkpoint
 from server.simulate import Options, simulate
 
 WITHOUT_MEASURES = {**SMALL, "tasks": {}, "adversaries": {}}

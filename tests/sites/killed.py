@@ -12,7 +12,7 @@ from pathlib import Path
 
 from canary import leaks
 
-from fedcxr.identity import Identity
+from fedcxr.keys.identity import Identity
 from sites.strongbox import DRAFT
 from sites.vault import Cost, Grant, Vault
 

@@ -17,11 +17,11 @@ from canary import leaks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcxr.envelopes import open_envelope, read_label
 from fedcxr.errors import BrokenSeal, ConfigError, NotGranted, Refused, UnknownName, VaultLocked, WrongEnvelope
-from fedcxr.identity import Identity
-from fedcxr.keyring import Grant, Keyring
 from fedcxr.keys import Origin, ReleaseKey, SomeKeys
+from fedcxr.keys.envelopes import open_envelope, read_label
+from fedcxr.keys.identity import Identity
+from fedcxr.keys.keyring import Grant, Keyring
 from sites.vault import Cost, Vault, own_folder
 
 WORDS = b"correct horse battery staple"

@@ -9,11 +9,11 @@ import pytest
 from sklearn.metrics import r2_score
 
 from fedcxr import plugins
-from fedcxr.compute import Compute
 from fedcxr.errors import DataError
-from fedcxr.similarity import joint_histogram, similarity, ssim
+from fedcxr.metrics.similarity import joint_histogram, similarity, ssim
 from fedcxr.tasks import Evidence
 from fedcxr.tasks.fidelity import Fidelity
+from fedcxr.training.compute import Compute
 
 
 @pytest.fixture(scope="module")

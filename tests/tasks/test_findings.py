@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from fedcxr.cohort import SPLITS
-from fedcxr.compute import Compute
 from fedcxr.errors import DataError
 from fedcxr.rng import stream
 from fedcxr.tasks import Evidence
 from fedcxr.tasks.findings import Findings
+from fedcxr.training.compute import Compute
 
 FP32 = Compute.choose("cpu", "fp32")
 TASK = Findings(width=4, steps=60, batch=32, learning_rate=1e-2, bootstraps=20, shift=1)

@@ -1,0 +1,336 @@
+"""The commands. Whatever takes time to import is imported by the command that needs it, so that --help is instant."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from fedcxr.cli.keys import keys_app
+from fedcxr.cli.options import Format, FormatOption
+from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, TooFewSites
+from fedcxr.plugins import Kind
+
+if TYPE_CHECKING:
+    from fedcxr.data import Source
+
+app = typer.Typer(
+    name="fedcxr",
+    help="Find out how useful shared chest X-rays would be, and who could be re-identified from them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Check, pack and look at cohorts.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(keys_app, name="keys")
+
+
+class Engine(StrEnum):
+    """What runs the sites."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+class Preset(StrEnum):
+    """How much of everything."""
+
+    quick = "quick"
+    default = "default"
+    paper = "paper"
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Override any key of the scenario.")]
+
+
+@app.command(epilog="Example: fedcxr simulate --sites 5 --method noise --set method.scale=0.1")
+def simulate(
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="[SCENARIO.yaml]", help="What to run; flags override it.")
+    ] = None,
+    sites: Annotated[int | None, typer.Option(help="Number of hospitals.")] = None,
+    method: Annotated[str | None, typer.Option(help="Way of sharing; see `fedcxr methods`.")] = None,
+    sets: Sets = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
+    engine: Annotated[Engine, typer.Option(help="Flower on Ray, or in this process.")] = Engine.ray,
+    preset: Annotated[Preset | None, typer.Option(help="Sizes and budgets.")] = None,
+    device: Annotated[Device | None, typer.Option(help="Where networks run.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders go.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier attempt stopped.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 6 if an attack's control failed.")] = False,
+    ray_address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Use a Ray cluster that runs.")] = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Simulate one sharing arrangement: sites release, the server trains, the adversary attacks."""
+    from fedcxr.cli import console
+    from fedcxr.runs import Run
+    from fedcxr.scenario import Scenario
+    from fedcxr.scenario.document import choose, override, read_file
+
+    document: dict[str, Any] = read_file(scenario) if scenario else {}
+    if ray_address and engine is not Engine.ray:
+        raise ConfigError("--ray-address needs the engine ray", given=f"--engine {engine}")
+    document = choose(document, sites=sites, method=method, seed=seed, preset=preset and preset.value)
+    if device is not None:
+        document = override(document, f"compute.device={device.value}")
+    for assignment in sets or ():
+        document = override(document, assignment)
+    resolved = Scenario.parse(document)
+    simulate_module = importlib.import_module("server.simulate")  # by name: the library does not know the server
+    options = simulate_module.Options(out, engine.value, resume, ray_address)
+    run = Run.place(out, resolved)
+    screen = console.stderr()
+    with console.followed(run.folder / "events.jsonl", screen):
+        run = simulate_module.simulate(resolved, options)
+    result = run.result
+    assert result is not None
+    if format is Format.json:
+        typer.echo(json.dumps(result, indent=1))
+    else:
+        console.summary(result, run.folder, console.stdout())
+    failed = [a for a in result["privacy"]["attacks"] if not a["conclusive"]]
+    if strict and failed:
+        raise ControlFailed(
+            "an attack's control failed, so its figure proves nothing",
+            given="; ".join(f"{a['adversary']} {a['attacker']}: {a['inconclusive_because']}" for a in failed),
+            do="train longer (--preset default), or use more patients",
+        )
+
+
+@app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Scenarios that differ in some keys, and seeds.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders go.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Keep finished runs, and go on with the others.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
+    engine: Annotated[Engine, typer.Option(help="Flower on Ray, or in one process.")] = Engine.ray,
+    format: FormatOption = Format.text,
+) -> None:
+    """Run a grid of scenarios under several seeds, and compare them in one table."""
+    from fedcxr.runs import study as studies
+
+    chosen = studies.Study.read(file)
+    options = studies.Options(out, jobs, engine.value, resume)
+    failures = studies.conduct(chosen, options, told=lambda line: typer.echo(line, err=True))
+    comparison = studies.compare(chosen, out)
+    path = studies.keep(comparison, out)
+    typer.echo(json.dumps(comparison, indent=1) if format is Format.json else studies.table(comparison))
+    typer.echo(str(path), err=True)
+    if failures:
+        told = f"{len(failures)} of {chosen.size} runs failed"
+        raise TooFewSites(told, given=failures[0], do="the same command with --resume goes on")
+
+
+SourceName = Annotated[str, typer.Option("--source", help="Where the films come from: phantom, nih, chexpert, ...")]
+Root = Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of films.")]
+Table = Annotated[Path | None, typer.Option(metavar="FILE", help="The table, if it is not in its usual place.")]
+Columns = Annotated[str | None, typer.Option(metavar="a=b,...", help="Our names of the table's columns.")]
+Keys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the source.")]
+MaxBad = Annotated[int | None, typer.Option(help="Unusable films to go on without.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless told.")]
+
+
+@data_app.command("check", epilog="Example: fedcxr data check --source nih --root /data/ChestX-ray14")
+def data_check(
+    source: SourceName = "phantom",
+    root: Root = None,
+    table: Table = None,
+    columns: Columns = None,
+    sets: Keys = None,
+    max_bad: MaxBad = None,
+    workers: Workers = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Read every film and tell what is there and what cannot be used, without writing anything."""
+    from fedcxr.cli import console
+    from fedcxr.data import cache_folder
+    from fedcxr.data._packed import check
+
+    chosen = _source(source, root, table, columns, max_bad, sets)
+    with _stoppable("nothing was written"), console.counted("films", console.stderr()) as progress:
+        report = check(chosen, cache_folder(), workers=workers or _cores(), progress=progress)
+    typer.echo(report.to_json() if format is Format.json else report.to_text())
+    report.demand()
+
+
+@data_app.command("shard", epilog="Example: fedcxr data shard --source nih --root /data/ChestX-ray14 --out nih-64")
+def data_shard(
+    source: SourceName = "phantom",
+    root: Root = None,
+    table: Table = None,
+    columns: Columns = None,
+    sets: Keys = None,
+    max_bad: MaxBad = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The shard to make.")] = Path("shard"),
+    workers: Workers = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Pack a cohort into one shard: decoded, resized, checked, with check sums. An interrupted one goes on."""
+    from fedcxr.cli import console
+    from fedcxr.data import cache_folder
+    from fedcxr.data._packed import pack
+
+    chosen = _source(source, root, table, columns, max_bad, sets)
+    with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
+        report = pack(chosen, out, cache_folder(), workers=workers or _cores(), progress=progress)
+    typer.echo(report.to_json() if format is Format.json else report.to_text())
+    report.demand()
+    typer.echo(f"shard: {out}", err=format is Format.json)
+
+
+@data_app.command("show", epilog="Example: fedcxr data show --source phantom --out phantom.png")
+def data_show(
+    source: SourceName = "phantom",
+    root: Root = None,
+    table: Table = None,
+    columns: Columns = None,
+    sets: Keys = None,
+    max_bad: MaxBad = None,
+    films: Annotated[int, typer.Option(min=1, max=400, help="How many films to show.")] = 30,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write.")] = Path("films.png"),
+    workers: Workers = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Draw a contact sheet of a cohort: films of one patient side by side, findings below."""
+    from fedcxr.cli import console
+    from fedcxr.data import cache_folder
+    from fedcxr.data._packed import preview
+    from fedcxr.runs.pictures import contact_sheet
+    from fedcxr.storage.disk import explained
+
+    chosen = _source(source, root, table, columns, max_bad, sets)
+    with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
+        seen = preview(chosen, films, cache_folder(), workers=workers or _cores(), progress=progress)
+    picture = contact_sheet(seen.shown, films)
+    with explained(out):
+        picture.save(out)
+    told = {"picture": str(out), "shown": len(seen.shown), "films": seen.films, "patients": seen.patients}
+    if format is Format.json:
+        typer.echo(json.dumps(told))
+    else:
+        typer.echo("{picture}: {shown} of {films} films of {patients} patients".format_map(told))
+
+
+def _source(
+    name: str, root: Path | None, table: Path | None, columns: str | None, max_bad: int | None, sets: list[str] | None
+) -> Source:
+    """The source these flags describe; `--set` has the last word."""
+    from fedcxr import scenario
+
+    given = {
+        "root": str(root) if root else None,
+        "table": str(table.absolute() if table.is_file() else table) if table else None,  # else from the source's root
+        "columns": _mapping(columns) if columns else None,
+        "max_bad": max_bad,
+    }
+    flags = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return scenario.source(name, [*flags, *(sets or ())])
+
+
+def _mapping(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
+        raise ConfigError(
+            "--columns needs names of columns", given=text, allowed="image=filename,patient=patientid,..."
+        )
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _stoppable(do: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", do=do) from None
+
+
+Name = Annotated[str | None, typer.Argument(help="One of them, with all it can be told.")]
+
+
+@app.command(epilog="Example: fedcxr methods noise")
+def methods(name: Name = None, format: FormatOption = Format.text) -> None:
+    """List the ways of sharing."""
+    _catalogue("method", name, format)
+
+
+@app.command(epilog="Example: fedcxr adversaries verifier")
+def adversaries(name: Name = None, format: FormatOption = Format.text) -> None:
+    """List the adversaries."""
+    _catalogue("adversary", name, format)
+
+
+@app.command(epilog="Example: fedcxr tasks findings")
+def tasks(name: Name = None, format: FormatOption = Format.text) -> None:
+    """List the measures of utility."""
+    _catalogue("task", name, format)
+
+
+def _catalogue(kind: Kind, name: str | None, format: Format) -> None:
+    from fedcxr.cli import catalogue
+
+    typer.echo(catalogue.listing(kind, format.value) if name is None else catalogue.entry(kind, name, format.value))
+
+
+@app.command(epilog="Example: fedcxr schema > scenario.schema.json")
+def schema() -> None:
+    """Print the JSON schema of scenarios, for editors."""
+    from fedcxr.scenario.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+def main() -> None:
+    """The console script: every error a user can meet ends in one line and its exit code."""
+    debug = "--debug" in sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
+    try:
+        code = app([a for a in sys.argv[1:] if a != "--debug"], standalone_mode=False)
+        if code == Interrupted.exit_code:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+    except (KeyboardInterrupt, click.Abort):
+        code = _failed(Interrupted("interrupted", do="the same command with --resume goes on from here"))
+    except click.exceptions.NoArgsIsHelpError as help_wanted:
+        typer.echo(help_wanted.format_message(), err=True)
+        code = help_wanted.exit_code
+    except click.ClickException as wrong:
+        code = _failed(ConfigError(wrong.format_message().rstrip(".").replace("\n", " "), do="see --help"))
+    except FedcxrError as error:
+        if debug:
+            raise
+        code = _failed(error)
+    # A bug of ours or of a plug-in. A person gets one line, a developer asks for more.
+    except Exception as error:
+        if debug:
+            raise
+        code = _failed(FedcxrError(f"{type(error).__name__}: {error}", do="this is a bug; --debug shows where"))
+    sys.exit(code)
+
+
+def _failed(error: FedcxrError) -> int:
+    line = " ".join(str(error).split())
+    typer.echo(f"error: {line}", err=True)
+    return error.exit_code

@@ -1,0 +1,5 @@
+"""`python -m fedcxr.cli` is the command `fedcxr`."""
+
+from fedcxr.cli import main
+
+main()

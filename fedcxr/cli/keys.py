@@ -1,0 +1,294 @@
+"""`fedcxr keys`: a hospital's key ring. No command prints a key or takes a passphrase as an argument."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedcxr.cli.options import Format, FormatOption
+from fedcxr.errors import ConfigError, DataError, StorageError
+
+if TYPE_CHECKING:
+    from fedcxr.keys.identity import PublicIdentity
+
+keys_app = typer.Typer(
+    help="A hospital's key ring: who it is, what it gave to whom. The passphrase is asked for, or read from the file "
+    "that FEDCXR_PASSPHRASE_FILE names.",
+    no_args_is_help=True,
+)
+
+LARGEST_INPUT = 1 << 28  # bytes
+
+VaultOption = Annotated[
+    Path | None,
+    typer.Option("--vault", metavar="DIR", help="The key ring; else FEDCXR_VAULT, else ~/.config/fedcxr/vault."),
+]
+CardOption = Annotated[
+    Path | None, typer.Option("--card", metavar="FILE", help="Write the public identity here, to hand to others.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Write envelopes for releases already made here.")
+]
+
+
+@keys_app.command("init", epilog="Example: fedcxr keys init --site mercy --card mercy.card")
+def keys_init(
+    site: Annotated[str, typer.Option("--site", help="This hospital's name, as the others know it.")],
+    vault: VaultOption = None,
+    card: CardOption = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Make a key ring: a new identity and a first master key, under a passphrase."""
+    vaults = _vaults()
+    folder = vault or vaults.own_folder()
+    with vaults.new_passphrase() as words, vaults.Vault.create(folder, site, words) as opened:
+        identity = opened.identity
+    _write_card(card, identity.card())
+    facts = {"vault": str(folder), "site": site, "fingerprint": identity.public.fingerprint, "epoch": 1}
+    _say(
+        format,
+        facts,
+        f"vault:       {folder}\nsite:        {site}\nfingerprint: {_spaced(identity.public.fingerprint)}\n"
+        "Whoever loses the passphrase or this folder loses the keys: keep a copy of the folder.",
+    )
+
+
+@keys_app.command("show", epilog="Example: fedcxr keys show --card mercy.card")
+def keys_show(vault: VaultOption = None, card: CardOption = None, format: FormatOption = Format.text) -> None:
+    """Show who this hospital is, its epochs, releases and grants; nothing that is secret."""
+    with _unlocked(vault) as opened:
+        ring = opened.ring
+    _write_card(card, ring.identity.card())
+    public = ring.identity.public
+    facts = {
+        "site": ring.site,
+        "fingerprint": public.fingerprint,
+        "verifying": public.verifying.hex(),
+        "sealing": public.sealing.hex(),
+        "epochs": [{"epoch": epoch.key.epoch, "made": epoch.made} for epoch in ring.epochs],
+        "releases": [
+            {"release": made.release, "epoch": made.epoch, "images": len(made.images), "made": made.made}
+            for made in ring.releases
+        ],
+        "grants": [
+            {
+                "recipient": given.recipient.name,
+                "fingerprint": given.recipient.fingerprint,
+                "what": given.what,
+                "releases": list(given.releases) or "from then on",
+                "made": given.made,
+                "revoked": given.revoked or None,
+            }
+            for given in ring.grants
+        ],
+    }
+    lines = [f"site:        {ring.site}", f"fingerprint: {_spaced(public.fingerprint)}"]
+    lines += [f"epoch {epoch.key.epoch}: made {epoch.made}" for epoch in ring.epochs]
+    lines += [f"release {m.release}: epoch {m.epoch}, {len(m.images)} images, {m.made}" for m in ring.releases]
+    for given in ring.grants:
+        end = f", REVOKED {given.revoked}" if given.revoked else ""
+        which = ", ".join(given.releases) or "releases from then on"
+        lines.append(f"grant to {given.recipient}: {given.what} of {which}, {given.made}{end}")
+    _say(format, facts, "\n".join(lines))
+
+
+@keys_app.command("grant", epilog="Example: fedcxr keys grant charity.card --share 0.25")
+def keys_grant(
+    recipient: Annotated[Path, typer.Argument(metavar="CARD", help="The recipient's card.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="FILE", help="Only the images named in it, one per line.")
+    ] = None,
+    share: Annotated[float, typer.Option("--share", help="Only this share of the images, chosen by key.")] = 1.0,
+    releases: Annotated[
+        list[str] | None,
+        typer.Option("--release", metavar="NAME", help="Only this release, made or not; else all from now on."),
+    ] = None,
+    out: OutOption = None,
+    vault: VaultOption = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Let another hospital open releases: all images, a list, or a share."""
+    to = _card(recipient)
+    listed = tuple(dict.fromkeys(filter(None, _text(images).splitlines()))) if images else None
+    new = _vaults().Grant(to, listed, share, tuple(releases or ()))
+    with _unlocked(vault) as opened:
+        opened.grant(new)
+        made = opened.rewrapped(only=to.fingerprint)
+    written = _write_envelopes(out, made)
+    which = ", ".join(new.releases) or "every release from now on"
+    waiting = len({release for release, _, _ in made}) if out is None else 0
+    lines = [
+        f"granted: {new.what} of {which}, to {to.name}",
+        f"fingerprint: {_spaced(to.fingerprint)}",
+        "Compare the fingerprint with its owner over the telephone.",
+    ]
+    lines += [f"{waiting} releases made already are covered; --out DIR writes the envelopes"] if waiting else []
+    facts = {"recipient": to.name, "fingerprint": to.fingerprint, "what": new.what, "releases": list(new.releases)}
+    _say(format, {**facts, "envelopes": written}, "\n".join([*lines, *written]))
+
+
+@keys_app.command("revoke", epilog="Example: fedcxr keys revoke charity")
+def keys_revoke(
+    who: Annotated[str, typer.Argument(metavar="NAME|FINGERPRINT", help="The recipient.")],
+    vault: VaultOption = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Give a recipient nothing more. What was given cannot be taken back."""
+    with _unlocked(vault) as opened:
+        to = opened.ring.recipient(who)
+        ring = opened.revoke(to.fingerprint)
+    given = [one for one in ring.grants if one.recipient == to]
+    kept = sorted({made.release for made in ring.releases for one in given if one.covers(made)})
+    warning = (
+        f"What was given cannot be taken back: {to.name} keeps the keys of {', '.join(kept)}, if they went out."
+        if kept
+        else f"{to.name} was not given the key of any release yet."
+    )
+    _say(
+        format,
+        {"recipient": to.name, "fingerprint": to.fingerprint, "revoked": True, "keeps": kept, "note": warning},
+        f"revoked: {to}\n{warning}\nThe next release has no envelope for them. Before making a release again under its "
+        "old name, run `fedcxr keys rotate`.",
+    )
+
+
+@keys_app.command("rotate", epilog="Example: fedcxr keys rotate --out envelopes")
+def keys_rotate(out: OutOption = None, vault: VaultOption = None, format: FormatOption = Format.text) -> None:
+    """Make a new master key for all releases from now on; wrap the keys of old releases again for who remains."""
+    with _unlocked(vault) as opened:
+        ring = opened.rotate()
+        made = opened.rewrapped() if out is not None else []
+    written = _write_envelopes(out, made)
+    remaining = sorted({given.recipient.name for given in ring.grants if not given.revoked})
+    _say(
+        format,
+        {"epoch": ring.epoch, "recipients": remaining, "envelopes": written},
+        "\n".join(
+            [
+                f"epoch {ring.epoch} has begun; images released again are hidden afresh",
+                f"recipients that remain: {', '.join(remaining) or 'none'}",
+                "Old releases stay what they are: whoever held their keys can still open them.",
+                *written,
+            ]
+        ),
+    )
+
+
+@keys_app.command("passphrase", epilog="Example: fedcxr keys passphrase --vault mercy")
+def keys_passphrase(vault: VaultOption = None, format: FormatOption = Format.text) -> None:
+    """Put the key ring under another passphrase: asked for, or read from the file FEDCXR_NEW_PASSPHRASE_FILE names."""
+    vaults = _vaults()
+    with _unlocked(vault) as opened, vaults.new_passphrase(vaults.NEW_VARIABLE) as words:
+        opened.relock(words)
+        site = opened.ring.site
+    folder = vault or vaults.own_folder()
+    _say(
+        format,
+        {"vault": str(folder), "site": site, "passphrase": "changed"},
+        f"the passphrase of {site} is changed\n"
+        f"Copies of {folder} made before still open under the old one: destroy them.",
+    )
+
+
+@keys_app.command("open", epilog="Example: fedcxr keys open mercy.envelope --from mercy.card")
+def keys_open(
+    envelope: Annotated[Path, typer.Argument(metavar="ENVELOPE", help="An envelope addressed to this key ring.")],
+    sender: Annotated[Path, typer.Option("--from", metavar="CARD", help="The card of whom it should come from.")],
+    vault: VaultOption = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Open an envelope and say what it gives; no key is printed."""
+    from fedcxr.keys import SomeKeys
+    from fedcxr.keys.envelopes import open_envelope, read_label
+
+    data, by = _bytes(envelope), _card(sender)
+    origin = read_label(data).origin
+    with _unlocked(vault) as opened:
+        keys = open_envelope(data, opened.identity, by, origin)
+    images = list(keys.images) if isinstance(keys, SomeKeys) else None
+    _say(
+        format,
+        {
+            "site": origin.site,
+            "release": origin.release,
+            "epoch": origin.epoch,
+            "from": by.fingerprint,
+            "opens": "all" if images is None else images,
+        },
+        f"opens {'all' if images is None else len(images)} images of {origin}\nfrom: {_spaced(by.fingerprint)}",
+    )
+
+
+def _vaults() -> Any:
+    return importlib.import_module("sites.vault")  # by name: the library does not know the sites
+
+
+@contextlib.contextmanager
+def _unlocked(vault: Path | None) -> Iterator[Any]:
+    vaults = _vaults()
+    folder = vault or vaults.own_folder()
+    with vaults.passphrase() as words:
+        opened = vaults.Vault.unlock(folder, words)
+    with opened:
+        yield opened
+
+
+def _say(format: Format, facts: dict[str, Any], text: str) -> None:
+    typer.echo(json.dumps(facts, indent=1) if format is Format.json else text)
+
+
+def _spaced(fingerprint: str) -> str:
+    return " ".join(fingerprint[i : i + 8] for i in range(0, len(fingerprint), 8))
+
+
+def _card(path: Path) -> PublicIdentity:
+    from fedcxr.keys.identity import PublicIdentity
+
+    return PublicIdentity.from_card(_text(path))
+
+
+def _write_card(path: Path | None, card: str) -> None:
+    from fedcxr.storage.disk import write_atomic
+
+    if path is not None:
+        write_atomic(path, card.encode())
+
+
+def _write_envelopes(out: Path | None, made: list[Any]) -> list[str]:
+    """One file per release and recipient; what they are called says nothing that must be trusted."""
+    from fedcxr.storage.disk import explained, write_atomic
+
+    if out is None:
+        return []
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for release, fingerprint, envelope in made:
+        path = out / f"{release.serial}-epoch-{release.epoch}-to-{fingerprint[:16]}.envelope"
+        write_atomic(path, envelope)
+        written.append(str(path))
+    return written
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError:
+        raise ConfigError("this file is not text", given=path, allowed="UTF-8") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST_INPUT:
+            raise ConfigError("this file is too large", given=path, allowed=f"{LARGEST_INPUT} bytes")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError("this file does not exist", given=path) from None
+    except OSError as error:
+        raise StorageError("cannot read this file", given=path, do=error.strerror or "") from None

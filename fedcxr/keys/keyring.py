@@ -1,0 +1,259 @@
+"""What a hospital keeps about its keys: its identity, a master key per epoch, its releases, and who was given what."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import msgpack
+
+from fedcxr.errors import ConfigError, Refused, UnknownName, VaultLocked
+from fedcxr.keys import MasterKey, ReleaseKey, check_name, context
+from fedcxr.keys.envelopes import grant
+from fedcxr.keys.identity import Identity, PublicIdentity
+from fedcxr.keys.stream import KEY_BYTES
+
+FORMAT = 1
+SHORTEST_PREFIX = 8  # hex digits of a fingerprint
+
+
+def now() -> str:
+    """The time, for people to read; what comes first is told by serial numbers."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A master key and when it was made."""
+
+    key: MasterKey
+    made: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """A release that was begun: row i of it is the image that this hospital calls `images[i]`."""
+
+    release: str
+    epoch: int
+    serial: int
+    made: str
+    images: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """To whom, which images, of which releases."""
+
+    recipient: PublicIdentity
+    images: tuple[str, ...] | None = field(default=None, repr=False)  # None: not a list
+    share: float = 1.0  # of the images
+    releases: tuple[str, ...] = ()  # none named: every release that is begun after the grant
+    since: int = 0
+    made: str = ""
+    revoked: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ConfigError("a share is more than 0 and at most 1", given=self.share)
+        if self.images is not None and (not self.images or self.share != 1):
+            raise ConfigError("a list of images is not empty and not shared in part", given=len(self.images))
+
+    @property
+    def what(self) -> str:
+        """All, a list or a share, in words."""
+        if self.images is not None:
+            return f"list of {len(self.images)}"
+        return "all" if self.share == 1 else f"share {self.share:g}"
+
+    def covers(self, made: Made) -> bool:
+        return made.release in self.releases if self.releases else made.serial > self.since
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """All of it. Every step gives a new ring; nothing is ever taken out, so old releases stay within reach."""
+
+    identity: Identity
+    epochs: tuple[Epoch, ...]
+    choosing: bytes = field(repr=False)  # decides which images make up a share: the same ones in every epoch
+    releases: tuple[Made, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    serial: int = 0
+
+    @classmethod
+    def new(cls, site: str) -> Keyring:
+        check_name("site", site)
+        return cls(Identity.generate(site), (Epoch(MasterKey.generate(site, 1), now()),), os.urandom(KEY_BYTES))
+
+    @property
+    def site(self) -> str:
+        return self.identity.public.name
+
+    @property
+    def epoch(self) -> int:
+        return self.epochs[-1].key.epoch
+
+    # Releases ---------------------------------------------------------------------------------------------------------
+
+    def begun(self, release: str, images: Sequence[str]) -> Keyring:
+        """The ring that knows of this release in this epoch. The same one may be begun again, to go on with it."""
+        check_name("release", release)
+        known = next((made for made in self.releases if (made.release, made.epoch) == (release, self.epoch)), None)
+        if known is None:
+            made = Made(release, self.epoch, self.serial + 1, now(), tuple(images))
+            return replace(self, releases=(*self.releases, made), serial=made.serial)
+        if known.images != tuple(images):
+            # Two images under one key would be hidden alike, and what hides one would give away the other.
+            raise Refused("this release was begun with other images", given=release, do="give the new one a new name")
+        if any(given.revoked and given.covers(known) for given in self.grants):
+            raise Refused(
+                "somebody who holds keys of this release was revoked since",
+                given=release,
+                do="run `fedcxr keys rotate`, or give the new one a new name",
+            )
+        return self
+
+    def made(self, release: str, epoch: int | None = None) -> Made:
+        """A release that was begun, the latest of that name unless an epoch is given."""
+        for made in reversed(self.releases):
+            if made.release == release and epoch in (None, made.epoch):
+                return made
+        raise UnknownName("release", release, {made.release for made in self.releases})
+
+    def release_key(self, made: Made) -> ReleaseKey:
+        return next(e.key for e in self.epochs if e.key.epoch == made.epoch).release_key(made.release)
+
+    def seed(self, release: str) -> int:
+        """For what is random about a release of this epoch; the same when it is gone on with."""
+        return self.epochs[-1].key.seed(release)
+
+    def envelopes(self, made: Made) -> dict[str, bytes]:
+        """For each recipient who is to have any key of this release and was not revoked: fingerprint -> envelope."""
+        key = self.release_key(made)
+        given: dict[str, list[Grant]] = {}
+        for one in self.grants:
+            if not one.revoked and one.covers(made):
+                given.setdefault(one.recipient.fingerprint, []).append(one)
+        sealed = {}
+        for fingerprint, grants in given.items():
+            recipient = grants[0].recipient
+            if any(one.what == "all" for one in grants):
+                sealed[fingerprint] = grant(key, self.identity, recipient)
+            elif rows := sorted({row for one in grants for row in self._rows(one, made)}):
+                sealed[fingerprint] = grant(key.only(map(str, rows)), self.identity, recipient)
+        return sealed
+
+    def _rows(self, one: Grant, made: Made) -> set[int]:
+        if one.images is not None:
+            listed = set(one.images)
+            return {row for row, image in enumerate(made.images) if image in listed}
+        return {row for row, image in enumerate(made.images) if self._chosen(one, image)}
+
+    def _chosen(self, one: Grant, image: str) -> bool:
+        """Whether an image is in a share. A larger share has all of a smaller one's, release after release."""
+        digest = hmac.digest(self.choosing, context("share", one.recipient.fingerprint, image), "sha256")
+        return int.from_bytes(digest[:8]) < one.share * 2.0**64
+
+    # Recipients -------------------------------------------------------------------------------------------------------
+
+    def granted(self, new: Grant) -> Keyring:
+        """The ring with one grant more."""
+        for name in new.releases:
+            check_name("release", name)
+        for old in self.grants:
+            same_name = old.recipient.name == new.recipient.name
+            if same_name and not old.revoked and old.recipient.fingerprint != new.recipient.fingerprint:
+                raise Refused(
+                    "this site is known by another fingerprint",
+                    given=str(new.recipient),
+                    allowed=str(old.recipient),
+                    do="ask the site which is theirs; if the new one is, revoke the old one first",
+                )
+        return replace(
+            self, grants=(*self.grants, replace(new, since=self.serial, made=now(), revoked="")), serial=self.serial + 1
+        )
+
+    def recipient(self, who: str) -> PublicIdentity:
+        """The recipient of this name, or whose fingerprint begins so."""
+        known = {given.recipient.fingerprint: given.recipient for given in self.grants}
+        found = [one for one in known.values() if one.name == who]
+        if len(who) >= SHORTEST_PREFIX:
+            found += [one for fingerprint, one in known.items() if fingerprint.startswith(who.lower())]
+        current = [one for one in found if any(g.recipient == one and not g.revoked for g in self.grants)]
+        if not found:
+            raise UnknownName("recipient", who, {one.name for one in known.values()})
+        if len({one.fingerprint for one in current or found}) > 1:
+            raise ConfigError("several recipients are meant", given=who, do="give more digits of the fingerprint")
+        return (current or found)[0]
+
+    def revoked(self, who: str) -> Keyring:
+        """The ring in which nothing more is given to this recipient."""
+        recipient = self.recipient(who)
+        return replace(
+            self,
+            grants=tuple(
+                replace(given, revoked=now()) if given.recipient == recipient and not given.revoked else given
+                for given in self.grants
+            ),
+        )
+
+    def rotated(self) -> Keyring:
+        """The ring with a new master key, for all releases from now on."""
+        return replace(self, epochs=(*self.epochs, Epoch(MasterKey.generate(self.site, self.epoch + 1), now())))
+
+    # As bytes ---------------------------------------------------------------------------------------------------------
+
+    def pack(self) -> bytes:
+        """With every key in it: for a vault to encrypt."""
+        packed: bytes = msgpack.packb(
+            {
+                "format": FORMAT,
+                "site": self.site,
+                "identity": self.identity.reveal(),
+                "choosing": self.choosing,
+                "serial": self.serial,
+                "epochs": [[e.key.epoch, e.key.reveal(), e.made] for e in self.epochs],
+                "releases": [[m.release, m.epoch, m.serial, m.made, m.images] for m in self.releases],
+                "grants": [_plain(given) for given in self.grants],
+            },
+            use_bin_type=True,
+        )
+        return packed
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Keyring:
+        """What `pack` wrote, as a vault has authenticated it."""
+        ring = _unpacked(data)
+        if ring is None:  # raised here, for an error of reading may carry what was read along
+            raise VaultLocked(
+                "this vault holds no key ring that this version of fedcxr can read", allowed=f"format {FORMAT}"
+            )
+        return ring
+
+
+def _unpacked(data: bytes) -> Keyring | None:
+    try:
+        ring = msgpack.unpackb(data, raw=False, use_list=False)
+        if ring["format"] != FORMAT:
+            return None
+        site = ring["site"]
+        return Keyring(
+            identity=Identity(ring["identity"], site),
+            epochs=tuple(Epoch(MasterKey(key, site, epoch), made) for epoch, key, made in ring["epochs"]),
+            choosing=ring["choosing"],
+            releases=tuple(Made(*made) for made in ring["releases"]),
+            grants=tuple(Grant(PublicIdentity(*given[:3]), *given[3:]) for given in ring["grants"]),
+            serial=ring["serial"],
+        )
+    except (msgpack.exceptions.UnpackException, ConfigError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _plain(given: Grant) -> list[object]:
+    to = given.recipient
+    what = [given.images, given.share, given.releases, given.since, given.made, given.revoked]
+    return [to.name, to.verifying, to.sealing, *what]

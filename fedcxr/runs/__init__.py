@@ -1,0 +1,195 @@
+"""A run folder: what one scenario with one seed leaves on disk, written so that any kill can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from fedcxr.storage.disk import DRAFT, explained, read_json, write_atomic, write_json
+from fedcxr.scenario.document import read_file
+from fedcxr.errors import ConfigError, StorageError
+from fedcxr.storage.events import Events
+from fedcxr.release import Release
+from fedcxr.scenario import Scenario
+
+Outcome = TypeVar("Outcome")
+
+SCHEMA = 1
+FOLDER_FORMAT = 1  # of everything in a run folder but result.json
+
+
+class Run:
+    """One scenario's folder: scenario.yaml, releases/, answers/, stages/, pictures/, events.jsonl, result.json.
+
+    result.json is written last and atomically: present means done. Each stage's outcome is kept as it ends,
+    and every stage is a function of the scenario alone, so a resumed run gives what an unbroken one gives.
+    """
+
+    def __init__(self, folder: Path, scenario: Scenario) -> None:
+        self.folder = folder
+        self.scenario = scenario
+        self._events = Events(folder / "events.jsonl")
+
+    @classmethod
+    def place(cls, out: Path, scenario: Scenario) -> Run:
+        """The scenario's folder below `out`, which need not exist yet."""
+        return cls(out / scenario.name / scenario.run_name, scenario)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A folder that exists, for another process of the same run or for a report."""
+        check_format(folder)
+        return cls(folder, Scenario.parse(read_file(folder / "scenario.yaml")))
+
+    @contextlib.contextmanager
+    def begun(self, *, resume: bool) -> Iterator[None]:
+        """Hold the folder against a second command, made ready; without `resume`, an earlier attempt is cleared."""
+        with explained(self.folder):
+            if self.folder.is_dir() and not (self.folder / "run.json").is_file() and _foreign(self.folder):
+                raise ConfigError("this folder is not a run", given=self.folder, do="choose another --out")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "run.json").is_file():
+                write_json(self.folder / "run.json", {"format": FOLDER_FORMAT})
+            lock = (self.folder / "lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it however we end
+            except BlockingIOError:
+                raise ConfigError(
+                    "another fedcxr is at work in this run folder",
+                    given=self.folder,
+                    do="wait, or choose another --out",
+                ) from None
+            with explained(self.folder):
+                if resume:
+                    check_format(self.folder)
+                else:
+                    _clear(self.folder)
+                for part in ("releases", "stages", "pictures", "learnt"):
+                    (self.folder / part).mkdir(exist_ok=True)
+                write_json(self.folder / "run.json", {"format": FOLDER_FORMAT})
+                write_atomic(self.folder / "scenario.yaml", self.scenario.to_yaml().encode())
+            yield
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The result of a finished run, or None."""
+        path = self.folder / "result.json"
+        return read_json(path) if path.is_file() else None
+
+    def stage(self, name: str, work: Callable[[], Outcome]) -> Outcome:
+        """The stored outcome of a stage, or the outcome of doing it now. Outcomes are plain JSON data."""
+        if not self.has_stage(name):
+            write_json(self._stage_path(name), work())
+        # Read back even what was just written, so that a resumed run sees the very same data.
+        return cast(Outcome, self.outcome(name))
+
+    def outcome(self, name: str) -> Any:
+        """The stored outcome of a stage that is done."""
+        return read_json(self._stage_path(name))
+
+    def has_stage(self, name: str) -> bool:
+        return self._stage_path(name).is_file()
+
+    def _stage_path(self, name: str) -> Path:
+        return self.folder / "stages" / f"{name}.json"
+
+    def event(self, kind: str, **facts: object) -> None:
+        """What the console shows and what a post-mortem reads."""
+        self._events.tell(kind, **facts)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report how far a stage is, a few times a second at most."""
+        self._events.progress(stage, done, total)
+
+    # What was learnt --------------------------------------------------------------------------------------------------
+
+    def store_learnt(self, name: str, learnt: Release) -> Release:
+        """Keep what a method has learnt by now, and go on from what was kept."""
+        write_atomic(self._learnt_path(name), learnt.to_bytes())
+        return learnt
+
+    def learnt(self, name: str = "learnt") -> Release | None:
+        """What is on file under this name."""
+        path = self._learnt_path(name)
+        with explained(path):
+            return Release.from_bytes(path.read_bytes()) if path.is_file() else None
+
+    def learnt_file(self, who: str) -> Path:
+        """Where somebody's finished weights go, for use in other scenarios."""
+        return self.folder / "learnt" / f"{who}.safetensors"
+
+    def _learnt_path(self, name: str) -> Path:
+        return self.folder / "learnt" / f"{name}.release"
+
+    # Releases -------------------------------------------------------------------------------------------------------
+
+    def store_release(self, release: Release, facts: dict[str, Any]) -> None:
+        """Keep what a site released, then the note that makes it count."""
+        write_atomic(self._release_path(release.site), release.to_bytes())
+        write_json(self._note_path(release.site), {**facts, "digest": release.digest()})
+
+    def release_note(self, site: str) -> dict[str, Any] | None:
+        """The facts that were stored with a site's release, or None if it has not answered."""
+        note = self._note(site)
+        return None if note is None else {name: fact for name, fact in note.items() if name != "digest"}
+
+    def releases(self, sites: Sequence[str]) -> list[Release]:
+        """The stored releases of these sites, checked against their notes."""
+        found = []
+        for site in sites:
+            try:
+                release = Release.from_bytes(self._release_path(site).read_bytes())
+            except OSError as error:
+                raise StorageError("cannot read a stored file", given=self._release_path(site), do=str(error)) from None
+            note = self._note(site)
+            if note is None or note.get("digest") != release.digest() or release.site != site:
+                raise StorageError("a stored release does not match its note", given=self._release_path(site))
+            found.append(release)
+        return found
+
+    def _release_path(self, site: str) -> Path:
+        return self.folder / "releases" / f"{site}.release"
+
+    def _note(self, site: str) -> dict[str, Any] | None:
+        path = self._note_path(site)
+        return read_json(path) if path.is_file() else None
+
+    def _note_path(self, site: str) -> Path:
+        return self.folder / "releases" / f"{site}.json"
+
+
+def check_format(folder: Path) -> None:
+    """Refuse a folder that is no run or was written by another version."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise ConfigError("this folder is not a run", given=folder)
+    marker = read_json(path)
+    written = marker.get("format") if isinstance(marker, dict) else marker
+    if written != FOLDER_FORMAT:
+        raise ConfigError(
+            "this run folder was written by another version of fedcxr",
+            given=f"format {written} in {folder}",
+            allowed=f"format {FOLDER_FORMAT}",
+            do="start afresh without --resume, or choose another --out",
+        )
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether there is anything but the drafts that a kill leaves behind."""
+    return any(not entry.name.endswith(DRAFT) for entry in folder.iterdir())
+
+
+def _clear(folder: Path) -> None:
+    # run.json goes last: a clearing that is cut short must still be recognised as a run, to be cleared again.
+    for entry in folder.iterdir():
+        if entry.name in ("run.json", "lock"):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

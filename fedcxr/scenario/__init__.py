@@ -1,0 +1,351 @@
+"""A scenario: one sharing arrangement as data, read from YAML, presets and the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, cast, get_args
+
+import pydantic
+import yaml
+
+from fedcxr import plugins
+from fedcxr.adversaries import Adversary
+from fedcxr.data import Source
+from fedcxr.errors import ConfigError, UnknownName
+from fedcxr.keys.custody import SERVER
+from fedcxr.methods import Method
+from fedcxr.partition import Partition, site_names
+from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml
+from fedcxr.tasks import Task
+
+Preset = Literal["quick", "default", "paper"]
+MOST_SITES = 10_000
+
+
+class Section(pydantic.BaseModel):
+    """A part of a scenario: frozen, and an unknown key is an error."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Knowledge(Section):
+    """What the threat model grants the adversary."""
+
+    auxiliary: Literal["train"] = pydantic.Field(
+        "train",
+        description="clean films and identities of people who are not attacked: those of the train and val splits",
+    )
+    known_films: float = pydantic.Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="share of each attacked patient's films that the adversary has from elsewhere",
+    )
+    mechanism: bool = pydantic.Field(True, description="the adversary can run the method on films of its own")
+    releases: int = pydantic.Field(1, ge=1, le=2, description="of codes: how often each attacked film was released")
+    pairs: int = pydantic.Field(
+        0, ge=0, le=10_000, description="of codes: films of its own that the sites released too, at most"
+    )
+    keys: int = pydantic.Field(
+        0, ge=0, le=MOST_SITES, description="of codes: the first so many sites' keys have leaked, or they collude"
+    )
+
+
+class ComputePlan(Section):
+    """Where it runs. A result depends on `device`, `precision` and `threads`, and on nothing else here."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: int = pydantic.Field(1, ge=1, le=256, description="threads of one training")
+    workers: int | None = pydantic.Field(None, ge=1, le=1024, description="sites at work at once; null: one per core")
+    gpu_server_share: float = pydantic.Field(0.5, ge=0, lt=1, description="share of each GPU that sites leave free")
+    timeout_s: float = pydantic.Field(3600.0, gt=0, le=1e7, description="longest wait for sites, and for an attack")
+
+
+Shares = dict[str, float]  # by recipient
+
+
+def _grants(value: object) -> Shares:
+    """Who is granted the keys of how large a share of every site's images: `none`, a list of names, or a mapping."""
+    if value == "none" or value is None:
+        return {}
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, Mapping):
+        shares = dict(value)
+    elif isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
+        shares = dict.fromkeys(value, 1.0)
+    else:
+        raise ConfigError("a grant names recipients", given=value, allowed="none, [server, site-2] or {server: 0.25}")
+    for name, share in shares.items():
+        if type(share) not in (int, float) or not 0 < share <= 1:
+            raise ConfigError(f"grant.{name} is a share of images", given=share, allowed="more than 0, at most 1")
+    return {str(name): float(share) for name, share in shares.items()}
+
+
+def _built(section: str) -> pydantic.PlainValidator:
+    kind, key = ONE[section]
+
+    return pydantic.PlainValidator(lambda value: _one(section, kind, key, value))
+
+
+def _built_by_name(section: str) -> pydantic.PlainValidator:
+    kind = SEVERAL[section]
+
+    def build(value: object) -> Mapping[str, plugins.Plugin]:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{section} must map names to parameters", given=value)
+        for name, parameters in value.items():
+            if not isinstance(parameters, Mapping):
+                raise ConfigError(f"{section}.{name} must map parameters to values", given=parameters)
+            _refuse_second_name(f"{section}.{name}", parameters)
+        return {name: plugins.build(kind, {"name": name, **parameters}) for name, parameters in value.items()}
+
+    return pydantic.PlainValidator(build)
+
+
+NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(
+    Annotated[int, pydantic.Field(strict=True, ge=1, le=MOST_SITES)]
+)
+
+
+def _number_or_sources(value: object) -> int | tuple[Source, ...]:
+    """Either so many hospitals that share one cohort, or the source of each hospital's own films."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        try:
+            return NUMBER_OF_SITES.validate_python(value)
+        except pydantic.ValidationError as error:
+            raise plugins.explain(error, "scenario: sites", Scenario) from None
+    if not 1 <= len(value) <= MOST_SITES:
+        raise ConfigError("sites lists too few or too many", given=len(value), allowed=f"1 to {MOST_SITES}")
+    kind, key = ONE["cohort"]
+    return tuple(cast(Source, _one(f"sites.{place}", kind, key, entry)) for place, entry in enumerate(value))
+
+
+def _one(where: str, kind: plugins.Kind, key: str, value: object) -> plugins.Plugin:
+    parameters = dict(value) if isinstance(value, Mapping) else {key: value}
+    name = parameters.pop(key, None)
+    _refuse_second_name(where, parameters)
+    return plugins.build(kind, {"name": name, **parameters})
+
+
+def _refuse_second_name(where: str, parameters: Mapping[str, object]) -> None:
+    if "name" in parameters:
+        raise ConfigError(
+            f"{where} has a name already", given=f"name: {parameters['name']}", do="remove the key `name`"
+        )
+
+
+class Scenario(Section):
+    """One sharing arrangement: who holds what, how they share it, what is done with it, and who attacks it."""
+
+    name: str = pydantic.Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    seed: int = pydantic.Field(0, ge=0, le=2**31 - 1)
+    preset: Preset = "default"
+    sites: Annotated[int | tuple[Source, ...], pydantic.PlainValidator(_number_or_sources)] = pydantic.Field(
+        5, description="a number of hospitals that share out `cohort`, or a list with the source of each one's films"
+    )
+    min_sites: int | None = pydantic.Field(None, ge=1, description="go on with this many; null: every site must answer")
+    cohort: Annotated[Source | None, _built("cohort")] = None
+    public: Annotated[Source | None, _built("cohort")] = pydantic.Field(
+        None, description="films the coordinator has, for methods that learn there"
+    )
+    partition: Partition = Partition()
+    method: Annotated[Method, _built("method")]
+    grant: Annotated[Shares, pydantic.PlainValidator(_grants)] = pydantic.Field(
+        {SERVER: 1.0},
+        description="who gets the keys of each site's images, and of what share of them; for methods that have keys",
+    )
+    knowledge: Knowledge = Knowledge()
+    tasks: Annotated[dict[str, Task], _built_by_name("tasks")]
+    adversaries: Annotated[dict[str, Adversary], _built_by_name("adversaries")]
+    compute: ComputePlan = ComputePlan()
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        return site_names(self.sites if isinstance(self.sites, int) else len(self.sites))
+
+    @property
+    def own_sources(self) -> dict[str, Source]:
+        """Where each hospital's own films come from; empty if they share out one cohort."""
+        return {} if isinstance(self.sites, int) else dict(zip(self.site_names, self.sites, strict=True))
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source of films."""
+        every = (self.cohort, *self.own_sources.values(), self.public)
+        return tuple(source for source in every if source is not None)
+
+    @property
+    def needed_sites(self) -> int:
+        return len(self.site_names) if self.min_sites is None else self.min_sites
+
+    @property
+    def reader(self) -> str:
+        """Who trains on what the sites share: the coordinator, or else the first site that was granted keys."""
+        return SERVER if SERVER in self.grant or not self.grant else next(iter(self.grant))
+
+    @property
+    def run_name(self) -> str:
+        """What all sites call this run, and their releases in it."""
+        return f"{self.id}-{self.seed}"
+
+    @property
+    def id(self) -> str:
+        """Method and fingerprint: equal scenarios have equal ids, whatever they are called and wherever they run."""
+        counted = {k: v for k, v in self.document().items() if k not in ("name", "seed", "preset")}
+        counted["compute"] = {k: counted["compute"][k] for k in ("device", "precision", "threads")}
+        method = self.method.plugin_name().replace(":", ".")
+        return f"{method}-{hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:8]}"
+
+    def document(self) -> dict[str, Any]:
+        """Plain data from which `parse` makes an equal scenario."""
+        document = self.model_dump(mode="json", exclude={"sites", "public", *ONE, *SEVERAL})
+        document["public"] = None if self.public is None else _described("cohort", self.public)
+        own = {"sites": [_described("cohort", source) for source in self.own_sources.values()]}
+        document |= own if self.own_sources else {"sites": self.sites}
+        for section in ONE:
+            plugin = getattr(self, section)
+            document[section] = None if plugin is None else _described(section, plugin)
+        for section in SEVERAL:
+            document[section] = {
+                name: {k: v for k, v in plugin.spec().items() if k != "name"}
+                for name, plugin in getattr(self, section).items()
+            }
+        # Of no use where every hospital has its own films, or where nothing is learnt from public ones.
+        unused = {"cohort", "partition"} if self.own_sources else set()
+        unused |= {"public"} if self.public is None else set()
+        unused |= {"grant"} if self.method.kind != "codes" else set()
+        fields = (f for f in type(self).model_fields if f not in unused)
+        return {field: document[field] for field in fields}
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.document(), sort_keys=False)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Scenario:
+        """A scenario from plain data: what is missing comes from the preset, what is unknown or wrong is an error."""
+        preset = document.get("preset", "default")
+        if not isinstance(preset, str):
+            raise ConfigError("a preset is a name", given=preset, allowed=", ".join(get_args(Preset)))
+        if preset not in get_args(Preset):
+            raise UnknownName("preset", preset, get_args(Preset))
+        scenario = plugins.validate(cls, filled_in(document, preset_of(preset)), "scenario")
+        sites = len(scenario.site_names)
+        if scenario.needed_sites > sites:
+            raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {sites}")
+        scenario._check_grants(given="grant" in document)
+        if scenario.partition.patient_overlap and sites < 2:
+            raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
+        _check_knowledge(scenario)
+        for name, task in scenario.tasks.items():
+            _check_task(name, task, scenario.method)
+        for name, adversary in scenario.adversaries.items():
+            _check_attack(name, adversary, scenario)
+        if scenario.method.learns and scenario.method.place == "public" and scenario.public is None:
+            raise ConfigError(
+                "the method learns from public films, and there are none",
+                given=f"{scenario.method.plugin_name()}, fit: public",
+                do="name their source under `public`",
+            )
+        if scenario.cohort is None:
+            return scenario._with_own_films(document)
+        return scenario.model_copy(update={"cohort": scenario.cohort.suited(sites, scenario.partition)})
+
+    def _check_grants(self, *, given: bool) -> None:
+        if given and self.method.kind != "codes":
+            raise ConfigError(
+                "there are no keys to grant",
+                given=f"{self.method.plugin_name()}, which shares {self.method.kind}",
+                do="remove `grant`, or choose a method that shares codes",
+            )
+        for name in self.grant:
+            if name != SERVER and name not in self.site_names:
+                raise UnknownName("recipient of keys", name, (SERVER, *self.site_names))
+
+    def _with_own_films(self, document: Mapping[str, Any]) -> Scenario:
+        """Checked and filled in where every hospital has a source of its own: there is nothing to deal out."""
+        pointless = [key for key in ("cohort", "partition") if key in document]
+        if pointless:
+            raise ConfigError(
+                "sites with films of their own leave nothing to share out",
+                given=", ".join(pointless),
+                do=f"remove {pointless[0]}, or give sites as a number",
+            )
+        sizes = {site: getattr(source, "size", None) for site, source in self.own_sources.items()}
+        if len({size for size in sizes.values() if size is not None}) > 1:
+            told = ", ".join(f"{site} {size}" for site, size in sizes.items() if size is not None)
+            raise ConfigError("the sites' films have different sizes", given=told, do="give all the same `size`")
+        alone = tuple(source.suited(1, self.partition) for source in self.own_sources.values())
+        return self.model_copy(update={"sites": alone})
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Scenario:
+        return cls.parse(read_yaml(text))
+
+
+def _described(section: str, plugin: plugins.Plugin) -> dict[str, Any]:
+    spec = plugin.spec()
+    return {ONE[section][1]: spec.pop("name"), **spec}
+
+
+def _check_task(name: str, task: Task, method: Method) -> None:
+    """Whether there will be anything for this task to read."""
+    if task.form not in method.forms:
+        raise ConfigError(
+            f"the task `{name}` has nothing to read in what the method releases",
+            given=f"{task.form} of {method.plugin_name()}",
+            allowed=" or ".join(method.forms),
+        )
+
+
+def _check_knowledge(scenario: Scenario) -> None:
+    """Whether what is granted is there to be granted."""
+    usual = Knowledge()
+    for granted in ("releases", "pairs", "keys"):
+        given = getattr(scenario.knowledge, granted)
+        if scenario.method.kind != "codes" and given != getattr(usual, granted):
+            raise ConfigError(
+                f"knowledge.{granted} is of released codes, and this method releases none",
+                given=f"{given}, with {scenario.method.plugin_name()}, which releases {scenario.method.kind}",
+                allowed=str(getattr(usual, granted)),
+                do=f"remove knowledge.{granted}, or choose a method that shares codes, such as sca",
+            )
+    if scenario.knowledge.keys > len(scenario.site_names):
+        raise ConfigError(
+            "knowledge.keys is more than there are sites",
+            given=scenario.knowledge.keys,
+            allowed=str(len(scenario.site_names)),
+        )
+
+
+def _check_attack(name: str, adversary: Adversary, scenario: Scenario) -> None:
+    """Whether this adversary can attack this method, knowing what it is granted."""
+    method = scenario.method
+    if not adversary.reads(method.kind):
+        raise ConfigError(
+            f"the adversary `{name}` has nothing to read in what the method releases",
+            given=f"{method.plugin_name()}, which releases {method.kind}",
+            allowed=" or ".join(sorted(adversary.kinds)),
+            do=f"remove it from `adversaries`, or choose another method than {method.plugin_name()}",
+        )
+    unable = adversary.running_mechanism
+    if unable and not scenario.knowledge.mechanism:
+        others = [a for a in getattr(adversary, "attackers", ()) if a not in unable]
+        raise ConfigError(
+            f"the attacker `{unable[0]}` must know the mechanism",
+            given="knowledge.mechanism: false",
+            do=f"grant it, or set adversaries.{name}.attackers=[{', '.join(others)}]"
+            if others
+            else f"grant it, or remove {name} from `adversaries`",
+        )
+
+
+def source(name: str, assignments: Sequence[str]) -> Source:
+    """A source from its name and `key=VALUE` texts, as a command line gives them."""
+    spec: dict[str, Any] = {"name": name}
+    for assignment in assignments:
+        spec = override(spec, assignment)
+    return cast(Source, plugins.build("source", spec))

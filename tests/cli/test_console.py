@@ -1,0 +1,57 @@
+"""What a person is told of codes: who opens how much, and which attack shows most, beside what one knows anyway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from fedcxr.cli.console import _print_access, _print_recovery
+
+
+def entry(attacker: str, gain: float | None, kept: float) -> dict[str, Any]:
+    gained = {"value": gain, "ci95": None if gain is None else [gain - 0.5, gain + 0.5]}
+    shares = {name: {"value": kept, "ci95": [kept, kept]} for name in ("recovered", "link_rate")}
+    return {"adversary": "support", "attacker": attacker, "over_mean_db": gained, **shares}
+
+
+def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None = None) -> str:
+    console = Console(width=160)
+    with console.capture() as captured:
+        _print_recovery({"recovery": recovery, "same_film": same_film or []}, console)
+    return captured.get()
+
+
+def test_the_best_attack_is_told_and_the_support_decides_between_equal_pictures() -> None:
+    tried = {"prior": (0.0, 0.6), "twice": (12.76, 0.98), "order": (12.75, 1.0), "net": (3.0, 0.7)}
+    said = told([entry(attacker, *figures) for attacker, figures in tried.items()])
+    assert said.count("\n") == 1
+    assert "support, order: 100% of the support (60% without looking), +12.75 dB" in said
+    assert "(+12.25 to +13.25), 100% linked" in said
+
+
+def test_where_nothing_was_recovered_nothing_is_told() -> None:
+    assert told([]) == told([entry("net", None, 0.5)]) == ""
+
+
+def test_recognised_films_are_one_line() -> None:
+    figure = {"adversary": "support", "attacker": "values", "pairs": 8, "auc": {"value": 1.0, "ci95": None}}
+    assert told([], [figure]).strip() == "who has a film recognises its code by values: AUC 1.000"
+
+
+def test_who_opens_how_much_and_why_not_more() -> None:
+    refused = {f"site-{n}": f"site-{n} granted nothing to server; given: envelopes for 1 others; ask" for n in (1, 2)}
+    readers = [
+        {"name": "server", "films": 9, "opened": 0, "refusals": refused},
+        {"name": "site-2", "films": 9, "opened": 9, "refusals": {}},
+    ]
+    console = Console(width=160)
+    with console.capture() as captured:
+        _print_access({"readers": readers, "other_site": {"tried": 9, "opened": 0}}, console)
+        _print_access(None, console)
+    assert captured.get().splitlines() == [
+        "server opens 0 of 9 films (site-1 granted nothing to server, ...)",
+        "site-2 opens 9 of 9 films",
+        "the key of another site opens 0 of 9",
+        "",
+    ]
