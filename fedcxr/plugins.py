@@ -15,11 +15,13 @@ import pydantic
 from fedcxr.errors import ConfigError, UnknownName
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
-Kind = Literal["method", "adversary", "task", "source"]
+Kind = Literal["method", "adversary", "question", "knowledge", "task", "source"]
 
 FOLDERS: Mapping[Kind, str] = {
     "method": "fedcxr.methods",
     "adversary": "fedcxr.adversaries",
+    "question": "fedcxr.questions",
+    "knowledge": "fedcxr.knowledge",
     "task": "fedcxr.tasks",
     "source": "fedcxr.data",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys.custody import Custodian, Simulated, signed
 from fedcxr.methods import Round, Weights, Workshop
-from fedcxr.methods._coded import CodeMethod
 from fedcxr.partition import Rows
 from fedcxr.release import Release
 from fedcxr.rng import derive, stream
@@ -43,22 +41,17 @@ def site_step(
     if weights is None:
         rng = stream(seed, "site", site, "learn")
         weights = method.learn(shuffled.where("train"), rng, workshop) if method.learns else {}
-    envelopes: Mapping[str, bytes] = {}
-    if isinstance(method, CodeMethod):
-        keys = custodian.begin(scenario.run_name, list(shuffled.index["image"]))
-        release = method.release_under(keys, shuffled, weights, workshop)
-        envelopes = custodian.envelopes(scenario.run_name)
-    else:
-        release = method.release(shuffled, site, weights, stream(seed, "site", site, "release"), workshop)
-    told = len(release) + len(release.left_out)
-    if release.site != site or (release.kind != "update" and told != len(cohort)):
+    keys = custodian.begin(scenario.run_name, list(shuffled.index["image"]))
+    release = method.release(shuffled, keys, weights, stream(seed, "site", site, "release"), workshop)
+    envelopes = custodian.envelopes(scenario.run_name) if method.keyed else {}
+    if release.site != site or not release.accounts_for(len(cohort)):
         raise DataError(
             f"method {method.plugin_name()} released the wrong films",
-            given=f"{told} films as {release.site}",
+            given=f"{len(release) + len(release.left_out)} films as {release.site}",
             allowed=f"{len(cohort)} films as {site}",
         )
     # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
-    publishes = scenario.knowledge.mechanism and method.learns and learnt is None
+    publishes = scenario.knowledge["mechanism"].granted and method.learns and learnt is None
     whole = release.publishing(weights) if publishes else release
     return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
 

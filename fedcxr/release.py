@@ -26,6 +26,7 @@ DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "float
 LARGEST = 1 << 34  # bytes of all arrays after decompression: twice NIH ChestX-ray14 at 256 px
 LONGEST_SIDE = 1 << 16  # pixels of a film
 SPLITS = 3  # train, val, test
+NOBODY = "nobody"  # whom the rows of a release belong to that were made of no film in particular
 WEIGHTS = "weights/"  # how the names of arrays begin that hold what a method learnt
 PARTS = frozenset({"kind", "site", "method", "facts", "arrays", "envelopes", "signature"})
 BLOCK = frozenset({"dtype", "shape", "data"})
@@ -77,7 +78,7 @@ class Release:
             raise DataError("a release of films names its findings", given=names)
         if len(set(names)) != len(names) or len(names) != findings.shape[1]:
             raise DataError("a release names each of its findings once", given=f"{names} for {findings.shape[1]}")
-        self.left_out  # noqa: B018  raises if it makes no sense
+        self.left_out, self.origins  # noqa: B018  raise if they make no sense
         if split.dtype != np.int8 or split.ndim != 1 or not np.isin(split, range(SPLITS)).all():
             raise DataError("released splits are (n,) int8, each 0, 1 or 2", given=f"{split.shape} {split.dtype}")
 
@@ -133,6 +134,26 @@ class Release:
         if not held >= len(set(rows)) == len(rows) or not all(type(row) is int and 0 <= row < held for row in rows):
             raise DataError("a release tells by their places which films it left out", given=rows)
         return np.array(sorted(rows), dtype=np.intp)
+
+    @property
+    def origins(self) -> npt.NDArray[np.intp]:  # (n,)
+        """Which of its site's films, in the order of its release, each row was made of; -1: it belongs to nobody."""
+        told = self.facts.get("origins")
+        if told is None:
+            return np.delete(np.arange(len(self) + len(self.left_out)), self.left_out)
+        if told == NOBODY:
+            return np.full(len(self), -1, dtype=np.intp)
+        if not isinstance(told, list) or len(told) != len(self) or not all(type(o) is int and o >= -1 for o in told):
+            raise DataError("a release tells by their places which films its rows were made of", given=told)
+        return np.array(told, dtype=np.intp)
+
+    def accounts_for(self, films: int) -> bool:
+        """Whether a site that holds so many films could have made it: each is released, or told to be left out."""
+        if self.kind == "update":
+            return True
+        if "origins" in self.facts:
+            return bool(self.origins.max(initial=-1) < films)
+        return len(self) + len(self.left_out) == films
 
     def to_bytes(self) -> bytes:
         """The form in which a release travels and is stored: a header and one compressed block per array."""

@@ -1,4 +1,4 @@
-"""The adversary's own process: it is given a folder with what leaked, and leaves scores in another.
+"""The adversary's own process: it is given a folder with what leaked, and leaves answers in another.
 
 Started as `python -m server.adversary FOLDER`, it forks once per leak, and each child confines itself to its leak
 before it reads a single film: an attack cannot reach keys, answers or originals, nor the films of its own controls.
@@ -15,18 +15,21 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, cast
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
-from fedcxr.adversaries._outsider import pictured
+from fedcxr.knowledge.own_films import Owned
+from fedcxr.questions import Answers
 from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import read_json, write_json
-from server import guesses
+from fedcxr.view import Weights
+from server import answers
 from server import leak as leaks
 from server.sandbox import confine, die_with_parent
+
+if TYPE_CHECKING:
+    from fedcxr.training.compute import Compute
 
 PLAN, DONE, PREPARED = "plan.json", "done.json", "prepared.safetensors"
 REPORT_EVERY = 0.5  # seconds
@@ -34,12 +37,12 @@ REPORT_EVERY = 0.5  # seconds
 
 @dataclass(frozen=True)
 class Step:
-    """One attack: on which leak, by which adversary, and whose preparation it may use."""
+    """One question in one world: to which adversary it is put, about which leak, and whose preparation it may use."""
 
-    leak: str
+    leak: str  # the name of its folder
+    question: str
     adversary: Mapping[str, Any]
-    prepared_by: str  # a leak with the same auxiliary films and identities
-    recovers: bool = False  # whether to try for the films themselves, too: in earnest, not in the controls
+    prepared_by: str  # a leak whose adversary holds the same from the start
 
 
 def write_plan(
@@ -52,7 +55,7 @@ def write_plan(
 
 
 def outcome_folder(folder: Path, leak: str) -> Path:
-    """Where an attack on this leak writes its scores and nothing else."""
+    """Where an attack on this leak writes its answers and nothing else."""
     return folder / f"{leak}.outcome"
 
 
@@ -87,15 +90,12 @@ def main(folder: Path) -> int:
 
 
 def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, Any]) -> int:
-    """One child: fenced in, it prepares unless that is done, attacks, and writes its scores."""
+    """One child: fenced in, it prepares unless that is done, answers, and writes its answers."""
     die_with_parent()
     outcome, shared = outcome_folder(folder, step.leak), outcome_folder(folder, step.prepared_by)
     os.environ["TMPDIR"] = str(outcome)  # torch wants a place for temporary files, and /tmp is outside the fence
     try:
-        fence = confine(
-            readable=[folder / leaks.AUXILIARY, folder / step.leak, shared, *adversary.needs()],
-            writable=[outcome],
-        )
+        fence = confine(readable=[folder / step.leak, shared, *adversary.needs()], writable=[outcome])
         from fedcxr.training.compute import Compute
 
         compute = Compute.choose(**plan["compute"])
@@ -103,22 +103,18 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
         start = time.process_time()
         with compute.session():
             if not (shared / PREPARED).is_file():
-                auxiliary = leaks.load_auxiliary(folder, step.leak)
-                Checkpoint(adversary.prepare(auxiliary, seed, compute, report), {}).write(outcome / PREPARED)
+                learnt = _prepared(folder / step.leak, adversary, seed, compute, report)
+                Checkpoint(learnt, {}).write(outcome / PREPARED)
             prepared = dict(Checkpoint.read(shared / PREPARED).arrays)
-            held = leak = leaks.wait_for(folder, step.leak)
-            if leak.kind not in adversary.kinds and leak.kind == "codes":
-                leak = pictured(leak, compute)
-            scores = adversary.attack(leak, prepared, seed, compute, report)
-            recovered = adversary.recover(held, seed, compute, report) if step.recovers else {}
-            alike = adversary.recognise(held, compute) if step.recovers else {}
-        for attacker, matrix in scores.items():
-            _check(attacker, matrix, (len(leak.released), len(leak.known)))
-            np.save(outcome / f"{attacker}.npy", matrix.astype(np.float32), allow_pickle=False)
-        guesses.save(recovered, alike, outcome)
+            put = leaks.wait_for(folder / step.leak)
+            found: Answers = {}
+            if put is not None:
+                leak, parts = put
+                found = adversary.answer(step.question, leak, prepared, seed, compute, report)
+                answers.check(found, parts)
+                answers.save(found, parts, outcome)
         seconds = round(time.process_time() - start, 3)  # its own work: it may have waited for the sites
-        made = {"attackers": list(scores), "recovered": list(recovered), "recognised": list(alike)}
-        write_json(outcome / DONE, {**made, "seconds": seconds, "fence": fence})
+        write_json(outcome / DONE, {"attackers": list(found), "seconds": seconds, "fence": fence})
         return 0
     # The last line of defence of a process: whatever happened must reach the coordinator as one line.
     except BaseException as error:
@@ -127,9 +123,13 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
         return 1
 
 
-def _check(attacker: str, scores: object, shape: tuple[int, int]) -> None:
-    if not isinstance(scores, np.ndarray) or scores.shape != shape or not np.isfinite(scores).all():
-        raise ValueError(f"attacker {attacker} must score {shape} pairs with finite numbers")
+def _prepared(leak: Path, adversary: Adversary, seed: int, compute: Compute, report: _Report) -> Weights:
+    """What can be learnt from films of its own before anything is released; nothing by who has none."""
+    held = leaks.load_early(leak).get("own_films")
+    if held is None:
+        return {}
+    arrays: Mapping[str, Any] = held.arrays
+    return adversary.prepare(Owned(**arrays), seed, compute, report)
 
 
 class _Report:

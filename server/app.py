@@ -81,8 +81,8 @@ def _check(release: Release, site: str, images: int, method: Method) -> None:
         raise Refused("a release in another's name", given=f"{release.site}, {release.method}", allowed=site)
     if release.kind != method.kind:
         raise Refused("a release of another kind", given=release.kind, allowed=method.kind)
-    told = len(release) + len(release.left_out)
-    if release.kind != "update" and told != images:
+    if not release.accounts_for(images):
+        told = len(release) + len(release.left_out)
         raise Refused("a release of more or fewer films than the site holds", given=told, allowed=str(images))
     complaints = release.facts.get("complaints", [])
     if not isinstance(complaints, list) or not all(isinstance(c, list) and len(c) == 2 for c in complaints):

@@ -11,20 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fedcxr.adversaries import Guess, Scores
+from fedcxr.adversaries import Adversary
 from fedcxr.errors import AttackFailed
 from fedcxr.protocol import attack_seed
-from fedcxr.release import Release
+from fedcxr.questions import EARNEST, Heard
 from fedcxr.runs import Run
-from fedcxr.simulation.threat import Threat
+from fedcxr.simulation.threat import Put, Threat
 from fedcxr.storage.disk import read_json
 from server import adversary as process
-from server import guesses
+from server import answers
 from server import leak as leaks
 
 GRACE = 5.0  # seconds between asking a process to end and making it
@@ -40,21 +37,23 @@ class Attack:
         self._reader: threading.Thread | None = None
         self._said = ""
 
+    @property
+    def adversary(self) -> Adversary:
+        return self._threat.scenario.adversaries[self.name]
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Those that are put to it."""
+        return tuple(name for name in self._threat.scenario.questions if name in self.adversary.answers)
+
     def start(self) -> None:
         """Write what the adversary owns, unless an earlier attempt did, and start the process on it."""
         scenario = self._threat.scenario
-        adversary = scenario.adversaries[self.name]
         if not (self._folder / process.PLAN).is_file():
             shutil.rmtree(self._folder, ignore_errors=True)
-            leaks.save_auxiliary(self._threat.auxiliary(), self._folder)
-            steps = [
-                process.Step("protected", adversary.spec(), prepared_by="protected", recovers=True),
-                process.Step("control_raw", adversary.spec(), prepared_by="protected"),
-                process.Step("control_shuffled", adversary.briefly().spec(), prepared_by="control_shuffled"),
-            ]
             compute = scenario.compute.model_dump(include={"device", "precision", "threads"})
-            mechanism = scenario.method.plugin_name() if scenario.knowledge.mechanism else None
-            process.write_plan(self._folder, steps, attack_seed(scenario, self.name), compute, mechanism)
+            mechanism = scenario.method.plugin_name() if scenario.knowledge["mechanism"].granted else None
+            process.write_plan(self._folder, self._steps(), attack_seed(scenario, self.name), compute, mechanism)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "server.adversary", str(self._folder)],
             stdin=subprocess.DEVNULL,
@@ -67,9 +66,26 @@ class Attack:
         self._reader = threading.Thread(target=self._forward, daemon=True)
         self._reader.start()
 
-    def leak(self, releases: Sequence[Release], learnt: Release | None) -> None:
+    def _steps(self) -> list[process.Step]:
+        """Every question in every world, and what is held from the start of each."""
+        steps: list[process.Step] = []
+        first: dict[tuple[str, str], str] = {}  # by what it is and what it holds, where an adversary prepares
+        for question in self.questions:
+            for where, setting in self._threat.settings(question).items():
+                spec = (self.adversary.briefly() if setting.briefly else self.adversary).spec()
+                leak = _leak(question, where)
+                held = leaks.save_early(self._threat.owned(question, setting.world), self._folder / leak)
+                prepared_by = first.setdefault((json.dumps(spec, sort_keys=True), held), leak)
+                steps.append(process.Step(leak, question, spec, prepared_by))
+        return steps
+
+    def leak(self, put: Mapping[str, Mapping[str, Put]]) -> None:
         """Hand over what leaked: the process goes on from what it has learnt by now."""
-        leaks.save(self._threat.leaks(releases, learnt), self._folder)
+        for question in self.questions:
+            for where in self._threat.settings(question):
+                one = put[question].get(where)
+                folder = self._folder / _leak(question, where)
+                leaks.save(one.leak if one else None, one.asked if one else None, folder)
 
     def wait(self, deadline: float) -> None:
         """Until every leak is attacked."""
@@ -84,28 +100,25 @@ class Attack:
         if code != 0:
             raise AttackFailed(f"adversary {self.name} failed", given=self._said or f"exit code {code}")
 
-    def scores(self) -> tuple[dict[str, dict[str, Scores]], dict[str, dict[str, Any]]]:
-        """Per leak, the score matrices of its attackers and the facts of the attack."""
-        facts = {leak: read_json(self._outcome(leak) / process.DONE) for leak in self._leaks()}
-        scores = {
-            leak: {name: np.load(self._outcome(leak) / f"{name}.npy", allow_pickle=False) for name in fact["attackers"]}
-            for leak, fact in facts.items()
-        }
-        return scores, facts
+    def heard(self, question: str, put: Mapping[str, Put]) -> dict[str, Heard]:
+        """Its answers to one question, from every world in which that was put."""
+        heard: dict[str, Heard] = {}
+        for where, one in put.items():
+            outcome = process.outcome_folder(self._folder, _leak(question, where))
+            done = read_json(outcome / process.DONE)
+            given = answers.load(outcome, done["attackers"], one.asked.parts)
+            heard[where] = Heard(one.asked.key, given, float(done["seconds"]))
+        silent = {name for one in heard.values() for name in heard[EARNEST].answers.keys() - one.answers.keys()}
+        if silent:
+            told = ", ".join(sorted(silent))
+            raise AttackFailed(f"an attacker of {self.name} has no answer in a control", given=told)
+        return heard
 
-    def recovered(self, codes: guesses.Shape, films: guesses.Shape) -> dict[str, Guess]:
-        """What each of its attackers recovered of so many films of this size."""
-        outcome = self._outcome("protected")
-        return {
-            name: guesses.load_guess(outcome, name, codes, films)
-            for name in read_json(outcome / process.DONE)["recovered"]
-        }
-
-    def recognised(self, pairs: int) -> dict[str, Scores]:
-        """Which of the pairs' films each of its attackers takes for which of their codes."""
-        outcome = self._outcome("protected")
-        recognised = read_json(outcome / process.DONE)["recognised"]
-        return {name: guesses.load_alike(outcome, name, pairs) for name in recognised}
+    @property
+    def fence(self) -> str:
+        """What held the adversary's process."""
+        [first, *_] = read_json(self._folder / process.PLAN)["steps"]
+        return str(read_json(process.outcome_folder(self._folder, first["leak"]) / process.DONE)["fence"])
 
     def stop(self) -> None:
         """End the process and all its children, if they still run."""
@@ -118,12 +131,6 @@ class Attack:
     def clear(self) -> None:
         """Remove the leaks: they hold copies of real films."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _leaks(self) -> list[str]:
-        return [step["leak"] for step in read_json(self._folder / process.PLAN)["steps"]]
-
-    def _outcome(self, leak: str) -> Path:
-        return process.outcome_folder(self._folder, leak)
 
     def _forward(self) -> None:
         """Pass the process's JSON lines on as events; anything else it says is kept for an error message."""
@@ -138,6 +145,11 @@ class Attack:
                     self._said = str(said["reason"])
             except (ValueError, KeyError, TypeError):
                 self._said = line.strip() or self._said
+
+
+def _leak(question: str, where: str) -> str:
+    """The folder of a question in a world; a question from outside is called `module:Class`."""
+    return f"{question.replace(':', '.')} {where}"
 
 
 def end_group(

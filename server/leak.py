@@ -1,104 +1,129 @@
 """A leak on disk: the folder that is all an adversary's process may read.
 
-Written in two steps, so that an adversary can learn from its own films while the sites are still at work.
+What is held before anything was released is written first, so that an adversary can learn from its own films while the
+sites are still at work. Arrays that several leaks have in common lie on the disk once.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr import plugins
-from fedcxr.adversaries import Auxiliary, Coded, Leak, Pairs
-from fedcxr.methods import Method
+from fedcxr.adversaries import Leak
+from fedcxr.knowledge import Holding
+from fedcxr.questions import Asked, Part
 from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import explained, read_json, write_json
+from fedcxr.view import View
 
-AUXILIARY = "auxiliary"  # the bulk of a leak and the same in the controls, so it lies beside them, once
-COMPLETE = "mechanism.json"  # written last
-CODED = "coded.json"  # of codes: their public facts
-CODED_ARRAYS = ("public", "versions", "again", "opened", "films")
-PAIRS = "pairs"  # of codes: films of the adversary's own that the sites released too
-LEARNT = "learnt-{}.safetensors"  # by the mechanism, once for each version of it
+COMPLETE = "leak.json"  # written last: what is held by now, and what an answer consists of; null: nothing is asked
+EARLY = "held.json"  # what is held before anything was released
+ARRAYS = "arrays"  # of all leaks, by content
+VIEW, GIVEN, MODEL = "view", "given", "model.safetensors"
 LOOK_EVERY = 0.1  # seconds
 
 
-def save_auxiliary(owned: Mapping[str, Auxiliary], attack: Path) -> None:
-    """Write the adversary's own films, and per leak whose films it takes them for."""
-    films = next(iter(owned.values()))
-    _save(attack / AUXILIARY, films=films.films, sources=films.sources, held_out=films.held_out)
-    for name, auxiliary in owned.items():
-        _save(attack / name, people=auxiliary.people)
+def save_early(held: Mapping[str, Holding], leak: Path) -> str:
+    """Write what an adversary holds from the start; returns a fingerprint of it."""
+    told = {kind: _save(holding, leak, kind) for kind, holding in held.items()}
+    write_json(leak / EARLY, told)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
-def save(leaks: Mapping[str, Leak], attack: Path) -> None:
-    """Write what leaked, next to the auxiliary films that are there already."""
-    for name, leak in leaks.items():
-        if not (attack / name / COMPLETE).is_file():
-            _save(attack / name, released=leak.released, known=leak.known)
-            if leak.coded is not None:
-                _save_coded(attack / name, leak.coded)
-            for version, weights in enumerate(leak.learnt):
-                Checkpoint(weights, {}).write(attack / name / LEARNT.format(f"{version:04}"))
-            write_json(attack / name / COMPLETE, leak.mechanism.spec() if leak.mechanism else None)
+def save(leak: Leak | None, asked: Asked | None, folder: Path) -> None:
+    """Write the rest, once the sites have released; None: there is nothing to ask."""
+    if (folder / COMPLETE).is_file():
+        return
+    if leak is None or asked is None:
+        write_json(folder / COMPLETE, None)
+        return
+    view = leak.view
+    seen = Holding({**{f"form {form}": array for form, array in view.forms.items()}, **_rows(view)})
+    early = read_json(folder / EARLY)
+    if view.model is not None:
+        Checkpoint(view.model, {}).write(folder / MODEL)
+    late = {kind: _save(one, folder, kind) for kind, one in leak.holdings.items() if kind not in early}
+    parts = {name: [list(part.shape), np.dtype(part.dtype).name, part.optional] for name, part in asked.parts.items()}
+    given = None if leak.given is None else _save(leak.given, folder, GIVEN)
+    told = {"view": _save(seen, folder, VIEW), "holdings": early | late, "given": given, "parts": parts}
+    write_json(folder / COMPLETE, told)
 
 
-def load_auxiliary(attack: Path, name: str) -> Auxiliary:
-    """The adversary's own films, memory-mapped."""
-    common = attack / AUXILIARY
-    return Auxiliary(
-        films=_load(common, "films"),
-        people=_load(attack / name, "people"),
-        sources=_load(common, "sources"),
-        held_out=_load(common, "held_out"),
-    )
+def load_early(folder: Path) -> dict[str, Holding]:
+    """What is held from the start, memory-mapped."""
+    return {kind: _load(folder, kind, told) for kind, told in read_json(folder / EARLY).items()}
 
 
-def wait_for(attack: Path, name: str) -> Leak:
+def wait_for(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
     """The whole leak, once it is there. Whoever writes it ends this process if it never will be."""
-    own = attack / name
-    while not (own / COMPLETE).is_file():
+    while not (folder / COMPLETE).is_file():
         time.sleep(LOOK_EVERY)
-    mechanism = read_json(own / COMPLETE)
-    return Leak(
-        released=_load(own, "released"),
-        known=_load(own, "known"),
-        auxiliary=load_auxiliary(attack, name),
-        mechanism=cast(Method, plugins.build("method", mechanism)) if mechanism else None,
-        learnt=tuple(dict(Checkpoint.read(file).arrays) for file in sorted(own.glob(LEARNT.format("*")))),
-        coded=_load_coded(own) if (own / CODED).is_file() else None,
+    told = read_json(folder / COMPLETE)
+    if told is None:
+        return None
+    seen = _load(folder, VIEW, told["view"]).arrays
+    model = folder / MODEL
+    view = View(
+        forms={name.removeprefix("form "): array for name, array in seen.items() if name.startswith("form ")},
+        opened=cast("npt.NDArray[np.bool_]", seen["opened"]),
+        versions=cast("npt.NDArray[np.int64]", seen["versions"]),
+        model=dict(Checkpoint.read(model).arrays) if model.is_file() else None,
     )
-
-
-def _save_coded(folder: Path, coded: Coded) -> None:
-    given = {name: getattr(coded, name) for name in CODED_ARRAYS}
-    _save(folder, **{name: array for name, array in given.items() if array is not None})
-    if coded.pairs is not None:
-        _save(folder / PAIRS, **vars(coded.pairs))
-    write_json(folder / CODED, dict(coded.facts))
-
-
-def _load_coded(folder: Path) -> Coded:
-    arrays: dict[str, Any] = {
-        name: _load(folder, name) if (folder / f"{name}.npy").is_file() else None for name in CODED_ARRAYS
+    holdings = {kind: _load(folder, kind, own) for kind, own in told["holdings"].items()}
+    given = None if told["given"] is None else _load(folder, GIVEN, told["given"])
+    parts = {
+        name: Part(tuple(shape), np.dtype(dtype), optional) for name, (shape, dtype, optional) in told["parts"].items()
     }
-    paired = folder / PAIRS
-    pairs = Pairs(*(_load(paired, field.name) for field in fields(Pairs))) if paired.is_dir() else None
-    return Coded(facts=read_json(folder / CODED), pairs=pairs, **arrays)
+    return Leak(view, holdings, given), parts
 
 
-def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+def _rows(view: View) -> dict[str, npt.NDArray[Any]]:
+    return {"opened": view.opened, "versions": view.versions}
 
 
-def _load(folder: Path, name: str) -> npt.NDArray[Any]:
-    return cast("npt.NDArray[Any]", np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+def _save(holding: Holding, leak: Path, name: str) -> dict[str, Any]:
+    """Write its arrays as numbered files; returns what they are called and its facts."""
+    folder, store = leak / _file(name), leak.parent / ARRAYS
+    names, digests = list(holding.arrays), []
+    with explained(leak):
+        for place in (folder, store):
+            place.mkdir(parents=True, exist_ok=True)
+        for number, array in enumerate(holding.arrays.values()):
+            digests.append(_digest(array))
+            kept = store / f"{digests[-1]}.npy"
+            if not kept.is_file():
+                np.save(kept, array, allow_pickle=False)
+            _link(kept, folder / f"{number}.npy")
+    return {"arrays": names, "digests": digests, "facts": dict(holding.facts)}
+
+
+def _load(leak: Path, name: str, told: Mapping[str, Any]) -> Holding:
+    files: Iterable[Path] = (leak / _file(name) / f"{number}.npy" for number in range(len(told["arrays"])))
+    arrays = (np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
+    return Holding(dict(zip(told["arrays"], arrays, strict=True)), told["facts"])
+
+
+def _digest(array: npt.NDArray[np.generic]) -> str:
+    plain = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{plain.dtype} {plain.shape} ".encode() + plain.tobytes()).hexdigest()
+
+
+def _link(kept: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    try:
+        os.link(kept, path)
+    except OSError:  # a disk without hard links
+        shutil.copyfile(kept, path)
+
+
+def _file(name: str) -> str:
+    """A kind of knowledge from outside is called `module:Class`."""
+    return name.replace(":", ".")

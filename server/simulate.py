@@ -83,7 +83,7 @@ def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:
 
 def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
     """Open the cohort, let the sites release, measure."""
-    from server.experiment import conduct  # for its imports: a refused command need not wait for them
+    from server.measure import conduct  # for its imports: a refused command need not wait for them
     from server.meter import Meter
 
     with Meter() as meter:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from canary import leaks as traces_of
-
 from fedcxr.adversaries._outsider import pictured
+
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys.custody import Simulated

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.adversaries import Auxiliary
 from fedcxr.errors import DataError
+from fedcxr.knowledge.own_films import Owned
 from fedcxr.pairs.couples import Couples, Rows, sorted_by
 
 
@@ -19,10 +19,10 @@ class Album(Couples):
     source: npt.NDArray[np.int64]  # (p,) the hospital of a person's first film
 
     @classmethod
-    def owned(cls, auxiliary: Auxiliary) -> Album:
+    def owned(cls, own: Owned) -> Album:
         """All films but those of held-out people."""
-        films = np.flatnonzero(~auxiliary.held_out)
-        places, start, count = sorted_by(auxiliary.people[films])
+        films = np.flatnonzero(~own.held_out)
+        places, start, count = sorted_by(own.people[films])
         rows = films[places]
         if (count > 1).sum() < 2:
             raise DataError(
@@ -30,7 +30,7 @@ class Album(Couples):
                 given=f"{int((count > 1).sum())} of {len(count)} people in the adversary's own films",
                 do="give it a larger auxiliary cohort",
             )
-        return cls(rows, start, count, auxiliary.sources[rows[start]])
+        return cls(rows, start, count, own.sources[rows[start]])
 
     def draw(self, people: int, same_source: float, rng: np.random.Generator, lone: float = 0.0) -> tuple[Rows, Rows]:
         """Two different films of each of up to `people` people; a share of the batches from one hospital.

@@ -12,25 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.adversaries import Auxiliary, Leak, Scores, _support
-from fedcxr.adversaries._outsider import Onlooker
-from fedcxr.codes import Codes
+from fedcxr.adversaries import Leak
+from fedcxr.codes import Codes, support
 from fedcxr.errors import ConfigError
-from fedcxr.methods import Films, Workshop
-from fedcxr.methods._coded import CodeMethod
+from fedcxr.knowledge.own_films import Owned
+from fedcxr.methods import Workshop
+from fedcxr.methods._keyless import Keyless
 from fedcxr.methods.sca import Sca
+from fedcxr.questions.linkage import Scores
+from fedcxr.view import Films, Rows
 
 if TYPE_CHECKING:
     from fedcxr.methods._codec import Codec
 
 Comparing = Literal["values", "decoded"]
 Likeness = npt.NDArray[np.float32]  # (released, films)
-Rows = npt.NDArray[np.intp]
 
 TOGETHER = 32  # codes compared at once
 SIDE = 32  # pixels of a small picture
@@ -47,7 +48,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class View:
+class Version:
     """Films under attack that have one version of the codec, and what would be seen of films of one's own."""
 
     rows: Rows
@@ -56,85 +57,95 @@ class View:
     hide: Callable[[Films], Shown]
 
 
-def views(leak: Leak, rng: np.random.Generator, workshop: Workshop) -> Iterator[View]:
+def versions(leak: Leak, rng: np.random.Generator, workshop: Workshop) -> Iterator[Version]:
     """What is seen of the films under attack, version by version of their codec."""
-    if leak.coded is None:
+    if "sealed" not in leak.view.forms:
         codec = Sca().codec({}, workshop)
 
         def unprotected(films: Films) -> Shown:
             codes = codec.encode(films)
             return Shown(codes, codec.decode(codes, (films.shape[1], films.shape[2])), in_place=True)
 
-        yield View(np.arange(len(leak.released)), codec, unprotected(leak.released), unprotected)
+        films = np.asarray(leak.view.forms["films"], dtype=np.uint8)
+        yield Version(np.arange(len(films)), codec, unprotected(films), unprotected)
         return
-    for rows, onlooker in onlookers(leak, workshop):
-        public, again = (None if codes is None else codes[rows] for codes in (leak.coded.public, leak.coded.again))
+    for rows, keyless in without_keys(leak, workshop):
+        public, again = (None if codes is None else codes[rows] for codes in published(leak))
 
-        def hidden(films: Films, onlooker: Onlooker = onlooker, twice: bool = again is not None) -> Shown:
-            codes = onlooker.codec.encode(films)
-            first = onlooker.hidden_codes(codes, rng)
-            return _shown(onlooker, len(films), first, onlooker.hidden_codes(codes, rng) if twice else None)
+        def hidden(films: Films, keyless: Keyless = keyless, twice: bool = again is not None) -> Shown:
+            codes = keyless.codec.encode(films)
+            first = keyless.hidden_codes(codes, rng)
+            return _shown(keyless, len(films), first, keyless.hidden_codes(codes, rng) if twice else None)
 
-        yield View(rows, onlooker.codec, _shown(onlooker, len(rows), public, again), hidden)
+        yield Version(rows, keyless.codec, _shown(keyless, len(rows), public, again), hidden)
 
 
-def onlookers(leak: Leak, workshop: Workshop) -> Iterator[tuple[Rows, Onlooker]]:
-    """Somebody without a key for each version of the codec, and the films under attack that have it."""
-    assert leak.coded is not None
+def published(leak: Leak) -> tuple[Codes | None, Codes | None]:  # (n, p, h, w) each
+    """The codes of the films under attack as they were published, and the same in another release if there was one."""
+    again = leak.holdings.get("releases")
+    public = leak.view.forms.get("codes")
+    return (
+        None if public is None else np.asarray(public, dtype=np.int8),
+        None if again is None else np.asarray(again.arrays["codes"], dtype=np.int8),
+    )
+
+
+def without_keys(leak: Leak, workshop: Workshop) -> Iterator[tuple[Rows, Keyless]]:
+    """What somebody without a key sees, for each version of the codec, and the films under attack that have it."""
     method = leak.mechanism
-    if not isinstance(method, CodeMethod):
+    if method is None or not method.keyed:
         raise ConfigError(
             "these attackers run the codec, so they must be granted the method",
             given="nothing" if method is None else method.plugin_name(),
             allowed="a method that shares codes",
             do="set knowledge.mechanism to true",
         )
-    for version, weights in enumerate(leak.learnt or ({},)):
-        rows = np.flatnonzero(leak.coded.versions == version)
+    for version, weights in enumerate(leak.taught):
+        rows = np.flatnonzero(leak.view.versions == version)
         if len(rows):
-            yield rows, Onlooker(method, leak.auxiliary.films, weights, workshop)
+            yield rows, cast(Keyless, method.appearance(leak.own.films, weights, workshop))
 
 
-def _shown(onlooker: Onlooker, films: int, public: Codes | None, again: Codes | None) -> Shown:
-    in_place = onlooker.practice is not None and onlooker.practice.in_place
-    pictures = onlooker.pictures(public, films, again)
+def _shown(keyless: Keyless, films: int, public: Codes | None, again: Codes | None) -> Shown:
+    in_place = keyless.practice is not None and keyless.practice.in_place
+    pictures = keyless.pictures(public, films, again)
     if public is None or again is None or in_place:
         return Shown(public, pictures, in_place)
     return Shown(np.concatenate([public, again], axis=1), pictures, in_place)
 
 
-def learned(view: View, known: Films, own: Auxiliary, rng: np.random.Generator) -> Scores:
+def learned(seen: Version, known: Films, own: Owned, rng: np.random.Generator) -> Scores:
     """Log-odds by a metric learnt on films of one's own, hidden as those under attack are."""
     from fedcxr.adversaries import _metric  # imports scipy
 
-    if view.shown.codes is None:
-        return np.zeros((len(view.rows), len(known)), dtype=np.float32)
-    hidden = _numbers(view.hide(own.films))
+    if seen.shown.codes is None:
+        return np.zeros((len(seen.rows), len(known)), dtype=np.float32)
+    hidden = _numbers(seen.hide(own.films))
     metric = _metric.learn(hidden, own.people, own.held_out, rng)
     judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
     rows = np.flatnonzero(judged)[:MOST_CALIBRATED]
-    plain = _plain_numbers(own.films[rows], view)
+    plain = _plain_numbers(own.films[rows], seen)
     judge = _metric.calibrated(metric(hidden[rows], plain), own.people[rows])
-    return judge(metric(_numbers(view.shown), _plain_numbers(known, view)))
+    return judge(metric(_numbers(seen.shown), _plain_numbers(known, seen)))
 
 
-def compared(attacker: Comparing, view: View, known: Films, own: Auxiliary) -> Scores:
+def compared(attacker: Comparing, seen: Version, known: Films, own: Owned) -> Scores:
     """Log-odds by a likeness that needs no learning, calibrated on pairs of one's own films."""
     from fedcxr.adversaries import _metric  # imports scipy
 
-    judge = _metric.calibrated(_likeness(attacker, view.hide(own.films), own.films, view.codec), own.people)
-    return judge(_likeness(attacker, view.shown, known, view.codec))
+    judge = _metric.calibrated(_likeness(attacker, seen.hide(own.films), own.films, seen.codec), own.people)
+    return judge(_likeness(attacker, seen.shown, known, seen.codec))
 
 
 def _likeness(attacker: Comparing, shown: Shown, films: Films, codec: Codec) -> Likeness:
     """How like each film that is shown is to each of these."""
     if attacker == "decoded":
-        return _support.correlation(shown.pictures, films)
+        return support.correlation(shown.pictures, films)
     if shown.codes is None:
         return np.zeros((len(shown.pictures), len(films)), dtype=np.float32)
     candidates = codec.encode(films)
     parts = [
-        _support.candidates_by_values(shown.codes[start : start + TOGETHER], candidates)
+        support.candidates_by_values(shown.codes[start : start + TOGETHER], candidates)
         for start in range(0, len(shown.codes), TOGETHER)
     ]
     return -np.log1p(-np.concatenate(parts))
@@ -142,12 +153,12 @@ def _likeness(attacker: Comparing, shown: Shown, films: Films, codec: Codec) -> 
 
 def _numbers(shown: Shown) -> npt.NDArray[np.float32]:  # (n, d)
     assert shown.codes is not None
-    return _small(shown.pictures) if shown.in_place else _support.size_curve(shown.codes)
+    return _small(shown.pictures) if shown.in_place else support.size_curve(shown.codes)
 
 
-def _plain_numbers(films: Films, view: View) -> npt.NDArray[np.float32]:  # (n, d)
+def _plain_numbers(films: Films, seen: Version) -> npt.NDArray[np.float32]:  # (n, d)
     """The same numbers of films that nothing hides."""
-    return _small(films) if view.shown.in_place else _support.size_curve(view.codec.encode(films))
+    return _small(films) if seen.shown.in_place else support.size_curve(seen.codec.encode(films))
 
 
 def _small(pictures: Films) -> npt.NDArray[np.float32]:  # (n, SIDE * SIDE)

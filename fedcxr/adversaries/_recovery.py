@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.adversaries import Guess, _support
-from fedcxr.adversaries._outsider import Onlooker
-from fedcxr.codes import Codes
-from fedcxr.methods import Films
-from fedcxr.methods.sca import Sca
+from fedcxr.codes import Codes, support
+from fedcxr.methods._keyless import Keyless
+from fedcxr.questions import Answer
+from fedcxr.view import Films
 
 if TYPE_CHECKING:
     from fedcxr.adversaries._support_net import Budget
@@ -33,19 +32,19 @@ EVERY: tuple[Recovering, ...] = ("prior", "order", "llr", "net", "twice")
 
 @dataclass(frozen=True)
 class Recovery:
-    """An onlooker in front of what was released of some films."""
+    """Somebody without keys in front of what was released of some films."""
 
-    onlooker: Onlooker
+    keyless: Keyless
     films: int
     public: Codes | None  # (n, p, h, w)
     again: Codes | None  # (n, p, h, w)
 
     def guesses(
         self, attackers: Collection[Recovering], budget: Budget, rng: np.random.Generator
-    ) -> dict[Recovering, Guess]:
+    ) -> dict[Recovering, Answer]:
         """What each of these attackers makes of the films; those that have nothing to work on are left out."""
-        means: dict[Recovering, Callable[[], Guess | None]] = {
-            "prior": lambda: self._guess(self._usual(), self.onlooker.pictures(None, self.films)),
+        means: dict[Recovering, Callable[[], Answer | None]] = {
+            "prior": lambda: self._answer(self._usual(), self.keyless.pictures(None, self.films)),
             "order": self._by_order,
             "llr": self._by_likelihood,
             "net": lambda: self._by_network(budget, rng),
@@ -54,54 +53,53 @@ class Recovery:
         made = {attacker: means[attacker]() for attacker in EVERY if attacker in attackers}
         return {attacker: guess for attacker, guess in made.items() if guess is not None}
 
-    def _by_order(self) -> Guess | None:
-        method = self.onlooker.method
-        if self.public is None or not self._in_place or not isinstance(method, Sca):
+    def _by_order(self) -> Answer | None:
+        scores = None if self.public is None else self.keyless.method.by_order(self.public)
+        if self.public is None or scores is None:
             return None
-        scores = _support.exact_order(self.public, method.s_n)
-        return self._guess(scores, self.onlooker.decoded(self.public, scores))
+        return self._answer(scores, self.keyless.decoded(self.public, scores))
 
-    def _by_likelihood(self) -> Guess | None:
-        practice = self.onlooker.practice
+    def _by_likelihood(self) -> Answer | None:
+        practice = self.keyless.practice
         if self.public is None or practice is None:
             return None
-        scores = _support.likelihood_ratio(self.public, practice)
+        scores = support.likelihood_ratio(self.public, practice)
         if not practice.in_place:
-            return self._guess(scores, self.onlooker.pictures(self.public, self.films))
-        return self._guess(scores, self.onlooker.decoded(self.public, scores))
+            return self._answer(scores, self.keyless.pictures(self.public, self.films))
+        return self._answer(scores, self.keyless.decoded(self.public, scores))
 
-    def _by_network(self, budget: Budget, rng: np.random.Generator) -> Guess | None:
+    def _by_network(self, budget: Budget, rng: np.random.Generator) -> Answer | None:
         from fedcxr.adversaries import _support_net  # imports torch
 
-        onlooker, practice = self.onlooker, self.onlooker.practice
+        keyless, practice = self.keyless, self.keyless.practice
         if self.public is None or practice is None:
             return None
 
         def hide(rows: npt.NDArray[np.intp], step: int) -> Codes:
-            hidden = onlooker.hidden_codes(practice.codes[rows], rng)
+            hidden = keyless.hidden_codes(practice.codes[rows], rng)
             assert hidden is not None
             return hidden
 
-        codec = onlooker.codec
+        codec = keyless.codec
         net = _support_net.train(practice, hide, codec.expand, budget, rng, codec.compute)
         scores, codes = net.attack(self.public)
-        return self._guess(scores, codec.picture(codes, onlooker.size))
+        return self._answer(scores, codec.picture(codes, keyless.size))
 
-    def _twice(self) -> Guess | None:
+    def _twice(self) -> Answer | None:
         if self.public is None or self.again is None:
             return None
-        pictures = self.onlooker.pictures(self.public, self.films, self.again)
+        pictures = self.keyless.pictures(self.public, self.films, self.again)
         # Shuffled anew, two public codes have no place in common; their sizes of value are all there is to compare.
-        scores = _support.intersection(self.public, self.again) if self._in_place else self._usual()
-        return self._guess(scores, pictures)
+        scores = support.intersection(self.public, self.again) if self._in_place else self._usual()
+        return self._answer(scores, pictures)
 
     @property
     def _in_place(self) -> bool:
-        return self.onlooker.practice is not None and self.onlooker.practice.in_place
+        return self.keyless.practice is not None and self.keyless.practice.in_place
 
-    def _usual(self) -> _support.Scores:
-        return _support.prior(self.onlooker.usual, self.films)
+    def _usual(self) -> support.Scores:
+        return support.prior(self.keyless.usual, self.films)
 
     @staticmethod
-    def _guess(scores: _support.Scores, pictures: Films) -> Guess:
-        return Guess(scores.astype(np.float16), pictures)
+    def _answer(scores: support.Scores, pictures: Films) -> Answer:
+        return {"support": scores.astype(np.float16), "pictures": pictures}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedcxr.adversaries._support import Practice, Scores, prior
 from fedcxr.codes import Codes
+from fedcxr.codes.support import Practice, Scores, prior
 from fedcxr.models.support_net import SupportNet, support_net
 from fedcxr.training import Plan, fit, place
 from fedcxr.training.compute import Compute

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import pydantic
 
-from fedcxr.adversaries import Adversary, Auxiliary, Guess, Leak, Progress, Scores, _linking, _recovery, _support
+from fedcxr.adversaries import Adversary, Leak, Progress, _linking, _recovery
+from fedcxr.codes import support
 from fedcxr.errors import DataError
-from fedcxr.methods import Weights, Workshop
-from fedcxr.methods._coded import CodeMethod
-from fedcxr.release import Kind
+from fedcxr.knowledge.own_films import Owned
+from fedcxr.methods import Form, Workshop
+from fedcxr.questions import Answer, Answers
+from fedcxr.questions.linkage import Scores
 from fedcxr.rng import stream
+from fedcxr.view import Rows, Weights
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
@@ -31,7 +32,8 @@ class Support(Adversary):
     too weak to tell patients apart even by unprotected codes, they leave a run inconclusive.
     """
 
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"codes"})
+    answers: ClassVar[tuple[str, ...]] = ("linkage", "reconstruction", "same_film")
+    reads: ClassVar[frozenset[Form]] = frozenset({"purified"})
 
     attackers: tuple[Literal["learned", "values", "decoded"], ...] = ("learned",)
     recovery: tuple[_recovery.Recovering, ...] = _recovery.EVERY
@@ -51,81 +53,82 @@ class Support(Adversary):
     def briefly(self) -> Self:
         return self.model_copy(update={"recovery": ()})
 
-    def attack(
-        self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
-    ) -> Mapping[str, Scores]:
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
+        answers = {"linkage": self._link, "reconstruction": self._reconstruct, "same_film": self._recognise}
+        with compute.session():
+            return answers[question](leak, seed, compute, progress)
+
+    def _link(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         rng = stream(seed, "support")
-        practice, album = self._practice(leak.auxiliary, rng), self._album(leak.auxiliary, rng)
+        practice, album = self._practice(leak.own, rng), self._album(leak.own, rng)
+        known = leak.known
         scores: dict[str, Scores] = {
-            attacker: np.zeros((len(leak.released), len(leak.known)), dtype=np.float32) for attacker in self.attackers
+            attacker: np.zeros((len(leak.view), len(known)), dtype=np.float32) for attacker in self.attackers
         }
         done = 0
-        with compute.session():
-            for view in _linking.views(leak, rng, Workshop.on(compute)):
-                for attacker in self.attackers:
-                    if attacker == "learned":
-                        judged = _linking.learned(view, leak.known, album, rng)
-                    else:
-                        judged = _linking.compared(attacker, view, leak.known, practice)
-                    scores[attacker][view.rows] = judged
-                done += len(view.rows)
-                progress("support", done, len(leak.released))
-        return scores
+        for seen in _linking.versions(leak, rng, Workshop.on(compute)):
+            for attacker in self.attackers:
+                if attacker == "learned":
+                    judged = _linking.learned(seen, known, album, rng)
+                else:
+                    judged = _linking.compared(attacker, seen, known, practice)
+                scores[attacker][seen.rows] = judged
+            done += len(seen.rows)
+            progress("support", done, len(leak.view))
+        return {attacker: {"scores": found} for attacker, found in scores.items()}
 
-    def recover(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Mapping[str, Guess]:
+    def _reconstruct(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         from fedcxr.adversaries._support_net import Budget
 
-        if leak.coded is None or not self.recovery:
+        if not self.recovery:
             return {}
-        coded, rng = leak.coded, stream(seed, "support", "recovery")
+        rng = stream(seed, "support", "recovery")
         budget = Budget(steps=self.steps, width=self.width)
-        parts: list[tuple[npt.NDArray[np.intp], dict[_recovery.Recovering, Guess]]] = []
-        with compute.session():
-            for rows, onlooker in _linking.onlookers(leak, Workshop.on(compute)):
-                public, again = (None if codes is None else codes[rows] for codes in (coded.public, coded.again))
-                recovery = _recovery.Recovery(onlooker, len(rows), public, again)
-                parts.append((rows, recovery.guesses(self.recovery, budget, rng)))
-                progress("support, recovery", sum(len(own) for own, _ in parts), len(leak.released))
+        parts: list[tuple[Rows, dict[_recovery.Recovering, Answer]]] = []
+        for rows, keyless in _linking.without_keys(leak, Workshop.on(compute)):
+            public, again = (None if codes is None else codes[rows] for codes in _linking.published(leak))
+            recovery = _recovery.Recovery(keyless, len(rows), public, again)
+            parts.append((rows, recovery.guesses(self.recovery, budget, rng)))
+            progress("support, recovery", sum(len(own) for own, _ in parts), len(leak.view))
         order = np.argsort(np.concatenate([rows for rows, _ in parts]))
 
-        def together(attacker: _recovery.Recovering) -> Guess:
+        def joined(attacker: _recovery.Recovering) -> Answer:
             own = [guesses[attacker] for _, guesses in parts]
-            support, pictures = (np.concatenate([getattr(g, part) for g in own])[order] for part in vars(own[0]))
-            return Guess(support, pictures)
+            return {part: np.concatenate([guess[part] for guess in own])[order] for part in own[0]}
 
-        return {attacker: together(attacker) for attacker in parts[0][1]}
+        return {attacker: joined(attacker) for attacker in parts[0][1]}
 
-    def recognise(self, leak: Leak, compute: Compute) -> Mapping[str, Scores]:
+    def _recognise(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         """By where its numbers stand, or by how often each size occurs if they were shuffled."""
-        pairs, method = leak.coded.pairs if leak.coded else None, leak.mechanism
-        if pairs is None or not isinstance(method, CodeMethod):
+        paired, method = leak.holdings["pairs"].arrays, leak.mechanism
+        if method is None:
             return {}
-        films = leak.auxiliary.films[pairs.films]
+        public = np.asarray(paired["codes"], dtype=np.int8)
+        films = leak.own.films[np.asarray(paired["films"])]
         scores = np.zeros((len(films), len(films)), dtype=np.float32)
         in_place = False
-        for version, weights in enumerate(leak.learnt or ({},)):
-            rows = np.flatnonzero(pairs.versions == version)
-            if len(rows):
-                candidates = method.codec(weights, Workshop.on(compute)).encode(films)
-                in_place = pairs.public.shape[1:] == candidates.shape[1:]
-                compare = _support.candidates_in_place if in_place else _support.candidates_by_values
-                scores[rows] = compare(pairs.public[rows], candidates)
-        return {"place" if in_place else "values": scores}
+        for version, weights in enumerate(leak.taught):
+            rows = np.flatnonzero(paired["versions"] == version)
+            if not len(rows):
+                continue
+            candidates = np.asarray(method.clean("purified", films, weights, Workshop.on(compute)), dtype=np.int8)
+            in_place = public.shape[1:] == candidates.shape[1:]
+            compare = support.candidates_in_place if in_place else support.candidates_by_values
+            scores[rows] = compare(public[rows], candidates)
+        return {"place" if in_place else "values": {"scores": scores}}
 
-    def _practice(self, auxiliary: Auxiliary, rng: np.random.Generator) -> Auxiliary:
+    def _practice(self, own: Owned, rng: np.random.Generator) -> Owned:
         """Films of people who have two or more, a person's films together."""
-        people, films = np.unique(auxiliary.people, return_counts=True)
+        people, films = np.unique(own.people, return_counts=True)
         several = rng.permutation(people[films > 1])
-        rows = [np.flatnonzero(auxiliary.people == person) for person in several[: self.own // 2]]
+        rows = [np.flatnonzero(own.people == person) for person in several[: self.own // 2]]
         if len(rows) < 2:
             raise DataError("this attack practises on people with two films or more, and needs two such people")
-        return _of(auxiliary, np.sort(np.concatenate(rows)[: self.own]))
+        return own.take(np.sort(np.concatenate(rows)[: self.own]))
 
-    def _album(self, auxiliary: Auxiliary, rng: np.random.Generator) -> Auxiliary:
+    def _album(self, own: Owned, rng: np.random.Generator) -> Owned:
         """Films of anybody, as many as are studied."""
-        people = rng.permutation(len(auxiliary.people))[: self.studied]
-        return _of(auxiliary, np.sort(people))
-
-
-def _of(auxiliary: Auxiliary, rows: npt.NDArray[np.intp]) -> Auxiliary:
-    return Auxiliary(*(array[rows] for array in vars(auxiliary).values()))
+        people = rng.permutation(len(own.people))[: self.studied]
+        return own.take(np.sort(people))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
 
-from fedcxr.adversaries import Adversary, Auxiliary, Leak, Progress, Scores
+from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.adversaries._album import Album
+from fedcxr.adversaries._appearance import appearances, pictures
 from fedcxr.errors import ConfigError
-from fedcxr.methods import FilmMethod, Protect, Weights, Workshop
+from fedcxr.knowledge.own_films import Owned
+from fedcxr.methods import Films, Protect, Workshop
 from fedcxr.models import pretrained
+from fedcxr.questions import Answers
+from fedcxr.questions.linkage import Scores
 from fedcxr.rng import stream
+from fedcxr.view import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,35 +69,36 @@ class Verifier(Adversary):
         shorter = {"steps_clean": min(self.steps_clean, 60), "steps_retrain": min(self.steps_retrain, 40)}
         return self.model_copy(update=shorter)
 
-    def prepare(self, auxiliary: Auxiliary, seed: int, compute: Compute, progress: Progress) -> Weights:
+    def prepare(self, own: Owned, seed: int, compute: Compute, progress: Progress) -> Weights:
         """The verifier of clean films."""
         network = self._verifier(seed, compute)
-        self._train(network, auxiliary, (), seed, compute, progress)
+        self._train(network, own, (), seed, compute, progress)
         return {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
 
-    def attack(
-        self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
-    ) -> Mapping[str, Scores]:
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
         import torch
 
-        mechanism = leak.mechanism
-        if "retrained" in self.attackers and not isinstance(mechanism, FilmMethod):
+        looks = appearances(leak, Workshop.on(compute))
+        if "retrained" in self.attackers and not looks:
+            mechanism = leak.mechanism
             raise ConfigError(
                 "the attacker `retrained` protects its own films, so it must be granted the method",
                 given="nothing" if mechanism is None else mechanism.plugin_name(),
-                allowed="a method that shares images",
+                allowed="a method whose releases can be looked at",
                 do="set knowledge.mechanism to true, or attackers to [naive]",
             )
+        released = pictures(leak, looks)
         network = self._verifier(seed, compute)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in prepared.items()})
-        scores: dict[str, Scores] = {}
+        scores = {}
         if "naive" in self.attackers:
-            scores["naive"] = _compare(network, leak, compute)
-        if "retrained" in self.attackers and isinstance(mechanism, FilmMethod):
-            versions = [mechanism.fitted(weights, Workshop.on(compute)) for weights in leak.learnt or ({},)]
-            self._train(network, leak.auxiliary, versions, seed, compute, progress)
-            scores["retrained"] = _compare(network, leak, compute)
-        return scores
+            scores["naive"] = _compare(network, released, leak.known, compute)
+        if "retrained" in self.attackers:
+            self._train(network, leak.own, [look.protected for look in looks], seed, compute, progress)
+            scores["retrained"] = _compare(network, released, leak.known, compute)
+        return {attacker: {"scores": found} for attacker, found in scores.items()}
 
     def _verifier(self, seed: int, compute: Compute) -> Siamese:
         from fedcxr.models.backbone import Design
@@ -106,7 +112,7 @@ class Verifier(Adversary):
     def _train(
         self,
         network: Siamese,
-        auxiliary: Auxiliary,
+        own: Owned,
         versions: Sequence[Protect],
         seed: int,
         compute: Compute,
@@ -121,12 +127,12 @@ class Verifier(Adversary):
 
         stage = "retrained" if versions else "clean"
         rng = stream(seed, "verifier", stage)
-        album = Album.owned(auxiliary)
+        album = Album.owned(own)
 
         def loss(step: int) -> Tensor:
             rows = album.draw(self.people, self.same_source, rng)
             # Moved first and protected second, as a release would be: a grid of cells stays where it was.
-            first, second = (shifted(auxiliary.films[r], self.shift, rng) for r in rows)
+            first, second = (shifted(own.films[r], self.shift, rng) for r in rows)
             if versions:
                 version = versions[int(rng.integers(len(versions))) if len(versions) > 1 else 0]
                 first = version(first, rng)
@@ -143,16 +149,15 @@ class Verifier(Adversary):
             fit(network, loss, plan, compute, lambda step, steps: progress(f"verifier {stage}", step, steps))
 
 
-def _compare(network: Siamese, leak: Leak, compute: Compute) -> Scores:
+def _compare(network: Siamese, released: Films, known: Films, compute: Compute) -> Scores:
     """The logit of every (released, known) pair: each film is embedded once."""
     import torch
 
     from fedcxr.training import predict
 
     with compute.session(), torch.inference_mode():
-        released, known = (
-            torch.from_numpy(predict(network, films, compute)).to(compute.device)
-            for films in (leak.released, leak.known)
+        first, second = (
+            torch.from_numpy(predict(network, films, compute)).to(compute.device) for films in (released, known)
         )
-        scores: Scores = network.compare(released, known).cpu().numpy()
+        scores: Scores = network.compare(first, second).cpu().numpy()
     return scores

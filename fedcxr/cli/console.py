@@ -6,14 +6,20 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from fedcxr import plugins
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
     from rich.table import Table
+
+    from fedcxr.questions import Question
+    from fedcxr.table import Table as Told
+    from fedcxr.tasks import Task
 
 LOOK_EVERY = 0.2  # seconds
 
@@ -147,9 +153,9 @@ def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:
         if site["status"] != "ok":
             console.print(f"  [yellow]{site['name']} {site['status']}:[/] {_plain(site['reason'])}")
     console.print()
-    _print_utility(result["utility"], console)
+    _print_utility(result, console)
     _print_access(result["access"], console)
-    _print_privacy(result["privacy"], console)
+    _print_privacy(result, console)
     console.print(
         f"{cost['bytes_up'] / 1e6:.1f} MB shared, {cost['seconds']['total']:.0f} s in all, "
         f"{cost['peak_rss_mb'] / 1024:.1f} GiB at most"
@@ -157,29 +163,13 @@ def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:
     console.print(str(folder), soft_wrap=True)
 
 
-LEVELS = {
-    "raw": "trained and used on clean films: the ceiling",
-    "frozen": "trained on clean films, used on released ones",
-    "trained": "trained on releases, used on clean films",
-    "trained_released": "trained on releases, used on released films",
-    "unauthorised": "trained and used on what shows without a key",
-}
-
-
-def _print_utility(utility: Mapping[str, Any], console: Console) -> None:
-    findings = utility.get("findings")
-    if not findings:
-        return
-    table = _table("How useful: mean AUC of the findings", "AUC", "95 % interval")
-    for level, meaning in LEVELS.items():
-        if findings[level] is not None:
-            mean = findings[level]["mean_auc"]
-            table.add_row(f"{level}: {meaning}", figure(mean["value"]), span(mean["ci95"]))
-    console.print(table)
-    skipped = findings["raw"]["skipped"] if findings["raw"] else ()
-    if skipped:
-        console.print(f"  too rare to score: {', '.join(skipped)}")
-    console.print()
+def _print_utility(result: Mapping[str, Any], console: Console) -> None:
+    """What each task has to tell, in the order of the scenario."""
+    for name in result["scenario"]["tasks"]:
+        figures = result["utility"].get(name)
+        if figures is not None:
+            task = cast("Task", plugins.build("task", {"name": name, **result["scenario"]["tasks"][name]}))
+            _print_table(task.table(figures), console)
 
 
 def _print_access(access: Mapping[str, Any] | None, console: Console) -> None:
@@ -196,58 +186,38 @@ def _print_access(access: Mapping[str, Any] | None, console: Console) -> None:
     console.print()
 
 
-def _print_privacy(privacy: Mapping[str, Any], console: Console) -> None:
-    if not privacy["attacks"]:
+def _print_privacy(result: Mapping[str, Any], console: Console) -> None:
+    """What each question has to tell, and what is guaranteed."""
+    privacy = result["privacy"]
+    if not any(entry for section in privacy.values() if isinstance(section, list) for entry in section):
         console.print("Who can be re-identified: nobody attacked, so unknown\n")
         return
-    table = _table(
-        "Who can be re-identified", "AUC", "95 % interval", "same site", "rank 1", "at 1 % FPR", "raw", "shuffled", ""
-    )
-    worst = privacy["worst_case"]
-    for attack in privacy["attacks"]:
-        is_worst = worst and (attack["adversary"], attack["attacker"]) == (worst["adversary"], worst["attacker"])
-        table.add_row(
-            f"{attack['adversary']}, {attack['attacker']}{' (worst case)' if is_worst else ''}",
-            figure(attack["auc"]["value"]),
-            span(attack["auc"]["ci95"]),
-            figure(attack["same_site_auc"]),
-            _share(attack["rank1"]),
-            _share(attack["tpr_at_fpr"]["0.01"]),
-            figure(attack["control_raw_auc"]),
-            figure(attack["control_shuffled_auc"]),
-            "" if attack["conclusive"] else "[yellow]inconclusive[/]",
-        )
-    floor = privacy["label_floor"]
-    if floor:
-        table.add_row("from the findings alone", figure(floor["auc"]["value"]), span(floor["auc"]["ci95"]))
-    console.print(table)
-    _print_recovery(privacy, console)
+    for name, parameters in result["scenario"]["questions"].items():
+        question = cast("Question", plugins.build("question", {"name": name, **parameters}))
+        entries = [entry for entry in privacy[question.section] if entry["question"] == name]
+        if entries:
+            _print_table(question.table(entries, privacy), console, end="")
     formal = privacy["formal"]
     said = "none"
     if formal is not None:
         said = f"epsilon {formal['epsilon']:g}, delta {formal['delta']:g} per {formal['unit']}"
-    console.print(f"  raw and shuffled are controls, to be near 1 and .5; formal guarantee: {said}\n")
+    console.print(f"  formal guarantee: {said}\n")
 
 
-def _print_recovery(privacy: Mapping[str, Any], console: Console) -> None:
-    """Of codes: the attack that shows most of the films, and whether who holds a film recognises its code."""
-    shown = [entry for entry in privacy["recovery"] if entry["over_mean_db"]["value"] is not None]
-    if shown:
-        # Pictures that differ by less than anybody sees are as good as each other; then the support decides.
-        best = max(shown, key=lambda entry: (round(entry["over_mean_db"]["value"], 1), entry["recovered"]["value"]))
-        gain, link, kept = best["over_mean_db"], best["link_rate"], best["recovered"]
-        blind = [entry["recovered"]["value"] for entry in shown if entry["attacker"] == "prior"]
-        usual = f" ({_share(blind[0])} without looking)" if blind else ""
-        ends = "unknown" if gain["ci95"] is None else "{:+.2f} to {:+.2f}".format(*gain["ci95"])
-        console.print(
-            f"  most recovered, {best['adversary']}, {best['attacker']}: "
-            f"{_share(kept['value'])} of the support{usual}, "
-            f"{gain['value']:+.2f} dB over the mean film ({ends}), {_share(link['value'])} linked by picture"
-        )
-    for entry in privacy["same_film"]:
-        console.print(
-            f"  who has a film recognises its code by {entry['attacker']}: AUC {figure(entry['auc']['value'])}"
-        )
+def _print_table(told: Told | None, console: Console, end: str = "\n") -> None:
+    if told is None:
+        return
+    if told.rows:
+        doubtful = any(row.doubt for row in told.rows)
+        table = _table(told.title, *told.heads, *([""] if doubtful else []))
+        for row in told.rows:
+            doubt = [f"[yellow]{_plain(row.doubt)}[/]" if row.doubt else ""] if doubtful else []
+            cells = [*map(_plain, row.cells), *[""] * (len(told.heads) - len(row.cells)), *doubt]
+            table.add_row(_plain(row.about), *cells)
+        console.print(table)
+    for note in told.notes:
+        console.print(f"  {_plain(note)}")
+    console.print(end, end="")
 
 
 def _table(*heads: str) -> Table:
@@ -257,17 +227,3 @@ def _table(*heads: str) -> Table:
     for head in heads:
         table.add_column(head, no_wrap=True, justify="left" if head == heads[0] else "right")
     return table
-
-
-def figure(value: float | None) -> str:
-    """A figure for people; what is not known is said so."""
-    return "unknown" if value is None else f"{value:.3f}"
-
-
-def span(ends: Sequence[float] | None) -> str:
-    """An interval for people."""
-    return "unknown" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.0%}"

@@ -14,18 +14,35 @@ import pydantic
 
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
+from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.plugins import Plugin
 from fedcxr.release import Kind, Release
+from fedcxr.view import Appearance, Array, Films, Holder, Shared, View, Weights
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute, Device, Precision
 
-Films = npt.NDArray[np.uint8]  # (n, h, w)
-Weights = dict[str, npt.NDArray[np.generic]]  # what a method learnt, ready for safetensors
+__all__ = [
+    "FilmMethod",
+    "Films",
+    "Form",
+    "Guarantee",
+    "ImageMethod",
+    "Method",
+    "Place",
+    "Progress",
+    "Protect",
+    "Round",
+    "SharesFilms",
+    "Weights",
+    "Workshop",
+    "to_eight_bits",
+]
+
 Protect = Callable[[Films, np.random.Generator], Films]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 Place = Literal["local", "federated", "public"]
-Form = Literal["films", "purified", "codes"]  # of what a recipient works with: films, their codes, or public codes
+Form = Literal["films", "purified", "codes", "model"]  # what a recipient works with: codes without fakes, or as public
 
 
 class Guarantee(pydantic.BaseModel):
@@ -78,6 +95,7 @@ class Method(Plugin):
     """Decides what leaves a hospital; its fields are the keys under `method:` in a scenario."""
 
     kind: ClassVar[Kind]
+    keyed: ClassVar[bool] = False  # whether what it shares is closed to those without keys
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -130,29 +148,75 @@ class Method(Plugin):
 
     @abstractmethod
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        """What the hospital `site` shares of these films, in their order."""
-
-    def seen(self, release: Release, weights: Weights, workshop: Workshop) -> Films:
-        """The films of a release that needs no key, as everybody sees them."""
-        raise DataError(f"{self.plugin_name()} releases nothing that can be looked at without a key", given=self.kind)
-
-
-class FilmMethod(Method):
-    """A method that shares protected films of the same size, with their findings."""
-
-    kind: ClassVar[Kind] = "images"
+        """What the hospital `keys.origin.site` shares of these films, in their order."""
 
     @abstractmethod
-    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
-        """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
+    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+        """What the holder of given keys sees of everything that was shared."""
+
+    def clean(self, form: Form, films: Films, weights: Weights, workshop: Workshop) -> Array | None:
+        """Films that nothing was done to, in one of the forms: what a hospital has of its own. None: it has none."""
+        return films if form == "films" else None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether somebody who knows the method can do to films of their own what was done to those released."""
+        return False
+
+    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
+        """How what is shared looks to somebody without a key who has these films; None: there is nothing to look at."""
+        return None
+
+    def predict(self, films: Films, model: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:  # (n, k)
+        """What a shared model says of films, finding by finding; asked of methods that share one."""
+        raise DataError(f"{self.plugin_name()} shares no model", given=self.kind)
 
     def displacements(
         self, films: Films, weights: Weights, workshop: Workshop
     ) -> npt.NDArray[np.float32] | None:  # (n, 2, h, w)
         """How far from its place, in pixels, each pixel of a released film comes; None: nothing is moved."""
         return None
+
+    def chosen(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """The numbers of codes that an attack decides for by its scores of each: as many as the method keeps."""
+        raise DataError(f"{self.plugin_name()} shares no codes", given=self.kind)
+
+    def opens(self, release: Release, row: int, key: ImageKey) -> bool:
+        """Whether this key opens this row: of a method that shares without keys, none does."""
+        return False
+
+
+class SharesFilms(Method):
+    """A method whose releases are films, to be looked at by everybody."""
+
+    kind: ClassVar[Kind] = "images"
+
+    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+        films = np.concatenate([release.arrays["films"] for release in shared.releases])
+        return View({"films": films}, np.ones(len(films), dtype=np.bool_), shared.versions)
+
+
+@dataclass(frozen=True)
+class _Protected:
+    """Films that look to everybody as they were released."""
+
+    protect: Protect
+
+    def released(self, rows: View) -> Films:
+        return np.asarray(rows.forms["films"], dtype=np.uint8)
+
+    def protected(self, films: Films, rng: np.random.Generator) -> Films:
+        return self.protect(films, rng)
+
+
+class FilmMethod(SharesFilms):
+    """A method that shares protected films of the same size, with their findings."""
+
+    @abstractmethod
+    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+        """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
 
     def complaints(self, films: Films) -> Sequence[str | None]:
         """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""
@@ -162,10 +226,17 @@ class FilmMethod(Method):
         """Whether films with a complaint are not released at all."""
         return False
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
+    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
+        return _Protected(self.protector(weights, workshop))
+
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        protect = self.fitted(weights, workshop)
+        protect = self.protector(weights, workshop)
         protected = np.empty((len(cohort), *cohort.size), dtype=np.uint8)
         complaints: list[str | None] = []
         for films in cohort.chunks():
@@ -186,7 +257,7 @@ class FilmMethod(Method):
         split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
         return Release(
             kind="images",
-            site=site,
+            site=keys.origin.site,
             method=self.plugin_name(),
             arrays={"films": protected[kept], "findings": cohort.labels[kept], "split": split[kept]},
             facts={
@@ -197,9 +268,6 @@ class FilmMethod(Method):
             },
         )
 
-    def seen(self, release: Release, weights: Weights, workshop: Workshop) -> Films:
-        return np.asarray(release.arrays["films"], dtype=np.uint8)
-
 
 class ImageMethod(FilmMethod):
     """A method that learns nothing: a new one needs `protect` alone."""
@@ -208,7 +276,7 @@ class ImageMethod(FilmMethod):
     def protect(self, films: Films, rng: np.random.Generator) -> Films:
         """Protect some films. Called for one chunk after another with the same generator."""
 
-    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
         return self.protect
 
 

@@ -243,7 +243,7 @@ class Adversarial(FilmMethod):
 
     # Releasing --------------------------------------------------------------------------------------------------------
 
-    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
         import torch
 
         from fedcxr.training import place, to_tensor

@@ -10,6 +10,7 @@ import pydantic
 
 from fedcxr.codes import PER_MAP, Codes
 from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate, purify
+from fedcxr.codes.support import Scores, exact_order
 from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.methods import Form
 from fedcxr.methods._coded import Arrays, CodeMethod
@@ -51,6 +52,17 @@ class Sca(CodeMethod):
 
     def mechanism(self) -> Mapping[str, object]:
         return {"ambiguation": self.ambiguation, "s_n": self.s_n}
+
+    @property
+    def hides_among_others(self) -> bool:
+        return self.ambiguation == "decoy"
+
+    @property
+    def order_tells(self) -> bool:
+        return self.ambiguation == "published"
+
+    def by_order(self, public: Codes) -> Scores | None:
+        return None if self.ambiguation == "keyed" else exact_order(public, self.s_n)
 
     def rule(self, size: tuple[int, int]) -> Rule:
         """The ambiguation of films of this size."""

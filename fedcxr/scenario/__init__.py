@@ -15,8 +15,10 @@ from fedcxr.adversaries import Adversary
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.keys.custody import SERVER
+from fedcxr.knowledge import Knowledge
 from fedcxr.methods import Method
 from fedcxr.partition import Partition, site_names
+from fedcxr.questions import Question
 from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml
 from fedcxr.tasks import Task
 
@@ -28,29 +30,6 @@ class Section(pydantic.BaseModel):
     """A part of a scenario: frozen, and an unknown key is an error."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Knowledge(Section):
-    """What the threat model grants the adversary."""
-
-    auxiliary: Literal["train"] = pydantic.Field(
-        "train",
-        description="clean films and identities of people who are not attacked: those of the train and val splits",
-    )
-    known_films: float = pydantic.Field(
-        0.5,
-        gt=0,
-        lt=1,
-        description="share of each attacked patient's films that the adversary has from elsewhere",
-    )
-    mechanism: bool = pydantic.Field(True, description="the adversary can run the method on films of its own")
-    releases: int = pydantic.Field(1, ge=1, le=2, description="of codes: how often each attacked film was released")
-    pairs: int = pydantic.Field(
-        0, ge=0, le=10_000, description="of codes: films of its own that the sites released too, at most"
-    )
-    keys: int = pydantic.Field(
-        0, ge=0, le=MOST_SITES, description="of codes: the first so many sites' keys have leaked, or they collude"
-    )
 
 
 class ComputePlan(Section):
@@ -106,6 +85,27 @@ def _built_by_name(section: str) -> pydantic.PlainValidator:
     return pydantic.PlainValidator(build)
 
 
+def _known(value: object) -> Mapping[str, Knowledge]:
+    """Every kind of knowledge: as it is granted, or as it usually is."""
+    if not isinstance(value, Mapping):
+        raise ConfigError("knowledge maps kinds of knowledge to what is granted of them", given=value)
+    known: dict[str, Knowledge] = {}
+    for name in dict.fromkeys((*plugins.names("knowledge"), *map(str, value))):
+        parameters = value.get(name, {})
+        if not isinstance(parameters, Mapping):  # the first of its parameters may stand alone
+            first = next(iter(plugins.load("knowledge", name).model_fields))
+            parameters = {first: parameters}
+        _refuse_second_name(f"knowledge.{name}", parameters)
+        known[name] = cast(Knowledge, plugins.build("knowledge", {"name": name, **parameters}))
+    return known
+
+
+def _plain_knowledge(knowledge: Mapping[str, Knowledge]) -> dict[str, Any]:
+    """The same as it is written down: the first parameter alone where there is no other."""
+    told = {name: {k: v for k, v in one.spec().items() if k != "name"} for name, one in knowledge.items()}
+    return {name: next(iter(own.values())) if len(own) == 1 else own for name, own in told.items()}
+
+
 NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(
     Annotated[int, pydantic.Field(strict=True, ge=1, le=MOST_SITES)]
 )
@@ -158,8 +158,13 @@ class Scenario(Section):
         {SERVER: 1.0},
         description="who gets the keys of each site's images, and of what share of them; for methods that have keys",
     )
-    knowledge: Knowledge = Knowledge()
+    knowledge: Annotated[dict[str, Knowledge], pydantic.PlainValidator(_known)] = pydantic.Field(
+        {}, validate_default=True, description="what the threat model grants the adversary, by kind of knowledge"
+    )
     tasks: Annotated[dict[str, Task], _built_by_name("tasks")]
+    questions: Annotated[dict[str, Question], _built_by_name("questions")] = pydantic.Field(
+        {}, description="what adversaries are asked; by default all that they answer"
+    )
     adversaries: Annotated[dict[str, Adversary], _built_by_name("adversaries")]
     compute: ComputePlan = ComputePlan()
 
@@ -202,7 +207,8 @@ class Scenario(Section):
 
     def document(self) -> dict[str, Any]:
         """Plain data from which `parse` makes an equal scenario."""
-        document = self.model_dump(mode="json", exclude={"sites", "public", *ONE, *SEVERAL})
+        document = self.model_dump(mode="json", exclude={"sites", "public", "knowledge", *ONE, *SEVERAL})
+        document["knowledge"] = _plain_knowledge(self.knowledge)
         document["public"] = None if self.public is None else _described("cohort", self.public)
         own = {"sites": [_described("cohort", source) for source in self.own_sources.values()]}
         document |= own if self.own_sources else {"sites": self.sites}
@@ -217,7 +223,7 @@ class Scenario(Section):
         # Of no use where every hospital has its own films, or where nothing is learnt from public ones.
         unused = {"cohort", "partition"} if self.own_sources else set()
         unused |= {"public"} if self.public is None else set()
-        unused |= {"grant"} if self.method.kind != "codes" else set()
+        unused |= set() if self.method.keyed else {"grant"}
         fields = (f for f in type(self).model_fields if f not in unused)
         return {field: document[field] for field in fields}
 
@@ -239,7 +245,11 @@ class Scenario(Section):
         scenario._check_grants(given="grant" in document)
         if scenario.partition.patient_overlap and sites < 2:
             raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
-        _check_knowledge(scenario)
+        for known in scenario.knowledge.values():
+            known.check(scenario.method, sites)
+        if not scenario.questions:
+            scenario = scenario.model_copy(update={"questions": _usual_questions(scenario.adversaries)})
+        _check_questions(scenario)
         for name, task in scenario.tasks.items():
             _check_task(name, task, scenario.method)
         for name, adversary in scenario.adversaries.items():
@@ -255,7 +265,7 @@ class Scenario(Section):
         return scenario.model_copy(update={"cohort": scenario.cohort.suited(sites, scenario.partition)})
 
     def _check_grants(self, *, given: bool) -> None:
-        if given and self.method.kind != "codes":
+        if given and not self.method.keyed:
             raise ConfigError(
                 "there are no keys to grant",
                 given=f"{self.method.plugin_name()}, which shares {self.method.kind}",
@@ -301,38 +311,54 @@ def _check_task(name: str, task: Task, method: Method) -> None:
         )
 
 
-def _check_knowledge(scenario: Scenario) -> None:
-    """Whether what is granted is there to be granted."""
-    usual = Knowledge()
-    for granted in ("releases", "pairs", "keys"):
-        given = getattr(scenario.knowledge, granted)
-        if scenario.method.kind != "codes" and given != getattr(usual, granted):
+def _usual_questions(adversaries: Mapping[str, Adversary]) -> dict[str, Question]:
+    """All that the adversaries answer; and linkage, of which the findings alone answer something."""
+    names = dict.fromkeys(("linkage", *(name for one in adversaries.values() for name in one.answers)))
+    return {name: cast(Question, plugins.build("question", name)) for name in names}
+
+
+def _check_questions(scenario: Scenario) -> None:
+    """Whether every question has an adversary, every adversary a question, and all know what they ask for."""
+    asked, answered = scenario.questions, {name: one.answers for name, one in scenario.adversaries.items()}
+    usual = _usual_questions(scenario.adversaries).keys()
+    for name in asked:
+        if name not in usual:
             raise ConfigError(
-                f"knowledge.{granted} is of released codes, and this method releases none",
-                given=f"{given}, with {scenario.method.plugin_name()}, which releases {scenario.method.kind}",
-                allowed=str(getattr(usual, granted)),
-                do=f"remove knowledge.{granted}, or choose a method that shares codes, such as sca",
+                f"no adversary answers the question `{name}`",
+                given="; ".join(f"{who} answers {', '.join(own)}" for who, own in answered.items()) or "no adversaries",
+                do="remove it from `questions`, or name an adversary that answers it",
             )
-    if scenario.knowledge.keys > len(scenario.site_names):
-        raise ConfigError(
-            "knowledge.keys is more than there are sites",
-            given=scenario.knowledge.keys,
-            allowed=str(len(scenario.site_names)),
-        )
+        for kind in asked[name].knows:
+            if kind not in scenario.knowledge:
+                raise UnknownName(f"kind of knowledge that the question `{name}` hands over", kind, scenario.knowledge)
+    for who, own in answered.items():
+        if not set(own) & asked.keys():
+            raise ConfigError(
+                f"the adversary `{who}` is asked nothing that it answers",
+                given=", ".join(asked),
+                allowed=" or ".join(own),
+                do=f"add one of them to `questions`, or remove {who} from `adversaries`",
+            )
 
 
 def _check_attack(name: str, adversary: Adversary, scenario: Scenario) -> None:
     """Whether this adversary can attack this method, knowing what it is granted."""
     method = scenario.method
-    if not adversary.reads(method.kind):
+    if not adversary.reads & set(method.forms):
         raise ConfigError(
             f"the adversary `{name}` has nothing to read in what the method releases",
             given=f"{method.plugin_name()}, which releases {method.kind}",
-            allowed=" or ".join(sorted(adversary.kinds)),
+            allowed=" or ".join(sorted(adversary.reads)),
             do=f"remove it from `adversaries`, or choose another method than {method.plugin_name()}",
         )
     unable = adversary.running_mechanism
-    if unable and not scenario.knowledge.mechanism:
+    if unable and not method.repeatable:
+        raise ConfigError(
+            f"the attacker `{unable[0]}` does to films of its own what the method does, and this one protects none",
+            given=method.plugin_name(),
+            do=f"set adversaries.{name}.attackers to others, or remove {name} from `adversaries`",
+        )
+    if unable and not scenario.knowledge["mechanism"].granted:
         others = [a for a in getattr(adversary, "attackers", ()) if a not in unable]
         raise ConfigError(
             f"the attacker `{unable[0]}` must know the mechanism",

@@ -17,7 +17,7 @@ LARGEST_FILE = 1 << 20  # bytes: a scenario is a page, not a data set
 
 # The sections of a scenario that hold plug-ins, and whether they hold one or several by name.
 ONE: Mapping[str, tuple[plugins.Kind, str]] = {"cohort": ("source", "source"), "method": ("method", "name")}
-SEVERAL: Mapping[str, plugins.Kind] = {"tasks": "task", "adversaries": "adversary"}
+SEVERAL: Mapping[str, plugins.Kind] = {"tasks": "task", "questions": "question", "adversaries": "adversary"}
 
 
 def read_yaml(text: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,23 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.adversaries._outsider import Onlooker
-from fedcxr.codes import Codes
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.keys.custody import SERVER, Simulated, simulated_identity
-from fedcxr.methods import Films, Weights
-from fedcxr.methods._coded import CodeMethod
+from fedcxr.keys.custody import SERVER, Simulated, simulated_identity, simulated_register
 from fedcxr.partition import Rows, deal
-from fedcxr.protocol import release_order, workshop_of
-from fedcxr.reading import Reading, foreign_keys, read
+from fedcxr.protocol import COORDINATOR, release_order, workshop_of
+from fedcxr.reading import Recipient, foreign_keys
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.consortium import join
 from fedcxr.tasks import Evidence, Progress
+from fedcxr.view import Films, Shared, View
+from fedcxr.world import Traces, World
 
 
 @dataclass(frozen=True)
@@ -61,117 +59,58 @@ class Experiment:
         """The films one hospital holds."""
         return self.cohort.take(self.dealt[name])
 
-    @property
-    def tested(self) -> npt.NDArray[np.bool_]:
-        """Which films are of the test split: of the people on whom all is measured, and of whom nobody learns."""
-        return np.asarray(self.cohort.index["split"].to_numpy() == "test")
+    def world(self, shared: Shared | None = None) -> World:
+        """All there is to know, before or after the sites have released."""
+        workshop = workshop_of(self.scenario, COORDINATOR, None)
+        traces = None
+        if shared is not None:
+            sites = np.repeat([r.site for r in shared.releases], [len(r) for r in shared.releases]).astype(object)
+            traces = Traces(shared, self.truth(shared), sites, self.release_key)
+        return World(
+            cohort=self.cohort,
+            patients=self.cohort.patients,
+            method=self.scenario.method,
+            seed=self.scenario.seed,
+            workshop=workshop,
+            sites=self.scenario.site_names,
+            traces=traces,
+        )
 
-    @property
-    def others(self) -> Cohort:
-        """The films of all other people."""
-        return self.cohort.take(~self.tested)
+    # Who is who -------------------------------------------------------------------------------------------------------
 
-    def truth(self, releases: Sequence[Release]) -> Rows:
-        """For each released film, release after release, the row of the cohort it was made of."""
-        seed = self.scenario.seed
-        for release in releases:
-            held = len(self.dealt[release.site])
-            if len(release) + len(release.left_out) != held or release.size != self.cohort.size:
+    def truth(self, shared: Shared) -> Rows:
+        """For each released row, release after release, the film it was made of; -1: it belongs to nobody."""
+        return np.concatenate([self._films_behind(release) for release in shared.releases])
+
+    def _films_behind(self, release: Release) -> Rows:
+        """By the order that the seed gives the site's films, checked against what was released of each."""
+        dealt = self.dealt[release.site]
+        if release.kind != "update" and not (release.accounts_for(len(dealt)) and release.size == self.cohort.size):
+            raise DataError(
+                f"the release of {release.site} does not fit the films it holds",
+                given=f"{(len(release), *release.size)}",
+                allowed=f"{(len(dealt), *self.cohort.size)}",
+            )
+        if release.kind == "update":
+            return np.zeros(0, dtype=np.intp)
+        origins = release.origins
+        ordered = dealt[release_order(release.site, len(dealt), self.scenario.seed)]
+        rows = np.where(origins >= 0, ordered[origins], -1)
+        real = np.flatnonzero(rows >= 0)
+        if len(real):
+            split = self.cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
+            told, known = self.labels(release)[real], self.cohort.labels[rows[real]]
+            # A finding that is told must be the film's; one that is not told may be withheld.
+            same = np.array_equal(release.arrays["split"][real], split[rows[real]])
+            if not same or not ((told == known) | np.isnan(told)).all():
                 raise DataError(
-                    f"the release of {release.site} does not fit the films it holds",
-                    given=f"{(len(release), *release.size)}",
-                    allowed=f"{(held, *self.cohort.size)}",
+                    f"the films behind the release of {release.site} cannot be told: its findings are of others",
+                    given="another order than this simulation's",
+                    do="a site of a simulation takes its films' order from the scenario's seed",
                 )
-        orders = {r.site: release_order(r.site, len(self.dealt[r.site]), seed) for r in releases}
-        return np.concatenate([np.delete(self.dealt[r.site][orders[r.site]], r.left_out) for r in releases])
+        return rows
 
-    def reading(self, release: Release, reader: str, learnt: Release | None = None) -> Reading:
-        """A release as a site or the coordinator sees it; `learnt` is what was learnt away from the sites."""
-        seed = self.scenario.seed
-        return read(
-            self.scenario.method,
-            release,
-            simulated_identity(seed, reader),
-            simulated_identity(seed, release.site).public,
-            weights_behind(release, learnt),
-            workshop_of(self.scenario, release.site, None),
-        )
-
-    def evidence(self, releases: Sequence[Release], learnt: Release | None = None) -> Evidence:
-        """What tasks are measured on: the releases as they are read by the one whom the scenario has read them."""
-        rows = self.truth(releases)
-        readings = [self.reading(release, self.scenario.reader, learnt) for release in releases]
-        clean = self.cohort.films(rows)
-        return Evidence(
-            released=np.concatenate([reading.films for reading in readings]),
-            opened=np.concatenate([reading.opened for reading in readings]),
-            clean=clean,
-            labels=np.concatenate([self._labels(r) for r in releases]),
-            split=np.concatenate([r.arrays["split"] for r in releases]),
-            patients=self.cohort.patients[rows],
-            findings=self.cohort.findings,
-            codes=self._codes(releases, readings, clean, learnt),
-            unauthorised=self._unauthorised(releases, learnt),
-        )
-
-    def _codes(
-        self, releases: Sequence[Release], readings: Sequence[Reading], clean: Films, learnt: Release | None
-    ) -> dict[str, Codes]:
-        """Codes as the tasks ask for them: as published, as purified with the reader's keys, and of the clean films."""
-        method, forms = self.scenario.method, {task.form for task in self.scenario.tasks.values()}
-        codes: dict[str, list[Codes]] = {}
-        if isinstance(method, CodeMethod):
-            for release, reading, films in zip(releases, readings, np.split(clean, ends(releases)), strict=True):
-                if "codes" in forms:
-                    codes.setdefault("public", []).append(release.arrays["codes"].astype(np.int8, copy=False))
-                if "purified" in forms:
-                    workshop = workshop_of(self.scenario, release.site, None)
-                    codec = method.codec(weights_behind(release, learnt), workshop)
-                    codes.setdefault("purified", []).append(reading.codes)
-                    codes.setdefault("clean", []).append(codec.encode(films))
-        return {form: np.concatenate(parts) for form, parts in codes.items()}
-
-    def _unauthorised(self, releases: Sequence[Release], learnt: Release | None) -> Films | None:  # (n, h, w)
-        """Codes as they look to somebody without any key, who has films of people that are not tested on."""
-        method = self.scenario.method
-        if not isinstance(method, CodeMethod):
-            return None
-        own = self.others.films()
-        shown: list[Films] = []
-        onlooker: Onlooker | None = None
-        for release in releases:
-            if onlooker is None or release.weights:  # the same for all sites, unless each has a codec of its own
-                workshop = workshop_of(self.scenario, release.site, None)
-                onlooker = Onlooker(method, own, weights_behind(release, learnt), workshop)
-            shown.append(onlooker.pictures(release.arrays.get("codes"), len(release)))
-        return np.concatenate(shown)
-
-    def access(self, releases: Sequence[Release], learnt: Release | None = None) -> dict[str, Any] | None:
-        """Who may read what, and what the key of one site does to another's films; None where there are no keys."""
-        method, scenario = self.scenario.method, self.scenario
-        if not isinstance(method, CodeMethod):
-            return None
-        readers = dict.fromkeys((SERVER, *scenario.grant))
-        others = [self.release_key(site) for site in scenario.site_names]
-        return {
-            "reader": scenario.reader,
-            "granted": dict(scenario.grant),
-            "readers": [self._reader(name, releases, learnt) for name in readers],
-            "other_site": foreign_keys(method, releases, others),
-        }
-
-    def _reader(self, name: str, releases: Sequence[Release], learnt: Release | None) -> dict[str, Any]:
-        readings = [self.reading(release, name, learnt) for release in releases]
-        return {
-            "name": name,
-            "films": sum(len(release) for release in releases),
-            "opened": sum(int(reading.opened.sum()) for reading in readings),
-            "refusals": {
-                r.site: reading.refusal for r, reading in zip(releases, readings, strict=True) if reading.refusal
-            },
-        }
-
-    def _labels(self, release: Release) -> npt.NDArray[np.float32]:  # (n, k)
+    def labels(self, release: Release) -> npt.NDArray[np.float32]:  # (n, k)
         """A release's findings in the order of the whole cohort's; those the site does not know are unknown."""
         place = {finding: column for column, finding in enumerate(self.cohort.findings)}
         told = [canonical(name) for name in release.facts["findings"]]
@@ -182,16 +121,83 @@ class Experiment:
         labels[:, [place[name] for name in told]] = release.arrays["findings"]
         return labels
 
+    # Who sees what ----------------------------------------------------------------------------------------------------
+
+    def view(self, shared: Shared, reader: str) -> View:
+        """All that was released, as a site or the coordinator sees it."""
+        seed, sites = self.scenario.seed, self.scenario.site_names
+        holder = Recipient(simulated_identity(seed, reader), simulated_register(seed, sites))
+        return self.scenario.method.view(shared, holder, workshop_of(self.scenario, COORDINATOR, None))
+
+    def evidence(self, shared: Shared, view: View | None = None) -> Evidence:
+        """What tasks are measured on: the releases as they are read by the one whom the scenario has read them."""
+        seen = self.view(shared, self.scenario.reader) if view is None else view
+        films, versions = self._clean(shared)
+        behind = self.truth(shared)
+        place = np.full(len(self.cohort) + 1, -1, dtype=np.intp)  # the last stands for nobody's
+        place[films] = np.arange(len(films))
+        return Evidence(
+            view=seen,
+            labels=_joined([self.labels(r) for r in shared.releases if len(r)], (0, len(self.cohort.findings))),
+            split=_joined([r.arrays["split"] for r in shared.releases if len(r)], (0,)).astype(np.int8),
+            origin=place[behind],
+            cohort=self.cohort.take(films),
+            versions=versions,
+            method=self.scenario.method,
+            taught=shared.taught or ({},),
+            unauthorised=self._unauthorised(shared),
+        )
+
+    def _clean(self, shared: Shared) -> tuple[Rows, npt.NDArray[np.int64]]:
+        """The films of the sites that released, in the order of their releases where these are of films, and which of
+        what the method learnt is each one's."""
+        films, versions, version = [], [], -1
+        for release in shared.releases:
+            behind = self._films_behind(release)
+            _, first = np.unique(behind[behind >= 0], return_index=True)
+            films.append(behind[behind >= 0][np.sort(first)] if len(first) else self.dealt[release.site])
+            version += bool(release.weights)
+            versions.append(np.full(len(films[-1]), max(version, 0), dtype=np.int64))
+        return np.concatenate(films), np.concatenate(versions)
+
+    def _unauthorised(self, shared: Shared) -> Films | None:  # (n, h, w)
+        """How what was released looks to somebody without any key, who has films of people that are not tested on."""
+        method, world = self.scenario.method, self.world(shared)
+        if not method.keyed:
+            return None
+        own, seen = self.cohort.films(np.flatnonzero(~world.tested)), world.view()
+        films = np.zeros((len(seen), *self.cohort.size), dtype=np.uint8)
+        for version, weights in enumerate(shared.taught or ({},)):
+            looks, rows = method.appearance(own, weights, world.workshop), seen.versions == version
+            if looks is not None and rows.any():
+                films[rows] = looks.released(seen.take(rows))
+        return films
+
+    def access(self, shared: Shared, views: Mapping[str, View]) -> dict[str, Any] | None:
+        """Who may read what, and what the key of one site does to another's films; None where there are no keys."""
+        method, scenario = self.scenario.method, self.scenario
+        if not method.keyed:
+            return None
+        others = [self.release_key(site) for site in scenario.site_names]
+        return {
+            "reader": scenario.reader,
+            "granted": dict(scenario.grant),
+            "readers": [
+                {"name": name, "films": len(seen), "opened": int(seen.opened.sum()), "refusals": dict(seen.refusals)}
+                for name, seen in views.items()
+            ],
+            "other_site": foreign_keys(method, shared.releases, others),
+        }
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Everybody who was granted keys, and the coordinator."""
+        return tuple(dict.fromkeys((SERVER, *self.scenario.grant)))
+
     def release_key(self, site: str, release: str = "") -> ReleaseKey:
         """A simulated site's key for its release in this run, or for another one."""
         return Simulated(self.scenario.seed, site, {}).begin(f"{self.scenario.run_name}{release}", ())
 
 
-def weights_behind(release: Release, learnt: Release | None) -> Weights:
-    """What the method learnt that made this release."""
-    return release.weights if learnt is None else learnt.weights
-
-
-def ends(releases: Sequence[Release]) -> npt.NDArray[np.intp]:
-    """Where, in arrays of all released films, one release ends and the next begins."""
-    return np.cumsum([len(release) for release in releases])[:-1]
+def _joined(parts: list[Any], empty: tuple[int, ...]) -> npt.NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(empty, dtype=np.float32)

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from fedcxr.adversaries import Auxiliary, Coded, Leak
-from fedcxr.cohort import Cohort
-from fedcxr.errors import DataError
-from fedcxr.methods._coded import CodeMethod
-from fedcxr.methods.none import Unprotected
-from fedcxr.partition import Rows
-from fedcxr.protocol import COORDINATOR, workshop_of
-from fedcxr.release import AnswerKey, Release
-from fedcxr.rng import stream
+from fedcxr.adversaries import Leak
+from fedcxr.knowledge import Holding
+from fedcxr.questions import Asked, Question, Setting
+from fedcxr.release import AnswerKey
 from fedcxr.scenario import Scenario
-from fedcxr.simulation import granted
-from fedcxr.simulation.experiment import Experiment, ends, weights_behind
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.view import Holder, Shared, View
+from fedcxr.world import Bools, Roles, World
+
+
+@dataclass(frozen=True)
+class Put:
+    """One question as it is put in one world."""
+
+    setting: Setting
+    roles: Roles
+    leak: Leak
+    asked: Asked
 
 
 @dataclass(frozen=True)
 class Threat:
-    """The people of the test split are attacked; the films of all others are the adversary's own."""
+    """Puts the scenario's questions to adversaries who know what it grants them."""
 
     experiment: Experiment
 
@@ -33,137 +38,72 @@ class Threat:
     def scenario(self) -> Scenario:
         return self.experiment.scenario
 
-    @property
-    def cohort(self) -> Cohort:
-        return self.experiment.cohort
+    def settings(self, question: str, shared: Shared | None = None) -> Mapping[str, Setting]:
+        """The worlds in which a question is put, by name."""
+        return self.scenario.questions[question].settings(self.experiment.world(shared))
 
-    # Whom it attacks ------------------------------------------------------------------------------------------------
+    def owned(self, question: str, world: World) -> dict[str, Holding]:
+        """What an adversary who is asked this holds before anything is released."""
+        return self._held(self.scenario.questions[question], world, early=True)
 
-    def known_rows(self) -> Rows:
-        """Which real films of the attacked people the adversary has from elsewhere.
+    def put(self, shared: Shared) -> dict[str, dict[str, Put]]:
+        """Every question in all its worlds, by names; none where there is nothing to ask."""
+        views: dict[tuple[bool, tuple[str, ...]], View] = {}  # what is seen is the same in most worlds
+        found: dict[str, dict[str, Put]] = {}
+        for name, question in self.scenario.questions.items():
+            found[name] = {}
+            for where, setting in self.settings(name, shared).items():
+                world = setting.world
+                seen = (world.protects, tuple(question.knows))
+                if seen not in views:
+                    views[seen] = world.view(self._holder(question, world))
+                one = self._put(question, setting, views[seen])
+                if one is not None:
+                    found[name][where] = one
+        return found
 
-        Never a film whose release is attacked: an adversary who holds the original need not ask whose it is.
-        A patient with a single film is attacked, but unknown: most people in a leak are in nobody's album.
-        """
-        test = np.flatnonzero(self.experiment.tested)
-        patients = self.cohort.patients[test]
-        chosen: list[npt.NDArray[np.intp]] = []
-        for patient, places in pd.Series(patients).groupby(patients).indices.items():
-            if len(places) > 1:
-                share = round(self.scenario.knowledge.known_films * len(places))
-                known = min(max(share, 1), len(places) - 1)
-                rng = stream(self.scenario.seed, "known", str(patient))
-                chosen.append(test[np.sort(rng.permutation(places)[:known])])
-        if not chosen:
-            raise DataError(
-                "no attacked patient has two films, so nobody can be re-identified or not",
-                given=f"{len(test)} films in the test split",
-                do="use a cohort with several visits per patient",
-            )
-        return np.sort(np.concatenate(chosen))
+    def _put(self, question: Question, setting: Setting, view: View) -> Put | None:
+        world = setting.world
+        roles = self._roles(question, world)
+        held = self._held(question, world, early=True) | self._held(question, world, early=False)
+        asked = question.ask(world, roles, view, held)
+        if asked is None:
+            return None
+        return Put(setting, roles, Leak(asked.view, held, asked.given), asked)
 
-    def answers(self, releases: Sequence[Release]) -> AnswerKey:
-        """Who is who, by release and row."""
-        rows = self.experiment.truth(releases)
-        index = self.cohort.index.iloc[rows]
+    def _roles(self, question: Question, world: World) -> Roles:
+        roles = question.roles(world)
+        for kind in question.knows:
+            roles = self.scenario.knowledge[kind].assign(world, roles)
+        return roles
+
+    def _holder(self, question: Question, world: World) -> Holder | None:
+        holders = (self.scenario.knowledge[kind].holder(world) for kind in question.knows)
+        return next((holder for holder in holders if holder is not None), None)
+
+    def _held(self, question: Question, world: World, *, early: bool) -> dict[str, Holding]:
+        roles = self._roles(question, world)
+        known = {kind: self.scenario.knowledge[kind] for kind in question.knows}
+        held = {kind: one.held(world, roles) for kind, one in known.items() if one.before_releases is early}
+        return {kind: holding for kind, holding in held.items() if holding is not None}
+
+    def answers(self, shared: Shared, attacked: Bools) -> AnswerKey:
+        """Who is who, by release and row; a row that belongs to nobody has no film and no patient."""
+        world = self.experiment.world(shared)
+        rows, index = world.released.films, world.cohort.index
+        real = rows >= 0
+        named = {
+            column: np.where(real, index[column].to_numpy(dtype=object)[rows], "") for column in ("patient", "source")
+        }
+        places = [np.arange(len(release)) for release in shared.releases]
         return AnswerKey(
             pd.DataFrame(
                 {
-                    "site": np.repeat([r.site for r in releases], [len(r) for r in releases]),
-                    "row": np.concatenate([np.arange(len(r)) for r in releases]),
+                    "site": world.released.sites,
+                    "row": np.concatenate(places) if places else np.zeros(0, dtype=int),
                     "film": rows,
-                    "patient": index["patient"].to_numpy(),
-                    "source": index["source"].to_numpy(),
-                    "attacked": self._attacked(rows),
+                    **named,
+                    "attacked": world.rows_of(attacked),
                 }
             )
         )
-
-    def _attacked(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which of these released films are attacked: the test split's, as the table says and not the release."""
-        return np.asarray(self.experiment.tested[rows] & ~np.isin(rows, self.known_rows()))
-
-    # What it owns ---------------------------------------------------------------------------------------------------
-
-    def auxiliary(self) -> dict[str, Auxiliary]:
-        """What the adversary owns in earnest and in the two controls: clean films of the train and val splits.
-
-        `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same
-        attack in a world where identities mean nothing: it must be at chance.
-        """
-        mine = self.experiment.others
-        true = Auxiliary(
-            films=mine.films(),
-            people=pd.factorize(mine.index["patient"])[0].astype(np.int64),
-            sources=pd.factorize(mine.index["source"])[0].astype(np.int64),
-            held_out=mine.index["split"].to_numpy() == "val",
-        )
-        shuffled = replace(
-            true, people=pd.factorize(self.shuffled_patients()[~self.experiment.tested])[0].astype(np.int64)
-        )
-        return {"protected": true, "control_raw": true, "control_shuffled": shuffled}
-
-    def shuffled_patients(self) -> npt.NDArray[np.object_]:  # (n,)
-        """A patient for every film of the cohort, by lot.
-
-        One lot for the adversary's own films and for the answers: should a film ever stand on both sides, what was
-        learnt about its lot will show as an AUC above chance.
-        """
-        patients, test = self.cohort.patients.copy(), self.experiment.tested
-        for part, name in ((test, "test"), (~test, "auxiliary")):
-            patients[part] = stream(self.scenario.seed, "control", "identities", name).permutation(patients[part])
-        return patients
-
-    # What leaks -----------------------------------------------------------------------------------------------------
-
-    def leaks(self, releases: Sequence[Release], learnt: Release | None = None) -> dict[str, Leak]:
-        """All the adversary holds once the sites have released, in earnest and in the two controls.
-
-        `learnt` is what the method learnt away from the sites, if it did; what sites learnt is in their releases.
-        """
-        rows = self.experiment.truth(releases)
-        attacked = self._attacked(rows)
-        codes = self.scenario.method.kind == "codes"
-        released = np.concatenate([r.arrays["sealed" if codes else "films"] for r in releases])[attacked]
-        coded = self._coded(releases, attacked, learnt) if codes else None
-        known = self.cohort.films(self.known_rows())
-        mechanism = self.scenario.method if self.scenario.knowledge.mechanism else None
-        taught = [r.weights for r in ([learnt] if learnt is not None else releases) if r.weights] if mechanism else []
-        owned = self.auxiliary()
-        return {
-            "protected": Leak(released, known, owned["protected"], mechanism, tuple(taught), coded),
-            "control_raw": Leak(self.cohort.films(rows[attacked]), known, owned["control_raw"], Unprotected()),
-            "control_shuffled": Leak(released, known, owned["control_shuffled"], mechanism, tuple(taught), coded),
-        }
-
-    def paired(self, releases: Sequence[Release]) -> Rows:
-        """Places in the releases, one after the other, of films that the adversary owns and is told of: by lot."""
-        owned = np.flatnonzero(~self.experiment.tested[self.experiment.truth(releases)])
-        lot = stream(self.scenario.seed, "pairs").permutation(owned)
-        return np.asarray(lot[: self.scenario.knowledge.pairs], dtype=np.intp)
-
-    def _coded(self, releases: Sequence[Release], attacked: npt.NDArray[np.bool_], learnt: Release | None) -> Coded:
-        """What is public of the attacked films' codes, and whatever else the threat model grants of codes."""
-        method, knowledge, coded = self.scenario.method, self.scenario.knowledge, granted.coded(releases, attacked)
-        assert isinstance(method, CodeMethod), "codes are released by methods that share codes"
-        workshop, key_of = workshop_of(self.scenario, COORDINATOR, None), self.experiment.release_key
-        if knowledge.keys:
-            leaky = self.scenario.site_names[: knowledge.keys]
-            keys = [key_of(release.site) if release.site in leaky else None for release in releases]
-            taken = [(r, key, weights_behind(r, learnt)) for r, key in zip(releases, keys, strict=True)]
-            opened, films = granted.opened(method, taken, workshop)
-            coded = replace(coded, opened=opened[attacked], films=films[attacked])
-        if coded.public is None:
-            return coded
-        truth, chosen = self.experiment.truth(releases), self.paired(releases)
-        own = np.searchsorted(np.flatnonzero(~self.experiment.tested), truth[chosen])
-        coded = replace(coded, pairs=granted.pairs(releases, chosen, own))
-        if knowledge.releases == 1:
-            return coded
-        held = [
-            (key_of(release.site, "again"), self.cohort.take(rows[here]), weights_behind(release, learnt))
-            for release, rows, here in zip(
-                releases, np.split(truth, ends(releases)), np.split(attacked, ends(releases)), strict=True
-            )
-        ]
-        return replace(coded, again=granted.hidden_again(method, held, workshop))

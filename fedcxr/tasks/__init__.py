@@ -4,51 +4,91 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.methods import Form
+from fedcxr.cohort import SPLITS, Cohort, Split
+from fedcxr.methods import Form, Method, Workshop
 from fedcxr.plugins import Plugin
-from fedcxr.release import Kind
+from fedcxr.table import Table
+from fedcxr.view import Array, Films, Rows, View, Weights
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All released films and, row by row, the films they were made of (which only the experimenter holds)."""
+    """All that was shared, as its recipient sees it, and the films of the sites (which only the experimenter holds)."""
 
-    released: npt.NDArray[np.uint8]  # (n, h, w) as their recipient sees them; blank where it has no key
-    clean: npt.NDArray[np.uint8]  # (n, h, w), the same rows
+    view: View  # n rows
     labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN, as released
-    split: npt.NDArray[np.int8]  # (n,) index into cohort.SPLITS
-    patients: npt.NDArray[np.object_]  # (n,) for intervals by patient, never for training
-    findings: tuple[str, ...]  # k names
-    opened: npt.NDArray[np.bool_]  # (n,) which of them the recipient sees at all
-    codes: Mapping[str, npt.NDArray[np.int8]] = field(default_factory=dict)  # (n, c, h, w) purified, clean, public
-    unauthorised: npt.NDArray[np.uint8] | None = None  # (n, h, w) as others see them; None: nothing is kept from others
+    split: npt.NDArray[np.int8]  # (n,) index into cohort.SPLITS, as released
+    origin: Rows  # (n,) which of the sites' films a row was made of; -1: it belongs to nobody
+    cohort: Cohort  # m films of the sites, in the order in which they were released where they were
+    versions: npt.NDArray[np.int64]  # (m,) which of what the method learnt is the site's whose film it is
+    method: Method
+    taught: tuple[Weights, ...] = ({},)  # what the method learnt, by version
+    unauthorised: Films | None = None  # (n, h, w) rows as others see them; None: nothing is kept from others
+
+    @cached_property
+    def clean(self) -> Films:  # (m, h, w)
+        """The sites' films."""
+        return self.cohort.films()
+
+    @cached_property
+    def patients(self) -> npt.NDArray[np.object_]:  # (n,)
+        """Whose each row is, for intervals by patient and never for training; a row of nobody's is its own."""
+        alone = np.array([f"nobody {row}" for row in range(len(self.origin))], dtype=object)
+        return alone if not len(self.cohort) else np.where(self.origin >= 0, self.cohort.patients[self.origin], alone)
+
+    def rows(self, split: Split) -> Bools:  # (n,)
+        """The released rows of one split."""
+        return np.asarray(self.split == SPLITS.index(split))
+
+    def films(self, split: Split) -> Bools:  # (m,)
+        """The sites' films of one split."""
+        return np.asarray(self.cohort.index["split"].to_numpy() == split)
+
+    def own(self, form: Form, films: Bools, workshop: Workshop) -> Array | None:
+        """Some of the sites' films as hospitals have them of their own, in one of the forms; None: in none."""
+        places = np.flatnonzero(films)
+        found: Array | None = None
+        for version, weights in enumerate(self.taught):
+            here = self.versions[places] == version
+            part = self.method.clean(form, self.clean[places[here]], weights, workshop)
+            if part is None:
+                return None
+            found = np.empty((len(places), *part.shape[1:]), dtype=part.dtype) if found is None else found
+            found[here] = part
+        return found
 
 
 class Task(Plugin):
     """Answers: how good is what one can do with the releases? Its fields are keys under `tasks:` in a scenario."""
 
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"images"})  # releases it can read
+    annotations: ClassVar[tuple[str, ...]] = ()  # masks and boxes that it needs of the sites' films
 
     @property
     def form(self) -> Form:
-        """What it reads of a release."""
+        """What it reads of what is shared."""
         return "films"
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there is anything to measure: a recipient without a key sees nothing."""
-        return bool(evidence.opened.any())
+        return bool(evidence.view.opened.any())
 
     @abstractmethod
     def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
         """The task's part of `utility` in result.json; what does not apply is None."""
+
+    def table(self, figures: Mapping[str, Any]) -> Table | None:
+        """What people are shown of its figures; None: nothing."""
+        return None

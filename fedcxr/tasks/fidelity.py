@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.cohort import SPLITS
 from fedcxr.errors import DataError
 from fedcxr.metrics.similarity import joint_histogram, similarity
 from fedcxr.tasks import Evidence, Progress, Task
+from fedcxr.view import Films, Rows
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
 
-Films = npt.NDArray[np.uint8]  # (n, h, w)
 CHUNK = 64  # films at a time
 
 
@@ -35,25 +34,26 @@ class Fidelity(Task):
 
     bins: int = pydantic.Field(default=32, ge=2, le=256, description="grey levels of the joint histogram")
 
+    def applies(self, evidence: Evidence) -> bool:
+        return super().applies(evidence) and bool((evidence.origin >= 0).any())
+
     def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
-        tested = evidence.split == SPLITS.index("test")
-        test = np.flatnonzero(tested & evidence.opened)
+        tested = evidence.rows("test") & (evidence.origin >= 0)
+        test = np.flatnonzero(tested & evidence.view.opened)
         if not len(test):
             raise DataError("fidelity is measured on the test split", given="no film", do="use a larger cohort")
-        authorised = self._compared(evidence.clean, evidence.released, test, progress)
+        authorised = self._compared(evidence, np.asarray(evidence.view.forms["films"]), test, progress)
         others = evidence.unauthorised
-        unauthorised = (
-            None if others is None else self._compared(evidence.clean, others, np.flatnonzero(tested), progress)
-        )
+        unauthorised = None if others is None else self._compared(evidence, others, np.flatnonzero(tested), progress)
         return {**authorised, "unauthorised": unauthorised}
 
-    def _compared(self, films: Films, shown: Films, rows: npt.NDArray[np.intp], progress: Progress) -> dict[str, Any]:
-        """How much what is shown of these films differs from them."""
+    def _compared(self, evidence: Evidence, shown: Films, rows: Rows, progress: Progress) -> dict[str, Any]:
+        """How much what is shown in these rows differs from the films they were made of."""
         parts: dict[str, list[npt.NDArray[np.float64]]] = {}
         histogram = np.zeros((self.bins, self.bins), dtype=np.int64)
         for start in range(0, len(rows), CHUNK):
             some = rows[start : start + CHUNK]
-            clean, released = films[some], shown[some]
+            clean, released = evidence.clean[evidence.origin[some]], shown[some]
             for name, per_film in similarity(clean, released).items():
                 parts.setdefault(name, []).append(per_film)
             histogram += joint_histogram(clean, released, self.bins)

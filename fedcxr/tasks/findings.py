@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.cohort import SPLITS
 from fedcxr.errors import DataError
-from fedcxr.methods import Form
+from fedcxr.methods import Form, Workshop
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
 from fedcxr.rng import stream
-from fedcxr.tasks import Evidence, Progress, Task
+from fedcxr.table import Row, Table, figure, span
+from fedcxr.tasks import Bools, Evidence, Progress, Task
+from fedcxr.view import Films
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +30,44 @@ if TYPE_CHECKING:
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
-Films = npt.NDArray[np.uint8]  # (n, h, w)
 Inputs = Films | npt.NDArray[np.int8]  # films, or codes (n, c, h, w)
 Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
+Patients = npt.NDArray[np.object_]  # (n,)
+
+# What people are told of each arm, in this order; `result.json` has them in the order of ARMS.
+LEVELS = {
+    "raw": "trained and used on clean films: the ceiling",
+    "frozen": "trained on clean films, used on released ones",
+    "trained": "trained on releases, used on clean films",
+    "trained_released": "trained on releases, used on released films",
+    "unauthorised": "trained and used on what shows without a key",
+}
 ARMS = ("trained", "trained_released", "frozen", "raw", "unauthorised")
+
+
+class Lesson(NamedTuple):
+    """What is shared, in the form that a classifier reads."""
+
+    inputs: Inputs  # (n, ...)
+    labels: Labels
+    seen: Bools  # (n,) to learn from
+    shown: Bools  # (n,) to be read
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a classifier said of some films."""
+
+    labels: Labels
+    scores: npt.NDArray[np.float32]  # (n, k)
+    patients: Patients  # for intervals
+
+
+def _same(lesson: Lesson, clean: Films, labels: Labels) -> bool:
+    """Whether what there is to learn from is the clean films themselves."""
+    return np.array_equal(lesson.inputs[lesson.seen], clean) and np.array_equal(
+        lesson.labels[lesson.seen], labels, equal_nan=True
+    )
 
 
 class Findings(Task):
@@ -78,7 +115,7 @@ class Findings(Task):
         return self.on
 
     def applies(self, evidence: Evidence) -> bool:
-        return self.on == "codes" or super().applies(evidence)
+        return self.on in ("codes", "model") or super().applies(evidence)
 
     def needs(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
@@ -87,63 +124,76 @@ class Findings(Task):
     def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
         from fedcxr.training import predict
 
-        train, test = (evidence.split == SPLITS.index(split) for split in ("train", "test"))
-        if not train.any() or not test.any():
+        learnable, tested = evidence.films("train"), evidence.films("test")
+        if not learnable.any() or not tested.any():
             raise DataError(
                 "findings need films to train on and films to test on",
-                given=f"{train.sum()} and {test.sum()}",
+                given=f"{learnable.sum()} and {tested.sum()}",
                 do="use a larger cohort",
             )
-        released, own, opened = self._inputs(evidence)
-        seen, shown = train & opened, test & opened
-        clean, labels = evidence.clean, evidence.labels
+        clean, known = evidence.clean, evidence.cohort.labels
+        scores: dict[str, Scored] = {}
+
+        def tell(arm: str, network: Classifier, inputs: Inputs, labels: Labels, patients: Patients) -> None:
+            scores[arm] = Scored(labels, predict(network, inputs, compute), patients)
+
+        at_home = known[tested], evidence.cohort.patients[tested]
         with compute.session():
-            shared = self.train(released[seen], labels[seen], seed, compute, progress, "released")
+            lesson = self._lesson(evidence)
+            shared = None
+            if lesson is not None:
+                inputs, labels, seen, shown = lesson
+                shared = self.train(inputs[seen], labels[seen], seed, compute, progress, "released")
             # The same bytes would train the same classifier again.
-            unprotected = np.array_equal(seen, train) and np.array_equal(released[train], clean[train])
-            ceiling = (
-                shared if unprotected else self.train(clean[train], labels[train], seed, compute, progress, "clean")
-            )
-            tested = {"trained_released": (shown, predict(shared, released[shown], compute))}
-            if own is not None:
-                tested["trained"] = (test, predict(shared, own[test], compute))
-            if self.on == "films":
-                tested["frozen"] = (shown, predict(ceiling, released[shown], compute))
-            tested["raw"] = (test, predict(ceiling, clean[test], compute))
+            if lesson is not None and shared is not None and _same(lesson, clean[learnable], known[learnable]):
+                ceiling = shared
+            else:
+                ceiling = self.train(clean[learnable], known[learnable], seed, compute, progress, "clean")
+            if lesson is not None and shared is not None:
+                if shown.any():
+                    tell("trained_released", shared, inputs[shown], labels[shown], evidence.patients[shown])
+                own = evidence.own(self.on, tested, Workshop.on(compute))
+                if own is not None:
+                    tell("trained", shared, cast(Inputs, own), *at_home)
+                if self.on == "films" and shown.any():
+                    tell("frozen", ceiling, inputs[shown], labels[shown], evidence.patients[shown])
+            if evidence.view.model is not None:
+                judged = evidence.method.predict(clean[tested], evidence.view.model, Workshop.on(compute))
+                scores["trained"] = Scored(at_home[0], judged, at_home[1])
+            tell("raw", ceiling, clean[tested], *at_home)
             if evidence.unauthorised is not None:
-                outside = self._outside(evidence.unauthorised, labels, train, test, seed, compute, progress)
-                tested["unauthorised"] = (test, outside)
-        figures = {
-            arm: self._figures(labels[rows], scores, evidence.patients[rows], evidence.findings, seed)
-            for arm, (rows, scores) in tested.items()
-        }
+                scores["unauthorised"] = self._outside(evidence, evidence.unauthorised, seed, compute, progress)
+        figures = {arm: self._figures(one, evidence.cohort.findings, seed) for arm, one in scores.items()}
         return {arm: figures.get(arm) for arm in ARMS}
 
-    def _inputs(self, evidence: Evidence) -> tuple[Inputs, Inputs | None, npt.NDArray[np.bool_]]:
-        """What a classifier is trained on, what a hospital has of its own films to use it on, and which are open."""
-        if self.on == "films":
-            return evidence.released, evidence.clean, evidence.opened
-        if self.on == "purified":
-            return evidence.codes["purified"], evidence.codes["clean"], evidence.opened
-        return evidence.codes["public"], None, np.ones_like(evidence.opened)
+    def _lesson(self, evidence: Evidence) -> Lesson | None:
+        """What a classifier is trained on: all rows, which of them to learn from and which to read; None: a model."""
+        if self.on not in evidence.view.forms:
+            return None
+        opened = np.ones_like(evidence.view.opened) if self.on == "codes" else evidence.view.opened
+        inputs = cast(Inputs, evidence.view.forms[self.on])
+        return Lesson(inputs, evidence.labels, evidence.rows("train") & opened, evidence.rows("test") & opened)
 
-    def _outside(
-        self,
-        pictures: Films,
-        labels: Labels,
-        train: npt.NDArray[np.bool_],
-        test: npt.NDArray[np.bool_],
-        seed: int,
-        compute: Compute,
-        progress: Progress,
-    ) -> npt.NDArray[np.float32]:
+    def _outside(self, evidence: Evidence, pictures: Films, seed: int, compute: Compute, progress: Progress) -> Scored:
         """What somebody without a key reads off pictures like those they learnt from."""
         from fedcxr.training import predict
 
+        train, test = evidence.rows("train"), evidence.rows("test")
+        labels, patients = evidence.labels[test], evidence.patients[test]
         if (pictures == pictures[:1]).all():  # nothing to learn, and nothing to read
-            return np.zeros((int(test.sum()), labels.shape[1]), dtype=np.float32)
-        network = self.train(pictures[train], labels[train], seed, compute, progress, "without a key")
-        return predict(network, pictures[test], compute)
+            return Scored(labels, np.zeros_like(labels), patients)
+        network = self.train(pictures[train], evidence.labels[train], seed, compute, progress, "without a key")
+        return Scored(labels, predict(network, pictures[test], compute), patients)
+
+    def table(self, figures: Mapping[str, Any]) -> Table:
+        rows = [
+            Row(f"{level}: {meaning}", (figure(mean["value"]), span(mean["ci95"])))
+            for level, meaning in LEVELS.items()
+            if figures[level] is not None and (mean := figures[level]["mean_auc"])
+        ]
+        skipped = figures["raw"]["skipped"] if figures["raw"] else ()
+        notes = (f"too rare to score: {', '.join(skipped)}",) if skipped else ()
+        return Table("How useful: mean AUC of the findings", ("AUC", "95 % interval"), tuple(rows), notes)
 
     def train(
         self, films: Inputs, labels: Labels, seed: int, compute: Compute, progress: Progress, stage: str
@@ -185,14 +235,8 @@ class Findings(Task):
         with_finding, without = (labels == 1).sum(0), (labels == 0).sum(0)
         return (without / with_finding.clamp(min=1)).clamp(1.0, self.rare)
 
-    def _figures(
-        self,
-        labels: Labels,
-        scores: npt.NDArray[np.float32],  # (n, k)
-        patients: npt.NDArray[np.object_],
-        findings: tuple[str, ...],
-        seed: int,
-    ) -> dict[str, Any]:
+    def _figures(self, one: Scored, findings: tuple[str, ...], seed: int) -> dict[str, Any]:
+        labels, scores, patients = one.labels, one.scores, one.patients
         aucs = finding_aucs(labels, scores, findings, self.min_positives)
         # The same draws of patients in every arm, so that arms can be compared.
         rng = stream(seed, "findings", "bootstrap")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +14,35 @@ from fedcxr.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+class _Threads:
+    """The thread count, which the libraries under torch have once for a whole process.
+
+    Put back by the last session that ends: were it put back while another thread still trains, as sites do side by
+    side, that training would end in other bits.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sessions = self._before = 0
+
+    def enter(self, threads: int) -> None:
+        with self._lock:
+            if self._sessions == 0:
+                self._before = torch.get_num_threads()
+            self._sessions += 1
+            torch.set_num_threads(threads)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._sessions -= 1
+            if self._sessions == 0:
+                torch.set_num_threads(self._before)
+
+
+_THREADS = _Threads()
+_ALONE = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -35,13 +65,17 @@ class Compute:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
-        """Apply the thread count for the length of a block."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        """Apply the thread count for the length of a block.
+
+        On a CPU in bf16 one thread at a time: side by side, equal trainings end in other bits.
+        """
+        alone = _ALONE if self.precision == "bf16" and self.device.type == "cpu" else contextlib.nullcontext()
+        with alone:
+            _THREADS.enter(self.threads)
+            try:
+                yield
+            finally:
+                _THREADS.leave()
 
     def autocast(self) -> torch.autocast:
         """The context in which forward passes run."""

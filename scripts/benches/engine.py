@@ -78,6 +78,8 @@ def _scenario(options: argparse.Namespace) -> Any:
 
 def _plain(options: argparse.Namespace) -> dict[str, Any]:
     """The whole experiment by hand."""
+    from server.experiment import pairs_of
+
     from fedcxr import training
     from fedcxr.data import cache_folder
     from fedcxr.protocol import attack_seed, simulated, site_step, utility_step
@@ -85,7 +87,6 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr.simulation.threat import Threat
     from fedcxr.training.compute import Compute
     from server import scorer
-    from server.experiment import pairs_of
     from server.meter import Meter
 
     training.fit = _shortest_loop

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from _films import ByPatient, add_options, halves, open_films
+from fedcxr.adversaries._support import Practice, Scores
 
 from fedcxr.adversaries import _support, _support_net
-from fedcxr.adversaries._support import Practice, Scores
 from fedcxr.codes import Codes, entropy_bits
 from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
 from fedcxr.keys import MasterKey

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from fedcxr.adversaries._outsider import Onlooker, Outsider, pictured
 
 from fedcxr import plugins
 from fedcxr.adversaries import Auxiliary, Coded, Leak
-from fedcxr.adversaries._outsider import Onlooker, Outsider, pictured
 from fedcxr.adversaries.support import Support
 from fedcxr.adversaries.verifier import Verifier
 from fedcxr.cohort import Cohort

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from server.recovery import Truth, score_recovery, score_same_film
 
 from fedcxr.adversaries import Guess, Leak, Pairs, _support
 from fedcxr.adversaries.support import Support
@@ -18,7 +19,6 @@ from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Threat
 from fedcxr.training.compute import Compute
-from server.recovery import Truth, score_recovery, score_same_film
 
 FP32 = Compute.choose("cpu", "fp32")
 QUICK = Support(steps=20, width=24)

@@ -7,9 +7,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from fedcxr.adversaries._support import Practice
 
 from fedcxr.adversaries import _support, _support_net
-from fedcxr.adversaries._support import Practice
 from fedcxr.codes import Codes
 from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
 from fedcxr.data.phantom import Phantom

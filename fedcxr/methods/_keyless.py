@@ -5,34 +5,26 @@
     shuffled values (`keyed`)     the usual film, as strong as this film's sizes of value say
     nothing public (`sealed`)     the mean of one's own films
 
-An adversary that reads films is given these pictures, and a mechanism that makes them of its own films.
+Whoever reads films is given these pictures, and makes them of films of their own in the same way.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
-import pydantic
 
-from fedcxr.adversaries import Coded, Leak, _support
-from fedcxr.adversaries._support import Practice
-from fedcxr.codes import Codes
+from fedcxr.codes import Codes, support
+from fedcxr.codes.support import Practice
 from fedcxr.keys import MasterKey, ReleaseKey
-from fedcxr.methods import FilmMethod, Films, Protect, Weights, Workshop
+from fedcxr.methods import Films, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod, release_key
-from fedcxr.methods.sca import Sca
-
-if TYPE_CHECKING:
-    from fedcxr.training.compute import Compute
+from fedcxr.view import View
 
 MOST = 256  # films of its own that an outsider studies
 TOGETHER = 64  # films hidden at once
 
 
-class Onlooker:
+class Keyless:
     """One version of a codec in the hands of somebody without keys, who has films of their own."""
 
     def __init__(self, method: CodeMethod, own: Films, weights: Weights, workshop: Workshop) -> None:
@@ -43,8 +35,7 @@ class Onlooker:
         self.size = (int(own.shape[1]), int(own.shape[2]))
         self.mean: Films = np.round(studied.mean(axis=0)).astype(np.uint8)
         # Hidden among films of one's own, however few are asked about at once: decoys are other films' values.
-        decoys = isinstance(method, Sca) and method.ambiguation == "decoy"
-        self._lent = self.codec.encode(studied[:TOGETHER]) if decoys else None
+        self._lent = self.codec.encode(studied[:TOGETHER]) if method.hides_among_others else None
         # Any key will do: films hidden under it tell what the mechanism does, and nothing about others' keys.
         codes = self.codec.encode(studied)
         public = self._hidden(codes, MasterKey(bytes(MasterKey.length), "outsider", 1).release_key("practice"))
@@ -52,6 +43,12 @@ class Onlooker:
         self.practice = None if public is None else Practice(public, codes)
         if self.practice is not None and not self.practice.in_place:
             self._study_strengths(self.practice)
+
+    def released(self, rows: View) -> Films:
+        return self.pictures(rows.forms.get("codes"), len(rows))
+
+    def protected(self, films: Films, rng: np.random.Generator) -> Films:
+        return self.pictures(self.hidden(films, rng), len(films))
 
     def hidden(self, films: Films, rng: np.random.Generator) -> Codes | None:
         """What would be public of these films, under a key of one's own; None: nothing."""
@@ -70,17 +67,16 @@ class Onlooker:
             codes = np.concatenate([codes, again], axis=1)  # the sizes of true values twice, and fakes of both
         if not self.practice.in_place:
             return self.codec.picture(self._expected(codes), self.size)
-        if isinstance(self.method, Sca) and self.method.ambiguation == "published":
-            scores = _support.exact_order(codes, self.method.s_n)
-        else:
-            scores = _support.likelihood_ratio(codes, self.practice)
+        scores = self.method.by_order(codes) if self.method.order_tells else None
+        if scores is None:
+            scores = support.likelihood_ratio(codes, self.practice)
         if again is not None:
-            scores = _support.CERTAIN * _support.intersection(codes, again) + scores
+            scores = support.CERTAIN * support.intersection(codes, again) + scores
         return self.decoded(codes, scores)
 
-    def decoded(self, public: Codes, scores: _support.Scores) -> Films:
+    def decoded(self, public: Codes, scores: support.Scores) -> Films:
         """The film with the numbers that are most likely kept."""
-        true = np.where(_support.chosen(scores, self.method.s, self.method.together), public, np.int8(0))
+        true = np.where(support.chosen(scores, self.method.s, self.method.together), public, np.int8(0))
         return self.codec.decode(true, self.size)
 
     def _hidden(self, codes: Codes, key: ReleaseKey) -> Codes | None:
@@ -98,7 +94,7 @@ class Onlooker:
         """Where films usually keep numbers, how large these are, and how far their signs agree."""
         numbers = np.concatenate([self.codec.expand(part) for part in np.array_split(practice.codes, 16) if len(part)])
         size = np.abs(numbers).mean(axis=0)
-        self._usual = _support.chosen(_support.prior(practice, 1), self.method.s, self.method.together)[0]
+        self._usual = support.chosen(support.prior(practice, 1), self.method.s, self.method.together)[0]
         self._by_size = size[self._usual].argsort(kind="stable")
         self._mean_numbers = numbers.mean(axis=0)
         self._agreement = self._mean_numbers / np.maximum(size, 1e-9)
@@ -117,41 +113,3 @@ class Onlooker:
         drawn[:, self._usual] = values
         expected = np.where(self._usual, self.codec.expand(drawn) * self._agreement, self._mean_numbers)
         return np.asarray(expected, dtype=np.float32)
-
-
-class Outsider(FilmMethod):
-    """A method that shares codes, as it looks to an adversary that reads films."""
-
-    model_config = pydantic.ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    method: pydantic.SkipValidation[CodeMethod]
-    own: pydantic.SkipValidation[npt.NDArray[np.uint8]]  # (n, h, w) films of the adversary's
-
-    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
-        onlooker = Onlooker(self.method, self.own, weights, workshop)
-        return lambda films, rng: onlooker.pictures(onlooker.hidden(films, rng), len(films))
-
-
-def pictured(leak: Leak, compute: Compute) -> Leak:
-    """The same leak with films in it: those whose keys leaked, and of others what their codes look like without a key.
-
-    Blank where the codec is not known.
-    """
-    assert leak.coded is not None
-    own, coded, method = leak.auxiliary.films, leak.coded, leak.mechanism
-    released = np.zeros((len(leak.released), *own.shape[1:]), dtype=np.uint8)
-    if not isinstance(method, CodeMethod):
-        return replace(leak, released=_uncovered(released, coded), mechanism=None, coded=None)
-    for version, weights in enumerate(leak.learnt or ({},)):
-        rows = np.flatnonzero(coded.versions == version)
-        if len(rows):
-            onlooker = Onlooker(method, own, weights, Workshop.on(compute))
-            released[rows] = onlooker.pictures(None if coded.public is None else coded.public[rows], len(rows))
-    shown = _uncovered(released, coded)
-    return replace(leak, released=shown, mechanism=Outsider(method=method, own=own), coded=None)
-
-
-def _uncovered(pictures: Films, coded: Coded) -> Films:
-    if coded.opened is None or coded.films is None:
-        return pictures
-    return np.where(coded.opened[:, None, None], coded.films, pictures)

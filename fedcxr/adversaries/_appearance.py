@@ -1,0 +1,29 @@
+"""What was released, in pictures: for adversaries that look at films, whatever form these were released in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedcxr.adversaries import Leak
+from fedcxr.methods import Workshop
+from fedcxr.view import Appearance, Films
+
+
+def appearances(leak: Leak, workshop: Workshop) -> tuple[Appearance, ...]:
+    """How the method makes films look, once for each version of what it learnt; empty where it is not known."""
+    method = leak.mechanism
+    if method is None:
+        return ()
+    found = (method.appearance(leak.own.films, weights, workshop) for weights in leak.taught)
+    return tuple(appearance for appearance in found if appearance is not None)
+
+
+def pictures(leak: Leak, known: tuple[Appearance, ...]) -> Films:  # (n, h, w)
+    """The films that lie open, and of others what they look like without a key; blanks where nobody knows."""
+    view = leak.view
+    films = np.array(view.forms.get("films", np.zeros((len(view), *leak.own.films.shape[1:]))), dtype=np.uint8)
+    for version, appearance in enumerate(known):
+        rows = np.flatnonzero((view.versions == version) & ~view.opened)
+        if len(rows):
+            films[rows] = appearance.released(view.take(rows))
+    return films

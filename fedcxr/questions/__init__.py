@@ -1,0 +1,95 @@
+"""What an adversary is asked, and how its answer is scored: one file per question."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.knowledge import Holding
+from fedcxr.plugins import Plugin
+from fedcxr.table import Table
+from fedcxr.view import View
+from fedcxr.world import Roles, World
+
+EARNEST = "protected"  # the world that is; all others are controls
+
+
+@dataclass(frozen=True)
+class Part:
+    """An array of an answer."""
+
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    optional: bool = False  # whether an attacker may answer without it
+
+
+Answer = Mapping[str, npt.NDArray[Any]]  # by part
+Answers = Mapping[str, Answer]  # by attacker
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question put in one world: what the adversary is shown, what it must answer, and what only the scorer keeps."""
+
+    view: View  # of what was released: the rows that are asked about
+    parts: Mapping[str, Part]  # of an answer
+    key: Any  # whatever the question needs to score answers
+    given: Holding | None = None  # what comes with the question, beside what is known
+
+
+@dataclass(frozen=True)
+class Setting:
+    """In which world a question is put, and how much of its budget an adversary spends there."""
+
+    world: World
+    briefly: bool = False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of a question in one world."""
+
+    key: Any
+    answers: Answers
+    seconds: float
+
+
+class Question(Plugin):
+    """Its fields are keys under `questions:` in a scenario; adversaries say which questions they answer."""
+
+    section: ClassVar[str] = "attacks"  # where in `privacy` of result.json its entries stand
+    knows: ClassVar[tuple[str, ...]] = ()  # the kinds of knowledge that are handed over with it, by name
+
+    def settings(self, world: World) -> Mapping[str, Setting]:
+        """The worlds in which it is put, by name: the one that is, and its controls."""
+        return {EARNEST: Setting(world)}
+
+    @abstractmethod
+    def roles(self, world: World) -> Roles:
+        """Who plays which part, before anything is granted."""
+
+    @abstractmethod
+    def ask(self, world: World, roles: Roles, view: View, held: Mapping[str, Holding]) -> Asked | None:
+        """What is asked once the sites have released and the adversary sees this; None: there is nothing to ask."""
+
+    @abstractmethod
+    def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
+        """One entry per attacker, from its answers in all worlds; `adversary` and `question` are added to it."""
+
+    def beside(self, key: Any, world: World, roles: Roles) -> dict[str, Any]:
+        """Figures that need no adversary and stand beside its entries under `privacy`."""
+        return {}
+
+    @abstractmethod
+    def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table | None:
+        """What people are shown of its entries; None: nothing."""
+
+
+def no_film(world: World) -> npt.NDArray[np.bool_]:
+    """A part that nobody plays."""
+    return np.zeros(len(world.cohort), dtype=np.bool_)

@@ -1,0 +1,116 @@
+"""What the holder of given keys sees of all that the sites of a run shared: films, their codes, or a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.errors import NotGranted
+from fedcxr.keys import ReleaseKey, SomeKeys
+from fedcxr.release import Release
+
+Array = npt.NDArray[np.generic]
+Films = npt.NDArray[np.uint8]  # (n, h, w)
+Rows = npt.NDArray[np.intp]
+Weights = dict[str, Array]  # what a method learnt, ready for safetensors
+
+
+@dataclass(frozen=True)
+class Shared:
+    """All that crossed the border in one run: the sites' releases, and what was learnt away from the sites."""
+
+    releases: Sequence[Release]
+    learnt: Release | None = None
+
+    def __len__(self) -> int:
+        """How many rows were released."""
+        return sum(map(len, self.releases))
+
+    @property
+    def ends(self) -> Rows:
+        """Where, in arrays of all released rows, one release ends and the next begins."""
+        return np.cumsum([len(release) for release in self.releases], dtype=np.intp)[:-1]
+
+    def weights_behind(self, release: Release) -> Weights:
+        """What the method learnt that made this release."""
+        return release.weights if self.learnt is None else self.learnt.weights
+
+    @property
+    def taught(self) -> tuple[Weights, ...]:
+        """What the method learnt, once for each place where it did; empty where it learnt nothing."""
+        sources = self.releases if self.learnt is None else [self.learnt]
+        return tuple(source.weights for source in sources if source.weights)
+
+    @property
+    def versions(self) -> npt.NDArray[np.int64]:  # (n,)
+        """Which of `taught` made a row: a site that learnt by itself has a version of its own."""
+        own = np.cumsum([bool(release.weights) for release in self.releases]) - 1
+        return np.repeat(np.maximum(own, 0), [len(release) for release in self.releases]).astype(np.int64)
+
+    def array(self, name: str) -> Array | None:
+        """One array of every release, row after row; None: no release has it."""
+        parts = [release.arrays[name] for release in self.releases if name in release.arrays]
+        return np.concatenate(parts) if parts else None
+
+
+class Holder(Protocol):
+    """Somebody who may hold keys."""
+
+    def keys(self, release: Release) -> ReleaseKey | SomeKeys:
+        """Those to (some of) this release; a clear refusal where there are none."""
+        ...
+
+
+class Nobody:
+    """Holds no key at all."""
+
+    def keys(self, release: Release) -> ReleaseKey | SomeKeys:
+        raise NotGranted(f"nobody holds keys to the release of {release.site}")
+
+
+@dataclass(frozen=True)
+class Thief:
+    """Holds the keys of some sites, however they leaked."""
+
+    stolen: Mapping[str, ReleaseKey]  # by site
+
+    def keys(self, release: Release) -> ReleaseKey | SomeKeys:
+        if release.site not in self.stolen:
+            raise NotGranted(f"the keys of {release.site} did not leak")
+        return self.stolen[release.site]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one holder of keys sees, row by row in as many forms as there are to see it in, or as a model."""
+
+    forms: Mapping[str, Array]  # by form, (n, ...): `films`, `purified` codes, `codes` and `sealed` as published
+    opened: npt.NDArray[np.bool_]  # (n,) which rows the keys open; films and purified codes of others are blank
+    versions: npt.NDArray[np.int64]  # (n,) which of what the method learnt made each row
+    model: Weights | None = None  # what was learnt, where that is what is shared
+    refusals: Mapping[str, str] = field(default_factory=dict)  # by site: why nothing, or not everything, is open
+
+    def __len__(self) -> int:
+        return len(self.opened)
+
+    def take(self, rows: npt.ArrayLike) -> View:
+        """These rows alone."""
+        chosen = np.asarray(rows)
+        forms = {form: array[chosen] for form, array in self.forms.items()}
+        return replace(self, forms=forms, opened=self.opened[chosen], versions=self.versions[chosen])
+
+
+class Appearance(Protocol):
+    """How what a method shares looks to somebody without any key, who owns films to practise on."""
+
+    def released(self, rows: View) -> Films:
+        """What was released, as pictures."""
+        ...
+
+    def protected(self, films: Films, rng: np.random.Generator) -> Films:
+        """Films of one's own as they would look once they were released."""
+        ...

@@ -1,0 +1,104 @@
+"""A world in which an adversary is asked something: everybody's films, whose they are, and what was shared of them.
+
+The real one is a simulation's, or an auditor's; a control takes place in another, in which nothing was protected or in
+which identities mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.cohort import Cohort
+from fedcxr.keys import ReleaseKey
+from fedcxr.methods import Method, Workshop
+from fedcxr.methods.none import Unprotected
+from fedcxr.rng import stream
+from fedcxr.view import Holder, Nobody, Rows, Shared, View
+
+Bools = npt.NDArray[np.bool_]
+Lent = Callable[[str, str], ReleaseKey]  # a site's key for its release in this run, or with a suffix for another
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What the sites released, and what only the experimenter knows of it."""
+
+    shared: Shared
+    films: Rows  # (m,) for each released row the film it was made of; -1: it belongs to nobody
+    sites: npt.NDArray[np.object_]  # (m,) who released it
+    key_of: Lent
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who plays which part in a question, film by film of everybody's."""
+
+    attacked: Bools  # (n,) asked about
+    owned: Bools  # (n,) the adversary's own
+    known: Bools  # (n,) of people who are asked about, in the adversary's hands from elsewhere
+    member: Bools  # (n,) learnt from
+
+
+@dataclass(frozen=True)
+class World:
+    """All there is to know."""
+
+    cohort: Cohort  # n films
+    patients: npt.NDArray[np.object_]  # (n,) whose they are
+    method: Method
+    seed: int
+    workshop: Workshop
+    sites: tuple[str, ...]
+    traces: Traces | None = None  # None: nothing has been released yet
+    protects: bool = True  # False: what the sites released were the films themselves
+
+    @property
+    def tested(self) -> Bools:
+        """Which films are of the test split: of the people on whom all is measured, and of whom nobody learns."""
+        return np.asarray(self.cohort.index["split"].to_numpy() == "test")
+
+    @property
+    def released(self) -> Traces:
+        """What the sites released; asked for only once they have."""
+        assert self.traces is not None, "nothing has been released yet"
+        return self.traces
+
+    def rows_of(self, films: Bools) -> Bools:  # (m,)
+        """Which released rows were made of these films."""
+        behind = self.released.films
+        return np.asarray((behind >= 0) & films[behind])
+
+    def view(self, holder: Holder | None = None) -> View:
+        """What was released as the holder of some keys sees it, or as everybody does."""
+        if not self.protects:
+            films = self.cohort.films(self.released.films)
+            return View({"films": films}, np.ones(len(films), dtype=np.bool_), np.zeros(len(films), dtype=np.int64))
+        return self.method.view(self.released.shared, holder or Nobody(), self.workshop)
+
+    # Worlds for controls ----------------------------------------------------------------------------------------------
+
+    def unprotected(self) -> World:
+        """The same world, had the sites released the films themselves."""
+        traces = self.traces
+        if traces is not None:
+            real = traces.films >= 0
+            traces = replace(traces, films=traces.films[real], sites=traces.sites[real])
+        return replace(self, method=Unprotected(), protects=False, traces=traces)
+
+    def shuffled(self) -> World:
+        """A world in which identities mean nothing: a patient for every film, by lot.
+
+        Of the people who are attacked and of all others apart, and one lot for the adversary's own films and for the
+        answers: should a film ever stand on both sides, what was learnt about its lot will show as an AUC above chance.
+        """
+        patients, test = self.patients.copy(), self.tested
+        for part, name in ((test, "test"), (~test, "auxiliary")):
+            patients[part] = stream(self.seed, "control", "identities", name).permutation(patients[part])
+        return replace(self, patients=patients)

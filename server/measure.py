@@ -1,0 +1,159 @@
+"""What is measured once the sites have answered: utility in this process, the attacks beside it in their own."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedcxr.protocol import utility_step, workshop_of
+from fedcxr.runs import Run
+from fedcxr.runs.pictures import comparison, sheet
+from fedcxr.scenario import Scenario
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.threat import Put, Threat
+from fedcxr.storage.disk import explained, write_atomic, write_json
+from fedcxr.tasks import Evidence
+from fedcxr.view import Shared
+from server import result, scorer
+from server.attack import Attack
+from server.meter import Meter
+
+if TYPE_CHECKING:
+    from fedcxr.training.compute import Compute
+
+PICTURED_FILMS = 4
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that was found out about a run."""
+
+    sites: Sequence[Mapping[str, Any]]  # of result.json
+    utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
+    attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
+    beside: Mapping[str, Any]  # figures of `privacy` that need no adversary
+    access: Mapping[str, Any] | None  # who may read what; None: the method has no keys
+    release_s: float
+    compute: Compute
+
+
+def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
+    """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
+    threat = Threat(experiment)
+    attacks = {name: Attack(run, threat, name) for name in experiment.scenario.adversaries}
+    waiting = [attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))]
+    try:
+        for attack in waiting:
+            attack.start()  # it learns from its own films while the sites are at work
+        measured = _measure(run, threat, release, attacks, waiting)
+    finally:
+        for attack in waiting:
+            attack.stop()
+    write_json(run.folder / "result.json", result.document(run.scenario, measured, engine, meter))
+
+
+def _measure(
+    run: Run,
+    threat: Threat,
+    release: Callable[[], object],
+    attacks: Mapping[str, Attack],
+    waiting: Sequence[Attack],
+) -> Measured:
+    began, experiment = time.monotonic(), threat.experiment
+    if not run.has_stage("collect"):
+        run.progress("sites", 0, len(run.scenario.site_names))
+        release()
+    release_s = time.monotonic() - began
+    sites: Sequence[Mapping[str, Any]] = run.outcome("collect")
+    shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
+    put = threat.put(shared)
+    _keep_answers(run, threat, shared, put)
+    for attack in waiting:
+        attack.leak(put)
+    views = {name: experiment.view(shared, name) for name in experiment.readers}
+    access = run.stage("access", partial(experiment.access, shared, views))
+    evidence = experiment.evidence(shared, views.get(run.scenario.reader))
+    _draw(run, shared, evidence)
+    compute = _compute(run.scenario)
+    utility = _utility(run, experiment, evidence, compute)
+    for attack in waiting:
+        attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
+        run.stage(_stage("attack", attack.name), partial(scorer.score, threat, put, attack))
+        attack.clear()
+    return Measured(
+        sites=sites,
+        utility=utility,
+        attacks=[run.outcome(_stage("attack", name)) for name in attacks],
+        beside=run.stage("beside", partial(_beside, threat, put)),
+        access=access,
+        release_s=release_s,
+        compute=compute,
+    )
+
+
+def _compute(scenario: Scenario) -> Compute:
+    from fedcxr.training.compute import Compute  # here and not above: it imports torch, which takes seconds
+
+    return Compute.choose(**scenario.compute.model_dump(include={"device", "precision", "threads"}))
+
+
+def _utility(run: Run, experiment: Experiment, evidence: Evidence, compute: Compute) -> dict[str, Any]:
+    """Every task's figures, each with the seconds it took."""
+
+    def measured(task: str) -> dict[str, Any]:
+        start = time.perf_counter()
+        if not experiment.scenario.tasks[task].applies(evidence):
+            return {"measured": None, "seconds": 0.0}
+        with compute.session():
+            figures = utility_step(experiment.scenario, task, evidence, compute, run.progress)
+        return {"measured": figures, "seconds": time.perf_counter() - start}
+
+    return {task: run.stage(_stage("utility", task), partial(measured, task)) for task in experiment.scenario.tasks}
+
+
+def _keep_answers(run: Run, threat: Threat, shared: Shared, put: Mapping[str, Mapping[str, Put]]) -> None:
+    """Who is who, and who is attacked by any question, where only the owner of the run may read it."""
+    attacked = [one.roles.attacked for worlds in put.values() for one in worlds.values()]
+    everybody = np.any(attacked, axis=0) if attacked else np.zeros(len(threat.experiment.cohort), dtype=np.bool_)
+    with explained(run.folder):
+        threat.answers(shared, everybody).save(run.folder / "answers")
+
+
+def _beside(threat: Threat, put: Mapping[str, Mapping[str, Put]]) -> dict[str, Any]:
+    """What is known without any adversary, question by question."""
+    found: dict[str, Any] = {}
+    for name, worlds in put.items():
+        for one in list(worlds.values())[:1]:  # the first world is the one that is
+            found |= threat.scenario.questions[name].beside(one.asked.key, one.setting.world, one.roles)
+    return found
+
+
+def _draw(run: Run, shared: Shared, evidence: Evidence) -> None:
+    """One picture per site: some films as they were, as they are seen by those they are for, and what changed."""
+    if not len(shared):
+        return
+    released = np.asarray(evidence.view.forms.get("films", np.zeros((len(shared), *evidence.cohort.size))), np.uint8)
+    firsts = np.cumsum([0, *map(len, shared.releases)])
+    for release, first in zip(shared.releases, firsts, strict=False):
+        shown = np.arange(first, first + min(len(release), PICTURED_FILMS))
+        if (evidence.origin[shown] < 0).any():  # there is nothing to compare them with
+            picture = sheet(list(released[shown]), columns=PICTURED_FILMS, heads=["released"] * len(shown))
+        else:
+            originals = evidence.clean[evidence.origin[shown]]
+            workshop = workshop_of(run.scenario, release.site, None)
+            moved = evidence.method.displacements(originals, shared.weights_behind(release), workshop)
+            without_key = None if evidence.unauthorised is None else evidence.unauthorised[shown]
+            picture = comparison(originals, released[shown], moved, without_key)
+        drawn = io.BytesIO()
+        picture.save(drawn, format="PNG")
+        write_atomic(run.folder / "pictures" / f"{release.site}.png", drawn.getvalue())
+
+
+def _stage(what: str, name: str) -> str:
+    return f"{what}-{name.replace(':', '.')}"
