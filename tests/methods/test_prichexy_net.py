@@ -14,13 +14,14 @@ from fedcxr import plugins
 from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, DataError, StorageError, TrainingDiverged
-from fedcxr.methods import Round, Weights, Workshop, _course, _duel
+from fedcxr.methods import Round, Weights, Workshop, _duel
 from fedcxr.methods import _generator as generators
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.flow import flow
 from fedcxr.pairs.couples import Couples
 from fedcxr.rng import stream
 from fedcxr.storage.checkpoint import Checkpoint, digest
+from fedcxr.training import course
 
 MakeCohort = Callable[..., Cohort]
 
@@ -131,8 +132,8 @@ def test_interrupted_after_any_step_and_resumed_it_is_as_if_nothing_had_happened
 def test_killed_it_goes_on_from_the_last_checkpoint(
     cohort: Cohort, learnt: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_course, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(_course, "SAVE_SHARE", 0)
+    monkeypatch.setattr(course, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(course, "SAVE_SHARE", 0)
     taken: list[str] = []
 
     def kill(stage: str, done: int, total: int) -> None:
@@ -170,8 +171,8 @@ def test_a_damaged_checkpoint_is_refused(cohort: Cohort, tmp_path: Path) -> None
 def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_good_state(
     cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_course, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(_course, "SAVE_SHARE", 0)
+    monkeypatch.setattr(course, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(course, "SAVE_SHARE", 0)
     calls = iter([1.0] * 4 + [np.nan])  # the classifier's two steps alone, and two of four steps together
     honest = _duel.findings_loss
     monkeypatch.setattr(_duel, "findings_loss", lambda *told: honest(*told) * next(calls))
