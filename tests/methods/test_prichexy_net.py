@@ -174,7 +174,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_good_st
     monkeypatch.setattr(course, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(course, "SAVE_SHARE", 0)
     calls = iter([1.0] * 4 + [np.nan])  # the classifier's two steps alone, and two of four steps together
-    honest = _duel.findings_loss
+    honest = vars(_duel)["findings_loss"]
     monkeypatch.setattr(_duel, "findings_loss", lambda *told: honest(*told) * next(calls))
     with pytest.raises(TrainingDiverged, match=r"against: .* step 3 of 4: .* nan; given: learning rates: generator"):
         learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
@@ -282,7 +282,7 @@ def test_weights_that_do_not_fit_or_are_not_finite_release_nothing(learnt: Weigh
     with pytest.raises(TrainingDiverged, match=r"not finite.*head\.bias"):
         small().fitted(poisoned, CPU)
     # Finite weights can still give films that are not: no variance is negative.
-    negative = {name: -array if name.endswith("running_var") else array for name, array in learnt.items()}
+    negative = {name: np.negative(array) if name.endswith("running_var") else array for name, array in learnt.items()}
     films = stream(1).integers(0, 256, (2, 32, 32), dtype=np.uint8)
     with pytest.raises(DataError, match="not finite"):
         small().fitted(negative, CPU)(films, stream(1))
