@@ -114,6 +114,8 @@ def _system() -> list[Path]:
     """What any Python program reads: the interpreter, its libraries, our own code; no home and no /etc secrets."""
     packages = Path(__file__).resolve().parents[1]
     interpreter = {Path(p).resolve() for p in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
+    # `pip install --user` and .pth files put libraries elsewhere.
+    interpreter |= {Path(p).resolve() for p in sys.path if Path(p).name in ("site-packages", "dist-packages")}
     system = ["/usr", "/lib", "/lib64", "/bin", "/opt", "/sys", "/etc/ld.so.cache", "/etc/localtime"]
     facts = [Path("/proc") / name for name in PROC]
     return [*sorted(interpreter), packages / "fedcxr", packages / "server", *map(Path, system), *facts]

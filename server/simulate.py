@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -60,6 +61,7 @@ class Options:
 
 def simulate(scenario: Scenario, options: Options) -> Run:
     """One scenario end to end; the returned run holds its result."""
+    _demand(*(("flwr", "ray") if options.engine == "ray" else ("flwr",)))
     if scenario.compute.device == "cuda" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
         raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
     for plugin in (*scenario.sources, scenario.method, *scenario.tasks.values(), *scenario.adversaries.values()):
@@ -69,6 +71,17 @@ def simulate(scenario: Scenario, options: Options) -> Run:
         if run.result is None:
             _experiment(run, options.engine, partial(_collect, run, options))
     return run
+
+
+def _demand(*frameworks: str) -> None:
+    """The library works without them, and may have been installed without them."""
+    missing = [name for name in frameworks if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            "simulate needs Flower and Ray",
+            given=f"no {' and no '.join(missing)} installed",
+            do='pip install "fedcxr[simulation]"',
+        )
 
 
 def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:

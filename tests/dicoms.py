@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian  # noqa: E402
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian  # noqa: E402
 
 Pixels = npt.NDArray[np.generic]
 
@@ -19,9 +19,9 @@ Pixels = npt.NDArray[np.generic]
 def dicom(path: Path, pixels: Pixels, *, syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Path:
     """A film as a file; elements of value None are left out."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = elements.get("SOPInstanceUID", f"1.2.3.{abs(hash(str(path)))}")
-    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1")
+    meta.MediaStorageSOPInstanceUID = elements.get("SOPInstanceUID", UID(f"1.2.3.{abs(hash(str(path)))}"))
+    meta.TransferSyntaxUID = UID(syntax)
     dataset = Dataset()
     dataset.file_meta = meta
     depth = 8 * pixels.dtype.itemsize
@@ -43,7 +43,7 @@ def dicom(path: Path, pixels: Pixels, *, syntax: str = ExplicitVRLittleEndian, *
         for keyword, value in {**standard, **elements}.items():
             if value is not None:
                 setattr(dataset, keyword, value)
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    order: Literal["<", ">"] = ">" if syntax == ExplicitVRBigEndian else "<"
     dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
     dataset["PixelData"].VR = "OW"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,6 +55,6 @@ class Greyer(FilmMethod):
 
     def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
         def protect(films: Films, rng: np.random.Generator) -> Films:
-            return to_eight_bits((films - weights["grey"]) / 255.0 + 0.5)
+            return to_eight_bits(np.subtract(films, weights["grey"]) / 255.0 + 0.5)
 
         return protect

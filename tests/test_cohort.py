@@ -52,7 +52,7 @@ def test_chunks_are_the_films_in_order(make_cohort: MakeCohort, films: int) -> N
 
 def test_films_are_copies(make_cohort: MakeCohort) -> None:
     cohort = make_cohort((2, 1))
-    before = cohort.pixels.copy()
+    before = np.array(cohort.pixels)
     cohort.films()[:] = 0
     next(cohort.chunks())[:] = 0
     np.testing.assert_array_equal(cohort.pixels, before)

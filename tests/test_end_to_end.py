@@ -133,7 +133,7 @@ def test_the_adversary_reaches_no_answer_no_original_and_no_secret(
     monkeypatch.setenv("FEDCXR_TEST_SECRET", "canary")
     cache = tmp_path / "cache"
     monkeypatch.setenv("FEDCXR_CACHE", str(cache))
-    Scenario.parse(SMALL).cohort.open(cache)
+    Scenario.parse(SMALL).sources[0].open(cache)
     targets = [*map(str, cache.rglob("images.npy")), str(Path(__file__)), "/etc/passwd"]
     assert len(targets) == 3
     assert all(readable(Path(target)) for target in targets)

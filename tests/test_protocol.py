@@ -153,7 +153,7 @@ class FitSpy(Method):
     """Remembers which films it learnt from."""
 
     kind: ClassVar[Kind] = "update"
-    seen: ClassVar[list[set[str]]] = []
+    learnt_from: ClassVar[list[set[str]]] = []
 
     @property
     def learns(self) -> bool:
@@ -167,7 +167,7 @@ class FitSpy(Method):
         start: Weights | None = None,
         turn: Round = Round(),  # noqa: B008
     ) -> Weights:
-        self.seen.append(set(cohort.index["split"]))
+        self.learnt_from.append(set(cohort.index["split"]))
         return {}
 
     def release(
@@ -178,14 +178,14 @@ class FitSpy(Method):
 
 def test_a_method_learns_from_training_films_only(world: World) -> None:
     experiment, _ = world()
-    FitSpy.seen.clear()
+    FitSpy.learnt_from.clear()
     site_step(
         experiment.scenario.model_copy(update={"method": FitSpy()}),
         "site-1",
         experiment.site("site-1"),
         Simulated(0, "site-1", {}),
     )
-    assert FitSpy.seen == [{"train"}]
+    assert FitSpy.learnt_from == [{"train"}]
 
 
 # Truth ----------------------------------------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_evidence_of_codes_is_what_the_keys_holder_sees(world: World, method: An
     assert not np.array_equal(evidence.released, evidence.clean)
     # Films of noise keep no more than their eight strongest numbers, but these are of the film in the same row.
     flat = [np.asarray(films, dtype=float).reshape(len(films), -1) for films in (evidence.released, evidence.clean)]
-    alike = np.corrcoef(*flat)[: len(flat[0]), len(flat[0]) :]
+    alike = np.corrcoef(flat[0], flat[1])[: len(flat[0]), len(flat[0]) :]
     assert (alike.argmax(axis=1) == np.arange(len(alike))).all()
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from fedcxr import __version__
+from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
 from fedcxr.cli.options import Format, FormatOption
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, TooFewSites
@@ -24,17 +27,31 @@ from fedcxr.plugins import Kind
 if TYPE_CHECKING:
     from fedcxr.data import Source
 
-app = typer.Typer(
+app = App(
     name="fedcxr",
     help="Find out how useful shared chest X-rays would be, and who could be re-identified from them.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Check, pack and look at cohorts.", no_args_is_help=True)
+data_app = App(help="Check, pack and look at cohorts.")
 app.add_typer(data_app, name="data")
 app.add_typer(keys_app, name="keys")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedcxr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print name and version, and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from; may stand anywhere in a command.")
+    ] = False,
+) -> None:
+    """What every command takes; `main` has taken --debug away before a command is read."""
 
 
 class Engine(StrEnum):
@@ -308,7 +325,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
     try:
-        code = app([a for a in sys.argv[1:] if a != "--debug"], standalone_mode=False)
+        code = app([a for a in sys.argv[1:] if a != "--debug"], prog_name="fedcxr", standalone_mode=False)
         if code == Interrupted.exit_code:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
     except (KeyboardInterrupt, click.Abort):
@@ -319,18 +336,16 @@ def main() -> None:
     except click.ClickException as wrong:
         code = _failed(ConfigError(wrong.format_message().rstrip(".").replace("\n", " "), do="see --help"))
     except FedcxrError as error:
-        if debug:
-            raise
-        code = _failed(error)
+        code = _failed(error, debug)
     # A bug of ours or of a plug-in. A person gets one line, a developer asks for more.
     except Exception as error:
-        if debug:
-            raise
-        code = _failed(FedcxrError(f"{type(error).__name__}: {error}", do="this is a bug; --debug shows where"))
+        code = _failed(FedcxrError(f"{type(error).__name__}: {error}", do="this is a bug; --debug shows where"), debug)
     sys.exit(code)
 
 
-def _failed(error: FedcxrError) -> int:
+def _failed(error: FedcxrError, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
     line = " ".join(str(error).split())
     typer.echo(f"error: {line}", err=True)
     return error.exit_code

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedcxr.cli.help import App
 from fedcxr.cli.options import Format, FormatOption
 from fedcxr.errors import ConfigError, DataError, StorageError
 
 if TYPE_CHECKING:
     from fedcxr.keys.identity import PublicIdentity
 
-keys_app = typer.Typer(
+keys_app = App(
     help="A hospital's key ring: who it is, what it gave to whom. The passphrase is asked for, or read from the file "
     "that FEDCXR_PASSPHRASE_FILE names.",
-    no_args_is_help=True,
 )
 
 LARGEST_INPUT = 1 << 28  # bytes

@@ -104,7 +104,7 @@ class Duel:
             reached += self.classifier.parameters()
         loss = torch.stack(losses).sum()
         torch.autograd.backward(loss, inputs=reached)
-        protected.backward(shown.grad)  # type: ignore[no-untyped-call]
+        protected.backward(shown.grad)
         return loss.detach()
 
     def _classification(self, films: Tensor, rows: Rows) -> Tensor:
@@ -115,5 +115,5 @@ class Duel:
 
 
 def _backward(loss: Tensor) -> Tensor:
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return loss.detach()

@@ -109,7 +109,8 @@ def _real_rows(table: Path, films: int) -> list[str]:
 
 def _made_up_rows(films: int) -> list[str]:
     rng = np.random.Generator(np.random.Philox(key=0))
-    rows, patient = [], 0
+    rows: list[str] = []
+    patient = 0
     while len(rows) < films:
         patient += 1
         sex = "MF"[rng.integers(2)]
@@ -146,7 +147,7 @@ def _packing(place: Path, turns: int, workers: int) -> None:
     )
 
 
-def _decode(path: Path) -> int:
+def _decode(path: Path) -> object:
     with Image.open(io.BytesIO(path.read_bytes())) as image:
         return image.resize((SIZE, SIZE), Image.Resampling.BILINEAR).getpixel((0, 0))
 
@@ -157,7 +158,8 @@ def _decode(path: Path) -> int:
 def _reopening(place: Path, turns: int, workers: int) -> None:
     source, cache = Nih(root=str(place / "nih"), size=SIZE), place / "cache"
     films = len(source.open(cache, workers=workers))
-    full, quick = [], []
+    full: list[float] = []
+    quick: list[float] = []
     for _ in range(turns):
         for note in cache.glob("*.seen"):
             note.unlink()

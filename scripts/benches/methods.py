@@ -29,7 +29,7 @@ from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.classifier import findings_loss
 from fedcxr.models.siamese import partner_loss
 from fedcxr.rng import stream
-from fedcxr.training.compute import Compute
+from fedcxr.training.compute import Compute, Device
 from fedcxr.training.course import Course
 
 PAPER = {
@@ -40,7 +40,7 @@ PAPER = {
 def main() -> None:
     """Release with every method, then train."""
     options = _options()
-    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    devices: list[Device] = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     for device in devices:
         workshop = Workshop(device=device, threads=options.threads)
         print(f"{device}, {workshop.compute.precision}, threads: {options.threads}\n")

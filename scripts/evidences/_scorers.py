@@ -33,7 +33,7 @@ VIEWS = ((1.0, 0.0, 0.0), (0.94, 0.0, 0.0), (1.0, 0.04, 0.0), (1.0, -0.04, 0.0),
 
 def correlation(films: Films) -> Matrix:
     """Pearson's, of all pixels."""
-    return np.corrcoef(films.reshape(len(films), -1)).astype(np.float32)
+    return np.asarray(np.corrcoef(films.reshape(len(films), -1)), np.float32)
 
 
 def aligned_correlation(films: Films, compute: Compute, reach: float = 0.12) -> Matrix:

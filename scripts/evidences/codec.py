@@ -52,7 +52,7 @@ def main() -> None:
     tested = cohort.take(unseen) if options.train else cohort
     tested = tested.take(np.arange(min(options.most or len(tested), len(tested))))
     print(f"{len(tested)} films of {options.size} px, {len(set(tested.patients))} patients, seed {options.seed}")
-    points = []
+    points: list[Point] = []
     for together, s in product(options.together, options.s):
         points += _tell(Sca(s=s, together=together), {}, tested, options.seed)
         if options.train:

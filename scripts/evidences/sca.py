@@ -104,7 +104,7 @@ def _baselines(bench: Bench) -> None:
     rule = Rule("keyed", Sca(s=bench.options.s).shape(films.shape[1:]), bench.options.s_n)
     print("\nwith the key")
     _tell_picture(bench, bench.picture(codes, stored=True))
-    _tell_patients(bench, np.corrcoef(films.reshape(len(films), -1)))
+    _tell_patients(bench, np.asarray(np.corrcoef(films.reshape(len(films), -1))))
     print("without looking (also: all that `sealed` leaves)")
     prior = _support.prior(Practice(bench.codes[bench.own], bench.codes[bench.own]), len(codes))
     _tell_support(bench, "prior", prior)

@@ -57,9 +57,11 @@ def whole_lungs(clear: npt.NDArray[np.bool_], heart: npt.NDArray[np.bool_]) -> n
             gaps.append(first - last)
     if len(middles) < MIN_ROWS:
         return clear
-    slope, offset = np.polyfit(*np.array(middles).T, 1)
+    rows, centres = np.array(middles).T
+    slope, offset = np.polyfit(rows, centres, 1)
     spine = offset + slope * np.arange(len(clear))
-    return clear | (heart & (np.abs(columns - spine[:, None]) >= np.median(gaps) / 2))
+    beside: npt.NDArray[np.bool_] = np.abs(columns - spine[:, None]) >= np.median(gaps) / 2
+    return clear | (heart & beside)
 
 
 class Randomiser:

@@ -114,7 +114,8 @@ class Scored:
     def dice(self) -> npt.NDArray[np.float64]:
         """2 |A and B| / (|A| + |B|), film by film."""
         both = (self.truth & self.found).sum((1, 2))
-        return 2 * both / np.maximum(1, self.truth.sum((1, 2)) + self.found.sum((1, 2)))
+        dice: npt.NDArray[np.float64] = 2 * both / np.maximum(1, self.truth.sum((1, 2)) + self.found.sum((1, 2)))
+        return dice
 
     def line(self, who: str, masks: str, chosen: npt.NDArray[np.bool_]) -> str:
         """One row of the table, of some films; the interval draws patients."""

@@ -184,7 +184,7 @@ def test_codes_of_several_codecs_are_read_with_their_own(halves: tuple[Cohort, C
     learnt = tuple(method.initial(stream(seed, "initial")) for seed in (1, 2))
     assert any(not np.array_equal(learnt[0][name], learnt[1][name]) for name in learnt[0])
     own = halves[0].films()
-    public = np.concatenate([Onlooker(method, own, weights, WORKSHOP).hidden(films, rng) for weights in learnt])  # type: ignore[arg-type]
+    public = np.concatenate([Onlooker(method, own, weights, WORKSHOP).hidden(films, rng) for weights in learnt])
     versions = np.repeat([0, 1], len(films))
     auxiliary = Auxiliary(
         own, np.zeros(len(own), dtype=np.int64), np.zeros(len(own), dtype=np.int64), np.zeros(len(own), dtype=bool)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ SHAPES = st.builds(
 def code_of(shape: Shape, seed: int) -> Codes:
     rng = stream(seed, "code")
     size = (shape.maps, PER_MAP, shape.rows, shape.columns)
-    code = (rng.integers(1, 128, size) * rng.choice([-1, 1], size)).astype(np.int8)
+    code: npt.NDArray[np.int8] = (rng.integers(1, 128, size) * rng.choice([-1, 1], size)).astype(np.int8)
     for square in squares(code, shape):
         square[rng.permutation(square.size).reshape(square.shape) >= shape.s * square.size // PER_MAP] = 0
     return code.reshape(shape.code)

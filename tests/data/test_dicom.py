@@ -53,7 +53,7 @@ def first(path: Path, count: int) -> list[int]:
     assert read.shape == (SIDE, SIDE)
     assert read.dtype == np.uint8
     assert (read == read[0]).all()
-    return read[0, :count].tolist()
+    return [int(grey) for grey in read[0, :count]]
 
 
 # Pixels ---------------------------------------------------------------------------------------------------------------

@@ -222,11 +222,12 @@ def test_after_a_repair_only_the_repaired_film_is_read(tmp_path: Path, root: Pat
 
 def test_a_preview_decodes_only_what_it_shows(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
-    decode = _packed.decode
+    decode = vars(_packed)["decode"]
 
     def counted(file: Path, size: int, decoder: Decoder) -> np.ndarray:
         decoded.append(file.name)
-        return decode(file, size, decoder)
+        found: np.ndarray = decode(file, size, decoder)
+        return found
 
     monkeypatch.setattr(_packed, "decode", counted)
     few = album(root).preview(5, tmp_path / "cache")

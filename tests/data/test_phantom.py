@@ -278,11 +278,11 @@ def test_identity_is_not_in_the_pixels_alone() -> None:
 
 def test_global_random_state_and_threads_stay(visits: Visits) -> None:
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    before = (random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state())
+    before = (random.getstate(), np.random.get_state(legacy=False)["state"]["key"].copy(), torch.get_rng_state())
     threads = torch.get_num_threads()
     render(3, visits.take(slice(0, 8)), 64)
     assert random.getstate() == before[0]
-    assert (np.random.get_state()[1] == before[1]).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == before[1]).all()
     assert torch.equal(torch.get_rng_state(), before[2])
     assert torch.get_num_threads() == threads
 

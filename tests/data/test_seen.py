@@ -11,7 +11,6 @@ import pytest
 import wards
 from wards import READERS, ROOT, source, usual
 
-from fedcxr.data import _seen
 from fedcxr.data._listing import Listing
 from fedcxr.data._packed import Packed
 from fedcxr.data.folder import Folder
@@ -142,7 +141,7 @@ def test_what_else_must_be_looked_at_again(tmp_path: Path, listed: list[str], mo
     assert len(listed) == 3
 
     with monkeypatch.context() as newer:
-        newer.setattr(_seen.inspect, "getfile", lambda reader: __file__)  # another version of the reader
+        newer.setattr("fedcxr.data._seen.inspect.getfile", lambda reader: __file__)  # another version of the reader
         films.open(cache)
     assert len(listed) == 4
 

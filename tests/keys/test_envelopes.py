@@ -182,7 +182,7 @@ def test_a_namesake_is_another_recipient() -> None:
 
 def forged(signer: Identity, label: Label, sealed: bytes) -> bytes:
     body = [label.sender, label.recipient, *label.origin.parts, sealed]
-    signed = MAGIC + msgpack.packb(body, use_bin_type=True)
+    signed = MAGIC + bytes(msgpack.packb(body, use_bin_type=True))
     return signed + signer.sign(PURPOSE, signed)
 
 

@@ -14,13 +14,14 @@ from fedcxr import plugins
 from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, DataError, StorageError, TrainingDiverged
-from fedcxr.methods import Round, Weights, Workshop, _course, _duel
+from fedcxr.methods import Round, Weights, Workshop, _duel
 from fedcxr.methods import _generator as generators
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.flow import flow
 from fedcxr.pairs.couples import Couples
 from fedcxr.rng import stream
 from fedcxr.storage.checkpoint import Checkpoint, digest
+from fedcxr.training import course
 
 MakeCohort = Callable[..., Cohort]
 
@@ -131,8 +132,8 @@ def test_interrupted_after_any_step_and_resumed_it_is_as_if_nothing_had_happened
 def test_killed_it_goes_on_from_the_last_checkpoint(
     cohort: Cohort, learnt: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_course, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(_course, "SAVE_SHARE", 0)
+    monkeypatch.setattr(course, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(course, "SAVE_SHARE", 0)
     taken: list[str] = []
 
     def kill(stage: str, done: int, total: int) -> None:
@@ -170,10 +171,10 @@ def test_a_damaged_checkpoint_is_refused(cohort: Cohort, tmp_path: Path) -> None
 def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_good_state(
     cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_course, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(_course, "SAVE_SHARE", 0)
+    monkeypatch.setattr(course, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(course, "SAVE_SHARE", 0)
     calls = iter([1.0] * 4 + [np.nan])  # the classifier's two steps alone, and two of four steps together
-    honest = _duel.findings_loss
+    honest = vars(_duel)["findings_loss"]
     monkeypatch.setattr(_duel, "findings_loss", lambda *told: honest(*told) * next(calls))
     with pytest.raises(TrainingDiverged, match=r"against: .* step 3 of 4: .* nan; given: learning rates: generator"):
         learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
@@ -281,7 +282,7 @@ def test_weights_that_do_not_fit_or_are_not_finite_release_nothing(learnt: Weigh
     with pytest.raises(TrainingDiverged, match=r"not finite.*head\.bias"):
         small().fitted(poisoned, CPU)
     # Finite weights can still give films that are not: no variance is negative.
-    negative = {name: -array if name.endswith("running_var") else array for name, array in learnt.items()}
+    negative = {name: np.negative(array) if name.endswith("running_var") else array for name, array in learnt.items()}
     films = stream(1).integers(0, 256, (2, 32, 32), dtype=np.uint8)
     with pytest.raises(DataError, match="not finite"):
         small().fitted(negative, CPU)(films, stream(1))

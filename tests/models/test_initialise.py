@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from fedcxr.models.backbone import Architecture, Design
+from fedcxr.models.backbone import Design
 from fedcxr.models.initialise import build
+from fedcxr.models.pretrained import Architecture
 from fedcxr.rng import stream
 
 ARCHITECTURES: tuple[Architecture, ...] = ("narrow", "resnet50", "densenet121")

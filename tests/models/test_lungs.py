@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 import safetensors.torch
@@ -39,8 +40,9 @@ def phantom() -> tuple[np.ndarray, Masks, Masks]:
     return render(77, source._visits(), 96), *source.masks(slice(None))
 
 
-def dice(one: Masks, other: Masks) -> np.ndarray:
-    return 2 * (one & other).sum((1, 2)) / np.maximum(1, one.sum((1, 2)) + other.sum((1, 2)))
+def dice(one: Masks, other: Masks) -> npt.NDArray[np.float64]:
+    share: npt.NDArray[np.float64] = 2 * (one & other).sum((1, 2)) / np.maximum(1, one.sum((1, 2)) + other.sum((1, 2)))
+    return share
 
 
 def pair(left: tuple[int, int, int, int], right: tuple[int, int, int, int], size: int = 100) -> Masks:
@@ -174,8 +176,8 @@ def test_shipped_weights_are_small() -> None:
 @needs_real
 @pytest.mark.parametrize("convention", REACHED)
 def test_real_lungs(finder: LungFinder, convention: str) -> None:
-    names = pd.read_csv(REAL / "metadata.csv", dtype={"filename": str})["filename"]
-    names = [name for name in names if (REAL / convention / name).is_file()][::5]
+    listed = pd.read_csv(REAL / "metadata.csv", dtype={"filename": str})["filename"]
+    names = [name for name in listed if (REAL / convention / name).is_file()][::5]
     films, masks = (
         np.stack([np.asarray(Image.open(REAL / folder / name).convert("L")) for name in names])
         for folder in ("images", convention)

@@ -7,6 +7,7 @@ import gzip
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,11 @@ def test_any_index_gives_sound_pairs_or_one_error(
     impostors = sum(patients[a] != patients[b] and (not same_source or sources[a] == sources[b]) for a, b in every)
     wanted = genuine if count is None else count // 2
     index = index_of(patients, sources)
-    keywords = {"count": count, "per_patient": cap, "negatives": "same-source" if same_source else "random"}
+    keywords: dict[str, Any] = {
+        "count": count,
+        "per_patient": cap,
+        "negatives": "same-source" if same_source else "random",
+    }
     if wanted > genuine or wanted > impostors:
         with pytest.raises(DataError, match="not enough"):
             balanced_pairs(index, rng(seed), **keywords)
@@ -96,7 +101,7 @@ def test_every_impostor_pair_is_as_likely_as_any_other() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"count": 3}, {"count": 0}, {"per_patient": 0}])
-def test_what_cannot_be_asked_for(wrong: dict[str, int]) -> None:
+def test_what_cannot_be_asked_for(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         balanced_pairs(index_of([0, 0, 1]), rng(), **wrong)
 

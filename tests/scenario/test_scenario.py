@@ -485,9 +485,9 @@ def test_what_is_given_goes_before_the_preset() -> None:
 
 
 def test_one_hospital_of_the_phantom_per_site() -> None:
-    assert Scenario.parse({**BARE, "sites": 7}).cohort.model_dump()["sources"] == 7
+    assert Scenario.parse({**BARE, "sites": 7}).sources[0].model_dump()["sources"] == 7
     told = {"sites": 3, "cohort": {"source": "phantom", "sources": 9}}
-    assert Scenario.parse({**BARE, **told}).cohort.model_dump()["sources"] == 9
+    assert Scenario.parse({**BARE, **told}).sources[0].model_dump()["sources"] == 9
 
 
 def test_override() -> None:

@@ -129,10 +129,10 @@ def test_a_federation_goes_on_from_its_last_turn(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["fails", "lies"])
 def test_a_site_that_does_not_learn_is_named(how: str, tmp_path: Path) -> None:
     _, films = mean_greys(scenario("federated"), tmp_path)
-    wrong = {"fails": {"fails_with": films["site-2"]}, "lies": {"lies": True}}[how]
+    wrongs: dict[str, dict[str, Any]] = {"fails": {"fails_with": films["site-2"]}, "lies": {"lies": True}}
     said = {"fails": r"site-2: cannot learn .*turn 1", "lies": r"update of other weights.*turn 1"}[how]
     with pytest.raises(TooFewSites, match=said):
-        run(scenario("federated", **wrong), tmp_path)
+        run(scenario("federated", **wrongs[how]), tmp_path)
 
 
 @pytest.mark.parametrize(("fit", "who"), [("local", "site-2"), ("federated", "coordinator"), ("public", "coordinator")])

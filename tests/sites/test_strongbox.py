@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from canary import leaks
@@ -280,11 +281,12 @@ def test_what_is_no_plain_file_is_refused(box: Strongbox, make: Callable[[Path],
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "ring").touch()
-    for attempt in (
+    attempts: tuple[Callable[[], Strongbox], ...] = (
         lambda: Strongbox.unlock(tmp_path / "ring", WORDS),
         lambda: Strongbox.create(tmp_path / "ring", WORDS, CONTENT, CHEAP),
         lambda: Strongbox.create(tmp_path / "ring" / "below", WORDS, CONTENT, CHEAP),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(ConfigError, match="not a folder"):
             attempt()
 
@@ -316,7 +318,7 @@ def test_file_and_folder_are_synced_in_order(box: Strongbox, monkeypatch: pytest
         done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         fsync(descriptor)
 
-    def moved(*names: str, **places: int) -> None:
+    def moved(*names: Any, **places: Any) -> None:
         done.append("rename")
         move(*names, **places)
 

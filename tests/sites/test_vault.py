@@ -327,8 +327,8 @@ def test_wrapping_again_leaves_out_who_was_revoked(vault: Vault) -> None:
         ("spring", 1, GRACE.public.fingerprint),
         ("summer", 1, GRACE.public.fingerprint),
     ]
-    for release, _, envelope in made:
-        keys = opened(vault, envelope, GRACE, release.release)
+    for again, _, envelope in made:
+        keys = opened(vault, envelope, GRACE, again.release)
         assert read_label(envelope).origin == keys.origin
         with pytest.raises(NotGranted):
             keys.image_key("0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from safetensors.numpy import save_file
 
@@ -12,7 +13,7 @@ from fedcxr.errors import StorageError
 from fedcxr.rng import stream
 from fedcxr.storage.checkpoint import Checkpoint, digest, fingerprint
 
-ARRAYS = {
+ARRAYS: dict[str, npt.NDArray[np.generic]] = {
     "transposed": np.arange(6.0, dtype=np.float32).reshape(2, 3).T,
     "scalar": np.array(3.5, dtype=np.float32),
     "empty": np.zeros((0, 2), dtype=np.int64),

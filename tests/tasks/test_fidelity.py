@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def evidence(clean: np.ndarray, released: np.ndarray, split: list[int]) -> Evide
     )
 
 
-def measure(some: Evidence) -> dict[str, object]:
+def measure(some: Evidence) -> dict[str, Any]:
     return Fidelity().measure(some, 1, Compute.choose("cpu"), lambda *_: None)
 
 

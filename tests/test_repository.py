@@ -1,0 +1,49 @@
+"""The files that only other people's programs read: they parse, and what they name exists."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import fedcxr
+
+ROOT = Path(__file__).resolve().parents[1]
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def test_a_commit_and_a_push_run_scripts_that_exist() -> None:
+    (repository,) = read(".pre-commit-config.yaml")["repos"]
+    hooks = [hook["entry"] for hook in repository["hooks"]]
+    jobs = read(".github/workflows/ci.yml")["jobs"].values()
+    steps = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    assert (hooks, steps) == (["scripts/check"], [".ci/run"])
+    assert all(os.access(ROOT / script, os.X_OK) for script in [*hooks, *steps])
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda path: path.stem)
+def test_a_form_asks_something_under_names_of_their_own(form: Path) -> None:
+    document = read(str(form.relative_to(ROOT)))
+    assert {"name", "description", "body"} <= document.keys()
+    asked = [field["id"] for field in document["body"] if field["type"] != "markdown"]
+    assert asked
+    assert len(set(asked)) == len(asked)
+    assert all(field["attributes"] for field in document["body"])
+
+
+def test_there_are_forms() -> None:
+    assert [form.stem for form in FORMS] == ["bug", "idea"]
+
+
+def test_a_citation_is_of_this_version() -> None:
+    citation = read("CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == fedcxr.__version__
+    assert f'license = "{citation["license"]}"' in (ROOT / "pyproject.toml").read_text()
