@@ -28,9 +28,8 @@ def versions(classes: Iterable[type]) -> dict[str, str]:
 
     What such a module imports in turn is not looked at, but for the classes that a plug-in is derived from.
     """
-    outside = {base.__module__: base for cls in classes for base in _from_outside(cls)}
-    found = {module: hashlib.sha256(_source(base)).hexdigest() for module, base in sorted(outside.items())}
-    return {"fedcxr": code_version(), **found}
+    outside = sorted({module for cls in classes for module in _from_outside(cls)})
+    return {"fedcxr": code_version(), **{module: hashlib.sha256(_source(module)).hexdigest() for module in outside}}
 
 
 def digest_of_sources(root: Path) -> str:
@@ -51,14 +50,18 @@ def _sources(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _from_outside(cls: type) -> set[type]:
-    """The class and those it is derived from, without ours and what ours are derived from."""
-    ours = {base for base in cls.__mro__ if base.__module__.partition(".")[0] in PACKAGES}
-    bases = set(cls.__mro__) - {base for our in ours for base in our.__mro__}
-    return {base for base in bases if base.__module__.partition(".")[0] not in sys.stdlib_module_names}
+def _from_outside(cls: type) -> set[str]:
+    """The modules of the class and of those it is derived from, without ours and what ours are derived from."""
+    ours = {base for base in cls.__mro__ if _root(base) in PACKAGES}
+    theirs = set(cls.__mro__) - {base for our in ours for base in our.__mro__}
+    return {base.__module__ for base in theirs if _root(base) not in sys.stdlib_module_names}
 
 
-def _source(cls: type) -> bytes:
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+def _root(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
+
+
+def _source(module: str) -> bytes:
+    file = getattr(sys.modules.get(module), "__file__", None)
     # Typed in at a prompt: nobody can tell what it was, so it is equal to nothing.
     return Path(file).read_bytes() if file else secrets.token_bytes(16)
