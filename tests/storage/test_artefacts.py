@@ -79,7 +79,7 @@ def test_it_is_made_once_and_comes_back_as_it_was(store: Artefacts, make: Maker)
 def test_whether_it_was_made_or_read_does_not_show(store: Artefacts) -> None:
     """Strides and the order of names change the order of sums, and with it last digits."""
     odd = {"z": np.arange(6.0).reshape(2, 3).T, "a": np.arange(8.0)[::2]}
-    made, read = store.made(KEY, lambda: odd), store.made(KEY, lambda: {})
+    made, read = store.made(KEY, lambda: odd), store.made(KEY, dict)
     for one, other in zip(made.items(), read.items(), strict=True):
         assert one[0] == other[0]
         assert one[1].strides == other[1].strides
@@ -103,7 +103,12 @@ def test_what_was_made_elsewhere_can_be_put(store: Artefacts, make: Maker) -> No
 
 @pytest.mark.parametrize("key", ["", "verifier", "../up-" + 64 * "0", f"{KEY}/", f"{KEY}\n", "Verifier-" + 64 * "0"])
 def test_a_name_that_is_no_key_reaches_no_file(store: Artefacts, make: Maker, key: str) -> None:
-    for use in (lambda: store.get(key), lambda: store.put(key, ARRAYS), lambda: store.made(key, make)):
+    uses: list[Callable[[], object]] = [
+        lambda: store.get(key),
+        lambda: store.put(key, ARRAYS),
+        lambda: store.made(key, make),
+    ]
+    for use in uses:
         with pytest.raises(ConfigError, match="no key of an artefact"):
             use()
     assert make.calls == 0
@@ -161,10 +166,10 @@ def test_an_arrays_digest_is_of_type_shape_and_values() -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Artefacts, bytes]]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artefacts, bytes]:
     store = Artefacts(tmp_path_factory.mktemp("damaged"))
     store.put(KEY, ARRAYS)
-    yield store, file_of(store).read_bytes()
+    return store, file_of(store).read_bytes()
 
 
 def refused_and_made_again(store: Artefacts, content: bytes) -> None:

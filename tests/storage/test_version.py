@@ -15,6 +15,7 @@ from fedcxr.methods.noise import Noise
 from fedcxr.methods.none import Unprotected
 from fedcxr.storage.version import code_version, digest_of_sources, versions
 
+MIXIN = "from contextlib import ContextDecorator\n\n\nclass Mixin(ContextDecorator):\n    changed = False\n"
 OUTSIDE = "from fedcxr.methods.noise import Noise\n\n\nclass Mine(Noise):\n    pass\n"
 
 
@@ -76,9 +77,7 @@ def test_what_is_ours_has_our_version_alone() -> None:
 def test_a_class_from_outside_has_a_version_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (tmp_path / "theirs.py").write_text(
-        "from contextlib import ContextDecorator\n\n\nclass Mixin(ContextDecorator):\n    pass\n"
-    )
+    (tmp_path / "theirs.py").write_text(MIXIN)
     (tmp_path / "ours.py").write_text("import theirs\n" + OUTSIDE.replace("(Noise)", "(Noise, theirs.Mixin)"))
 
     def loaded() -> dict[str, str]:
@@ -90,9 +89,7 @@ def test_a_class_from_outside_has_a_version_of_its_own(tmp_path: Path, monkeypat
     before = loaded()
     assert set(before) == {"fedcxr", "ours", "theirs"}
     assert loaded() == before
-    (tmp_path / "theirs.py").write_text(
-        "from contextlib import ContextDecorator\n\n\nclass Mixin(ContextDecorator):\n    changed = True\n"
-    )
+    (tmp_path / "theirs.py").write_text(MIXIN.replace("False", "True"))
     after = loaded()
     assert {module for module in after if after[module] != before[module]} == {"theirs"}
 
