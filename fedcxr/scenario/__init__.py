@@ -179,6 +179,11 @@ class Scenario(Section):
         return tuple(source for source in every if source is not None)
 
     @property
+    def contributions(self) -> tuple[plugins.Plugin, ...]:
+        """Every plug-in that has a part in it."""
+        return (*self.sources, self.method, *self.tasks.values(), *self.adversaries.values())
+
+    @property
     def needed_sites(self) -> int:
         return len(self.site_names) if self.min_sites is None else self.min_sites
 
@@ -195,10 +200,14 @@ class Scenario(Section):
     @property
     def id(self) -> str:
         """Method and fingerprint: equal scenarios have equal ids, whatever they are called and wherever they run."""
+        method = self.method.plugin_name().replace(":", ".")
+        return f"{method}-{hashlib.sha256(json.dumps(self.counted(), sort_keys=True).encode()).hexdigest()[:32]}"
+
+    def counted(self) -> dict[str, Any]:
+        """The part of the document on which results depend, but for the seed."""
         counted = {k: v for k, v in self.document().items() if k not in ("name", "seed", "preset")}
         counted["compute"] = {k: counted["compute"][k] for k in ("device", "precision", "threads")}
-        method = self.method.plugin_name().replace(":", ".")
-        return f"{method}-{hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:8]}"
+        return counted
 
     def document(self) -> dict[str, Any]:
         """Plain data from which `parse` makes an equal scenario."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -269,6 +270,13 @@ def test_id_changes_with_what_changes_the_result() -> None:
     ids = [Scenario.parse({**BARE, **v}).id for v in variants]
     assert len(set(ids)) == len(variants)
     assert all(id_.split("-")[0] in ("none", "noise") for id_ in ids)
+
+
+def test_an_id_has_128_bits() -> None:
+    """So many that nobody finds two scenarios of one id, not even on purpose."""
+    method, _, fingerprint = Scenario.parse({**BARE, "method": "noise"}).id.partition("-")
+    assert method == "noise"
+    assert re.fullmatch("[0-9a-f]{32}", fingerprint)
 
 
 def test_a_default_written_out_is_the_same_scenario() -> None:
