@@ -15,6 +15,7 @@ from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Wo
 from fedcxr.methods import _generator as generators
 from fedcxr.models import pretrained
 from fedcxr.storage.checkpoint import digest, fingerprint
+from fedcxr.storage.version import versions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -173,7 +174,8 @@ class Adversarial(FilmMethod):
         """The networks and their stages, taken as far as an interrupted training took them."""
         from fedcxr.training.course import Course, Folder
 
-        settings = [self.spec(), _films(cohort), compute.device.type, compute.precision, compute.threads, turn.of]
+        hardware = [compute.device.type, compute.precision, compute.threads]
+        settings = [versions([type(self)]), self.spec(), _films(cohort), *hardware, turn.of]
         given = [turn.number, rng.bit_generator.state, None if start is None else digest(start)]
         folder = Folder(workshop.folder, fingerprint(*settings), fingerprint(*settings, *given))
         own, last = folder.of(turn.number), folder.before(turn.number)
