@@ -20,7 +20,8 @@ import pydantic
 from fedcxr.cohort import Cohort
 from fedcxr.data import Progress, Source
 from fedcxr.data import _shard as shard
-from fedcxr.data._decode import VERSION, Unusable, decode
+from fedcxr.data._decode import VERSION, Unusable
+from fedcxr.data._film_file import decode
 from fedcxr.data._listing import Decoder, Listing, Problem
 from fedcxr.data._pool import in_parallel
 from fedcxr.data._pseudonyms import site_secret

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from fedcxr.storage.disk import DRAFT, explained, read_json, write_atomic, write_json
-from fedcxr.scenario.document import read_file
 from fedcxr.errors import ConfigError, StorageError
-from fedcxr.storage.events import Events
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from fedcxr.scenario.document import read_file
+from fedcxr.storage.disk import DRAFT, explained, read_json, write_atomic, write_json
+from fedcxr.storage.events import Events
 
 Outcome = TypeVar("Outcome")
 

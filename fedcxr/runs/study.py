@@ -15,11 +15,11 @@ from typing import Any
 import pydantic
 
 from fedcxr import plugins
-from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
-from fedcxr.scenario.document import assign, read_file
 from fedcxr.errors import ConfigError
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario, Section
+from fedcxr.scenario.document import assign, read_file
+from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
 
 MOST_RUNS = 10_000
 

@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
 from fedcxr.errors import ConfigError, FedcxrError, StorageError
 from fedcxr.release import Release
 from fedcxr.runs import FOLDER_FORMAT, Run, check_format
 from fedcxr.scenario import Scenario
+from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
 
 MakeScenario = Callable[..., Scenario]
 
