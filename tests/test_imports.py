@@ -94,7 +94,7 @@ def circles(needed: Mapping[str, set[str]]) -> set[frozenset[str]]:
     for through in needed:
         for onward in reached.values():
             if through in onward:
-                onward |= reached[through]
+                onward.update(reached[through])
     return {
         frozenset(other for other in reached[module] if module in reached[other])
         for module in needed
@@ -103,7 +103,7 @@ def circles(needed: Mapping[str, set[str]]) -> set[frozenset[str]]:
 
 
 def test_no_modules_import_each_other() -> None:
-    """Also inside functions: a circle is one idea in two files, and hides from everybody which of them to read first."""
+    """Also inside functions: a circle is one idea in two files, and nobody can tell which of them to read first."""
     assert circles({module: needed_by(module) for module in MODULES}) == KNOWN_CIRCLES
 
 
