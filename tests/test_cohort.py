@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcxr.cohort import FINDINGS, Annotations, Cohort
@@ -84,6 +84,7 @@ def test_refuses_what_is_no_cohort(make_table: Callable[..., pd.DataFrame]) -> N
 Annotate = Callable[..., Cohort]
 
 
+@settings(max_examples=40)
 @given(data=st.data())
 def test_annotations_stay_with_their_films(make_cohort: MakeCohort, annotated: Annotate, data: st.DataObject) -> None:
     cohort = annotated(make_cohort((2, 1, 3)))
