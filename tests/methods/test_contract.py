@@ -12,7 +12,7 @@ import pytest
 from fedcxr import plugins
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import ConfigError, DataError
-from fedcxr.methods import Method, Weights, Workshop
+from fedcxr.methods import FilmMethod, Method, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.release import Release
 from fedcxr.rng import stream
@@ -141,6 +141,20 @@ def test_a_release_can_be_looked_at_by_those_it_is_for(name: str, cohort: Cohort
         seen = method.seen(release, weights, WORKSHOP)
     assert seen.shape == (len(release), *cohort.size)
     assert seen.dtype == np.uint8
+
+
+def test_masks_lie_where_the_method_puts_what_they_outline(name: str, cohort: Cohort) -> None:
+    """On as many films of the same size, and exactly where they were unless the method says that it moves pixels."""
+    method = method_of(name)
+    if not isinstance(method, FilmMethod):
+        pytest.skip(f"{name} shares no films")
+    weights, films = weights_of(method, cohort), cohort.films()
+    masks = films > 127
+    moved = method.moved(masks, films, weights, WORKSHOP)
+    assert (moved.shape, moved.dtype) == (masks.shape, np.bool_)
+    np.testing.assert_array_equal(masks, films > 127)
+    if method.displacements(films, weights, WORKSHOP) is None:
+        np.testing.assert_array_equal(moved, masks)
 
 
 def test_release_survives_the_wire(name: str, cohort: Cohort) -> None:
