@@ -85,7 +85,9 @@ class Folder(Packed):
         needed = (*super().needs(), existing(Path(self.root).expanduser() / self.table))
         for organ, folder in self._mask_folders.items():
             if not folder.is_dir():
-                raise DataError(f"there is no such folder of masks of the {organ}", given=folder, do="check masks")
+                raise DataError(
+                    f"there is no such folder of masks of the {organ}", given=self._named[organ], do="check masks"
+                )
         return needed
 
     def watched(self) -> Watched:
@@ -94,9 +96,12 @@ class Folder(Packed):
         return Watched((root / self.table, *self.splits.files(root).values()), folders, below=True)
 
     @property
+    def _named(self) -> dict[Organ, str]:
+        return {"lungs": self.masks} if isinstance(self.masks, str) else self.masks
+
+    @property
     def _mask_folders(self) -> dict[Organ, Path]:
-        named: dict[Organ, str] = {"lungs": self.masks} if isinstance(self.masks, str) else self.masks
-        return {organ: Path(self.root).expanduser() / named[organ] for organ in ORGANS if organ in named}
+        return {organ: Path(self.root).expanduser() / self._named[organ] for organ in ORGANS if organ in self._named}
 
     def listing(self) -> Listing:
         root = Path(self.root).expanduser()
@@ -112,7 +117,7 @@ class Folder(Packed):
 
         for organ, drawn in masks.items():
             if not any(drawn):
-                raise DataError(f"no film has a mask of the {organ}", given=self._mask_folders[organ], do="check masks")
+                raise DataError(f"no film has a mask of the {organ}", given=self._named[organ], do="check masks")
         films = films[there]
         index, order = pseudonymous(films, self.called, site_secret())
         index["source"] = films["source"].to_numpy(dtype=object)[order]
