@@ -400,8 +400,8 @@ def test_an_unusable_mask_is_an_unusable_film(
     make: Make, tmp_path: Path, spoil: Callable[[Path], object], said: str
 ) -> None:
     root = make(**FOUR)
-    for name in FOUR["image"]:
-        drawn(root, name)
+    for name in "abcd":
+        drawn(root, f"{name}.png")
     spoil(root / "masks")
     folder = source(root, masks="masks", size=20)
     (problem,) = folder.check().problems

@@ -152,7 +152,8 @@ def test_masks_lie_where_the_method_puts_what_they_outline(name: str, cohort: Co
     weights, films = weights_of(method, cohort), cohort.films()
     masks = films > 127
     moved = method.moved(masks, films, weights, WORKSHOP)
-    assert (moved.shape, moved.dtype) == (masks.shape, np.bool_)
+    assert moved.shape == masks.shape
+    assert moved.dtype == np.bool_
     np.testing.assert_array_equal(masks, films > 127)
     if method.displacements(films, weights, WORKSHOP) is None:
         np.testing.assert_array_equal(moved, masks)
