@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedcxr.training.compute import Compute, Device, Precision
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
+Masks = npt.NDArray[np.bool_]  # (n, h, w)
 Weights = dict[str, npt.NDArray[np.generic]]  # what a method learnt, ready for safetensors
 Protect = Callable[[Films, np.random.Generator], Films]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
@@ -153,6 +154,10 @@ class FilmMethod(Method):
     ) -> npt.NDArray[np.float32] | None:  # (n, 2, h, w)
         """How far from its place, in pixels, each pixel of a released film comes; None: nothing is moved."""
         return None
+
+    def moved(self, masks: Masks, films: Films, weights: Weights, workshop: Workshop) -> Masks:
+        """Where what these masks outline on clean films lies on the released ones; unchanged: nothing is moved."""
+        return masks
 
     def complaints(self, films: Films) -> Sequence[str | None]:
         """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -256,14 +257,10 @@ class Adversarial(FilmMethod):
         def protect(films: Films, rng: np.random.Generator) -> Films:
             generators.check_size(weights, films.shape[1:])
             protected = np.empty_like(films)
-            at_once = max(1, AT_ONCE // films[0].size) if len(films) else 1
             with compute.session(), torch.inference_mode(), compute.autocast():
-                for first in range(0, len(films), at_once):
-                    some = films[
-                        first : first + at_once
-                    ].copy()  # the hospital's own are read-only, which torch dislikes
-                    shown = network(to_tensor(some, compute))
-                    protected[first : first + at_once] = to_eight_bits(shown.float().squeeze(1).cpu().numpy())
+                for some in in_parts(films):
+                    shown = network(to_tensor(films[some].copy(), compute))  # the hospital's own are read-only
+                    protected[some] = to_eight_bits(shown.float().squeeze(1).cpu().numpy())
             return protected
 
         return protect
@@ -271,6 +268,13 @@ class Adversarial(FilmMethod):
     def _facts(self) -> dict[str, Any]:
         """What weights in a file must be of."""
         return {"method": self.plugin_name(), "widths": list(self.widths), "cell": self.cell}
+
+
+def in_parts(films: Films) -> Iterator[slice]:
+    """The films that pass a generator together, one part after another."""
+    at_once = max(1, AT_ONCE // films[0].size) if len(films) else 1
+    for first in range(0, len(films), at_once):
+        yield slice(first, first + at_once)
 
 
 def _films(cohort: Cohort) -> str:

@@ -251,6 +251,7 @@ class Scenario(Section):
         _check_knowledge(scenario)
         for name, task in scenario.tasks.items():
             _check_task(name, task, scenario.method)
+            _check_annotations(name, task, scenario)
         for name, adversary in scenario.adversaries.items():
             _check_attack(name, adversary, scenario)
         if scenario.method.learns and scenario.method.place == "public" and scenario.public is None:
@@ -307,6 +308,22 @@ def _check_task(name: str, task: Task, method: Method) -> None:
             f"the task `{name}` has nothing to read in what the method releases",
             given=f"{task.form} of {method.plugin_name()}",
             allowed=" or ".join(method.forms),
+        )
+
+
+def _check_annotations(name: str, task: Task, scenario: Scenario) -> None:
+    """Whether any site's films carry the masks or boxes that this task is measured on."""
+    if not task.annotations:
+        return
+    sources = scenario.own_sources.values() if scenario.cohort is None else (scenario.cohort,)
+    found = {annotation for source in sources for annotation in source.annotations}
+    missing = [annotation for annotation in task.annotations if annotation not in found]
+    if missing:
+        raise ConfigError(
+            f"the task `{name}` needs annotations that no site's films have",
+            given=f"{', '.join(missing)}; films of {', '.join(dict.fromkeys(s.plugin_name() for s in sources))}",
+            allowed=", ".join(sorted(found)) or "none",
+            do="remove it from `tasks`, or choose a source that has them",
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fedcxr.cohort import Annotation
 from fedcxr.methods import Form
 from fedcxr.plugins import Plugin
 from fedcxr.release import Kind
@@ -44,6 +45,11 @@ class Task(Plugin):
     def form(self) -> Form:
         """What it reads of a release."""
         return "films"
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """What it must find beside the films it is measured on: a scenario whose sources lack it is refused."""
+        return ()
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there is anything to measure: a recipient without a key sees nothing."""
