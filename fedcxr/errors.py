@@ -2,7 +2,9 @@
 
 FedcxrError                      1   never raised itself
 ├── ConfigError                  2   wrong usage or configuration
-│   └── UnknownName              2   a name that does not exist; offers the nearest one that does
+│   ├── UnknownName              2   a name that does not exist; offers the nearest one that does
+│   ├── OtherVersion             2   what is stored was made by another version of the code
+│   └── OtherScenario            2   what is stored was made for another scenario
 ├── DataError                    3   data missing or unusable
 │   └── StorageError             3   the disk refused: full, read-only, gone
 ├── TooFewSites                  4   fewer sites answered than the scenario needs
@@ -59,6 +61,14 @@ class UnknownName(ConfigError):
             allowed=", ".join(known) or "(none)",
             do=f"did you mean {near[0]!r}?" if near else None,
         )
+
+
+class OtherVersion(ConfigError):
+    """What is stored was made by another version of the code, and is not gone on from."""
+
+
+class OtherScenario(ConfigError):
+    """What is stored was made for another scenario, and is not gone on from."""
 
 
 class DataError(FedcxrError):

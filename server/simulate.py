@@ -64,7 +64,7 @@ def simulate(scenario: Scenario, options: Options) -> Run:
     _demand(*(("flwr", "ray") if options.engine == "ray" else ("flwr",)))
     if scenario.compute.device == "cuda" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
         raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
-    for plugin in (*scenario.sources, scenario.method, *scenario.tasks.values(), *scenario.adversaries.values()):
+    for plugin in scenario.contributions:
         plugin.needs()
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import settings
 
-from fedcxr.cohort import FINDINGS, Cohort
+from fedcxr.cohort import BOXES, FINDINGS, Annotations, Cohort, Organ
 from fedcxr.scenario import Scenario
 
 with warnings.catch_warnings():
@@ -93,6 +95,35 @@ def make_cohort() -> MakeCohort:
         return Cohort.whole(pixels, index)
 
     return make
+
+
+@dataclass(frozen=True)
+class DrawnMasks:
+    """A store of masks that are there already."""
+
+    pixels: npt.NDArray[np.bool_]  # (m, h, w)
+    there: npt.NDArray[np.bool_]  # (m,)
+
+    def __getitem__(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        return self.pixels[rows]
+
+
+@pytest.fixture(scope="session")
+def annotated() -> Callable[..., Cohort]:
+    """A cohort of a whole store with random masks on two of three films, and 0, 1, 2, 0 ... boxes on each."""
+
+    def annotate(cohort: Cohort, organs: Sequence[Organ] = ("lungs",), seed: int = 0) -> Cohort:
+        rng, shape = np.random.default_rng(seed), (len(cohort), *cohort.size)
+        there = np.arange(len(cohort)) % 3 > 0
+        masks = {organ: DrawnMasks(rng.random(shape) < 0.5, there) for organ in organs}
+        film = np.repeat(np.arange(len(cohort)), np.arange(len(cohort)) % 3)
+        corners = rng.random((len(film), 4)) * cohort.size[0] / 2
+        boxes = pd.DataFrame(corners, columns=list(BOXES[2:]))
+        boxes.insert(0, "film", film)
+        boxes.insert(1, "finding", np.array(FINDINGS)[film % len(FINDINGS)])
+        return replace(cohort, annotations=Annotations(masks, boxes))
+
+    return annotate
 
 
 @pytest.fixture(scope="session")

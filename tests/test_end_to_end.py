@@ -19,6 +19,7 @@ import pytest
 from faults import readable
 from small import SMALL, figures
 
+from fedcxr.errors import OtherVersion
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate
@@ -76,6 +77,12 @@ def test_a_run_that_was_not_measured_twice_resumes_to_the_same_document(finished
     before = (finished.folder / "result.json").read_bytes()
     again = simulate(finished.scenario, Options(finished.folder.parents[1], "inline", resume=True))
     assert (again.folder / "result.json").read_bytes() == before
+
+
+def test_a_result_of_other_code_is_not_taken_for_ones_own(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedcxr.storage.version.code_version", lambda: "f" * 64)
+    with pytest.raises(OtherVersion):
+        simulate(finished.scenario, Options(finished.folder.parents[1], "inline", resume=True))
 
 
 def test_a_run_killed_when_all_sites_had_answered_resumes_to_the_same_figures(finished: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,10 @@ def nih(root: Path, ward: Ward) -> Parameters:
     (root / "Data_Entry_2017.csv").write_text("\n".join((header, *lines)))
     (root / "train_val_list.txt").write_text("\n".join(f"{film}.png" for film in ward.films[:4]))
     (root / "test_list.txt").write_text("\n".join(f"{film}.png" for film in ward.films[4:]))
-    return {"name": "nih"}
+    boxes = [f"{film}.png,Infiltrate,{100 + i},200,50,60,,," for i, film in enumerate(ward.films[:3])]
+    with gzip.open(root / "BBox_List_2017.csv.gz", "wt") as file:
+        file.write("\n".join(('Image Index,Finding Label,"Bbox [x",y,w,h],,,', *boxes)))
+    return {"name": "nih", "boxes": True}
 
 
 def chexpert(root: Path, ward: Ward) -> Parameters:
@@ -80,16 +84,19 @@ def chexpert(root: Path, ward: Ward) -> Parameters:
 
 
 def folder(root: Path, ward: Ward) -> Parameters:
-    """A folder per patient and everything a hospital might write into a table."""
+    """A folder per patient, masks for some, and everything a hospital might write into a table."""
     header = "image,patient,day,projection,ward,name,accession,part,Pleural Effusion"
     lines = []
     for i, (patient, film, day) in enumerate(ward.rows):
         save(root / "images" / patient / f"{film}.png", i)
+        if i % 3:
+            (root / "masks" / patient).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(grain(i) > 127).save(root / "masks" / patient / f"{film}.png")
         wrote = (f"{patient}/{film}.png", patient, day, f"PA {ward.name}", ward.institution, ward.name, ward.accession)
         lines.append(",".join((*wrote, ("train", "val", "test")[i // 2], str(i % 2))))
     (root / "metadata.csv").write_text("\n".join((header, *lines)))
     columns = {"visit": "day", "view": "projection", "sex": "name", "source": "ward", "split": "part"}
-    return {"name": "folder", "columns": columns, "findings": {"columns": ["Pleural Effusion"]}}
+    return {"name": "folder", "columns": columns, "findings": {"columns": ["Pleural Effusion"]}, "masks": "masks"}
 
 
 def dicom(root: Path, ward: Ward) -> Parameters:

@@ -18,6 +18,7 @@ import click
 import typer
 
 from fedcxr import __version__
+from fedcxr.cli.artefacts import artefacts_app
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
 from fedcxr.cli.options import Format, FormatOption
@@ -34,6 +35,7 @@ app = App(
 data_app = App(help="Check, pack and look at cohorts.")
 app.add_typer(data_app, name="data")
 app.add_typer(keys_app, name="keys")
+app.add_typer(artefacts_app, name="artefacts")
 
 
 def _version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import Annotation, Cohort
 from fedcxr.partition import Partition
 from fedcxr.plugins import Plugin
 
@@ -22,6 +22,11 @@ def cache_folder() -> Path:
 
 class Source(Plugin):
     """A place films are read from; its fields are the keys under `cohort:` in a scenario."""
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """What its cohorts carry beside films, told before any is opened; each film may still be without."""
+        return ()
 
     @abstractmethod
     def open(self, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Cohort:

@@ -1,4 +1,4 @@
-"""One film from a file, the same way for every source: grey, square, 8 bit, or a named reason why not.
+"""One film from the bytes of a picture, the same way for every source: grey, square, 8 bit, or why not.
 
 Every source goes through the same resize, because decoders differ from each other by up to 24 grey levels. A film is
 resized to a square without regard to its aspect ratio, as the papers do, by Pillow's bilinear filter, which is wide
@@ -16,8 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
-
-from fedcxr.data._listing import Decoder
 
 VERSION = 1  # a change of any pixel is a new version: shards of the old one are not resumed
 
@@ -39,15 +37,6 @@ Film = npt.NDArray[np.uint8]  # (size, size)
 
 class Unusable(Exception):
     """Why a file is no film. Never says which file: a path names a patient, and an exception may travel."""
-
-
-def decode(path: Path, size: int, decoder: Decoder = "image") -> Film:
-    """The film in a file."""
-    if decoder == "dicom":
-        from fedcxr.data._dicom_pixels import decode_dicom  # here: it imports this file
-
-        return decode_dicom(path, size)
-    return decode_image(read(path), size)
 
 
 def read(path: Path) -> bytes:

@@ -18,6 +18,10 @@ class Inside:
         self._real_root = os.path.realpath(root)
         self._real = lru_cache(maxsize=4096)(os.path.realpath)  # of folders: many films lie in few
 
+    def has(self, name: str) -> bool:
+        """Whether anything is called so, be it usable or not."""
+        return os.path.lexists(self._root / name)
+
     def file(self, name: str) -> Path:
         """The regular file of this name, which is below the folder; `Unusable` says why there is none."""
         parts = PurePosixPath(name.replace("\\", "/")).parts

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from fedcxr.cohort import COLUMNS
+from fedcxr.cohort import COLUMNS, Organ
 from fedcxr.errors import DataError
 
 Decoder = Literal["image", "dicom"]
@@ -33,14 +35,23 @@ class Listing:
     spellings: Mapping[str, str]  # each column or word for a finding, as the source writes it, and which of ours it is
     problems: tuple[Problem, ...] = ()  # rows of the table that were left out
     decoder: Decoder = "image"
+    masks: Mapping[Organ, Sequence[Path | None]] = field(default_factory=dict)  # n files each; None: that film has none
+    boxes: pd.DataFrame | None = None  # cohort.BOXES; None: the source has none
     notes: tuple[Problem, ...] = ()  # worth telling, but nothing to stop at: an implausible age, an absence asked for
 
     def __post_init__(self) -> None:
         strange = set(self.spellings.values()).difference(self.findings)
         if strange:
             raise DataError("a listing spells findings that it lacks", given=", ".join(sorted(strange)))
+        if any(len(files) != len(self.files) for files in self.masks.values()):
+            raise DataError("a listing names one mask or none for each film", given=", ".join(self.masks))
         missing = [c for c in (*COLUMNS, *self.findings) if c not in self.index.columns]
         if missing or len(self.index) != len(self.files):
             raise DataError(
                 "a listing needs one file per row and all columns", given=f"{len(self.files)} files, lacks {missing}"
             )
+
+    def annotated(self, films: npt.NDArray[np.intp]) -> dict[str, int]:
+        """How many of these films have a mask of each organ, and how many a box."""
+        counts: dict[str, int] = {o: sum(files[film] is not None for film in films) for o, files in self.masks.items()}
+        return counts if self.boxes is None else {**counts, "boxes": int(np.isin(films, self.boxes["film"]).sum())}

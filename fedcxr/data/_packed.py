@@ -6,8 +6,6 @@ import hashlib
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_origin
@@ -19,16 +17,16 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import Progress, Source
+from fedcxr.data import _draft as drafts
 from fedcxr.data import _shard as shard
-from fedcxr.data._decode import VERSION, Unusable, decode
-from fedcxr.data._listing import Decoder, Listing, Problem
-from fedcxr.data._pool import in_parallel
+from fedcxr.data._decode import VERSION, Unusable
+from fedcxr.data._decoding import looked_at
+from fedcxr.data._film_file import decode
+from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._pseudonyms import site_secret
 from fedcxr.data._report import Report, report, report_of, too_many
 from fedcxr.data._seen import Seen, Watched
 from fedcxr.errors import DataError
-
-BATCH = 32  # films decoded between two reports of progress, a third of a second at 1024 px
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ class Packed(Source):
             folder = cache / f"{self._label()}-{films.key()}"
             if not shard.is_there(folder):
                 self._pack(films, folder, cache / f"{self._label()}-{films.place()}.part", workers, progress).demand()
-                shard.sweep(cache, f"{self._label()}-*.part")
+                drafts.sweep(cache, f"{self._label()}-*.part")
             if seen is not None:
                 seen.keep(folder)
         left_out = shard.read_manifest(folder).left_out
@@ -93,7 +91,7 @@ class Packed(Source):
         """The report that packing would give, without writing anything."""
         films = _Films.of(self)
         reasons: dict[int, str] = {}
-        for _, found in _looked_at(films, range(len(films)), None, workers, progress):
+        for _, found in looked_at(films.listing, self.size, range(len(films)), None, workers, progress):
             reasons |= found
         return self._report(films.listing, reasons)
 
@@ -114,28 +112,30 @@ class Packed(Source):
 
     def _pack(self, films: _Films, folder: Path, part: Path, workers: int, progress: Progress | None) -> Report:
         reasons: dict[int, str] = {}
-        with shard.held(part):
+        with drafts.held(part):
             if shard.is_there(folder):  # another process was quicker
                 return self._report(films.listing, reasons)
-            draft = shard.Draft(part, films.stamps, self.size)
-            for slots, found in _looked_at(films, draft.missing(), draft.images, workers, progress):
+            draft = drafts.Draft(part, films.stamps, self.size, tuple(films.listing.masks))
+            for slots, found in looked_at(films.listing, self.size, draft.missing(), part, workers, progress):
                 draft.mark([slot for slot in slots if slot not in found])
                 reasons |= found
             outcome = self._report(films.listing, reasons)
             if outcome.usable:
                 facts = {"findings": films.listing.findings, "source": _public(self), "left_out": outcome.left_out}
-                draft.seal(folder, films.listing.index, facts)
+                draft.seal(folder, films.listing.index, facts, films.listing.boxes)
         return outcome
 
     def _report(self, listing: Listing, reasons: dict[int, str]) -> Report:
         unread = [Problem(_name(listing.files[row], self.root), reasons[row]) for row in sorted(reasons)]
+        usable = np.flatnonzero(~np.isin(np.arange(len(listing.index)), list(reasons)))
         return report(
             self.plugin_name(),
             (self.size, self.size),
-            listing.index[~np.isin(np.arange(len(listing.index)), list(reasons))],
+            listing.index.iloc[usable],
             listing.findings,
             (*listing.problems, *unread),
             spellings=listing.spellings,
+            annotations=listing.annotated(usable),
             notes=listing.notes,
             max_bad=self.max_bad,
         )
@@ -190,7 +190,7 @@ def pack(source: Source, folder: Path, cache: Path, *, workers: int = 1, progres
     if isinstance(source, Packed):
         return source.pack(folder, workers=workers, progress=progress)
     cohort = source.open(cache, workers=workers, progress=progress)
-    shard.write(folder, cohort, {"source": _public(source)})
+    drafts.write(folder, cohort, {"source": _public(source)})
     return report_of(source.plugin_name(), cohort)
 
 
@@ -210,7 +210,7 @@ class _Films:
 
     listing: Listing
     size: int
-    stamps: shard.Stamps  # (n,) never 0; another one when the file or the way it is decoded changes
+    stamps: drafts.Stamps  # (n,) never 0; another one when the file or the way it is decoded changes
 
     @classmethod
     def of(cls, source: Packed) -> _Films:
@@ -218,7 +218,8 @@ class _Films:
         listing = source.listing()
         # Two folders may hold files of the same names, sizes and times: archives are unpacked that way.
         made_by = f"{VERSION} {source.size} {listing.decoder} {Path(source.root).expanduser().absolute()}"
-        stamps = np.fromiter((_stamp(file, made_by) for file in listing.files), np.uint64, len(listing.files))
+        files = zip(listing.files, *listing.masks.values(), strict=True)
+        stamps = np.fromiter((_stamp(made_by, *beside) for beside in files), np.uint64, len(listing.files))
         return cls(listing, source.size, stamps)
 
     def __len__(self) -> int:
@@ -227,63 +228,29 @@ class _Films:
     def key(self) -> str:
         """Names the finished shard: another one for any other pixel, label or order."""
         rows = np.asarray(pd.util.hash_pandas_object(self.listing.index, index=False), dtype=np.uint64)
-        columns = ",".join((*self.listing.index.columns, *self.listing.findings))
-        return _digest(f"{self.size} {columns}".encode(), rows, self.stamps)
+        columns = ",".join((*self.listing.index.columns, *self.listing.findings, *self.listing.masks))
+        boxes = () if self.listing.boxes is None else (self.listing.boxes.to_csv().encode(),)
+        return _digest(f"{self.size} {columns}".encode(), rows, self.stamps, *boxes)
 
     def place(self) -> str:
         """Names the shard in the making: the same after a file was repaired or a label changed."""
-        return _digest(*(str(self.size).encode(), *(os.fsencode(file) + b"\0" for file in self.listing.files)))
+        shape = " ".join((str(self.size), *self.listing.masks))
+        return _digest(shape.encode(), *(os.fsencode(file) + b"\0" for file in self.listing.files))
 
 
-@dataclass(frozen=True)
-class _Batch:
-    slots: tuple[int, ...]
-    files: tuple[Path, ...]
-    size: int
-    decoder: Decoder
-    images: Path | None  # the draft they go to; None: they are only looked at
-
-
-def _looked_at(
-    films: _Films, slots: Sequence[int], images: Path | None, workers: int, progress: Progress | None
-) -> Iterator[tuple[tuple[int, ...], dict[int, str]]]:
-    """Decodes the films of these slots; yields some slots at a time, and why which of them cannot be used."""
-    files, size, decoder = films.listing.files, films.size, films.listing.decoder
-    batches = [
-        _Batch(chosen, tuple(files[slot] for slot in chosen), size, decoder, images)
-        for start in range(0, len(slots), BATCH)
-        if (chosen := tuple(slots[start : start + BATCH]))
-    ]
-    done = len(films) - len(slots)
-    with closing(in_parallel(_read, batches, workers)) as outcomes:  # no process outlives us
-        for batch, reasons in outcomes:
-            yield batch.slots, reasons
-            done += len(batch.slots)
-            if progress is not None:
-                progress(done, len(films))
-
-
-def _read(batch: _Batch) -> dict[int, str]:
-    """Decodes a batch into its draft; returns why films cannot be used."""
-    films: dict[int, npt.NDArray[np.uint8]] = {}
-    reasons: dict[int, str] = {}
-    for slot, file in zip(batch.slots, batch.files, strict=True):
+def _stamp(made_by: str, *files: Path | None) -> int:
+    """Of a film and its masks."""
+    told = [made_by]
+    for file in files:
         try:
-            films[slot] = decode(file, batch.size, batch.decoder)
-        except Unusable as why:
-            reasons[slot] = str(why)
-    if batch.images is not None:
-        shard.fill(batch.images, list(films), list(films.values()))
-    return reasons
-
-
-def _stamp(file: Path, made_by: str) -> int:
-    try:
-        state = os.stat(file)  # noqa: PTH116  as much faster as it is called more often
-        told = f"{made_by} {state.st_size} {state.st_mtime_ns} {file}"
-    except OSError:
-        told = f"{made_by} missing {file}"
-    return int(_digest(os.fsencode(told)), 16) | 1
+            if file is not None:
+                state = os.stat(file)  # noqa: PTH116  as much faster as it is called more often
+                told.append(f"{state.st_size} {state.st_mtime_ns} {file}")
+            else:
+                told.append("none")
+        except OSError:
+            told.append(f"missing {file}")
+    return int(_digest(os.fsencode(" ".join(told))), 16) | 1
 
 
 def _digest(*parts: bytes | npt.NDArray[np.uint64]) -> str:

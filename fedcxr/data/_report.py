@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Report:
     patients: int
     splits: Mapping[str, Mapping[str, int]]  # films and patients of each
     findings: Mapping[str, Mapping[str, int]]  # films that show it, do not, or do not tell
+    annotations: Mapping[str, int]  # films that have one: a mask of this organ, or a box
     mapping: tuple[Meaning, ...]  # what the source calls each finding of the vocabulary and of its own
     problems: tuple[Problem, ...]  # films that cannot be used
     notes: tuple[Problem, ...]  # what is odd in the table but may be used, or was allowed to be missing
@@ -68,6 +70,9 @@ class Report:
         lines += [
             f"{n[: NAME - 1]:{NAME}}{of['yes']:>10}{of['no']:>10}{of['unknown']:>10}" for n, of in self.findings.items()
         ]
+        if self.annotations:
+            told = ", ".join(f"{name} on {films}" for name, films in self.annotations.items())
+            lines += ["", f"films annotated: {told}"]
         if mapped := self._mapped():
             lines += ["", *mapped]
         if self.warnings:
@@ -95,6 +100,7 @@ def report(
     problems: Sequence[Problem] = (),
     *,
     spellings: Mapping[str, str] | None = None,
+    annotations: Mapping[str, int] = MappingProxyType({}),
     notes: Sequence[Problem] = (),
     max_bad: int = 0,
 ) -> Report:
@@ -112,6 +118,7 @@ def report(
         patients=int(index["patient"].nunique()),
         splits=splits,
         findings=counts,
+        annotations=dict(annotations),
         mapping=mapping_table({name: name for name in findings} if spellings is None else spellings),
         problems=tuple(problems),
         notes=tuple(notes),
@@ -122,7 +129,10 @@ def report(
 
 def report_of(source: str, cohort: Cohort) -> Report:
     """Count what is in a cohort that is there already, such as a rendered one."""
-    return report(source, cohort.size, cohort.index, cohort.findings)
+    annotations: dict[str, int] = {organ: int(cohort.masked(organ).sum()) for organ in cohort.annotations.masks}
+    if "boxes" in cohort.annotations.names:
+        annotations["boxes"] = cohort.boxes()["film"].nunique()
+    return report(source, cohort.size, cohort.index, cohort.findings, annotations=annotations)
 
 
 def too_many(left_out: Mapping[str, int], max_bad: int) -> DataError:

@@ -83,7 +83,15 @@ def align(index: pd.DataFrame, findings: Sequence[str], vocabulary: Sequence[str
 
 def align_cohort(cohort: Cohort, vocabulary: tuple[str, ...]) -> Cohort:
     """A site's cohort in a consortium's vocabulary; no pixel is copied."""
-    return replace(cohort, index=align(cohort.index, cohort.findings, vocabulary), findings=vocabulary)
+    boxes = cohort.annotations.boxes
+    if boxes is not None:
+        boxes = boxes.assign(finding=boxes["finding"].map(canonical))
+    return replace(
+        cohort,
+        index=align(cohort.index, cohort.findings, vocabulary),
+        findings=vocabulary,
+        annotations=replace(cohort.annotations, boxes=boxes),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,21 @@ cohort:
   root: /data/covid
   columns: {image: filename, patient: patientid, visit: offset, view: view, age: age, sex: sex}
   findings: {label: finding, separator: ","}
+  masks: {lungs: masks_v7}
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pydantic
 
+from fedcxr.cohort import ORGANS, Annotation, Organ
 from fedcxr.data import _demographics
 from fedcxr.data._decode import Unusable
 from fedcxr.data._inside import Inside
@@ -54,6 +58,11 @@ class Folder(Packed):
 
     table: str = pydantic.Field("metadata.csv", min_length=1, description="CSV or Parquet file, from `root`.")
     images: str = pydantic.Field("images", description="Folder that the table's names of images start from, in `root`.")
+    masks: str | dict[Organ, str] = pydantic.Field(
+        {},
+        description="Folder in `root` of PNG masks, for each organ: black outside, called as the films but for the "
+        "ending. A film may have none. A name alone is the folder of the lungs.",
+    )
     called: SourceName = "folder"
     columns: Columns = Columns()
     findings: Findings = Findings()
@@ -68,12 +77,31 @@ class Folder(Packed):
             raise ValueError("views stand in a column of the table, and `columns.view` names none")
         return self
 
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        return tuple(organ for organ in ORGANS if organ in self._mask_folders)
+
     def needs(self) -> tuple[Path, ...]:
-        return (*super().needs(), existing(Path(self.root).expanduser() / self.table))
+        needed = (*super().needs(), existing(Path(self.root).expanduser() / self.table))
+        for organ, folder in self._mask_folders.items():
+            if not folder.is_dir():
+                raise DataError(
+                    f"there is no such folder of masks of the {organ}", given=self._named[organ], do="check masks"
+                )
+        return needed
 
     def watched(self) -> Watched:
         root = Path(self.root).expanduser()
-        return Watched((root / self.table, *self.splits.files(root).values()), (root / self.images,), below=True)
+        folders = (root / self.images, *self._mask_folders.values())
+        return Watched((root / self.table, *self.splits.files(root).values()), folders, below=True)
+
+    @property
+    def _named(self) -> dict[Organ, str]:
+        return {"lungs": self.masks} if isinstance(self.masks, str) else self.masks
+
+    @property
+    def _mask_folders(self) -> dict[Organ, Path]:
+        return {organ: Path(self.root).expanduser() / self._named[organ] for organ in ORGANS if organ in self._named}
 
     def listing(self) -> Listing:
         root = Path(self.root).expanduser()
@@ -83,17 +111,21 @@ class Folder(Packed):
         films = pd.concat([films, findings], axis=1)
         if self.views == "frontal":
             films = films[films["view"] != "LATERAL"]
-        there, problems = _located(root / self.images, films["image"])
+        there, masks, problems = _located(root / self.images, films["image"], self._mask_folders)
         if not there.any() and not problems:
             raise DataError("the table names no film", given=f"{table.path.name}, views {self.views}")
 
+        for organ, drawn in masks.items():
+            if not any(drawn):
+                raise DataError(f"no film has a mask of the {organ}", given=self._named[organ], do="check masks")
         films = films[there]
         index, order = pseudonymous(films, self.called, site_secret())
         index["source"] = films["source"].to_numpy(dtype=object)[order]
         refuse_shared_patients(index)
         names = films["image"].to_numpy(dtype=object)[order]
         files = Paths([root / self.images], np.zeros(len(names), dtype=np.intp), names)
-        return Listing(index, files, tuple(findings.columns), spellings, problems)
+        ordered = {organ: [drawn[row] for row in order] for organ, drawn in masks.items()}
+        return Listing(index, files, tuple(findings.columns), spellings, problems, masks=ordered)
 
     def _films(self, table: Table) -> pd.DataFrame:
         """Who the table names, and their splits, under original names."""
@@ -121,14 +153,34 @@ class Folder(Packed):
         return films.assign(split=split_of(self.splits, Path(self.root).expanduser(), films, table, columns.split))
 
 
-def _located(folder: Path, images: pd.Series) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], tuple[Problem, ...]]:
-    """Which of these images are files in the folder, and what is wrong with the others."""
+Drawn = dict[Organ, list[Path | None]]
+
+
+def _located(
+    folder: Path, images: pd.Series, mask_folders: Mapping[Organ, Path]
+) -> tuple[npt.NDArray[np.bool_], Drawn, tuple[Problem, ...]]:
+    """Which of these images are files in the folder, the masks of those, and what is wrong with the others."""
     inside = Inside(folder)
+    beside = {organ: Inside(masks) for organ, masks in mask_folders.items()}
     there, problems = np.ones(len(images), dtype=np.bool_), []
+    drawn: Drawn = {organ: [] for organ in mask_folders}
     for row, name in enumerate(images):
         try:
             inside.file(name)
+            found = {organ: _mask(organ, masks, name) for organ, masks in beside.items()}
         except Unusable as why:
             there[row] = False
             problems.append(Problem(name, str(why)))
-    return there, tuple(problems)
+            continue
+        for organ, path in found.items():
+            drawn[organ].append(path)
+    return there, drawn, tuple(problems)
+
+
+def _mask(organ: Organ, folder: Inside, image: str) -> Path | None:
+    """The file of a film's mask; None where nobody drew one."""
+    name = str(PurePosixPath(image).with_suffix(".png"))
+    try:
+        return folder.file(name) if folder.has(name) else None
+    except Unusable as why:
+        raise Unusable(f"mask of the {organ}: {why}") from None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pydantic
 
-from fedcxr.cohort import FINDINGS
+from fedcxr.cohort import FINDINGS, Annotation
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
@@ -50,7 +50,16 @@ class Nih(Packed):
     table: str | None = pydantic.Field(None, description="Another table than the newest in `root`.")
     views: Literal["all", "PA", "AP"] = "all"
     splits: Splits = Splits()
+    boxes: bool = pydantic.Field(False, description=f"Read radiologists' boxes, which {BOXES} holds for 880 films.")
     allow_missing: bool = pydantic.Field(False, description="Go on without images that the table names.")
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        return ("boxes",) if self.boxes else ()
+
+    def needs(self) -> tuple[Path, ...]:
+        needed = super().needs()
+        return (*needed, self._box_table()) if self.boxes else needed
 
     def listing(self) -> Listing:
         root = Path(self.root).expanduser()
@@ -66,20 +75,31 @@ class Nih(Packed):
         folders = list(dict.fromkeys(images.values()))
         number = {folder: i for i, folder in enumerate(folders)}
         files = Paths(folders, np.array([number[images[name]] for name in names], dtype=np.intp), names)
-        return Listing(index, files, FINDINGS, spellings, notes=notes)
+        boxes = self._boxes_on(names) if self.boxes else None
+        return Listing(index, files, FINDINGS, spellings, boxes=boxes, notes=notes)
 
     def watched(self) -> Watched:
         root = Path(self.root).expanduser()
-        tables = (root / Path(self.table).expanduser(),) if self.table else ()  # the usual ones lie in the root
+        # The usual tables lie in the root, and so does that of boxes.
+        tables = (root / Path(self.table).expanduser(),) if self.table else ()
         return Watched((*tables, *self.splits.files(root).values()), tuple(_folders(root)))
 
-    def boxes(self) -> pd.DataFrame:
-        """Radiologists' boxes: image (pseudonym), finding, and x, y, width, height as shares of the film's side."""
+    def _box_table(self) -> Path:
         path = find(Path(self.root).expanduser(), BOXES)
         if path is None:
             raise DataError("the folder lacks the table of boxes", given=self.root, allowed=BOXES)
-        boxes = read_boxes(path)
-        return boxes.assign(image=site_secret().names("image", self.plugin_name(), boxes["image"]))
+        return path
+
+    def _boxes_on(self, images: npt.NDArray[np.object_]) -> pd.DataFrame:
+        """Radiologists' boxes on these films, in pixels of the films as they are packed."""
+        boxes = read_boxes(self._box_table())
+        place = {image: film for film, image in enumerate(images)}
+        boxes = boxes[boxes["image"].isin(place.keys())]
+        shares = boxes[["x", "y", "width", "height"]].to_numpy()
+        packed = pd.DataFrame(shares * self.size, columns=["x", "y", "w", "h"])
+        packed.insert(0, "film", boxes["image"].map(place).to_numpy(dtype=np.intp))
+        packed.insert(1, "finding", boxes["finding"].to_numpy(dtype=object))
+        return packed.sort_values("film", kind="stable", ignore_index=True)
 
     def _films(self, root: Path) -> tuple[pd.DataFrame, dict[str, str], tuple[Problem, ...]]:
         """Who and what the table names, with its split, under original names, and how it spells findings."""

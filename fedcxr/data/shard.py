@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pydantic
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import Annotation, Cohort
 from fedcxr.data import Source
 from fedcxr.data import _shard as shard
 
@@ -22,6 +22,11 @@ class Shard(Source):
         folder = Path(self.root).expanduser()
         shard.read_manifest(folder)
         return (folder,)
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """What was packed with the films, which only the shard can tell: an error if there is none."""
+        return shard.read_manifest(Path(self.root).expanduser()).annotations
 
     def open(self, cache: Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> Cohort:
         """The whole cohort, mapped where it lies; nothing is written to `cache`."""

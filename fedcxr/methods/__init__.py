@@ -28,6 +28,7 @@ __all__ = [
     "Form",
     "Guarantee",
     "ImageMethod",
+    "Masks",
     "Method",
     "Place",
     "Progress",
@@ -39,6 +40,7 @@ __all__ = [
     "to_eight_bits",
 ]
 
+Masks = npt.NDArray[np.bool_]  # (n, h, w)
 Protect = Callable[[Films, np.random.Generator], Films]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 Place = Literal["local", "federated", "public"]
@@ -178,6 +180,10 @@ class Method(Plugin):
     ) -> npt.NDArray[np.float32] | None:  # (n, 2, h, w)
         """How far from its place, in pixels, each pixel of a released film comes; None: nothing is moved."""
         return None
+
+    def moved(self, masks: Masks, films: Films, weights: Weights, workshop: Workshop) -> Masks:
+        """Where what these masks outline on clean films lies on the released ones; unchanged: nothing is moved."""
+        return masks
 
     def chosen(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         """The numbers of codes that an attack decides for by its scores of each: as many as the method keeps."""

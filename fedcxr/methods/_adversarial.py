@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -15,6 +16,7 @@ from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Wo
 from fedcxr.methods import _generator as generators
 from fedcxr.models import pretrained
 from fedcxr.storage.checkpoint import digest, fingerprint
+from fedcxr.storage.version import versions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -173,7 +175,8 @@ class Adversarial(FilmMethod):
         """The networks and their stages, taken as far as an interrupted training took them."""
         from fedcxr.training.course import Course, Folder
 
-        settings = [self.spec(), _films(cohort), compute.device.type, compute.precision, compute.threads, turn.of]
+        hardware = [compute.device.type, compute.precision, compute.threads]
+        settings = [versions([type(self)]), self.spec(), _films(cohort), *hardware, turn.of]
         given = [turn.number, rng.bit_generator.state, None if start is None else digest(start)]
         folder = Folder(workshop.folder, fingerprint(*settings), fingerprint(*settings, *given))
         own, last = folder.of(turn.number), folder.before(turn.number)
@@ -254,14 +257,10 @@ class Adversarial(FilmMethod):
         def protect(films: Films, rng: np.random.Generator) -> Films:
             generators.check_size(weights, films.shape[1:])
             protected = np.empty_like(films)
-            at_once = max(1, AT_ONCE // films[0].size) if len(films) else 1
             with compute.session(), torch.inference_mode(), compute.autocast():
-                for first in range(0, len(films), at_once):
-                    some = films[
-                        first : first + at_once
-                    ].copy()  # the hospital's own are read-only, which torch dislikes
-                    shown = network(to_tensor(some, compute))
-                    protected[first : first + at_once] = to_eight_bits(shown.float().squeeze(1).cpu().numpy())
+                for some in in_parts(films):
+                    shown = network(to_tensor(films[some].copy(), compute))  # the hospital's own are read-only
+                    protected[some] = to_eight_bits(shown.float().squeeze(1).cpu().numpy())
             return protected
 
         return protect
@@ -269,6 +268,13 @@ class Adversarial(FilmMethod):
     def _facts(self) -> dict[str, Any]:
         """What weights in a file must be of."""
         return {"method": self.plugin_name(), "widths": list(self.widths), "cell": self.cell}
+
+
+def in_parts(films: Films) -> Iterator[slice]:
+    """The films that pass a generator together, one part after another."""
+    at_once = max(1, AT_ONCE // films[0].size) if len(films) else 1
+    for first in range(0, len(films), at_once):
+        yield slice(first, first + at_once)
 
 
 def _films(cohort: Cohort) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.methods import Films, Weights, Workshop
+from fedcxr.methods import Films, Masks, Weights, Workshop
 from fedcxr.methods import _generator as generators
-from fedcxr.methods._adversarial import DEVIATIONS, Adversarial
+from fedcxr.methods._adversarial import DEVIATIONS, Adversarial, in_parts
 
 if TYPE_CHECKING:
     from fedcxr.models.flow import Flow
@@ -63,6 +63,23 @@ class PriCheXyNet(Adversarial):
         half_sides = np.array([width, height], np.float32).reshape(1, 2, 1, 1) / np.float32(2)
         pixels: npt.NDArray[np.float32] = moved.numpy() * half_sides
         return pixels
+
+    def moved(self, masks: Masks, films: Films, weights: Weights, workshop: Workshop) -> Masks:
+        """Masks through the very field that moves their films; a pixel is inside where half of it is or more."""
+        import torch
+
+        from fedcxr.models.flow import moved
+        from fedcxr.training import place, to_tensor
+
+        generators.check_size(weights, films.shape[1:])
+        compute, lying = workshop.compute, np.empty_like(masks)
+        flow = cast("Flow", place(generators.network_of(self.generator, weights), compute)).eval()
+        with compute.session(), torch.inference_mode(), compute.autocast():
+            for some in in_parts(films):
+                field = flow.displacement(to_tensor(films[some].copy(), compute))  # a copy: see `fitted`
+                inside = moved(to_tensor(masks[some] * np.uint8(255), compute), field)
+                lying[some] = (inside >= 0.5).squeeze(1).cpu().numpy()
+        return lying
 
     def generator(self) -> Flow:
         from fedcxr.models.flow import Flow

@@ -1,11 +1,14 @@
 """Where the lungs are on a film: a small U-Net that has seen phantoms only, and a check of what it says.
 
-A mask covers whole lungs, also what lies behind the heart and under opacities, but not the spine between them.
+A mask covers whole lungs, also what lies behind the heart and under opacities, but not the spine between them. The
+shipped weights are safetensors as text in a JSON file, because Flower's bundles carry text files only.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +27,7 @@ from fedcxr.models.unet import Design, UNet
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Masks = npt.NDArray[np.bool_]  # (n, h, w)
 
-SHIPPED = Path(__file__).with_suffix(".safetensors")  # written by `scripts/make lungs`
+SHIPPED = Path(__file__).with_suffix(".json")  # written by `scripts/make lungs`
 DESIGN = Design(widths=(12, 24, 32, 48, 64))
 SIZE = 128  # pixels; films of any size are brought to it
 BATCH = 8  # a larger one leaves the caches: a third of the speed at 64
@@ -46,17 +49,16 @@ class LungFinder:
     @classmethod
     def load(cls, path: Path | None = None) -> LungFinder:
         """The network of this file, or the one that is shipped."""
-        path = path or SHIPPED
         with torch.device("meta"):
             network = UNet(DESIGN)
         try:
-            stored = safetensors.torch.load_file(path)
+            stored = safetensors.torch.load(shipped() if path is None else path.read_bytes())
             weights = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}  # kept as halves
             network.load_state_dict(weights, assign=True)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise ConfigError(
                 "cannot read the weights that find lungs",
-                given=path,
+                given=path or SHIPPED,
                 allowed=f"a safetensors file of a U-Net of widths {DESIGN.widths}, as `scripts/make lungs` writes it",
                 do=str(error).splitlines()[0],
             ) from None
@@ -82,6 +84,16 @@ class LungFinder:
             read = standardised(small).contiguous(memory_format=torch.channels_last)
             logits = _resized(self.network(read), films.shape[1:])
         return np.stack([tidied(mask) for mask in (logits[:, 0] > 0).cpu().numpy()])
+
+
+def shipped() -> bytes:
+    """The weights that come with the package, as safetensors."""
+    return base64.b64decode(json.loads(SHIPPED.read_text(encoding="ascii"))["safetensors"])
+
+
+def ship(weights: bytes) -> None:
+    """Put safetensors in the place of the weights that come with the package."""
+    SHIPPED.write_text(json.dumps({"safetensors": base64.b64encode(weights).decode("ascii")}) + "\n", encoding="ascii")
 
 
 def standardised(films: Tensor) -> Tensor:  # (n, 1, h, w)

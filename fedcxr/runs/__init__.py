@@ -9,24 +9,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from fedcxr.storage.disk import DRAFT, explained, read_json, write_atomic, write_json
-from fedcxr.scenario.document import read_file
-from fedcxr.errors import ConfigError, StorageError
-from fedcxr.storage.events import Events
+from fedcxr.errors import ConfigError, FedcxrError, OtherVersion, StorageError
 from fedcxr.release import Release
+from fedcxr.runs.identity import check_format, check_scenario, check_version, is_marked, mark
 from fedcxr.scenario import Scenario
+from fedcxr.scenario.document import read_file
+from fedcxr.storage.disk import DRAFT, explained, read_json, write_atomic, write_json
+from fedcxr.storage.events import Events
 
 Outcome = TypeVar("Outcome")
 
 SCHEMA = 1
-FOLDER_FORMAT = 1  # of everything in a run folder but result.json
+PARTS = ("releases", "stages", "pictures", "learnt")
 
 
 class Run:
     """One scenario's folder: scenario.yaml, releases/, answers/, stages/, pictures/, events.jsonl, result.json.
 
-    result.json is written last and atomically: present means done. Each stage's outcome is kept as it ends,
-    and every stage is a function of the scenario alone, so a resumed run gives what an unbroken one gives.
+    result.json is written last and atomically: present means done. Each stage's outcome is kept as it ends, and every
+    stage is a function of scenario and code alone, so a resumed run gives what an unbroken one gives. run.json names
+    the version of the code; what another version or another scenario has left is not gone on from.
     """
 
     def __init__(self, folder: Path, scenario: Scenario) -> None:
@@ -49,11 +51,11 @@ class Run:
     def begun(self, *, resume: bool) -> Iterator[None]:
         """Hold the folder against a second command, made ready; without `resume`, an earlier attempt is cleared."""
         with explained(self.folder):
-            if self.folder.is_dir() and not (self.folder / "run.json").is_file() and _foreign(self.folder):
+            if self.folder.is_dir() and not is_marked(self.folder) and _foreign(self.folder):
                 raise ConfigError("this folder is not a run", given=self.folder, do="choose another --out")
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / "run.json").is_file():
-                write_json(self.folder / "run.json", {"format": FOLDER_FORMAT})
+            if not is_marked(self.folder):
+                mark(self.folder, self.scenario)
             lock = (self.folder / "lock").open("w")
         with lock:
             try:
@@ -66,14 +68,41 @@ class Run:
                 ) from None
             with explained(self.folder):
                 if resume:
-                    check_format(self.folder)
+                    self.check_own()
                 else:
                     _clear(self.folder)
-                for part in ("releases", "stages", "pictures", "learnt"):
-                    (self.folder / part).mkdir(exist_ok=True)
-                write_json(self.folder / "run.json", {"format": FOLDER_FORMAT})
+                mark(self.folder, self.scenario)
+                # Before there is any place for results: where there is one, it says what they are of.
                 write_atomic(self.folder / "scenario.yaml", self.scenario.to_yaml().encode())
+                for part in PARTS:
+                    (self.folder / part).mkdir(exist_ok=True)
             yield
+
+    def check_own(self) -> None:
+        """Refuse a folder in which another version of the code was at work, or another scenario."""
+        check_version(self.folder, self.scenario)
+        if any((self.folder / part).is_dir() for part in PARTS) or (self.folder / "scenario.yaml").is_file():
+            check_scenario(self.folder, self.scenario)
+
+    @property
+    def of_other_code(self) -> bool:
+        """Whether another version of the code was at work here."""
+        try:
+            check_version(self.folder, self.scenario)
+        except OtherVersion:
+            return True
+        except FedcxrError:  # there is nothing, or nothing that can be read
+            return False
+        return False
+
+    @property
+    def own_result(self) -> dict[str, Any] | None:
+        """The result of a finished run of this very scenario and code, or None."""
+        try:
+            self.check_own()
+            return self.result
+        except FedcxrError:
+            return None
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -163,30 +192,15 @@ class Run:
         return self.folder / "releases" / f"{site}.json"
 
 
-def check_format(folder: Path) -> None:
-    """Refuse a folder that is no run or was written by another version."""
-    path = folder / "run.json"
-    if not path.is_file():
-        raise ConfigError("this folder is not a run", given=folder)
-    marker = read_json(path)
-    written = marker.get("format") if isinstance(marker, dict) else marker
-    if written != FOLDER_FORMAT:
-        raise ConfigError(
-            "this run folder was written by another version of fedcxr",
-            given=f"format {written} in {folder}",
-            allowed=f"format {FOLDER_FORMAT}",
-            do="start afresh without --resume, or choose another --out",
-        )
-
-
 def _foreign(folder: Path) -> bool:
     """Whether there is anything but the drafts that a kill leaves behind."""
     return any(not entry.name.endswith(DRAFT) for entry in folder.iterdir())
 
 
 def _clear(folder: Path) -> None:
-    # run.json goes last: a clearing that is cut short must still be recognised as a run, to be cleared again.
-    for entry in folder.iterdir():
+    # run.json stays: a clearing that is cut short must still be recognised as a run, to be cleared again.
+    # scenario.yaml goes last: until then it says what the rest is of.
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "scenario.yaml"):
         if entry.name in ("run.json", "lock"):
             continue
         if entry.is_dir() and not entry.is_symlink():

@@ -15,11 +15,11 @@ from typing import Any
 import pydantic
 
 from fedcxr import plugins
-from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
-from fedcxr.scenario.document import assign, read_file
 from fedcxr.errors import ConfigError
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario, Section
+from fedcxr.scenario.document import assign, read_file
+from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
 
 MOST_RUNS = 10_000
 
@@ -116,8 +116,11 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
         (folder / "scenarios").mkdir(parents=True, exist_ok=True)
     # Seed after seed: a study that is stopped early can be compared over all its scenarios.
     scenarios = [cell.scenario(seed) for seed in study.seeds for cell in study.cells()]
-    waiting = [s for s in scenarios if not options.resume or Run.place(out, s).result is None]
+    waiting = [s for s in scenarios if not options.resume or Run.place(out, s).own_result is None]
     told(f"{study.name}: {len(scenarios) - len(waiting)} of {len(scenarios)} runs are on file")
+    outdated = {s.run_name for s in waiting if options.resume and Run.place(out, s).of_other_code}
+    if outdated:
+        told(f"{study.name}: {len(outdated)} were made by another version of the code, and are made afresh")
 
     def run(numbered: tuple[int, Scenario]) -> str | None:
         number, scenario = numbered
@@ -125,10 +128,12 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
         write_atomic(file, scenario.to_yaml().encode())
         command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(file)]
         command += ["--out", str(out), "--engine", options.engine, "--format", "json"]
-        command += ["--resume"] if options.resume else []
+        command += ["--resume"] if options.resume and scenario.run_name not in outdated else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            complaint = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        complaint = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1] if done.returncode else ""
+        if not complaint and Run.place(out, scenario).own_result is None:
+            complaint = "the code has changed since this study began"
+        if complaint:
             told(f"{number} of {len(waiting)}: {file.stem} failed: {complaint}")
             return f"{file.stem}: {complaint}"
         told(f"{number} of {len(waiting)}: {file.stem}")
@@ -139,11 +144,11 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
 
 
 def compare(study: Study, out: Path) -> dict[str, Any]:
-    """What the runs on file say: per cell each figure's mean and spread over seeds, and whether controls held."""
+    """What this code's runs on file say: per cell each figure's mean and spread over seeds, and if controls held."""
     rows = []
     for cell in study.cells():
         runs = [Run.place(out, cell.scenario(seed)) for seed in study.seeds]
-        results = [result for run in runs if (result := run.result) is not None]
+        results = [result for run in runs if (result := run.own_result) is not None]
         attacks = [attack for result in results for attack in result["privacy"]["attacks"]]
         rows.append(
             {

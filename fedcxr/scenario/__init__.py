@@ -184,6 +184,12 @@ class Scenario(Section):
         return tuple(source for source in every if source is not None)
 
     @property
+    def contributions(self) -> tuple[plugins.Plugin, ...]:
+        """Every plug-in that has a part in it."""
+        asked = (*self.questions.values(), *self.knowledge.values(), *self.adversaries.values())
+        return (*self.sources, self.method, *self.tasks.values(), *asked)
+
+    @property
     def needed_sites(self) -> int:
         return len(self.site_names) if self.min_sites is None else self.min_sites
 
@@ -200,10 +206,14 @@ class Scenario(Section):
     @property
     def id(self) -> str:
         """Method and fingerprint: equal scenarios have equal ids, whatever they are called and wherever they run."""
+        method = self.method.plugin_name().replace(":", ".")
+        return f"{method}-{hashlib.sha256(json.dumps(self.counted(), sort_keys=True).encode()).hexdigest()[:32]}"
+
+    def counted(self) -> dict[str, Any]:
+        """The part of the document on which results depend, but for the seed."""
         counted = {k: v for k, v in self.document().items() if k not in ("name", "seed", "preset")}
         counted["compute"] = {k: counted["compute"][k] for k in ("device", "precision", "threads")}
-        method = self.method.plugin_name().replace(":", ".")
-        return f"{method}-{hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:8]}"
+        return counted
 
     def document(self) -> dict[str, Any]:
         """Plain data from which `parse` makes an equal scenario."""
@@ -252,6 +262,7 @@ class Scenario(Section):
         _check_questions(scenario)
         for name, task in scenario.tasks.items():
             _check_task(name, task, scenario.method)
+            _check_annotations(name, task, scenario)
         for name, adversary in scenario.adversaries.items():
             _check_attack(name, adversary, scenario)
         if scenario.method.learns and scenario.method.place == "public" and scenario.public is None:
@@ -308,6 +319,22 @@ def _check_task(name: str, task: Task, method: Method) -> None:
             f"the task `{name}` has nothing to read in what the method releases",
             given=f"{task.form} of {method.plugin_name()}",
             allowed=" or ".join(method.forms),
+        )
+
+
+def _check_annotations(name: str, task: Task, scenario: Scenario) -> None:
+    """Whether any site's films carry the masks or boxes that this task is measured on."""
+    if not task.annotations:
+        return
+    sources = scenario.own_sources.values() if scenario.cohort is None else (scenario.cohort,)
+    found = {annotation for source in sources for annotation in source.annotations}
+    missing = [annotation for annotation in task.annotations if annotation not in found]
+    if missing:
+        raise ConfigError(
+            f"the task `{name}` needs annotations that no site's films have",
+            given=f"{', '.join(missing)}; films of {', '.join(dict.fromkeys(s.plugin_name() for s in sources))}",
+            allowed=", ".join(sorted(found)) or "none",
+            do="remove it from `tasks`, or choose a source that has them",
         )
 
 

@@ -16,12 +16,12 @@ DRAFT = ".draft"  # how the names of half-written files end
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """The whole file or none of it, even if the machine stops in the middle."""
+def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """The whole file or none of it, even if the machine stops in the middle; never readable by more than `mode`."""
     draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
     with explained(path):
         try:
-            with draft.open("wb") as file:
+            with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

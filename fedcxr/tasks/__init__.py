@@ -6,12 +6,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.cohort import SPLITS, Cohort, Split
+from fedcxr.cohort import SPLITS, Annotation, Cohort, Split
 from fedcxr.methods import Form, Method, Workshop
 from fedcxr.plugins import Plugin
 from fedcxr.table import Table
@@ -74,12 +74,15 @@ class Evidence:
 class Task(Plugin):
     """Answers: how good is what one can do with the releases? Its fields are keys under `tasks:` in a scenario."""
 
-    annotations: ClassVar[tuple[str, ...]] = ()  # masks and boxes that it needs of the sites' films
-
     @property
     def form(self) -> Form:
         """What it reads of what is shared."""
         return "films"
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """What it must find beside the films it is measured on: a scenario whose sources lack it is refused."""
+        return ()
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there is anything to measure: a recipient without a key sees nothing."""

@@ -170,7 +170,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Folder:
-    """Checkpoints of one course, by turn. Those of other settings, films or beginnings are not continued."""
+    """Checkpoints of one course, by turn. Those of other code, settings, films or beginnings are not continued."""
 
     folder: Path | None
     settings: str  # fingerprint of all that every turn has in common

@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 from fedcxr.cohort import FINDINGS
+from fedcxr.data import _draft
 from fedcxr.data import _shard as shard
 from fedcxr.data.nih import Nih
 from fedcxr.data.phantom import Phantom
@@ -203,7 +204,7 @@ def _reading(place: Path) -> None:
 def _shard_of(folder: Path, films: int) -> Path:
     """A shard as large as asked for, with a phantom cohort again and again."""
     cohort = Phantom(patients=300, size=SIZE).open(folder.parent / "phantoms")
-    shard.write(folder, cohort.take(np.arange(films) % len(cohort)), {"source": {"name": "bench"}})
+    _draft.write(folder, cohort.take(np.arange(films) % len(cohort)), {"source": {"name": "bench"}})
     return folder
 
 

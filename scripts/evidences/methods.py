@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from fedcxr.runs.pictures import GAP, LINE, TILE
-from fedcxr.runs.study import Study, compare, table
+from fedcxr.runs.study import Study, load, table
 
 FILMS = 2  # shown of each scenario
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--pictures", type=Path, help="folder to write them to; none unless given")
     chosen = parser.parse_args()
-    comparison = compare(Study.read(chosen.study), chosen.runs)
+    comparison = load(chosen.runs / Study.read(chosen.study).name)
     print(table(comparison))
     if chosen.pictures:
         chosen.pictures.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedcxr.runs.study import Study, compare, table
+from fedcxr.runs.study import Study, load, table
 
 Row = dict[str, Any]
 WIDTH = 3.6  # inches of a panel
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--picture", type=Path, help="where to draw the curves")
     chosen = parser.parse_args()
-    comparison = compare(Study.read(chosen.study), chosen.runs)
+    comparison = load(chosen.runs / Study.read(chosen.study).name)
     comparison["rows"] = [row for row in comparison["rows"] if row["runs"]]
     print(table(comparison))
     if chosen.picture and comparison["rows"]:

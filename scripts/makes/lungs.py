@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedcxr.cli.console import counted, stderr
-from fedcxr.models.lungs import DESIGN, SHIPPED, SIZE, LungFinder, implausible, standardised
+from fedcxr.models.lungs import DESIGN, SHIPPED, SIZE, LungFinder, implausible, ship, shipped, standardised
 from fedcxr.models.unet import UNet, unet
 from fedcxr.rng import stream
 from fedcxr.training import Plan, fit, place
@@ -47,7 +47,7 @@ REPLICATES = 2000
 def main() -> None:
     """Train unless told otherwise, then score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="where the weights go, or are with --score")
+    parser.add_argument("--out", type=Path, help="a file of your own instead of the shipped weights; also with --score")
     parser.add_argument("--steps", type=int, default=PLAN.steps)
     parser.add_argument("--score", action="store_true", help="do not train")
     parser.add_argument("--real", type=Path, help="a folder of real films with masks")
@@ -59,8 +59,8 @@ def main() -> None:
         network = trained(options.steps)
         write(network, options.out)
         print(f"trained in {(time.process_time() - start) / 60:.0f} CPU-minutes")
-    content = options.out.read_bytes()
-    print(f"{options.out.name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n")
+    content = options.out.read_bytes() if options.out else shipped()
+    print(f"{(options.out or SHIPPED).name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n")
     finder = LungFinder.load(options.out)
     print(
         f"{'':24}{'masks':12}{'films':>6}{'people':>8}{'Dice':>7}{'95 % interval':>17}{'median':>8}{'p5':>6}{'bad':>5}"
@@ -94,11 +94,16 @@ def soft_dice_loss(found: Tensor, truth: Tensor) -> Tensor:
     return 1 - ((2 * both + 1) / (either + 1)).mean()
 
 
-def write(network: UNet, path: Path) -> None:
-    """Weights as halves, which moves the outline by a fraction of a pixel and the file to half its size."""
+def write(network: UNet, path: Path | None) -> None:
+    """Weights as halves, which moves the outline by a fraction of a pixel and the file to half its size.
+
+    Without a path they become those that come with the package.
+    """
     weights = {k: (t.half() if t.is_floating_point() else t).contiguous() for k, t in network.state_dict().items()}
-    safetensors.torch.save_file(weights, path)
-    path.chmod(0o644)  # safetensors writes for its owner alone; this is for everybody
+    if path is None:
+        ship(safetensors.torch.save(weights))
+    else:
+        path.write_bytes(safetensors.torch.save(weights))
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,9 @@ def test_json_is_one_document_on_stdout(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["scenario"]["name"] == "small"
 
 
-@pytest.mark.parametrize("command", [(), ("simulate",), ("methods",), ("data", "show"), ("schema",)])
+@pytest.mark.parametrize(
+    "command", [(), ("simulate",), ("methods",), ("data", "show"), ("artefacts", "list"), ("schema",)]
+)
 def test_help_is_light(command: tuple[str, ...]) -> None:
     """No command's help may import what takes seconds."""
     arguments = [*command, "--help"]

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fedcxr.data._decode import Unusable, decode, decode_image, square, stretched
+from fedcxr.data._decode import Unusable, decode_image, square, stretched
+from fedcxr.data._film_file import decode
 
 RAMP = (np.add.outer(np.arange(80), np.arange(96)) * 255 / 174).astype(np.uint8)  # (80, 96)
 

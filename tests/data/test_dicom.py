@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcxr.data import _dicom_pixels
-from fedcxr.data._decode import Unusable, decode, decode_image
+from fedcxr.data._decode import Unusable, decode_image
 from fedcxr.data._dicom_pixels import film
+from fedcxr.data._film_file import decode
 from fedcxr.data.dicom import Dicom, decode_dicom
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.plugins import build

@@ -340,6 +340,89 @@ def test_visits_are_counted_in_order(order: list[str] | None, expected: list[int
     assert _demographics.visits(["A", "A", "A", "B", "B"], given_order).tolist() == expected
 
 
+# Masks ----------------------------------------------------------------------------------------------------------------
+
+
+def drawn(root: Path, name: str, folder: str = "masks", side: int = 20, mode: str = "L") -> np.ndarray:
+    """A mask whose left part is inside, for a film of the fixture."""
+    mask = np.zeros((side, side), np.uint8)
+    mask[:, : 5 + len(folder)] = 255
+    (root / folder).mkdir(exist_ok=True)
+    Image.fromarray(mask).convert(mode).save(root / folder / name, format="PNG")
+    return mask > 0
+
+
+def test_masks_come_with_their_films(make: Make, tmp_path: Path) -> None:
+    root = make(**FOUR)
+    lungs, heart = drawn(root, "b.png"), drawn(root, "b.png", "hearts", mode="1")
+    drawn(root, "d.png")
+    drawn(root, "z.png")  # of no film
+    folder = source(root, masks={"lungs": "masks", "heart": "hearts"}, size=20)
+    assert folder.annotations == ("lungs", "heart")
+    cohort = folder.open(tmp_path / "cache")
+    b = cohort.films()[:, 0, 0] == 1  # the fixture's films are as grey as their number
+    assert cohort.films()[cohort.masked("lungs"), 0, 0].tolist() in ([1, 3], [3, 1])
+    np.testing.assert_array_equal(cohort.mask("lungs", b)[0], lungs)
+    np.testing.assert_array_equal(cohort.mask("heart", b)[0], heart)
+    assert folder.check().annotations == {"lungs": 2, "heart": 1}
+    small = source(root, masks="masks", size=16).open(tmp_path / "cache")
+    assert small.annotations.names == ("lungs",)
+    assert small.mask("lungs", small.masked("lungs")).sum(axis=(1, 2)).tolist() == [8 * 16] * 2
+    wider = source(root, masks="hearts", size=16).open(tmp_path / "cache")
+    # 11 of 20 columns are 8.8 of 16: a pixel is inside if half of it is.
+    assert wider.mask("lungs", wider.masked("lungs")).sum() == 9 * 16
+
+
+def test_a_changed_mask_is_packed_anew(make: Make, tmp_path: Path) -> None:
+    root = make(**FOUR)
+    drawn(root, "b.png")
+    folder = source(root, masks="masks", size=20)
+    before = folder.open(tmp_path / "cache")
+    assert before.masked("lungs").sum() == 1
+    drawn(root, "c.png")
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(root / "masks" / "b.png")
+    after = folder.open(tmp_path / "cache")
+    assert after.masked("lungs").sum() == 2
+    assert after.mask("lungs", after.masked("lungs")).any(axis=(1, 2)).sum() == 1
+    assert before.mask("lungs", before.masked("lungs")).any()  # who opened it before still has it
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda masks: drawn(masks.parent, "b.png", side=24), "of another size than its film"),
+        (lambda masks: drawn(masks.parent, "b.png", mode="RGB"), "not grey"),
+        (lambda masks: (masks / "b.png").write_bytes((masks / "b.png").read_bytes()[:45]), "no PNG that can be read"),
+        (lambda masks: ((masks / "b.png").unlink(), (masks / "b.png").symlink_to("/etc/passwd")), "outside the folder"),
+    ],
+)
+def test_an_unusable_mask_is_an_unusable_film(
+    make: Make, tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    root = make(**FOUR)
+    for name in "abcd":
+        drawn(root, f"{name}.png")
+    spoil(root / "masks")
+    folder = source(root, masks="masks", size=20)
+    (problem,) = folder.check().problems
+    assert (Path(problem.file).name, problem.reason.split(": ")[:2]) == ("b.png", ["mask of the lungs", said])
+    with pytest.raises(DataError, match=r"1 mask of the lungs; allowed: at most 0") as caught:
+        folder.open(tmp_path / "cache")
+    assert "b.png" not in str(caught.value)
+    assert len(source(root, masks="masks", size=20, max_bad=1).open(tmp_path / "cache")) == 3
+
+
+def test_masks_that_are_not_there(make: Make) -> None:
+    root = make(**FOUR)
+    with pytest.raises(DataError, match="no such folder of masks of the heart"):
+        source(root, masks={"heart": "none"}).needs()
+    drawn(root, "e.png")
+    with pytest.raises(DataError, match="no film has a mask of the lungs"):
+        source(root, masks="masks").listing()
+    with pytest.raises(ConfigError, match="masks"):
+        source(root, masks={"liver": "masks"})
+
+
 # Real films -----------------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +446,20 @@ def test_the_covid_films(real: Real, tmp_path: Path) -> None:
     assert cohort.index["source"].nunique() == 130
     assert cohort.index["view"].value_counts().to_dict() == {"PA": 179, "AP": 131}
     assert cohort.films().std() > 30
+
+
+@pytest.mark.parametrize(("masks", "films"), [("masks_v7", 251), ("masks", 103)])
+def test_the_covid_masks(real: Real, tmp_path: Path, masks: str, films: int) -> None:
+    """Every mask there is, and on its own film: the lungs are darker than what is around them."""
+    told = {"image": "filename", "patient": "patientid"}
+    cohort = source(real("covid"), columns=told, masks=masks, size=64).open(tmp_path)
+    has = np.flatnonzero(cohort.masked("lungs"))
+    assert len(has) == films
+    lungs, pictures = cohort.mask("lungs", has), cohort.films(has).astype(float)
+    assert 0.1 < lungs.mean() < 0.6
+    inside = (pictures * lungs).sum((1, 2)) / lungs.sum((1, 2))
+    outside = (pictures * ~lungs).sum((1, 2)) / (~lungs).sum((1, 2))
+    assert (inside < outside).mean() > (inside < np.roll(outside, 1)).mean()
 
 
 def test_the_kermany_films(real: Real) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from fedcxr.cohort import COLUMNS, FINDINGS
 from fedcxr.data.nih import Nih, read_boxes, read_films
@@ -224,19 +225,42 @@ def test_a_patient_in_two_splits_is_named_by_pseudonym(download: Download) -> No
     assert "00000001" not in str(caught.value)
 
 
-def test_boxes(download: Download) -> None:
+BOX_HEADER = 'Image Index,Finding Label,"Bbox [x",y,w,h],,,\n'
+
+
+def test_boxes_follow_the_films(download: Download, tmp_path: Path) -> None:
+    """Given for films of 1024 px, read in pixels of the packed film; the pattern lies where its box is."""
     root = download()
+    picture = np.zeros((1024, 1024), np.uint8)
+    picture[256:320, 512:640] = 255
+    for image in root.rglob("*.png"):
+        Image.fromarray(picture).save(image)
     (root / "BBox_List_2017.csv").write_text(
-        'Image Index,Finding Label,"Bbox [x",y,w,h],,,\n00000001_000.png,Infiltrate,512,256,128,64,,,\n'
+        f"{BOX_HEADER}00000003_000.png,Infiltrate,512,256,128,64,,,\n"
+        "00000003_000.png,Mass,0,0,1024,1024,,,\n00000002_000.png,Mass,0,0,8,8,,,\n00000009_000.png,Mass,0,0,8,8,,,\n"
     )
-    boxes = nih(root).boxes()
-    assert boxes.drop(columns="image").to_numpy().tolist() == [["Infiltration", 0.5, 0.25, 0.125, 0.0625]]
-    assert boxes["image"].tolist() == by_file(nih(root))["image"].tolist()[:1]
-    (root / "BBox_List_2017.csv").write_text(
-        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n00000001_000.png,Infiltrate,1000,256,128,64,,,\n"
-    )
+    source = nih(root, boxes=True, views="PA")
+    assert source.annotations == ("boxes",)
+    cohort = source.open(tmp_path / "cache")
+    hernia = cohort.take(cohort.index["Hernia"].to_numpy() == 1)
+    boxes = hernia.boxes()
+    assert boxes.to_numpy().tolist() == [[0, "Infiltration", 32, 16, 8, 4], [0, "Mass", 0, 0, 64, 64]]
+    x, y, w, h = boxes.iloc[0, 2:].astype(int)
+    (film,) = hernia.films() >= 128  # a resize leaves greys at the rim
+    assert film[y : y + h, x : x + w].all()
+    assert film.sum() == w * h
+    assert len(cohort.boxes()) == 2  # what is not in the cohort has no box in it
+    assert nih(root).annotations == nih(root).open(tmp_path / "cache").annotations.names == ()
+    assert source.check().annotations == {"boxes": 1}
+
+
+def test_boxes_that_are_asked_for_must_be_there(download: Download) -> None:
+    root = download()
+    with pytest.raises(DataError, match="lacks the table of boxes"):
+        nih(root, boxes=True).needs()
+    (root / "BBox_List_2017.csv").write_text(f"{BOX_HEADER}00000001_000.png,Infiltrate,1000,256,128,64,,,\n")
     with pytest.raises(DataError, match="does not lie on the film"):
-        nih(root).boxes()
+        nih(root, boxes=True).listing()
 
 
 # --- any table ----------------------------------------------------------------------------------------------------
@@ -298,6 +322,15 @@ def test_the_real_boxes(real: Callable[[str], Path]) -> None:
     boxes = read_boxes(real("nih_meta/BBox_List_2017.csv.gz"))
     assert len(boxes) == 984
     assert boxes["finding"].value_counts()["Infiltration"] == 123
+
+
+def test_the_real_boxes_of_a_real_film(real: Callable[[str], Path], tmp_path: Path) -> None:
+    cohort = nih(real("nih_meta"), allow_missing=True, boxes=True, size=256).open(tmp_path)
+    boxes = cohort.boxes()
+    assert boxes["finding"].isin(FINDINGS).all()
+    corners = boxes[["x", "y", "w", "h"]].to_numpy()
+    assert (corners >= 0).all()
+    assert (corners[:, :2] + corners[:, 2:] <= 256).all()
 
 
 def test_the_real_films(real: Callable[[str], Path], tmp_path: Path) -> None:

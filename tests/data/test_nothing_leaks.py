@@ -148,6 +148,11 @@ def truncate(root: Path, ward: Ward) -> None:
     film.write_bytes(film.read_bytes()[:-200])
 
 
+def truncate_a_mask(root: Path, ward: Ward) -> None:
+    mask = films_of(root / "masks")[0]
+    mask.write_bytes(mask.read_bytes()[:45])
+
+
 def remove(root: Path, ward: Ward) -> None:
     films_of(root)[0].unlink()
 
@@ -215,10 +220,13 @@ BROKEN = {
         *(split_a_patient, keep_a_film_twice),
     ),
     "chexpert": (truncate, remove, repeat_a_row, swap_columns),
-    "folder": (truncate, remove, repeat_a_row, swap_columns, exchange_patients, spoil_dates, spoil_splits),
+    "folder": (
+        *(truncate, truncate_a_mask, remove, repeat_a_row, swap_columns, exchange_patients, spoil_dates),
+        spoil_splits,
+    ),
     "dicom": (truncate, forget_the_patient, copy_a_film),
 }
-NAMED = (truncate, forget_the_patient, copy_a_film)  # by `data check`, to the people who own the files
+NAMED = (truncate, truncate_a_mask, forget_the_patient, copy_a_film)  # by `data check`, to the people who own the files
 
 
 @pytest.mark.parametrize(

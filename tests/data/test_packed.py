@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fedcxr.cohort import FINDINGS, Cohort
-from fedcxr.data import _packed
+from fedcxr.data import _decoding, _packed
 from fedcxr.data import _shard as shard
 from fedcxr.data._listing import Decoder, Listing, Problem
 from fedcxr.data._packed import Packed
@@ -262,7 +262,7 @@ def test_nothing_usable_is_no_cohort(tmp_path: Path) -> None:
 
 
 def test_a_dead_process_is_an_error(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_packed, "_read", _die)
+    monkeypatch.setattr(_decoding, "_read", _die)
     with pytest.raises(EngineBroken, match="fewer workers"):
         album(root).pack(tmp_path / "shard", workers=2)
     assert not (tmp_path / "shard").exists()

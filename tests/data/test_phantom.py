@@ -319,6 +319,30 @@ def test_open_renders_once(tmp_path: Path, small_chunks: None) -> None:
     assert {str(t) for t in again.index[list(FINDINGS)].dtypes} == {"float32"}
 
 
+def test_masks_are_drawn_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the films asked for, from the bodies that are on them; the films that were drawn stay what they are."""
+    cohort = SMALL.open(tmp_path)
+    stored = {path.name: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    films = cohort.films()
+    some = cohort.take([7, 3, 3]).take([2, 0])
+    lungs, heart = outlines(0, SMALL._visits(), 32)
+    np.testing.assert_array_equal(some.mask("lungs"), lungs[[3, 7]])
+    np.testing.assert_array_equal(some.mask("heart"), heart[[3, 7]])
+    assert cohort.masked("lungs").all()
+    np.testing.assert_array_equal(cohort.films(), films)
+    assert {path.name: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()} == stored
+    np.testing.assert_array_equal(render(0, SMALL._visits(), 32), films)
+
+    def never(*arguments: object) -> None:
+        raise AssertionError("nobody asked for masks")
+
+    monkeypatch.setattr(Phantom, "_visits", never)
+    again = SMALL.open(tmp_path)  # does not even sample who is on the films
+    np.testing.assert_array_equal(again.where("train").films(), cohort.where("train").films())
+    with pytest.raises(AssertionError, match="nobody asked"):
+        again.mask("heart", [0])
+
+
 def test_different_parameters_have_different_stores(tmp_path: Path) -> None:
     for phantom in (
         Phantom(patients=2, size=32),

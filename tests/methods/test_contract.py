@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
+from parameters import wrong_parameters
 
 from fedcxr import plugins
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import ConfigError, DataError
-from fedcxr.methods import Method, Weights, Workshop
+from fedcxr.methods import FilmMethod, Method, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.release import Release
 from fedcxr.rng import stream
@@ -143,6 +144,21 @@ def test_a_release_can_be_looked_at_by_those_it_is_for(name: str, cohort: Cohort
     assert seen.dtype == np.uint8
 
 
+def test_masks_lie_where_the_method_puts_what_they_outline(name: str, cohort: Cohort) -> None:
+    """On as many films of the same size, and exactly where they were unless the method says that it moves pixels."""
+    method = method_of(name)
+    if not isinstance(method, FilmMethod):
+        pytest.skip(f"{name} shares no films")
+    weights, films = weights_of(method, cohort), cohort.films()
+    masks = films > 127
+    moved = method.moved(masks, films, weights, WORKSHOP)
+    assert moved.shape == masks.shape
+    assert moved.dtype == np.bool_
+    np.testing.assert_array_equal(masks, films > 127)
+    if method.displacements(films, weights, WORKSHOP) is None:
+        np.testing.assert_array_equal(moved, masks)
+
+
 def test_release_survives_the_wire(name: str, cohort: Cohort) -> None:
     release = share(method_of(name), cohort, stream(1, "release"))
     arrived = Release.from_bytes(release.to_bytes())
@@ -193,11 +209,7 @@ def test_parameters_can_be_written_down_and_read_again(name: str) -> None:
 
 
 def test_wrong_parameters_are_one_line(name: str) -> None:
-    schema = plugins.load("method", name).model_json_schema()
-    wrong: list[dict[str, Any]] = [{"no_such_key": 1}]
-    for field, told in schema.get("properties", {}).items():
-        wrong += [{field: value} for value in _wrong_values(told)]
-    for parameters in wrong:
+    for parameters in wrong_parameters("method", name):
         with pytest.raises(ConfigError) as caught:
             plugins.build("method", {"name": name, **parameters})
         said = str(caught.value)
@@ -205,25 +217,6 @@ def test_wrong_parameters_are_one_line(name: str) -> None:
         assert next(iter(parameters)) in said
         assert f"method {name}" in said
         assert caught.value.exit_code == 2
-
-
-def _wrong_values(told: dict[str, Any]) -> list[object]:
-    """What a field's own schema forbids."""
-    kinds = {told.get("type"), *(variant.get("type") for variant in told.get("anyOf", ()))}
-    wrong: list[object] = [{"a": 1}]
-    if "enum" in told:
-        wrong += ["no such choice", next(n for n in (1, 3, 5, 7) if n not in told["enum"])]
-    if kinds & {"number", "integer"}:
-        wrong += ["1", True, float("nan"), float("inf"), -float("inf")]
-        wrong += [told["minimum"] - 1] if "minimum" in told else []
-        wrong += [told["exclusiveMinimum"]] if "exclusiveMinimum" in told else []
-        wrong += [told["maximum"] + 1] if "maximum" in told else []
-        wrong += [told["exclusiveMaximum"]] if "exclusiveMaximum" in told else []
-    if kinds == {"integer"}:
-        wrong += [1.5]
-    if kinds == {"boolean"}:
-        wrong += [1, "yes"]
-    return wrong
 
 
 def test_every_number_has_limits(name: str) -> None:

@@ -158,6 +158,21 @@ def test_another_training_in_the_same_folder_starts_afresh(cohort: Cohort, learn
     assert digest(learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))) == digest(learnt)
 
 
+def test_what_other_code_has_begun_is_not_gone_on_from(cohort: Cohort, learnt: Weights, tmp_path: Path) -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr("fedcxr.storage.version.code_version", lambda: "another")
+        with pytest.raises(KeyboardInterrupt):
+            learn(cohort, Workshop("cpu", "fp32", progress=interrupt, folder=tmp_path))
+    taken: list[str] = []
+    again = Workshop("cpu", "fp32", progress=lambda stage, *_: taken.append(stage), folder=tmp_path)
+    assert digest(learn(cohort, again)) == digest(learnt)
+    assert len(taken) == 9  # every step
+
+
 def test_a_damaged_checkpoint_is_refused(cohort: Cohort, tmp_path: Path) -> None:
     learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
     path = tmp_path / "learning-0000.safetensors"

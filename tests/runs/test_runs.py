@@ -18,11 +18,13 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
-from fedcxr.errors import ConfigError, FedcxrError, StorageError
+from fedcxr.errors import ConfigError, FedcxrError, OtherScenario, OtherVersion, StorageError
 from fedcxr.release import Release
-from fedcxr.runs import FOLDER_FORMAT, Run, check_format
+from fedcxr.runs import Run
+from fedcxr.runs.identity import FOLDER_FORMAT, check_format
 from fedcxr.scenario import Scenario
+from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
+from fedcxr.storage.version import code_version
 
 MakeScenario = Callable[..., Scenario]
 
@@ -229,7 +231,7 @@ def test_an_empty_folder_is_fine(tmp_path: Path, scenario: Scenario) -> None:
 def test_a_folder_of_another_format(run: Run) -> None:
     write_json(run.folder / "run.json", {"format": FOLDER_FORMAT + 1})
     (run.folder / "result.json").write_text("theirs")
-    said = r"another version.*format 2.*allowed: format 1; start afresh"
+    said = r"another version.*format 3.*allowed: format 2; start afresh"
     with pytest.raises(ConfigError, match=said) as caught, run.begun(resume=True):
         pytest.fail("resumed another format")
     assert caught.value.exit_code == 2
@@ -274,6 +276,99 @@ def test_place_and_open(tmp_path: Path, run: Run, scenario: Scenario) -> None:
     (run.folder / "scenario.yaml").unlink()
     with pytest.raises(FedcxrError, match=r"scenario\.yaml"):
         Run.open(run.folder)
+
+
+# Whose a folder is ----------------------------------------------------------------------------------------------------
+
+
+def tampered(run: Run, text: str, other: str) -> None:
+    """The stored scenario says something else, and there is a result of it."""
+    path = run.folder / "scenario.yaml"
+    assert text in path.read_text()
+    path.write_text(path.read_text().replace(text, other))
+    write_json(run.folder / "result.json", {"schema": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "said"),
+    [
+        ("known_films: 0.5", "known_films: 0.25", r"given: knowledge.known_films 0.25; allowed: .*known_films 0.5;"),
+        ("seed: 4", "seed: 5", "given: seed 5; allowed: seed 4;"),
+        ("name: none", "name: noise", r"given: method.name noise.*; allowed: method.name none;"),
+        ("sites: 3", "stes: 3", "cannot be read.*did you mean 'sites'"),
+        ("sites: 3", "sites: [", "cannot be read.*YAML"),
+    ],
+)
+def test_another_scenario_is_not_gone_on_from(run: Run, text: str, other: str, said: str) -> None:
+    tampered(run, text, other)
+    with pytest.raises(OtherScenario, match=f"{said}.*start afresh without --resume") as caught:
+        run.begun(resume=True).__enter__()
+    assert caught.value.exit_code == 2
+    assert run.own_result is None
+    assert run.result == {"schema": 1}  # nothing is lost
+    with run.begun(resume=False):
+        assert run.result is None
+
+
+def test_a_scenario_that_is_gone_is_not_taken_for_granted(run: Run) -> None:
+    fill(run)
+    (run.folder / "scenario.yaml").unlink()
+    with pytest.raises(OtherScenario, match=r"cannot be read.*scenario\.yaml"), run.begun(resume=True):
+        pytest.fail("resumed nobody knows what")
+
+
+def test_where_and_under_which_name_it_runs_may_change(run: Run, make_scenario: MakeScenario) -> None:
+    fill(run)
+    elsewhere = Run(run.folder, make_scenario(name="there", seed=4, compute={"workers": 2, "timeout_s": 5}))
+    with elsewhere.begun(resume=True):
+        assert run.result == elsewhere.own_result == {"schema": 1}
+        assert Run.open(run.folder).scenario == elsewhere.scenario
+
+
+@pytest.fixture
+def other_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on, this is another version of the code."""
+    return lambda: monkeypatch.setattr("fedcxr.storage.version.code_version", lambda: "f" * 64)
+
+
+def test_what_other_code_has_made_is_not_gone_on_from(run: Run, other_code: Callable[[], None]) -> None:
+    fill(run)
+    assert run.own_result == {"schema": 1}
+    assert not run.of_other_code
+    other_code()
+    both = f"given: fedcxr {code_version()[:16]} in .*; allowed: fedcxr {16 * 'f'}"
+    said = f"another version of the code; {both}; start afresh"
+    with pytest.raises(OtherVersion, match=said) as caught, run.begun(resume=True):
+        pytest.fail("resumed other code's run")
+    assert caught.value.exit_code == 2
+    assert run.of_other_code
+    assert run.own_result is None
+    assert Run.open(run.folder).result == {"schema": 1}  # it can still be read
+    with run.begun(resume=False):
+        assert run.result is None
+        assert not run.of_other_code
+    with run.begun(resume=True):
+        pass
+
+
+def test_a_plugin_that_changed_is_other_code(
+    tmp_path: Path, make_scenario: MakeScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "theirs.py").write_text("from fedcxr.methods.noise import Noise\nclass Mine(Noise): pass\n")
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    run = Run.place(tmp_path, make_scenario(method="theirs:Mine"))
+    with run.begun(resume=True), (tmp_path / "theirs.py").open("a") as file:
+        file.write("# another\n")
+    with pytest.raises(OtherVersion, match=r"given: theirs \w{16} in .*; allowed: theirs \w{16};"):
+        run.begun(resume=True).__enter__()
+
+
+@pytest.mark.parametrize("versions", [None, [], {}, "x", {"fedcxr": None}])
+def test_a_marker_without_a_version_is_other_code(run: Run, versions: object) -> None:
+    write_json(run.folder / "run.json", {"format": FOLDER_FORMAT, "versions": versions})
+    with pytest.raises(OtherVersion, match="another version of the code"):
+        run.begun(resume=True).__enter__()
 
 
 # Starting afresh, resuming, and two at once ---------------------------------------------------------------------------

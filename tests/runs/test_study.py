@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import yaml
 
 from fedcxr.errors import ConfigError, UnknownName
+from fedcxr.runs import Run
 from fedcxr.runs.study import FIGURES, Options, Study, compare, conduct, keep, load, table
+from fedcxr.storage.disk import write_json
 
 TINY: dict[str, Any] = {
     "sites": 2,
@@ -18,6 +21,9 @@ TINY: dict[str, Any] = {
     "tasks": {},
     "adversaries": {},
 }
+
+
+RESULT: dict[str, Any] = {"utility": {"findings": None}, "privacy": {"attacks": [], "worst_case": None}}
 
 
 def written(tmp_path: Path, **document: Any) -> Path:
@@ -93,20 +99,49 @@ def test_a_study_goes_on_where_it_stopped_and_past_what_fails(tmp_path: Path) ->
     assert table(comparison).splitlines()[-1].startswith("| noise, sites 40 | 0 | unknown |")
 
 
+def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.read(written(tmp_path, seeds=[0, 1, 2]))
+    runs = [Run.place(tmp_path, cell.scenario(seed)) for cell in study.cells() for seed in study.seeds]
+    with pytest.MonkeyPatch.context() as earlier, runs[0].begun(resume=False):
+        earlier.setattr("fedcxr.storage.version.code_version", lambda: "f" * 64)
+        with runs[1].begun(resume=False):
+            for run in runs[:2]:
+                write_json(run.folder / "result.json", RESULT)
+    told: list[str] = []
+    commands: list[list[str]] = []
+
+    def simulate(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        """Makes the second run, and leaves the third to somebody whose code has changed."""
+        commands.append(command)
+        if Path(command[4]).stem == runs[1].scenario.run_name:
+            with runs[1].begun(resume="--resume" in command):
+                write_json(runs[1].folder / "result.json", RESULT)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", simulate)
+    assert compare(study, tmp_path)["rows"][0]["runs"] == 1
+    failures = conduct(study, Options(tmp_path, resume=True), told.append)
+    assert told[:2] == [
+        "tiny: 1 of 3 runs are on file",
+        "tiny: 1 were made by another version of the code, and are made afresh",
+    ]
+    assert ["--resume" in command for command in commands] == [False, True]
+    assert failures == [f"{runs[2].scenario.run_name}: the code has changed since this study began"]
+    assert compare(study, tmp_path)["rows"][0]["runs"] == 2
+
+
 def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
     study = Study.read(written(tmp_path, seeds=[0, 1]))
     cell = next(study.cells())
-    from fedcxr.runs import Run
-
     for seed, value in ((0, 0.6), (1, 0.8)):
-        folder = Run.place(tmp_path, cell.scenario(seed)).folder
-        folder.mkdir(parents=True)
+        run = Run.place(tmp_path, cell.scenario(seed))
         attack = {"attacker": "naive", "auc": {"value": value}, "conclusive": seed == 0}
         result = {
             "utility": {"findings": None},
             "privacy": {"attacks": [attack], "worst_case": {"auc": {"value": 1.0}}},
         }
-        (folder / "result.json").write_text(json.dumps(result))
+        with run.begun(resume=False):
+            write_json(run.folder / "result.json", result)
     row = compare(study, tmp_path)["rows"][0]
     assert row["figures"]["naive"] == {"mean": pytest.approx(0.7), "std": pytest.approx(0.1414, abs=1e-4)}
     assert row["figures"]["worst"] == {"mean": 1.0, "std": 0.0}

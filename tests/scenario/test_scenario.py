@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedcxr import plugins
+from fedcxr.cohort import Annotation
 from fedcxr.errors import ConfigError, FedcxrError, UnknownName
 from fedcxr.scenario import Knowledge, Preset, Scenario, source
 from fedcxr.scenario.document import LARGEST_FILE, override, read_file, read_yaml
 from fedcxr.scenario.schema import json_schema
+from fedcxr.tasks.fidelity import Fidelity
 
 MakeScenario = Callable[..., Scenario]
 BARE: dict[str, Any] = {"tasks": {}, "adversaries": {}}
@@ -271,6 +274,13 @@ def test_id_changes_with_what_changes_the_result() -> None:
     assert all(id_.split("-")[0] in ("none", "noise") for id_ in ids)
 
 
+def test_an_id_has_128_bits() -> None:
+    """So many that nobody finds two scenarios of one id, not even on purpose."""
+    method, _, fingerprint = Scenario.parse({**BARE, "method": "noise"}).id.partition("-")
+    assert method == "noise"
+    assert re.fullmatch("[0-9a-f]{32}", fingerprint)
+
+
 def test_a_default_written_out_is_the_same_scenario() -> None:
     short = Scenario.parse({**BARE, "method": "noise"})
     long = Scenario.parse({**BARE, "sites": 5, "method": {"name": "noise", "scale": 0.2}, "compute": {"threads": 1}})
@@ -360,6 +370,37 @@ def test_a_wrong_grant_is_told_when_the_scenario_is_read(given: str, said: str) 
 def test_where_there_are_no_keys_there_is_nothing_to_grant(method: str) -> None:
     with pytest.raises(ConfigError, match="no keys to grant"):
         Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: {method}, grant: none}}")
+
+
+NIH = {"source": "nih", "root": "/nowhere"}
+PHANTOM = {"source": "phantom"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "document", "said"),
+    [
+        (("lungs",), {"cohort": NIH}, "given: lungs; films of nih; allowed: none"),
+        (("lungs", "boxes"), {"cohort": {**NIH, "boxes": True}}, "given: lungs; films of nih; allowed: boxes"),
+        (("boxes",), {"cohort": PHANTOM}, "given: boxes; films of phantom; allowed: heart, lungs"),
+        (("lungs",), {"sites": [NIH, NIH]}, "given: lungs; films of nih; allowed: none"),
+        (("lungs", "heart"), {"cohort": PHANTOM}, None),
+        (("boxes",), {"cohort": {**NIH, "boxes": True}}, None),
+        (("lungs",), {"sites": [NIH, {**PHANTOM, "size": 64}]}, None),  # the other site's films go without
+        ((), {"cohort": NIH}, None),
+    ],
+)
+def test_a_task_finds_the_annotations_it_is_measured_on(
+    monkeypatch: pytest.MonkeyPatch, asked: tuple[Annotation, ...], document: dict[str, Any], said: str | None
+) -> None:
+    """Told when the scenario is read, before a folder is looked for."""
+    monkeypatch.setattr(Fidelity, "annotations", asked)
+    scenario = {"method": "none", "tasks": {"fidelity": {}}, "adversaries": {}, **document}
+    if said is None:
+        Scenario.parse(scenario)
+        return
+    with pytest.raises(ConfigError, match=f"`fidelity` needs annotations that no site's films have; {said}") as caught:
+        Scenario.parse(scenario)
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(

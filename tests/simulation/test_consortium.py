@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from small import SMALL, figures
 
-from fedcxr.cohort import FINDINGS, Cohort
+from fedcxr.cohort import FINDINGS, ORGANS, Annotations, Cohort
+from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.protocol import simulated, site_step
 from fedcxr.scenario import Scenario
@@ -70,6 +73,31 @@ def test_films_come_in_the_order_asked_for(cohorts: dict[str, Cohort]) -> None:
     np.testing.assert_array_equal(joined.take(rows).films(), every[rows])
     np.testing.assert_array_equal(np.concatenate(list(joined.chunks(7))), every)
     assert joined.films([]).shape == (0, 16, 16)
+
+
+def test_annotations_stay_with_their_site(cohorts: dict[str, Cohort], annotated: Callable[..., Cohort]) -> None:
+    """A site without masks contributes films without; boxes are named in the vocabulary of all."""
+    cohorts["site-1"] = annotated(cohorts["site-1"], ("lungs", "heart"), seed=1)
+    table = cohorts["site-2"].index.assign(film=0)[["film"]].iloc[:1]
+    boxes = table.assign(finding="Pleural Effusion", x=1.0, y=2.0, w=3.0, h=4.0)
+    cohorts["site-2"] = replace(cohorts["site-2"], annotations=Annotations(boxes=boxes))
+    cohorts["site-3"] = annotated(cohorts["site-3"], seed=3)
+    joined, dealt = join(cohorts)
+    assert joined.annotations.names == ("lungs", "heart", "boxes")
+    for site, cohort in cohorts.items():
+        mine = joined.take(dealt[site])
+        for organ in ORGANS:
+            if organ not in cohort.annotations.masks:
+                assert not mine.masked(organ).any()
+                continue
+            has = np.flatnonzero(cohort.masked(organ))
+            np.testing.assert_array_equal(np.flatnonzero(mine.masked(organ)), has)
+            np.testing.assert_array_equal(mine.mask(organ, has), cohort.mask(organ, has))
+        own = cohort.boxes()
+        pd.testing.assert_frame_equal(mine.boxes(), own.assign(finding=own["finding"].map(canonical)))
+    every = np.flatnonzero(joined.masked("lungs"))[::-1]  # of two sites, in an order of neither
+    assert joined.mask("lungs", every).shape == (len(every), 16, 16)
+    assert join({"site-1": cohorts["site-2"]})[0].annotations.names == ("boxes",)
 
 
 def test_a_patient_at_two_sites_is_an_error(cohorts: dict[str, Cohort]) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pydantic
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import ORGANS, Annotation, Cohort
 from fedcxr.data import Source
 from fedcxr.data.phantom.visits import Population, Visits, sample
 from fedcxr.partition import Partition
+
+if TYPE_CHECKING:
+    from fedcxr.data.phantom.store import Order
 
 MOST_SOURCES = 64
 
@@ -47,6 +51,10 @@ class Phantom(Source):
             raise ValueError("patient_overlap needs at least two sources")
         return self
 
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        return ORGANS
+
     def suited(self, sites: int, partition: Partition) -> Self:
         """One hospital per site and the partition's travellers, unless the scenario says otherwise."""
         wanted: dict[str, int | float] = {}
@@ -70,12 +78,15 @@ class Phantom(Source):
 
     def open(self, cache: Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> Cohort:
         """The whole cohort; rendered into `cache` on first use, mapped from there afterwards."""
-        from fedcxr.data.phantom import store
+        from fedcxr.data.phantom import outlines, store
 
-        def order() -> store.Order:
-            return store.Order(self.seed, self.size, self._visits())
+        cohort = store.open_cohort(self.spec(), self._order, Path(cache), workers, progress)
+        return replace(cohort, annotations=outlines.anatomical(len(cohort), self._order))
 
-        return store.open_cohort(self.spec(), order, Path(cache), workers, progress)
+    def _order(self) -> Order:
+        from fedcxr.data.phantom.store import Order
+
+        return Order(self.seed, self.size, self._visits())
 
     def _visits(self) -> Visits:
         return sample(
