@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcxr.cohort import Cohort
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, Refused
 from fedcxr.keys.custody import Custodian, Simulated, signed
 from fedcxr.methods import Round, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
@@ -36,13 +36,14 @@ def site_step(
     folder: Path | None = None,
 ) -> Release:
     """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release."""
-    method, workshop = scenario.method, workshop_of(scenario, site, folder)
+    method, reported = scenario.method, dict[str, Any]()
+    workshop = replace(workshop_of(scenario, site, folder), report=reported.update)
     seed = custodian.seed(scenario.run_name)
     shuffled = cohort.take(release_order(site, len(cohort), seed))
     weights = learnt
     if weights is None:
         rng = stream(seed, "site", site, "learn")
-        weights = method.learn(shuffled.where("train"), rng, workshop) if method.learns else {}
+        weights = {} if method.learning is None else method.learn(shuffled.where("train"), rng, workshop)
     envelopes: Mapping[str, bytes] = {}
     if isinstance(method, CodeMethod):
         keys = custodian.begin(scenario.run_name, list(shuffled.index["image"]))
@@ -58,8 +59,11 @@ def site_step(
             allowed=f"{len(cohort)} films as {site}",
         )
     # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
-    publishes = scenario.knowledge.mechanism and method.learns and learnt is None
+    publishes = scenario.knowledge.mechanism and method.learning is not None and learnt is None
     whole = release.publishing(weights) if publishes else release
+    if reported:
+        facts = {**whole.facts, "films": len(shuffled.where("train")), "reported": reported}
+        whole = replace(whole, facts=facts)
     return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
 
 
@@ -71,6 +75,16 @@ def simulated(scenario: Scenario, site: str) -> Custodian:
 def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:
     """What a release tells of what it answers, so that an older one cannot stand in for it."""
     return {"run": scenario.run_name, "turn": turn}
+
+
+def round_of(scenario: Scenario, number: int) -> Round:
+    """The round of a federation's learning that a site is asked for, if there is such a round."""
+    learning = scenario.method.learning
+    if learning is None or learning.place != "federated":
+        raise Refused("the method does not learn in a federation", given=scenario.method.plugin_name())
+    if not 1 <= number <= learning.rounds:
+        raise Refused("there is no such round of learning", given=number, allowed=f"1 to {learning.rounds}")
+    return Round(number - 1, learning.rounds)
 
 
 def learn_step(
@@ -85,8 +99,11 @@ def learn_step(
     """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
     films = cohort.where("train")
     rng = stream(custodian.seed(scenario.run_name), "site", site, "learn", turn.number)
-    learnt = scenario.method.learn(films, rng, workshop_of(scenario, site, folder), start, turn)
-    update = Release("update", site, scenario.method.plugin_name(), {}, {"films": len(films)}).publishing(learnt)
+    reported: dict[str, Any] = {}
+    workshop = replace(workshop_of(scenario, site, folder), report=reported.update)
+    learnt = scenario.method.learn(films, rng, workshop, start, turn)
+    facts = {"films": len(films), **({"reported": reported} if reported else {})}
+    update = Release("update", site, scenario.method.plugin_name(), {}, facts).publishing(learnt)
     return signed(update, custodian, request(scenario, turn.number))
 
 
@@ -108,7 +125,7 @@ def workshop_of(scenario: Scenario, who: str, folder: Path | None) -> Workshop:
     events = Events.of_the_run()
 
     def progress(stage: str, done: int, total: int) -> None:
-        if events is not None and scenario.method.learns:  # what takes a second stays silent
+        if events is not None and scenario.method.learning is not None:  # what takes a second stays silent
             events.progress(f"{who}: {stage}", done, total)
 
     chosen = scenario.compute.model_dump(include={"device", "precision", "threads"})

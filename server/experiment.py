@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 import fedcxr
-from fedcxr.methods import FilmMethod
+from fedcxr.learning import Report
+from fedcxr.methods import FilmMethod, Guarantee, guarantee_of
 from fedcxr.protocol import utility_step, workshop_of
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run
@@ -46,7 +47,8 @@ class Measured:
     sites: Entries
     utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
     attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
-    label_floor: Mapping[str, Any]
+    guarantee: Guarantee | None
+    label_floor: Mapping[str, Any] | None  # None: there are no films to have findings
     access: Mapping[str, Any] | None  # who may read what; None: the method has no keys
     release_s: float
     compute: Compute
@@ -81,6 +83,7 @@ def _measure(
     release_s = time.monotonic() - began
     sites: Entries = run.outcome("collect")
     releases = run.releases([entry["name"] for entry in sites if entry["status"] == "ok"])
+    guarantee = guarantee_of(experiment.scenario.method, _reports(run, releases))
     answers = threat.answers(releases)
     with explained(run.folder):
         answers.save(run.folder / "answers")
@@ -100,6 +103,7 @@ def _measure(
         sites=sites,
         utility=utility,
         attacks=[run.outcome(_stage("attack", name)) for name in attacks],
+        guarantee=guarantee,
         label_floor=run.stage("label-floor", partial(_label_floor, threat, answers)),
         access=access,
         release_s=release_s,
@@ -116,7 +120,6 @@ def _compute(scenario: Scenario) -> Compute:
 def _result(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -> dict[str, Any]:
     """result.json, as it is promised to scripts."""
     entries = [entry for outcome in measured.attacks for entry in outcome["entries"]]
-    guarantee = scenario.method.guarantee()
     seconds = {
         "release": measured.release_s,
         "utility": sum(outcome["seconds"] for outcome in measured.utility.values()),
@@ -147,7 +150,7 @@ def _result(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -
             "same_film": [entry for outcome in measured.attacks for entry in outcome["same_film"]],
             "worst_case": scorer.worst_case(entries),
             "label_floor": measured.label_floor,
-            "formal": guarantee.model_dump() if guarantee else None,
+            "formal": measured.guarantee.model_dump() if measured.guarantee else None,
         },
         "cost": {
             "bytes_up": sum(entry["bytes_released"] or 0 for entry in measured.sites),
@@ -210,7 +213,14 @@ def pairs_of(threat: Threat, answers: AnswerKey, patients: npt.NDArray[np.object
     )
 
 
-def _label_floor(threat: Threat, answers: AnswerKey) -> dict[str, Any]:
+def _reports(run: Run, releases: Sequence[Release]) -> tuple[Report, ...]:
+    """What sites told of their learning: in each round of a federation, or with the release of each that learns alone."""
+    return run.reports() or tuple(Report.of(release, 1) for release in releases if "reported" in release.facts)
+
+
+def _label_floor(threat: Threat, answers: AnswerKey) -> dict[str, Any] | None:
+    if not answers.table["attacked"].any():
+        return None
     others = threat.experiment.others
     pairs = pairs_of(threat, answers, threat.cohort.patients)
     return scorer.label_floor(pairs, others.labels, others.patients, threat.scenario.seed)
@@ -221,12 +231,14 @@ def _draw(run: Run, experiment: Experiment, releases: Sequence[Release], evidenc
     method, taught = experiment.scenario.method, run.learnt()
     firsts = np.cumsum([0, *map(len, releases)])
     for release, first in zip(releases, firsts, strict=False):
+        if not len(release):  # a model has no picture
+            continue
         shown = slice(first, first + min(len(release), PICTURED_FILMS))
         originals = evidence.clean[shown]
         weights = release.weights or (taught.weights if taught is not None else {})
         workshop = workshop_of(experiment.scenario, release.site, None)
         moved = None
-        if isinstance(method, FilmMethod) and (weights or not method.learns):
+        if isinstance(method, FilmMethod) and (weights or method.learning is None):
             moved = method.displacements(originals, weights, workshop)
         without_key = None if evidence.unauthorised is None else evidence.unauthorised[shown]
         drawn = io.BytesIO()

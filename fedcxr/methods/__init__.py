@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ import pydantic
 
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
-from fedcxr.plugins import Plugin
+from fedcxr.learning import Learning, Report
+from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
 
 if TYPE_CHECKING:
@@ -24,22 +25,25 @@ Films = npt.NDArray[np.uint8]  # (n, h, w)
 Weights = dict[str, npt.NDArray[np.generic]]  # what a method learnt, ready for safetensors
 Protect = Callable[[Films, np.random.Generator], Films]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
-Place = Literal["local", "federated", "public"]
-Form = Literal["films", "purified", "codes"]  # of what a recipient works with: films, their codes, or public codes
+Form = Literal["films", "purified", "codes", "model"]  # of what a recipient works with: codes purified, or as public
 
 
 class Guarantee(pydantic.BaseModel):
     """A formal privacy guarantee, always with the unit it protects."""
 
-    model_config = pydantic.ConfigDict(frozen=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always")
 
-    epsilon: float
-    delta: float
+    epsilon: float = pydantic.Field(ge=0)
+    delta: float = pydantic.Field(ge=0, lt=1)
     unit: Literal["record", "patient", "pixel_neighbourhood"]
     accountant: str
 
 
 def _silently(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _to_nobody(facts: Mapping[str, Any]) -> None:
     pass
 
 
@@ -52,6 +56,7 @@ class Workshop:
     threads: int = 1
     progress: Progress = _silently
     folder: Path | None = None  # survives a kill and stays at its owner's; None: nothing is kept
+    report: Callable[[Mapping[str, Any]], None] = _to_nobody  # takes facts of a learning that everybody may know
 
     @classmethod
     def on(cls, compute: Compute) -> Workshop:
@@ -85,19 +90,9 @@ class Method(Plugin):
         return ("films",)
 
     @property
-    def learns(self) -> bool:
-        """Whether `learn` has anything to do."""
-        return False
-
-    @property
-    def place(self) -> Place:
-        """Who learns: each site for itself, all sites together, or the coordinator for all."""
-        return "local"
-
-    @property
-    def turns(self) -> int:
-        """In how many turns a federation learns."""
-        return 1
+    def learning(self) -> Learning | None:
+        """Where, in how many rounds and by which strategy `learn` is used; None: it has nothing to do."""
+        return None
 
     def briefly(self) -> Self:
         """The same method with less learning: what it promises, it promises at any budget."""
@@ -107,8 +102,11 @@ class Method(Plugin):
         """Where all sites of a federation start from."""
         return {}
 
-    def guarantee(self) -> Guarantee | None:
-        """The formal guarantee of one release, or None: most methods have none and say so."""
+    def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee | None:
+        """The formal guarantee of what was shared, or None: most methods have none and say so.
+
+        `reported` is what every site told of every round of its learning; without a run, nothing.
+        """
         return None
 
     def learn(
@@ -137,6 +135,15 @@ class Method(Plugin):
     def seen(self, release: Release, weights: Weights, workshop: Workshop) -> Films:
         """The films of a release that needs no key, as everybody sees them."""
         raise DataError(f"{self.plugin_name()} releases nothing that can be looked at without a key", given=self.kind)
+
+
+def guarantee_of(method: Method, reported: Sequence[Report] = ()) -> Guarantee | None:
+    """What a method guarantees, refused if that is nothing: of no unit, or without a bound."""
+    try:
+        guarantee = method.guarantee(reported)
+        return None if guarantee is None else Guarantee.model_validate(guarantee)
+    except pydantic.ValidationError as error:
+        raise explain(error, f"the guarantee of {method.plugin_name()}", Guarantee) from None
 
 
 class FilmMethod(Method):
@@ -199,6 +206,32 @@ class FilmMethod(Method):
 
     def seen(self, release: Release, weights: Weights, workshop: Workshop) -> Films:
         return np.asarray(release.arrays["films"], dtype=np.uint8)
+
+
+class ModelMethod(Method):
+    """A method that shares the model that was learnt, and no film."""
+
+    kind: ClassVar[Kind] = "update"
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        return ("model",)
+
+    @property
+    @abstractmethod
+    def learning(self) -> Learning:
+        """How the model is learnt: `federated`, or `local`, where each site shares a model of its own."""
+
+    @abstractmethod
+    def predict(self, films: Films, weights: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:  # (n, k)
+        """How much each film shows of each of the findings, in the order of the cohort that was learnt from."""
+
+    def release(
+        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        """From how many films the site learnt; a model of its own with it, while one of all sites is known to all."""
+        told = Release("update", site, self.plugin_name(), {}, {"films": len(cohort.where("train"))})
+        return told.publishing(weights) if self.learning.place == "local" else told
 
 
 class ImageMethod(FilmMethod):

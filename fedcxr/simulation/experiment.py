@@ -73,7 +73,7 @@ class Experiment:
 
     def truth(self, releases: Sequence[Release]) -> Rows:
         """For each released film, release after release, the row of the cohort it was made of."""
-        seed = self.scenario.seed
+        seed, releases = self.scenario.seed, _of_films(releases)
         for release in releases:
             held = len(self.dealt[release.site])
             if len(release) + len(release.left_out) != held or release.size != self.cohort.size:
@@ -83,7 +83,8 @@ class Experiment:
                     allowed=f"{(held, *self.cohort.size)}",
                 )
         orders = {r.site: release_order(r.site, len(self.dealt[r.site]), seed) for r in releases}
-        return np.concatenate([np.delete(self.dealt[r.site][orders[r.site]], r.left_out) for r in releases])
+        rows = [np.delete(self.dealt[r.site][orders[r.site]], r.left_out) for r in releases]
+        return np.concatenate([np.empty(0, dtype=np.intp), *rows])
 
     def reading(self, release: Release, reader: str, learnt: Release | None = None) -> Reading:
         """A release as a site or the coordinator sees it; `learnt` is what was learnt away from the sites."""
@@ -99,7 +100,9 @@ class Experiment:
 
     def evidence(self, releases: Sequence[Release], learnt: Release | None = None) -> Evidence:
         """What tasks are measured on: the releases as they are read by the one whom the scenario has read them."""
-        rows = self.truth(releases)
+        rows, releases = self.truth(releases), _of_films(releases)
+        if not releases:
+            return self._nothing_to_see()
         readings = [self.reading(release, self.scenario.reader, learnt) for release in releases]
         clean = self.cohort.films(rows)
         return Evidence(
@@ -113,6 +116,12 @@ class Experiment:
             codes=self._codes(releases, readings, clean, learnt),
             unauthorised=self._unauthorised(releases, learnt),
         )
+
+    def _nothing_to_see(self) -> Evidence:
+        """Where a model is shared there are no films."""
+        none = self.cohort.take(np.empty(0, dtype=np.intp))
+        films, split = none.films(), np.empty(0, dtype=np.int8)
+        return Evidence(films, films, none.labels, split, none.patients, none.findings, np.empty(0, dtype=np.bool_))
 
     def _codes(
         self, releases: Sequence[Release], readings: Sequence[Reading], clean: Films, learnt: Release | None
@@ -190,6 +199,11 @@ class Experiment:
 def weights_behind(release: Release, learnt: Release | None) -> Weights:
     """What the method learnt that made this release."""
     return release.weights if learnt is None else learnt.weights
+
+
+def _of_films(releases: Sequence[Release]) -> Sequence[Release]:
+    """Without those that share no film at all: an update's model is everybody's and is found elsewhere."""
+    return [release for release in releases if len(release)]
 
 
 def ends(releases: Sequence[Release]) -> npt.NDArray[np.intp]:

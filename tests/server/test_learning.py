@@ -115,11 +115,11 @@ def test_a_federation_goes_on_from_its_last_turn(tmp_path: Path) -> None:
     whole = run(of, tmp_path / "whole").learnt()
     broken = run(of, tmp_path / "broken")
     folder = broken.folder
-    for gone in ("result.json", "learnt/learnt.release", "learnt/turn-0003.release", "stages/collect.json"):
+    for gone in ("result.json", "learnt/learnt.release", "learnt/round-0003.release", "stages/collect.json"):
         (folder / gone).unlink()
-    kept = (folder / "learnt" / "turn-0002.release").stat().st_mtime_ns
+    kept = (folder / "learnt" / "round-0002.release").stat().st_mtime_ns
     again = run(of, tmp_path / "broken", resume=True)
-    assert (folder / "learnt" / "turn-0002.release").stat().st_mtime_ns == kept
+    assert (folder / "learnt" / "round-0002.release").stat().st_mtime_ns == kept
     assert whole is not None
     learnt = again.learnt()
     assert learnt is not None
@@ -130,7 +130,7 @@ def test_a_federation_goes_on_from_its_last_turn(tmp_path: Path) -> None:
 def test_a_site_that_does_not_learn_is_named(how: str, tmp_path: Path) -> None:
     _, films = mean_greys(scenario("federated"), tmp_path)
     wrongs: dict[str, dict[str, Any]] = {"fails": {"fails_with": films["site-2"]}, "lies": {"lies": True}}
-    said = {"fails": r"site-2: cannot learn .*turn 1", "lies": r"update of other weights.*turn 1"}[how]
+    said = {"fails": r"site-2: cannot learn .*round 1", "lies": r"update of other weights.*round 1"}[how]
     with pytest.raises(TooFewSites, match=said):
         run(scenario("federated", **wrongs[how]), tmp_path)
 
