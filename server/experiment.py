@@ -214,7 +214,7 @@ def pairs_of(threat: Threat, answers: AnswerKey, patients: npt.NDArray[np.object
 
 
 def _reports(run: Run, releases: Sequence[Release]) -> tuple[Report, ...]:
-    """What sites told of their learning: in each round of a federation, or with the release of each that learns alone."""
+    """What sites told of their learning: in each round of a federation, or with the releases of those learning alone."""
     return run.reports() or tuple(Report.of(release, 1) for release in releases if "reported" in release.facts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,8 +21,6 @@ from fedcxr.rng import stream
 from fedcxr.tasks import Evidence, Progress, Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from fedcxr.models.classifier import Classifier
     from fedcxr.training.compute import Compute
 
@@ -43,7 +43,7 @@ class Findings(Task):
 
     paper: ClassVar[str | None] = "Packhaeuser et al., MICCAI 2023 (`frozen`); all others: ours"
 
-    on: Form = pydantic.Field(
+    on: Literal["films", "purified", "codes"] = pydantic.Field(
         default="films",
         description="what is trained on: films (as their recipient sees them), purified codes, or codes as published",
     )
@@ -149,41 +149,19 @@ class Findings(Task):
         self, films: Inputs, labels: Labels, seed: int, compute: Compute, progress: Progress, stage: str
     ) -> Classifier:
         """A classifier of the findings `labels` (n, k) on `films`, or on codes."""
-        import torch
-
         from fedcxr.models.backbone import Design
-        from fedcxr.models.classifier import classifier, findings_loss
-        from fedcxr.training import Plan, epochs, fit, place, shifted, shifted_along, to_tensor
+        from fedcxr.models.classifier import classifier
+        from fedcxr.training import place
+        from fedcxr.training.classifier import Recipe, teach
 
-        rng = stream(seed, "findings", "weights")
         channels = films.shape[1] if films.ndim == 4 else 1
         placed = channels > 1 and self.on == "purified"
         design = Design(self.network, self.width, self.stride, self.pretrained, channels, placed)
-        network = place(classifier(design, labels.shape[1], rng), compute)
+        network = place(classifier(design, labels.shape[1], stream(seed, "findings", "weights")), compute)
+        how = self.model_dump(include={field.name for field in dataclasses.fields(Recipe)})
         rng = stream(seed, "findings", "batches")
-        order = epochs(len(films), self.batch, rng)
-        truth = torch.from_numpy(labels).to(compute.device)
-        weights = self._weights(truth)
-
-        def shown(batch: Inputs) -> Tensor:
-            if channels == 1:
-                return to_tensor(shifted(batch, self.shift, rng), compute)
-            made = network.stem(to_tensor(batch, compute))
-            return shifted_along(made, self.shift, rng) if placed else made  # a cell of 8 x 8 pixels is too coarse
-
-        def loss(step: int) -> Tensor:
-            rows = next(order)
-            logits = network.read(shown(films[rows]))
-            return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, self.smoothing)
-
-        plan = Plan(self.steps, self.learning_rate, self.weight_decay)
-        fit(network, loss, plan, compute, lambda step, steps: progress(f"findings {stage}", step, steps))
+        teach(network, films, labels, Recipe(**how), rng, compute, partial(progress, f"findings {stage}"))
         return network
-
-    def _weights(self, labels: Tensor) -> Tensor:  # (k,)
-        """How often a film with the finding counts: as often as makes both classes equal, within a bound."""
-        with_finding, without = (labels == 1).sum(0), (labels == 0).sum(0)
-        return (without / with_finding.clamp(min=1)).clamp(1.0, self.rare)
 
     def _figures(
         self,
