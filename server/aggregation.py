@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -31,6 +32,7 @@ class Aggregation:
     """
 
     def __init__(self, learning: Learning, folder: Path) -> None:
+        logging.getLogger("flwr").setLevel(logging.WARNING)  # what it tells of every round, our own progress tells
         chosen = learning.aggregation
         self._remembers = chosen.remembers
         self._folder = folder

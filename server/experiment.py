@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 import fedcxr
-from fedcxr.learning import Report
-from fedcxr.methods import FilmMethod, Guarantee, guarantee_of
+from fedcxr.learning import Guarantee, Report
+from fedcxr.methods import FilmMethod, guarantee_of
 from fedcxr.protocol import utility_step, workshop_of
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import SCHEMA, Run
@@ -214,7 +214,7 @@ def pairs_of(threat: Threat, answers: AnswerKey, patients: npt.NDArray[np.object
 
 
 def _reports(run: Run, releases: Sequence[Release]) -> tuple[Report, ...]:
-    """What sites told of their learning: in each round of a federation, or with the releases of those learning alone."""
+    """What sites told of learning: in each round of a federation, or with the release of each that learns alone."""
     return run.reports() or tuple(Report.of(release, 1) for release in releases if "reported" in release.facts)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.learning import Learning, Report
-from fedcxr.methods import FilmMethod, Films, Guarantee, Protect, Round, Weights, Workshop, to_eight_bits
+from fedcxr.learning import Guarantee, Learning, Report
+from fedcxr.methods import FilmMethod, Films, Protect, Round, Weights, Workshop, to_eight_bits
 
 
 class Greyer(FilmMethod):
@@ -22,7 +22,7 @@ class Greyer(FilmMethod):
     numbers_films: bool = False  # among its weights is a whole number that differs from site to site
     lies: bool = False  # sends back other weights than it was sent
     strategy: str = "fedavg"
-    options: dict[str, float] = {}  # noqa: RUF012  pydantic copies it
+    options: dict[str, int | float] = {}  # noqa: RUF012  pydantic copies it
     tells: bool = False  # what it spent in each round, for its guarantee
     worth: float = 1.0
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.cohort import FINDINGS, SPLITS, Cohort
+from fedcxr.data._vocabulary import align_cohort, canonical, union
 from fedcxr.errors import DataError
-from fedcxr.learning import Learning, Report
+from fedcxr.learning import Guarantee, Learning, Report
 from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
 
@@ -26,17 +27,6 @@ Weights = dict[str, npt.NDArray[np.generic]]  # what a method learnt, ready for 
 Protect = Callable[[Films, np.random.Generator], Films]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 Form = Literal["films", "purified", "codes", "model"]  # of what a recipient works with: codes purified, or as public
-
-
-class Guarantee(pydantic.BaseModel):
-    """A formal privacy guarantee, always with the unit it protects."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always")
-
-    epsilon: float = pydantic.Field(ge=0)
-    delta: float = pydantic.Field(ge=0, lt=1)
-    unit: Literal["record", "patient", "pixel_neighbourhood"]
-    accountant: str
 
 
 def _silently(stage: str, done: int, total: int) -> None:
@@ -222,9 +212,18 @@ class ModelMethod(Method):
     def learning(self) -> Learning:
         """How the model is learnt: `federated`, or `local`, where each site shares a model of its own."""
 
+    findings: tuple[str, ...] = pydantic.Field(
+        default=FINDINGS, min_length=1, description="what the model tells of a film, in this order"
+    )
+
     @abstractmethod
     def predict(self, films: Films, weights: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:  # (n, k)
-        """How much each film shows of each of the findings, in the order of the cohort that was learnt from."""
+        """How much each film shows of each of `findings`: the higher, the surer."""
+
+    def labels(self, cohort: Cohort) -> npt.NDArray[np.float32]:  # (n, k) of 0, 1 or NaN
+        """What is known of each of `findings`; what a hospital never looked for is unknown, and its model learns on."""
+        aligned = align_cohort(cohort, union(self.findings, cohort.findings))
+        return aligned.index[[canonical(finding) for finding in self.findings]].to_numpy(dtype=np.float32)
 
     def release(
         self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop

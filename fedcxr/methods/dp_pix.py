@@ -9,8 +9,8 @@ import numpy as np
 import pydantic
 
 from fedcxr.errors import ConfigError
-from fedcxr.learning import Report
-from fedcxr.methods import Films, Guarantee, ImageMethod, to_eight_bits
+from fedcxr.learning import Guarantee, Report
+from fedcxr.methods import Films, ImageMethod, to_eight_bits
 
 WHITE = 255.0
 

@@ -1,4 +1,4 @@
-"""How a network learns to read findings off films or codes: for the task that does so, and for methods that share one."""
+"""How a network learns to read findings off films or codes: for the task that does it and methods that share one."""
 
 from __future__ import annotations
 
