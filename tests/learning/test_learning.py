@@ -16,7 +16,7 @@ from fedcxr.methods.none import Unprotected
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 
-REST = {"tasks": {}, "adversaries": {}}
+REST: dict[str, Any] = {"tasks": {}, "adversaries": {}}
 
 
 def greyer(sites: int = 3, **parameters: Any) -> Scenario:

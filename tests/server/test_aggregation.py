@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
-from learners import Greyer  # noqa: F401  named in the scenario
 
 import sites.app
 from fedcxr.errors import ConfigError
@@ -55,7 +54,7 @@ def updates(number: int, before: Weights) -> dict[str, Release]:
     sent = {}
     for place, site in enumerate(SITES):
         rng = stream(number, site)
-        moved = {n: (a + rng.normal(size=a.shape)).astype(np.float32) for n, a in sorted(before.items())}
+        moved = {n: (a.astype(float) + rng.normal(size=a.shape)).astype(np.float32) for n, a in sorted(before.items())}
         release = Release("update", site, "m", {}, {"films": 10 + place}).publishing(moved)
         sent[site] = Release.from_bytes(release.to_bytes())
     return sent
@@ -184,6 +183,7 @@ def rounds(out: Path) -> tuple[bytes, list[bytes], tuple[Any, ...]]:
         return learnt.to_bytes(), [update.to_bytes() for _, update in run.updates()], run.reports()
 
 
+@pytest.mark.slow
 def test_a_federation_killed_before_any_of_its_files_ends_at_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

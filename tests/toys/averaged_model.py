@@ -52,7 +52,8 @@ class AveragedModel(ModelMethod):
     def predict(
         self, films: npt.NDArray[np.uint8], weights: Weights, workshop: Workshop
     ) -> npt.NDArray[np.float32]:  # (n, k)
-        return np.asarray(shrunken(films) @ weights["slopes"] + weights["offsets"], dtype=np.float32)
+        slopes, offsets = (weights[name].astype(np.float64) for name in ("slopes", "offsets"))
+        return (shrunken(films) @ slopes + offsets).astype(np.float32)
 
 
 def shrunken(films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:  # (n, 64), around 0
