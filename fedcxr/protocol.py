@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedcxr.cohort import Cohort
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, Refused
 from fedcxr.keys.custody import Custodian, Simulated, signed
 from fedcxr.methods import Round, Weights, Workshop
 from fedcxr.partition import Rows
@@ -17,10 +17,9 @@ from fedcxr.release import Release
 from fedcxr.rng import derive, stream
 from fedcxr.scenario import Scenario
 from fedcxr.storage.events import Events
-from fedcxr.tasks import Evidence, Progress
 
 if TYPE_CHECKING:
-    from fedcxr.training.compute import Compute
+    pass
 
 COORDINATOR = "coordinator"
 
@@ -34,13 +33,14 @@ def site_step(
     folder: Path | None = None,
 ) -> Release:
     """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release."""
-    method, workshop = scenario.method, workshop_of(scenario, site, folder)
+    method, reported = scenario.method, dict[str, Any]()
+    workshop = replace(workshop_of(scenario, site, folder), report=reported.update)
     seed = custodian.seed(scenario.run_name)
     shuffled = cohort.take(release_order(site, len(cohort), seed))
     weights = learnt
     if weights is None:
         rng = stream(seed, "site", site, "learn")
-        weights = method.learn(shuffled.where("train"), rng, workshop) if method.learns else {}
+        weights = method.learn(shuffled.where("train"), rng, workshop) if method.learning is not None else {}
     keys = custodian.begin(scenario.run_name, list(shuffled.index["image"]))
     release = method.release(shuffled, keys, weights, stream(seed, "site", site, "release"), workshop)
     envelopes = custodian.envelopes(scenario.run_name) if method.keyed else {}
@@ -51,8 +51,11 @@ def site_step(
             allowed=f"{len(cohort)} films as {site}",
         )
     # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
-    publishes = scenario.knowledge["mechanism"].granted and method.learns and learnt is None
+    publishes = scenario.knowledge["mechanism"].granted and method.learning is not None and learnt is None
     whole = release.publishing(weights) if publishes else release
+    if reported:
+        facts = {**whole.facts, "films": len(shuffled.where("train")), "reported": reported}
+        whole = replace(whole, facts=facts)
     return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
 
 
@@ -64,6 +67,16 @@ def simulated(scenario: Scenario, site: str) -> Custodian:
 def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:
     """What a release tells of what it answers, so that an older one cannot stand in for it."""
     return {"run": scenario.run_name, "turn": turn}
+
+
+def round_of(scenario: Scenario, number: int) -> Round:
+    """The round of a federation's learning that a site is asked for, if there is such a round."""
+    learning = scenario.method.learning
+    if learning is None or learning.place != "federated":
+        raise Refused("the method does not learn in a federation", given=scenario.method.plugin_name())
+    if not 1 <= number <= learning.rounds:
+        raise Refused("there is no such round of learning", given=number, allowed=f"1 to {learning.rounds}")
+    return Round(number - 1, learning.rounds)
 
 
 def learn_step(
@@ -78,8 +91,11 @@ def learn_step(
     """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
     films = cohort.where("train")
     rng = stream(custodian.seed(scenario.run_name), "site", site, "learn", turn.number)
-    learnt = scenario.method.learn(films, rng, workshop_of(scenario, site, folder), start, turn)
-    update = Release("update", site, scenario.method.plugin_name(), {}, {"films": len(films)}).publishing(learnt)
+    reported: dict[str, Any] = {}
+    workshop = replace(workshop_of(scenario, site, folder), report=reported.update)
+    learnt = scenario.method.learn(films, rng, workshop, start, turn)
+    facts = {"films": len(films), **({"reported": reported} if reported else {})}
+    update = Release("update", site, scenario.method.plugin_name(), {}, facts).publishing(learnt)
     return signed(update, custodian, request(scenario, turn.number))
 
 
@@ -101,7 +117,7 @@ def workshop_of(scenario: Scenario, who: str, folder: Path | None) -> Workshop:
     events = Events.of_the_run()
 
     def progress(stage: str, done: int, total: int) -> None:
-        if events is not None and scenario.method.learns:  # what takes a second stays silent
+        if events is not None and scenario.method.learning is not None:  # what takes a second stays silent
             events.progress(f"{who}: {stage}", done, total)
 
     chosen = scenario.compute.model_dump(include={"device", "precision", "threads"})
@@ -113,11 +129,9 @@ def release_order(site: str, films: int, seed: int) -> Rows:
     return stream(seed, "site", site, "order").permutation(films).astype(np.intp)
 
 
-def utility_step(
-    scenario: Scenario, task: str, evidence: Evidence, compute: Compute, progress: Progress
-) -> dict[str, Any]:
-    """One measure of what the releases are good for."""
-    return scenario.tasks[task].measure(evidence, derive(scenario.seed, "task", task), compute, progress)
+def task_seed(scenario: Scenario, task: str) -> int:
+    """Where the random streams of one measure begin."""
+    return derive(scenario.seed, "task", task)
 
 
 def attack_seed(scenario: Scenario, adversary: str) -> int:

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedcxr import wire
 from fedcxr.errors import Refused
+from fedcxr.learning import Report
 from fedcxr.methods import Method
 from fedcxr.release import Release
 from fedcxr.runs import Run
@@ -30,7 +31,7 @@ def collect(grid: Grid, run: Run, register: Register | None = None) -> list[dict
     """
     scenario = run.scenario
     exchange = Exchange(grid, scenario, register)
-    learnt = learn(exchange, run)
+    learnt = learn(exchange, run, keep_updates=scenario.keeps_updates)
     entries = {site: note for site in scenario.site_names if (note := run.release_note(site)) is not None}
     asked = [site for site in scenario.site_names if site not in entries]
     for count, (site, answer) in enumerate(exchange.ask(wire.RELEASE, asked, learnt=learnt), start=1):
@@ -84,6 +85,8 @@ def _check(release: Release, site: str, images: int, method: Method) -> None:
     if not release.accounts_for(images):
         told = len(release) + len(release.left_out)
         raise Refused("a release of more or fewer films than the site holds", given=told, allowed=str(images))
+    if "reported" in release.facts:
+        Report.of(release, ROUND)
     complaints = release.facts.get("complaints", [])
     if not isinstance(complaints, list) or not all(isinstance(c, list) and len(c) == 2 for c in complaints):
         raise Refused("a release whose complaints are not films and reasons", given=site)

@@ -5,32 +5,34 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 
-import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp.strategy import FedAvg
-
 from fedcxr import wire
 from fedcxr.data import cache_folder
-from fedcxr.errors import ConfigError, Refused
+from fedcxr.errors import Refused
+from fedcxr.learning import Learning, Report
 from fedcxr.protocol import COORDINATOR, initial_step, teach_step
 from fedcxr.release import Release
-from fedcxr.runs import Run
+from fedcxr.runs import Run, round_name
+from server.aggregation import Aggregation
 from server.exchange import Exchange, why_not
 
-FILMS = "num-examples"  # what Flower's strategies weigh an update by
 
+def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Release | None:
+    """What the sites' method needs that none of them learns alone; an interrupted run goes on from its last round.
 
-def learn(exchange: Exchange, run: Run) -> Release | None:
-    """What the sites' method needs that none of them learns alone; an interrupted run goes on from its last turn."""
-    method = run.scenario.method
-    if not method.learns or method.place == "local":
+    What each site sent is lost in what all of them made, unless it is asked for: then the run keeps that too.
+    """
+    method, learning = run.scenario.method, run.scenario.method.learning
+    if learning is None or learning.place == "local":
         return None
-    done = run.learnt()
-    if done is not None:
-        return done
-    learnt = _from_public_films(run) if method.place == "public" else _together(exchange, run)
-    method.save(learnt.weights, run.learnt_file(COORDINATOR))
-    return run.store_learnt("learnt", learnt)
+    learnt = run.learnt()
+    if learnt is None:
+        learnt = (
+            _from_public_films(run) if learning.place == "public" else _together(exchange, run, learning, keep_updates)
+        )
+        method.save(learnt.weights, run.learnt_file(COORDINATOR))
+        run.store_learnt("learnt", learnt)
+    run.forget_means()
+    return learnt
 
 
 def _from_public_films(run: Run) -> Release:
@@ -41,16 +43,24 @@ def _from_public_films(run: Run) -> Release:
     return learnt
 
 
-def _together(exchange: Exchange, run: Run) -> Release:
-    """Turn after turn, every site learns from its own films, and Flower's strategy averages what they learnt."""
-    turns, learnt = run.scenario.method.turns, initial_step(run.scenario)
-    for turn in range(1, turns + 1):
-        name = f"turn-{turn:04}"
-        known = run.learnt(name)
+def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bool) -> Release:
+    """Round after round, every site learns from its own films, and Flower's strategy combines what they learnt."""
+    learnt, aggregation = initial_step(run.scenario), Aggregation(learning, run.means)
+    for number in range(1, learning.rounds + 1):
+        known = run.learnt(round_name(number))
         if known is None:
-            known = run.store_learnt(name, _averaged(learnt, _updates(exchange, run, turn, learnt), turn))
+            updates = _updates(exchange, run, number, learnt)
+            weights = aggregation.combined(number, learnt.weights, updates)
+            # The round counts once its outcome is on file, which therefore comes last.
+            if keep_updates:
+                run.store_updates(number, updates.values())
+            run.store_reports(number, [Report.of(update, number) for update in updates.values()])
+            whole = Release("update", COORDINATOR, learnt.method, {}).publishing(weights)
+            known = run.store_learnt(round_name(number), whole)
+        else:
+            aggregation.again(number, learnt.weights)
         learnt = known
-        run.progress("federated learning", turn, turns)
+        run.progress("federated learning", number, learning.rounds)
     return learnt
 
 
@@ -65,10 +75,10 @@ def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mappin
                 continue
             except Refused as why:
                 reason = str(why)
-        silent[site] = f"{reason}, turn {turn}"
+        silent[site] = f"{reason}, round {turn}"
         run.event("site", site=site, round=turn, status="dropped", reason=reason)
         exchange.demand(silent)
-    return updates
+    return dict(sorted(updates.items()))  # they arrived in any order, and sums of floats depend on it
 
 
 def _checked(exchange: Exchange, answer: wire.Answer | Refused, site: str, learnt: Release, turn: int) -> Release:
@@ -79,32 +89,8 @@ def _checked(exchange: Exchange, answer: wire.Answer | Refused, site: str, learn
     if (update.kind, update.site, update.method) != ("update", site, learnt.method):
         raise Refused("this is not the site's update", given=f"{update.kind} of {update.site}, {update.method}")
     shapes = [{name: (a.shape, a.dtype.name) for name, a in r.weights.items()} for r in (update, learnt)]
-    films = update.facts.get("films")
-    if shapes[0] != shapes[1] or type(films) is not int or not 0 < films <= answer.images:
-        raise Refused("an update of other weights than were sent, or of no film")
+    if shapes[0] != shapes[1]:
+        raise Refused("an update of other weights than were sent")
+    if Report.of(update, turn).films > answer.images:
+        raise Refused("an update of more films than the site holds", given=update.facts["films"])
     return update
-
-
-def _averaged(learnt: Release, updates: Mapping[str, Release], turn: int) -> Release:
-    """The mean of all updates, weighed by films; whole numbers, such as a film's size, must be everyone's."""
-    whole = [{name: a for name, a in u.weights.items() if a.dtype.kind != "f"} for u in updates.values()]
-    for site, numbers in zip(updates, whole, strict=True):
-        differ = [name for name, a in numbers.items() if not np.array_equal(a, whole[0][name])]
-        if differ:
-            raise ConfigError("the sites' updates are of different films", given=f"{differ[0]} of {site}")
-    contents = [
-        RecordDict(
-            {
-                "arrays": ArrayRecord(
-                    {name: Array(a.astype(np.float64)) for name, a in update.weights.items() if a.dtype.kind == "f"}
-                ),
-                "metrics": MetricRecord({FILMS: int(update.facts["films"])}),
-            }
-        )
-        for _, update in sorted(updates.items())  # in one order: sums of floats depend on it
-    ]
-    replies = [Message(content, dst_node_id=1, message_type=wire.LEARN) for content in contents]
-    mean, _ = FedAvg(weighted_by_key=FILMS).aggregate_train(turn, replies)
-    assert mean is not None, "there are updates"
-    floats = {name: array.numpy().astype(learnt.weights[name].dtype) for name, array in mean.items()}
-    return Release("update", COORDINATOR, learnt.method, {}).publishing({**whole[0], **floats})

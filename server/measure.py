@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedcxr.protocol import utility_step, workshop_of
+from fedcxr.data import cache_folder
+from fedcxr.learning import Guarantee, Report
+from fedcxr.methods import guarantee_of
+from fedcxr.protocol import task_seed, workshop_of
 from fedcxr.runs import Run
 from fedcxr.runs.pictures import comparison, sheet
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Put, Threat
+from fedcxr.storage.artefacts import Artefacts
 from fedcxr.storage.disk import explained, write_atomic, write_json
-from fedcxr.tasks import Evidence
+from fedcxr.tasks import Bench, Evidence
 from fedcxr.view import Shared
 from server import result, scorer
 from server.attack import Attack
@@ -37,6 +41,7 @@ class Measured:
     sites: Sequence[Mapping[str, Any]]  # of result.json
     utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
     attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
+    guarantee: Guarantee | None
     beside: Mapping[str, Any]  # figures of `privacy` that need no adversary
     access: Mapping[str, Any] | None  # who may read what; None: the method has no keys
     release_s: float
@@ -72,6 +77,7 @@ def _measure(
     release_s = time.monotonic() - began
     sites: Sequence[Mapping[str, Any]] = run.outcome("collect")
     shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
+    guarantee = guarantee_of(run.scenario.method, _reports(run, shared))
     put = threat.put(shared)
     _keep_answers(run, threat, shared, put)
     for attack in waiting:
@@ -81,7 +87,7 @@ def _measure(
     evidence = experiment.evidence(shared, views.get(run.scenario.reader))
     _draw(run, shared, evidence)
     compute = _compute(run.scenario)
-    utility = _utility(run, experiment, evidence, compute)
+    utility = _utility(run, evidence, compute)
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
         run.stage(_stage("attack", attack.name), partial(scorer.score, threat, put, attack))
@@ -90,6 +96,7 @@ def _measure(
         sites=sites,
         utility=utility,
         attacks=[run.outcome(_stage("attack", name)) for name in attacks],
+        guarantee=guarantee,
         beside=run.stage("beside", partial(_beside, threat, put)),
         access=access,
         release_s=release_s,
@@ -103,18 +110,28 @@ def _compute(scenario: Scenario) -> Compute:
     return Compute.choose(**scenario.compute.model_dump(include={"device", "precision", "threads"}))
 
 
-def _utility(run: Run, experiment: Experiment, evidence: Evidence, compute: Compute) -> dict[str, Any]:
+def _utility(run: Run, evidence: Evidence, compute: Compute) -> dict[str, Any]:
     """Every task's figures, each with the seconds it took."""
 
-    def measured(task: str) -> dict[str, Any]:
-        start = time.perf_counter()
-        if not experiment.scenario.tasks[task].applies(evidence):
+    def measured(name: str) -> dict[str, Any]:
+        start, task = time.perf_counter(), run.scenario.tasks[name]
+        if not task.applies(evidence):
             return {"measured": None, "seconds": 0.0}
         with compute.session():
-            figures = utility_step(experiment.scenario, task, evidence, compute, run.progress)
+            figures = task.measure(evidence, _bench(run, name, compute))
         return {"measured": figures, "seconds": time.perf_counter() - start}
 
-    return {task: run.stage(_stage("utility", task), partial(measured, task)) for task in experiment.scenario.tasks}
+    return {name: run.stage(_stage("utility", name), partial(measured, name)) for name in run.scenario.tasks}
+
+
+def _bench(run: Run, task: str, compute: Compute) -> Bench:
+    return Bench(task_seed(run.scenario, task), compute, run.progress, Artefacts.below(cache_folder()))
+
+
+def _reports(run: Run, shared: Shared) -> tuple[Report, ...]:
+    """What sites told of learning: in each round of a federation, or with the release of each that learns alone."""
+    alone = (Report.of(release, 1) for release in shared.releases if "reported" in release.facts)
+    return run.reports() or tuple(alone)
 
 
 def _keep_answers(run: Run, threat: Threat, shared: Shared, put: Mapping[str, Mapping[str, Put]]) -> None:
@@ -147,7 +164,9 @@ def _draw(run: Run, shared: Shared, evidence: Evidence) -> None:
         else:
             originals = evidence.clean[evidence.origin[shown]]
             workshop = workshop_of(run.scenario, release.site, None)
-            moved = evidence.method.displacements(originals, shared.weights_behind(release), workshop)
+            weights = shared.weights_behind(release)
+            known = bool(weights) or evidence.method.learning is None  # what a site learnt may stay with it
+            moved = evidence.method.displacements(originals, weights, workshop) if known else None
             without_key = None if evidence.unauthorised is None else evidence.unauthorised[shown]
             picture = comparison(originals, released[shown], moved, without_key)
         drawn = io.BytesIO()

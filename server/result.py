@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -> dict[str, Any]:
     """All that was found out, in the promised form."""
-    guarantee = scenario.method.guarantee()
     seconds = {
         "release": measured.release_s,
         "utility": sum(outcome["seconds"] for outcome in measured.utility.values()),
@@ -52,7 +51,7 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
             "worst_case": scorer.worst_case(sections["attacks"]),
             "label_floor": None,
             **measured.beside,
-            "formal": guarantee.model_dump() if guarantee else None,
+            "formal": measured.guarantee.model_dump() if measured.guarantee else None,
         },
         "cost": {
             "bytes_up": sum(entry["bytes_released"] or 0 for entry in measured.sites),

@@ -14,8 +14,8 @@ from flwr.clientapp import ClientApp
 from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.errors import FedcxrError, Refused
-from fedcxr.methods import Round, Weights
-from fedcxr.protocol import learn_step, site_step
+from fedcxr.methods import Weights
+from fedcxr.protocol import learn_step, round_of, site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites.data import open_cohort, workshop_folder
@@ -64,7 +64,7 @@ def _release(request: wire.Request, context: Context) -> wire.Answer:
 
 def _learn(request: wire.Request, context: Context) -> wire.Answer:
     scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
-    workshop, turn = workshop_folder(scenario, request.site), Round(request.turn - 1, scenario.method.turns)
+    workshop, turn = workshop_folder(scenario, request.site), round_of(scenario, request.turn)
     with custodian(context, scenario, request.site) as keys:
         update = learn_step(scenario, request.site, cohort, keys, _learnt(request), turn, workshop)
     return _answer(request, cohort, update)

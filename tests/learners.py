@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Workshop, to_eight_bits
+from fedcxr.learning import Guarantee, Learning, Report
+from fedcxr.methods import FilmMethod, Films, Protect, Round, Weights, Workshop, to_eight_bits
 
 
 class Greyer(FilmMethod):
@@ -19,18 +21,23 @@ class Greyer(FilmMethod):
     fails_with: int = 0  # films; a site of so many cannot learn
     numbers_films: bool = False  # among its weights is a whole number that differs from site to site
     lies: bool = False  # sends back other weights than it was sent
+    strategy: str = "fedavg"
+    options: dict[str, int | float] = {}  # noqa: RUF012  pydantic copies it
+    tells: bool = False  # what it spent in each round, for its guarantee
+    worth: float = 1.0
 
     @property
-    def learns(self) -> bool:
-        return True
+    def learning(self) -> Learning:
+        if self.fit != "federated":
+            return Learning(self.fit)
+        return Learning(self.fit, self.rounds, self.strategy, self.options)
 
-    @property
-    def place(self) -> Place:
-        return self.fit
-
-    @property
-    def turns(self) -> int:
-        return self.rounds
+    def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee | None:
+        """A sum over the films each site told of, which is nobody's accounting but can be checked."""
+        if not self.tells:
+            return None
+        spent = sum(report.facts["spent"] * report.films for report in reported)
+        return Guarantee(epsilon=spent * self.worth, delta=0.0, unit="record", accountant="addition")
 
     def initial(self, rng: np.random.Generator) -> Weights:
         return {"grey": np.zeros(1, dtype=np.float32), "turns": np.zeros(1, dtype=np.int64)}
@@ -46,6 +53,8 @@ class Greyer(FilmMethod):
         if len(cohort) == self.fails_with:
             raise DataError("cannot learn")
         workshop.progress("greying", 1, 1)
+        if self.tells:
+            workshop.report({"spent": turn.number + 1})
         before = self.initial(rng) if start is None else start
         step = (cohort.films().mean() - before["grey"]) / (turn.of - turn.number)
         learnt: Weights = {"grey": (before["grey"] + step).astype(np.float32), "turns": before["turns"]}

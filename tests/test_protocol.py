@@ -14,6 +14,7 @@ from fedcxr.adversaries._outsider import pictured
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys.custody import Simulated
+from fedcxr.learning import Learning
 from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
@@ -156,8 +157,8 @@ class FitSpy(Method):
     learnt_from: ClassVar[list[set[str]]] = []
 
     @property
-    def learns(self) -> bool:
-        return True
+    def learning(self) -> Learning:
+        return Learning()
 
     def learn(
         self,

@@ -71,14 +71,16 @@ class Verifier(Adversary):
 
     def prepare(self, own: Owned, seed: int, compute: Compute, progress: Progress) -> Weights:
         """The verifier of clean films."""
+        from fedcxr.training import arrays_of
+
         network = self._verifier(seed, compute)
         self._train(network, own, (), seed, compute, progress)
-        return {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+        return arrays_of(network)
 
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
-        import torch
+        from fedcxr.training import loaded
 
         looks = appearances(leak, Workshop.on(compute))
         if "retrained" in self.attackers and not looks:
@@ -90,8 +92,7 @@ class Verifier(Adversary):
                 do="set knowledge.mechanism to true, or attackers to [naive]",
             )
         released = pictures(leak, looks)
-        network = self._verifier(seed, compute)
-        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in prepared.items()})
+        network = loaded(self._verifier(seed, compute), prepared)
         scores = {}
         if "naive" in self.attackers:
             scores["naive"] = _compare(network, released, leak.known, compute)

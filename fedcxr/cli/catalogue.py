@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
+from typing import Any, cast
 
 from fedcxr import plugins
 
@@ -28,7 +28,9 @@ def entry(kind: plugins.Kind, name: str, form: str) -> str:
         "deviations": cls.deviations,
     }
     if kind == "method":
-        guarantee = plugins.build(kind, name).guarantee()  # type: ignore[attr-defined]
+        from fedcxr.methods import Method, guarantee_of  # here and not above: they import NumPy
+
+        guarantee = guarantee_of(cast(Method, plugins.build(kind, name)))
         facts["guarantee"] = guarantee.model_dump() if guarantee else None
     schema = cls.model_json_schema()
     facts["parameters"] = schema.get("properties", {})

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.cohort import FINDINGS, SPLITS, Cohort
+from fedcxr.data._vocabulary import align_cohort, canonical, union
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, ReleaseKey
-from fedcxr.plugins import Plugin
+from fedcxr.learning import Guarantee, Learning, Report
+from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
 from fedcxr.view import Appearance, Array, Films, Holder, Shared, View, Weights
 
@@ -26,11 +28,10 @@ __all__ = [
     "FilmMethod",
     "Films",
     "Form",
-    "Guarantee",
     "ImageMethod",
     "Masks",
     "Method",
-    "Place",
+    "ModelMethod",
     "Progress",
     "Protect",
     "Round",
@@ -43,22 +44,14 @@ __all__ = [
 Masks = npt.NDArray[np.bool_]  # (n, h, w)
 Protect = Callable[[Films, np.random.Generator], Films]
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
-Place = Literal["local", "federated", "public"]
 Form = Literal["films", "purified", "codes", "model"]  # what a recipient works with: codes without fakes, or as public
 
 
-class Guarantee(pydantic.BaseModel):
-    """A formal privacy guarantee, always with the unit it protects."""
-
-    model_config = pydantic.ConfigDict(frozen=True)
-
-    epsilon: float
-    delta: float
-    unit: Literal["record", "patient", "pixel_neighbourhood"]
-    accountant: str
-
-
 def _silently(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _to_nobody(facts: Mapping[str, Any]) -> None:
     pass
 
 
@@ -71,6 +64,7 @@ class Workshop:
     threads: int = 1
     progress: Progress = _silently
     folder: Path | None = None  # survives a kill and stays at its owner's; None: nothing is kept
+    report: Callable[[Mapping[str, Any]], None] = _to_nobody  # takes facts of a learning that everybody may know
 
     @classmethod
     def on(cls, compute: Compute) -> Workshop:
@@ -93,6 +87,15 @@ class Round:
     of: int = 1
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a model says of films, beside what is known of them."""
+
+    findings: tuple[str, ...]
+    labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
+    scores: npt.NDArray[np.float32]  # (n, k)
+
+
 class Method(Plugin):
     """Decides what leaves a hospital; its fields are the keys under `method:` in a scenario."""
 
@@ -105,19 +108,9 @@ class Method(Plugin):
         return ("films",)
 
     @property
-    def learns(self) -> bool:
-        """Whether `learn` has anything to do."""
-        return False
-
-    @property
-    def place(self) -> Place:
-        """Who learns: each site for itself, all sites together, or the coordinator for all."""
-        return "local"
-
-    @property
-    def turns(self) -> int:
-        """In how many turns a federation learns."""
-        return 1
+    def learning(self) -> Learning | None:
+        """Where, in how many rounds and by which strategy `learn` is used; None: it has nothing to do."""
+        return None
 
     def briefly(self) -> Self:
         """The same method with less learning: what it promises, it promises at any budget."""
@@ -127,8 +120,11 @@ class Method(Plugin):
         """Where all sites of a federation start from."""
         return {}
 
-    def guarantee(self) -> Guarantee | None:
-        """The formal guarantee of one release, or None: most methods have none and say so."""
+    def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee | None:
+        """The formal guarantee of what was shared, or None: most methods have none and say so.
+
+        `reported` is what every site told of every round of its learning; without a run, nothing.
+        """
         return None
 
     def learn(
@@ -171,8 +167,8 @@ class Method(Plugin):
         """How what is shared looks to somebody without a key who has these films; None: there is nothing to look at."""
         return None
 
-    def predict(self, films: Films, model: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:  # (n, k)
-        """What a shared model says of films, finding by finding; asked of methods that share one."""
+    def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
+        """What a shared model says of films; asked of methods that share one."""
         raise DataError(f"{self.plugin_name()} shares no model", given=self.kind)
 
     def displacements(
@@ -192,6 +188,15 @@ class Method(Plugin):
     def opens(self, release: Release, row: int, key: ImageKey) -> bool:
         """Whether this key opens this row: of a method that shares without keys, none does."""
         return False
+
+
+def guarantee_of(method: Method, reported: Sequence[Report] = ()) -> Guarantee | None:
+    """What a method guarantees, refused if that is nothing: of no unit, or without a bound."""
+    try:
+        guarantee = method.guarantee(reported)
+        return None if guarantee is None else Guarantee.model_validate(guarantee)
+    except pydantic.ValidationError as error:
+        raise explain(error, f"the guarantee of {method.plugin_name()}", Guarantee) from None
 
 
 class SharesFilms(Method):
@@ -273,6 +278,51 @@ class FilmMethod(SharesFilms):
                 "left_out": left_out,
             },
         )
+
+
+class ModelMethod(Method):
+    """A method that shares the model that was learnt, and no film."""
+
+    kind: ClassVar[Kind] = "update"
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        return ("model",)
+
+    @property
+    @abstractmethod
+    def learning(self) -> Learning:
+        """How the model is learnt: `federated`, or `local`, where each site shares a model of its own."""
+
+    findings: tuple[str, ...] = pydantic.Field(
+        default=FINDINGS, min_length=1, description="what the model tells of a film, in this order"
+    )
+
+    @abstractmethod
+    def predict(self, films: Films, weights: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:  # (n, k)
+        """How much each film shows of each of `findings`: the higher, the surer."""
+
+    def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
+        return Judged(self.findings, self.labels(cohort), self.predict(cohort.films(), model, workshop))
+
+    def labels(self, cohort: Cohort) -> npt.NDArray[np.float32]:  # (n, k) of 0, 1 or NaN
+        """What is known of each of `findings`; what a hospital never looked for is unknown, and its model learns on."""
+        aligned = align_cohort(cohort, union(self.findings, cohort.findings))
+        return aligned.index[[canonical(finding) for finding in self.findings]].to_numpy(dtype=np.float32)
+
+    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+        nothing = np.zeros(0, dtype=np.intp)
+        model = (
+            shared.taught[0] if len(shared.taught) == 1 else None
+        )  # where each site has its own there is no one model
+        return View({}, nothing.astype(np.bool_), nothing.astype(np.int64), model)
+
+    def release(
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        """From how many films the site learnt; a model of its own with it, while one of all sites is known to all."""
+        told = Release("update", keys.origin.site, self.plugin_name(), {}, {"films": len(cohort.where("train"))})
+        return told.publishing(weights) if self.learning.place == "local" else told
 
 
 class ImageMethod(FilmMethod):

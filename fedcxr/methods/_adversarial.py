@@ -12,7 +12,8 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.methods import FilmMethod, Films, Place, Protect, Round, Weights, Workshop, to_eight_bits
+from fedcxr.learning import Learning, Place
+from fedcxr.methods import FilmMethod, Films, Protect, Round, Weights, Workshop, to_eight_bits
 from fedcxr.methods import _generator as generators
 from fedcxr.models import pretrained
 from fedcxr.storage.checkpoint import digest, fingerprint
@@ -96,16 +97,9 @@ class Adversarial(FilmMethod):
         return 0
 
     @property
-    def learns(self) -> bool:
-        return True
-
-    @property
-    def place(self) -> Place:
-        return self.fit if self.weights is None else "local"
-
-    @property
-    def turns(self) -> int:
-        return self.rounds if self.place == "federated" else 1
+    def learning(self) -> Learning:
+        place = self.fit if self.weights is None else "local"
+        return Learning(place, self.rounds if place == "federated" else 1)
 
     def initial(self, rng: np.random.Generator) -> Weights:
         return generators.arrays_of(self.untrained(rng), generators.ANY_SIZE)

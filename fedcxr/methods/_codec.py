@@ -16,7 +16,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.methods import Films, Weights, Workshop
 from fedcxr.models.sparse_coder import SparseCoder, sparse_coder
-from fedcxr.training import Plan, fit, place, to_tensor
+from fedcxr.training import Plan, arrays_of, fit, loaded, place, to_tensor
 from fedcxr.training.compute import Compute
 
 Number = TypeVar("Number", bound=np.generic)
@@ -46,7 +46,7 @@ class Codec:
     def __init__(self, design: Design, weights: Weights, compute: Compute) -> None:
         network = SparseCoder(design.maps, design.refinement if weights else 0, design.rounds if weights else 0)
         if weights:
-            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+            loaded(network, weights)
         self.design = design
         self.compute = compute
         self.network = place(network, compute).eval()
@@ -83,7 +83,7 @@ class Codec:
 
 
 def initial(design: Design, rng: np.random.Generator) -> Weights:
-    return _weights(sparse_coder(design.maps, design.refinement, design.rounds, rng))
+    return arrays_of(sparse_coder(design.maps, design.refinement, design.rounds, rng))
 
 
 def learn(
@@ -94,8 +94,8 @@ def learn(
     compute = workshop.compute
     network = place(sparse_coder(design.maps, design.refinement, design.rounds, rng), compute)
     if start:
-        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in start.items()})
-    before, error = _weights(network), _error(network, test, design, compute)
+        loaded(network, start)
+    before, error = arrays_of(network), _error(network, test, design, compute)
 
     def loss(step: int) -> Tensor:
         films = to_tensor(_crops(train, design.crop, rng), compute)
@@ -105,7 +105,7 @@ def learn(
     with compute.session():
         fit(network, loss, plan, compute, lambda done, total: workshop.progress("codec", done, total))
         worse = _error(network, test, design, compute) > error
-    return before if worse else _weights(network)
+    return before if worse else arrays_of(network)
 
 
 def _divided(cohort: Cohort) -> tuple[Films, Films]:
@@ -145,10 +145,6 @@ def _error(network: SparseCoder, films: Films, design: Design, compute: Compute)
             for batch in (to_tensor(part, compute) for part in _parts(films))
         ]
     return sum(errors) / len(films)
-
-
-def _weights(network: SparseCoder) -> Weights:
-    return {name: tensor.cpu().numpy().copy() for name, tensor in network.state_dict().items()}
 
 
 def _parts(films: npt.NDArray[Number]) -> Iterator[npt.NDArray[Number]]:

@@ -19,7 +19,8 @@ from fedcxr.codes import Codes, Shape, support
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import BrokenSeal, DataError, Refused
 from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
-from fedcxr.methods import Films, Form, Method, Place, Round, Weights, Workshop
+from fedcxr.learning import Learning
+from fedcxr.methods import Films, Form, Method, Round, Weights, Workshop
 from fedcxr.release import Kind, Release
 from fedcxr.view import Appearance, Array, Holder, Shared, View
 
@@ -65,16 +66,10 @@ class CodeMethod(Method):
         return ("films", "purified")
 
     @property
-    def learns(self) -> bool:
-        return self.fit != "none"
-
-    @property
-    def place(self) -> Place:
-        return "local" if self.fit == "none" else self.fit
-
-    @property
-    def turns(self) -> int:
-        return self.turns_together if self.fit == "federated" else 1
+    def learning(self) -> Learning | None:
+        if self.fit == "none":
+            return None
+        return Learning(self.fit, self.turns_together if self.fit == "federated" else 1)
 
     def briefly(self) -> Self:
         return self.model_copy(update={"steps": min(self.steps, 20), "refinement": min(self.refinement, 8)})
@@ -82,7 +77,7 @@ class CodeMethod(Method):
     def initial(self, rng: np.random.Generator) -> Weights:
         from fedcxr.methods import _codec
 
-        return _codec.initial(self.design(), rng) if self.learns else {}
+        return {} if self.learning is None else _codec.initial(self.design(), rng)
 
     def learn(
         self,
@@ -94,7 +89,7 @@ class CodeMethod(Method):
     ) -> Weights:
         from fedcxr.methods import _codec
 
-        if not self.learns:
+        if self.learning is None:
             return {}
         return _codec.learn(self.design(-(-self.steps // turn.of)), cohort, rng, workshop, start)
 

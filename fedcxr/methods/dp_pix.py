@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 import pydantic
 
 from fedcxr.errors import ConfigError
-from fedcxr.methods import Films, Guarantee, ImageMethod, to_eight_bits
+from fedcxr.learning import Guarantee, Report
+from fedcxr.methods import Films, ImageMethod, to_eight_bits
 
 WHITE = 255.0
 
@@ -32,7 +34,7 @@ class DpPix(ImageMethod):
     m: int = pydantic.Field(default=1, ge=1, le=4096**2, description="neighbours differ in at most so many pixels")
     eps: float = pydantic.Field(default=0.1, ge=1e-9, le=1e9, description="privacy loss between neighbours")
 
-    def guarantee(self) -> Guarantee:
+    def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee:
         return Guarantee(
             epsilon=self.eps,
             delta=0.0,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from fedcxr.errors import ConfigError, FedcxrError, OtherVersion, StorageError
+from fedcxr.learning import Report
 from fedcxr.release import Release
 from fedcxr.runs.identity import check_format, check_scenario, check_version, is_marked, mark
 from fedcxr.scenario import Scenario
@@ -21,6 +23,7 @@ Outcome = TypeVar("Outcome")
 
 SCHEMA = 1
 PARTS = ("releases", "stages", "pictures", "learnt")
+ROUND = "round-"
 
 
 class Run:
@@ -152,6 +155,44 @@ class Run:
         """Where somebody's finished weights go, for use in other scenarios."""
         return self.folder / "learnt" / f"{who}.safetensors"
 
+    def store_reports(self, number: int, reports: Sequence[Report]) -> None:
+        """Keep what the sites told of a round of learning."""
+        write_json(self.folder / "learnt" / f"{round_name(number)}.json", [asdict(report) for report in reports])
+
+    def reports(self) -> tuple[Report, ...]:
+        """What every site told of every round, in their order."""
+        files = sorted((self.folder / "learnt").glob(f"{ROUND}*.json"))
+        return tuple(Report(**told) for file in files for told in read_json(file))
+
+    def store_updates(self, number: int, updates: Iterable[Release]) -> None:
+        """Keep what every site sent in a round, in a folder for our own eyes; an earlier attempt's is gone."""
+        folder = self.updates_folder / round_name(number)
+        with explained(folder):
+            self.updates_folder.mkdir(mode=0o700, exist_ok=True)
+            self.updates_folder.chmod(0o700)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+        for update in updates:
+            write_atomic(folder / f"{update.site}.release", update.to_bytes())
+
+    def updates(self) -> Iterator[tuple[int, Release]]:
+        """Round and update, one at a time: together they may not fit into memory. None unless they are kept."""
+        for file in sorted(self.updates_folder.glob(f"{ROUND}*/*.release")):
+            with explained(file):
+                yield int(file.parent.name.removeprefix(ROUND)), Release.from_bytes(file.read_bytes())
+
+    @property
+    def updates_folder(self) -> Path:
+        return self.folder / "learnt" / "updates"
+
+    @property
+    def means(self) -> Path:
+        """Where strategies that remember are given back what they remember, while learning is not over."""
+        return self.folder / "learnt" / "means"
+
+    def forget_means(self) -> None:
+        shutil.rmtree(self.means, ignore_errors=True)
+
     def _learnt_path(self, name: str) -> Path:
         return self.folder / "learnt" / f"{name}.release"
 
@@ -190,6 +231,11 @@ class Run:
 
     def _note_path(self, site: str) -> Path:
         return self.folder / "releases" / f"{site}.json"
+
+
+def round_name(number: int) -> str:
+    """What a round of learning is called on disk."""
+    return f"{ROUND}{number:04}"
 
 
 def _foreign(folder: Path) -> bool:

@@ -199,6 +199,11 @@ class Scenario(Section):
         return SERVER if SERVER in self.grant or not self.grant else next(iter(self.grant))
 
     @property
+    def keeps_updates(self) -> bool:
+        """Whether what each site sent in each round of learning is granted to an adversary, and so must be kept."""
+        return False
+
+    @property
     def run_name(self) -> str:
         """What all sites call this run, and their releases in it."""
         return f"{self.id}-{self.seed}"
@@ -265,12 +270,7 @@ class Scenario(Section):
             _check_annotations(name, task, scenario)
         for name, adversary in scenario.adversaries.items():
             _check_attack(name, adversary, scenario)
-        if scenario.method.learns and scenario.method.place == "public" and scenario.public is None:
-            raise ConfigError(
-                "the method learns from public films, and there are none",
-                given=f"{scenario.method.plugin_name()}, fit: public",
-                do="name their source under `public`",
-            )
+        _check_learning(scenario)
         if scenario.cohort is None:
             return scenario._with_own_films(document)
         return scenario.model_copy(update={"cohort": scenario.cohort.suited(sites, scenario.partition)})
@@ -312,12 +312,32 @@ def _described(section: str, plugin: plugins.Plugin) -> dict[str, Any]:
     return {ONE[section][1]: spec.pop("name"), **spec}
 
 
+def _check_learning(scenario: Scenario) -> None:
+    """Whether there are films to learn from, and sites enough for the strategy."""
+    learning = scenario.method.learning  # an unknown strategy or option is refused here
+    if learning is None:
+        return
+    if learning.place == "public" and scenario.public is None:
+        raise ConfigError(
+            "the method learns from public films, and there are none",
+            given=f"{scenario.method.plugin_name()}, fit: public",
+            do="name their source under `public`",
+        )
+    if learning.place == "federated" and scenario.needed_sites < learning.aggregation.fewest:
+        raise ConfigError(
+            f"the strategy {learning.strategy} needs more sites",
+            given=f"{scenario.needed_sites} sites that must answer",
+            allowed=f"{learning.aggregation.fewest} or more",
+            do="raise min_sites or sites, or choose another strategy",
+        )
+
+
 def _check_task(name: str, task: Task, method: Method) -> None:
     """Whether there will be anything for this task to read."""
-    if task.form not in method.forms:
+    if not set(task.forms) & set(method.forms):
         raise ConfigError(
             f"the task `{name}` has nothing to read in what the method releases",
-            given=f"{task.form} of {method.plugin_name()}",
+            given=f"{task.forms[0]} of {method.plugin_name()}",
             allowed=" or ".join(method.forms),
         )
 

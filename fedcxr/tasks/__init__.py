@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fedcxr.cohort import SPLITS, Annotation, Cohort, Split
 from fedcxr.methods import Form, Method, Workshop
 from fedcxr.plugins import Plugin
+from fedcxr.storage.artefacts import Artefacts
 from fedcxr.table import Table
 from fedcxr.view import Array, Films, Rows, View, Weights
 
@@ -71,13 +72,27 @@ class Evidence:
         return found
 
 
+def _silently(stage: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a task works: from which seed, on which hardware, whom it tells, and where it finds earlier work."""
+
+    seed: int
+    compute: Compute
+    progress: Progress = _silently
+    artefacts: Artefacts | None = None  # None: nothing is kept for other runs
+
+
 class Task(Plugin):
     """Answers: how good is what one can do with the releases? Its fields are keys under `tasks:` in a scenario."""
 
     @property
-    def form(self) -> Form:
-        """What it reads of what is shared."""
-        return "films"
+    def forms(self) -> tuple[Form, ...]:
+        """What it reads of what is shared: any of these will do."""
+        return ("films",)
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:
@@ -88,8 +103,11 @@ class Task(Plugin):
         """Whether there is anything to measure: a recipient without a key sees nothing."""
         return bool(evidence.view.opened.any())
 
+    def foresee(self, cohort: Cohort, bench: Bench) -> None:
+        """Do, for later, whatever needs nothing but the sites' films, in the order in which they will be released."""
+
     @abstractmethod
-    def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
+    def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
         """The task's part of `utility` in result.json; what does not apply is None."""
 
     def table(self, figures: Mapping[str, Any]) -> Table | None:

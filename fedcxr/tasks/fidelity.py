@@ -10,11 +10,11 @@ import pydantic
 
 from fedcxr.errors import DataError
 from fedcxr.metrics.similarity import joint_histogram, similarity
-from fedcxr.tasks import Evidence, Progress, Task
+from fedcxr.tasks import Bench, Evidence, Progress, Task
 from fedcxr.view import Films, Rows
 
 if TYPE_CHECKING:
-    from fedcxr.training.compute import Compute
+    pass
 
 CHUNK = 64  # films at a time
 
@@ -37,14 +37,16 @@ class Fidelity(Task):
     def applies(self, evidence: Evidence) -> bool:
         return super().applies(evidence) and bool((evidence.origin >= 0).any())
 
-    def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
+    def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
         tested = evidence.rows("test") & (evidence.origin >= 0)
         test = np.flatnonzero(tested & evidence.view.opened)
         if not len(test):
             raise DataError("fidelity is measured on the test split", given="no film", do="use a larger cohort")
-        authorised = self._compared(evidence, np.asarray(evidence.view.forms["films"]), test, progress)
+        authorised = self._compared(evidence, np.asarray(evidence.view.forms["films"]), test, bench.progress)
         others = evidence.unauthorised
-        unauthorised = None if others is None else self._compared(evidence, others, np.flatnonzero(tested), progress)
+        unauthorised = (
+            None if others is None else self._compared(evidence, others, np.flatnonzero(tested), bench.progress)
+        )
         return {**authorised, "unauthorised": unauthorised}
 
     def _compared(self, evidence: Evidence, shown: Films, rows: Rows, progress: Progress) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
@@ -11,21 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.methods import Form, Workshop
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
 from fedcxr.rng import stream
+from fedcxr.storage.artefacts import digest_of
 from fedcxr.table import Row, Table, figure, span
-from fedcxr.tasks import Bools, Evidence, Progress, Task
+from fedcxr.tasks import Bench, Bools, Evidence, Task
 from fedcxr.view import Films
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from fedcxr.models.classifier import Classifier
-    from fedcxr.training.compute import Compute
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
@@ -45,13 +46,31 @@ LEVELS = {
 ARMS = ("trained", "trained_released", "frozen", "raw", "unauthorised")
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Films or codes, and what is known of them."""
+
+    inputs: Inputs  # (n, ...)
+    labels: Labels  # (n, k)
+    patients: Patients  # for intervals by patient, never for training
+    findings: tuple[str, ...]  # k names
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> Labelled:
+        """Clean films."""
+        return cls(cohort.films(), cohort.labels, cohort.patients, cohort.findings)
+
+    def same_as(self, other: Labelled) -> bool:
+        """Whether there is the very same to learn from both."""
+        same = np.array_equal(self.inputs, other.inputs)
+        return same and np.array_equal(self.labels, other.labels, equal_nan=True)
+
+
 class Lesson(NamedTuple):
     """What is shared, in the form that a classifier reads."""
 
-    inputs: Inputs  # (n, ...)
-    labels: Labels
-    seen: Bools  # (n,) to learn from
-    shown: Bools  # (n,) to be read
+    learnt_from: Labelled
+    read: Labelled
 
 
 @dataclass(frozen=True)
@@ -61,13 +80,17 @@ class Scored:
     labels: Labels
     scores: npt.NDArray[np.float32]  # (n, k)
     patients: Patients  # for intervals
+    findings: tuple[str, ...]  # k names
 
 
-def _same(lesson: Lesson, clean: Films, labels: Labels) -> bool:
-    """Whether what there is to learn from is the clean films themselves."""
-    return np.array_equal(lesson.inputs[lesson.seen], clean) and np.array_equal(
-        lesson.labels[lesson.seen], labels, equal_nan=True
-    )
+def _released(evidence: Evidence, inputs: Inputs, rows: Bools) -> Labelled:
+    return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.cohort.findings)
+
+
+def _scored(network: Classifier, films: Labelled, bench: Bench) -> Scored:
+    from fedcxr.training import predict
+
+    return Scored(films.labels, predict(network, films.inputs, bench.compute), films.patients, films.findings)
 
 
 class Findings(Task):
@@ -80,9 +103,10 @@ class Findings(Task):
 
     paper: ClassVar[str | None] = "Packhaeuser et al., MICCAI 2023 (`frozen`); all others: ours"
 
-    on: Form = pydantic.Field(
+    on: Literal["films", "purified", "codes"] = pydantic.Field(
         default="films",
-        description="what is trained on: films (as their recipient sees them), purified codes, or codes as published",
+        description="what is trained on: films (as their recipient sees them), purified codes, or codes as published; "
+        "a model that is shared is tested as it is",
     )
     network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
     width: int = pydantic.Field(default=16, ge=1, description="channels of the narrow network's first layer")
@@ -111,79 +135,86 @@ class Findings(Task):
         return self
 
     @property
-    def form(self) -> Form:
-        return self.on
+    def forms(self) -> tuple[Form, ...]:
+        return (self.on, "model")
 
     def applies(self, evidence: Evidence) -> bool:
-        return self.on in ("codes", "model") or super().applies(evidence)
+        return self.on == "codes" or evidence.view.model is not None or super().applies(evidence)
 
     def needs(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
         return () if weights is None else (weights,)
 
-    def measure(self, evidence: Evidence, seed: int, compute: Compute, progress: Progress) -> dict[str, Any]:
-        from fedcxr.training import predict
+    def foresee(self, cohort: Cohort, bench: Bench) -> None:
+        """The classifier of clean films needs no release."""
+        with bench.compute.session():
+            self._ceiling(cohort.where("train"), bench)
 
-        learnable, tested = evidence.films("train"), evidence.films("test")
-        if not learnable.any() or not tested.any():
+    def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
+        train, test = (evidence.cohort.take(evidence.films(split)) for split in ("train", "test"))
+        if not len(train) or not len(test):
             raise DataError(
                 "findings need films to train on and films to test on",
-                given=f"{learnable.sum()} and {tested.sum()}",
+                given=f"{len(train)} and {len(test)}",
                 do="use a larger cohort",
             )
-        clean, known = evidence.clean, evidence.cohort.labels
-        scores: dict[str, Scored] = {}
-
-        def tell(arm: str, network: Classifier, inputs: Inputs, labels: Labels, patients: Patients) -> None:
-            scores[arm] = Scored(labels, predict(network, inputs, compute), patients)
-
-        at_home = known[tested], evidence.cohort.patients[tested]
-        with compute.session():
-            lesson = self._lesson(evidence)
-            shared = None
-            if lesson is not None:
-                inputs, labels, seen, shown = lesson
-                shared = self.train(inputs[seen], labels[seen], seed, compute, progress, "released")
+        lesson, workshop = self._lesson(evidence), Workshop.on(bench.compute)
+        arms: dict[str, Scored] = {}
+        with bench.compute.session():
+            shared = None if lesson is None else self.train(lesson.learnt_from, bench, "released")
             # The same bytes would train the same classifier again.
-            if lesson is not None and shared is not None and _same(lesson, clean[learnable], known[learnable]):
-                ceiling = shared
-            else:
-                ceiling = self.train(clean[learnable], known[learnable], seed, compute, progress, "clean")
+            unprotected = lesson is not None and lesson.learnt_from.same_as(Labelled.of(train))
+            ceiling = shared if shared is not None and unprotected else self._ceiling(train, bench)
+            arms["raw"] = _scored(ceiling, Labelled.of(test), bench)
             if lesson is not None and shared is not None:
-                if shown.any():
-                    tell("trained_released", shared, inputs[shown], labels[shown], evidence.patients[shown])
-                own = evidence.own(self.on, tested, Workshop.on(compute))
+                own = evidence.own(self.on, evidence.films("test"), workshop)
                 if own is not None:
-                    tell("trained", shared, cast(Inputs, own), *at_home)
-                if self.on == "films" and shown.any():
-                    tell("frozen", ceiling, inputs[shown], labels[shown], evidence.patients[shown])
+                    arms["trained"] = _scored(shared, replace(Labelled.of(test), inputs=cast(Inputs, own)), bench)
+                if len(lesson.read.labels):
+                    arms["trained_released"] = _scored(shared, lesson.read, bench)
+                if len(lesson.read.labels) and self.on == "films":
+                    arms["frozen"] = _scored(ceiling, lesson.read, bench)
             if evidence.view.model is not None:
-                judged = evidence.method.predict(clean[tested], evidence.view.model, Workshop.on(compute))
-                scores["trained"] = Scored(at_home[0], judged, at_home[1])
-            tell("raw", ceiling, clean[tested], *at_home)
+                judged = evidence.method.judged(test, evidence.view.model, workshop)
+                arms["trained"] = Scored(judged.labels, judged.scores, test.patients, judged.findings)
             if evidence.unauthorised is not None:
-                scores["unauthorised"] = self._outside(evidence, evidence.unauthorised, seed, compute, progress)
-        figures = {arm: self._figures(one, evidence.cohort.findings, seed) for arm, one in scores.items()}
+                arms["unauthorised"] = self._outside(evidence, evidence.unauthorised, bench)
+        figures = {arm: self._figures(one, bench.seed) for arm, one in arms.items()}
         return {arm: figures.get(arm) for arm in ARMS}
 
     def _lesson(self, evidence: Evidence) -> Lesson | None:
-        """What a classifier is trained on: all rows, which of them to learn from and which to read; None: a model."""
+        """What is learnt from and what is read of all that was shared; None: there are no films or codes in it."""
         if self.on not in evidence.view.forms:
             return None
         opened = np.ones_like(evidence.view.opened) if self.on == "codes" else evidence.view.opened
         inputs = cast(Inputs, evidence.view.forms[self.on])
-        return Lesson(inputs, evidence.labels, evidence.rows("train") & opened, evidence.rows("test") & opened)
+        return Lesson(*(_released(evidence, inputs, evidence.rows(split) & opened) for split in ("train", "test")))
 
-    def _outside(self, evidence: Evidence, pictures: Films, seed: int, compute: Compute, progress: Progress) -> Scored:
+    def _outside(self, evidence: Evidence, pictures: Films, bench: Bench) -> Scored:
         """What somebody without a key reads off pictures like those they learnt from."""
-        from fedcxr.training import predict
-
-        train, test = evidence.rows("train"), evidence.rows("test")
-        labels, patients = evidence.labels[test], evidence.patients[test]
+        train, test = (_released(evidence, pictures, evidence.rows(split)) for split in ("train", "test"))
         if (pictures == pictures[:1]).all():  # nothing to learn, and nothing to read
-            return Scored(labels, np.zeros_like(labels), patients)
-        network = self.train(pictures[train], evidence.labels[train], seed, compute, progress, "without a key")
-        return Scored(labels, predict(network, pictures[test], compute), patients)
+            return Scored(test.labels, np.zeros_like(test.labels), test.patients, test.findings)
+        return _scored(self.train(train, bench, "without a key"), test, bench)
+
+    def _ceiling(self, clean: Cohort, bench: Bench) -> Classifier:
+        """The classifier of clean films, which other runs may have trained before."""
+        from fedcxr.training import arrays_of, loaded
+
+        films, compute = Labelled.of(clean), bench.compute
+        if bench.artefacts is None:
+            return self.train(films, bench, "clean")
+        key = bench.artefacts.key(
+            "classifier",
+            task={k: v for k, v in self.spec().items() if k not in ("min_positives", "bootstraps")},
+            films=digest_of(films.inputs),
+            labels=digest_of(films.labels),
+            seed=bench.seed,
+            compute=[compute.device.type, compute.precision, compute.threads],
+            pretrained=[digest_of(np.frombuffer(file.read_bytes(), dtype=np.uint8)) for file in self.needs()],
+        )
+        made = bench.artefacts.made(key, lambda: arrays_of(self.train(films, bench, "clean")))
+        return loaded(self._network(films, bench), made)
 
     def table(self, figures: Mapping[str, Any]) -> Table:
         rows = [
@@ -195,48 +226,31 @@ class Findings(Task):
         notes = (f"too rare to score: {', '.join(skipped)}",) if skipped else ()
         return Table("How useful: mean AUC of the findings", ("AUC", "95 % interval"), tuple(rows), notes)
 
-    def train(
-        self, films: Inputs, labels: Labels, seed: int, compute: Compute, progress: Progress, stage: str
-    ) -> Classifier:
-        """A classifier of the findings `labels` (n, k) on `films`, or on codes."""
-        import torch
+    def train(self, films: Labelled, bench: Bench, stage: str) -> Classifier:
+        """A classifier of the findings on these films, or on codes."""
+        from fedcxr.training.classifier import Recipe, teach
 
-        from fedcxr.models.backbone import Design
-        from fedcxr.models.classifier import classifier, findings_loss
-        from fedcxr.training import Plan, epochs, fit, place, shifted, shifted_along, to_tensor
-
-        rng = stream(seed, "findings", "weights")
-        channels = films.shape[1] if films.ndim == 4 else 1
-        placed = channels > 1 and self.on == "purified"
-        design = Design(self.network, self.width, self.stride, self.pretrained, channels, placed)
-        network = place(classifier(design, labels.shape[1], rng), compute)
-        rng = stream(seed, "findings", "batches")
-        order = epochs(len(films), self.batch, rng)
-        truth = torch.from_numpy(labels).to(compute.device)
-        weights = self._weights(truth)
-
-        def shown(batch: Inputs) -> Tensor:
-            if channels == 1:
-                return to_tensor(shifted(batch, self.shift, rng), compute)
-            made = network.stem(to_tensor(batch, compute))
-            return shifted_along(made, self.shift, rng) if placed else made  # a cell of 8 x 8 pixels is too coarse
-
-        def loss(step: int) -> Tensor:
-            rows = next(order)
-            logits = network.read(shown(films[rows]))
-            return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, self.smoothing)
-
-        plan = Plan(self.steps, self.learning_rate, self.weight_decay)
-        fit(network, loss, plan, compute, lambda step, steps: progress(f"findings {stage}", step, steps))
+        network = self._network(films, bench)
+        how = self.model_dump(include={field.name for field in dataclasses.fields(Recipe)})
+        rng = stream(bench.seed, "findings", "batches")
+        told = partial(bench.progress, f"findings {stage}")
+        teach(network, films.inputs, films.labels, Recipe(**how), rng, bench.compute, told)
         return network
 
-    def _weights(self, labels: Tensor) -> Tensor:  # (k,)
-        """How often a film with the finding counts: as often as makes both classes equal, within a bound."""
-        with_finding, without = (labels == 1).sum(0), (labels == 0).sum(0)
-        return (without / with_finding.clamp(min=1)).clamp(1.0, self.rare)
+    def _network(self, films: Labelled, bench: Bench) -> Classifier:
+        """Not yet trained."""
+        from fedcxr.models.backbone import Design
+        from fedcxr.models.classifier import classifier
+        from fedcxr.training import place
 
-    def _figures(self, one: Scored, findings: tuple[str, ...], seed: int) -> dict[str, Any]:
-        labels, scores, patients = one.labels, one.scores, one.patients
+        channels = films.inputs.shape[1] if films.inputs.ndim == 4 else 1
+        placed = channels > 1 and self.on == "purified"
+        design = Design(self.network, self.width, self.stride, self.pretrained, channels, placed)
+        rng = stream(bench.seed, "findings", "weights")
+        return place(classifier(design, films.labels.shape[1], rng), bench.compute)
+
+    def _figures(self, one: Scored, seed: int) -> dict[str, Any]:
+        labels, scores, patients, findings = one.labels, one.scores, one.patients, one.findings
         aucs = finding_aucs(labels, scores, findings, self.min_positives)
         # The same draws of patients in every arm, so that arms can be compared.
         rng = stream(seed, "findings", "bootstrap")

@@ -14,6 +14,7 @@ from fedcxr import plugins
 from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, DataError, StorageError, TrainingDiverged
+from fedcxr.learning import Learning
 from fedcxr.methods import Round, Weights, Workshop, _duel
 from fedcxr.methods import _generator as generators
 from fedcxr.methods.prichexy_net import PriCheXyNet
@@ -202,16 +203,16 @@ def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_good_st
 
 
 def turns(cohort: Cohort, folder: Path | None, start: Weights, seed: int = 1, turn: int | None = None) -> Weights:
-    method = small(fit="federated", rounds=2, steps=5)
-    for number in range(method.turns) if turn is None else [turn]:
+    rounds, method = 2, small(fit="federated", rounds=2, steps=5)
+    for number in range(rounds) if turn is None else [turn]:
         rng = stream(seed, "learn", number)
-        start = method.learn(cohort, rng, Workshop("cpu", "fp32", folder=folder), start, Round(number, method.turns))
+        start = method.learn(cohort, rng, Workshop("cpu", "fp32", folder=folder), start, Round(number, rounds))
     return start
 
 
 def test_all_sites_of_a_federation_start_from_the_same_weights(cohort: Cohort, tmp_path: Path) -> None:
     method = small(fit="federated")
-    assert (method.place, method.turns) == ("federated", 8)
+    assert method.learning == Learning("federated", 8)
     initial = method.initial(stream(0))
     assert digest(initial) == digest(method.initial(stream(0)))
     learnt = turns(cohort, tmp_path, initial)
@@ -256,7 +257,7 @@ def test_weights_in_a_file_replace_learning(cohort: Cohort, learnt: Weights, tmp
     small().save(learnt, tmp_path / "generator.safetensors")
     method = small(weights=str(tmp_path / "generator.safetensors"), fit="federated")
     assert method.needs() == (tmp_path / "generator.safetensors",)
-    assert method.place == "local"
+    assert method.learning == Learning("local")
     workshop = Workshop("cpu", "fp32", progress=lambda *_: pytest.fail("a step"))
     assert digest(method.learn(cohort.take([0]), stream(9), workshop)) == digest(learnt)
 

@@ -144,8 +144,8 @@ def test_no_other_squares_are_shared() -> None:
 def test_training_helps_unseen_patients_or_changes_nothing(fit: str, together: int, cohort: Cohort) -> None:
     method = plugins.build("method", {"name": "sca", "fit": fit, "together": together, "steps": 10, "refinement": 8})
     assert isinstance(method, Sca)
-    assert method.learns
-    weights = method.learn(cohort, stream(1, "learn"), WORKSHOP, turn=Round(0, method.turns))
+    assert method.learning is not None
+    weights = method.learn(cohort, stream(1, "learn"), WORKSHOP, turn=Round(0, method.learning.rounds))
     judged = _codec._divided(cohort)[1]
     trained, untrained = (method.codec(w, WORKSHOP) for w in (weights, {}))
     psnr = [similarity(judged, c.decode(c.encode(judged), cohort.size))["psnr"].mean() for c in (trained, untrained)]

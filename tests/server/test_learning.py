@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from learners import Greyer
 from small import SMALL, figures
 
-from fedcxr.errors import ConfigError, TooFewSites
-from fedcxr.methods import Workshop
+from fedcxr.errors import ConfigError, Refused, TooFewSites
+from fedcxr.methods import Round, Workshop
+from fedcxr.protocol import round_of
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
@@ -115,11 +117,11 @@ def test_a_federation_goes_on_from_its_last_turn(tmp_path: Path) -> None:
     whole = run(of, tmp_path / "whole").learnt()
     broken = run(of, tmp_path / "broken")
     folder = broken.folder
-    for gone in ("result.json", "learnt/learnt.release", "learnt/turn-0003.release", "stages/collect.json"):
+    for gone in ("result.json", "learnt/learnt.release", "learnt/round-0003.release", "stages/collect.json"):
         (folder / gone).unlink()
-    kept = (folder / "learnt" / "turn-0002.release").stat().st_mtime_ns
+    kept = (folder / "learnt" / "round-0002.release").stat().st_mtime_ns
     again = run(of, tmp_path / "broken", resume=True)
-    assert (folder / "learnt" / "turn-0002.release").stat().st_mtime_ns == kept
+    assert (folder / "learnt" / "round-0002.release").stat().st_mtime_ns == kept
     assert whole is not None
     learnt = again.learnt()
     assert learnt is not None
@@ -130,7 +132,7 @@ def test_a_federation_goes_on_from_its_last_turn(tmp_path: Path) -> None:
 def test_a_site_that_does_not_learn_is_named(how: str, tmp_path: Path) -> None:
     _, films = mean_greys(scenario("federated"), tmp_path)
     wrongs: dict[str, dict[str, Any]] = {"fails": {"fails_with": films["site-2"]}, "lies": {"lies": True}}
-    said = {"fails": r"site-2: cannot learn .*turn 1", "lies": r"update of other weights.*turn 1"}[how]
+    said = {"fails": r"site-2: cannot learn .*round 1", "lies": r"update of other weights.*round 1"}[how]
     with pytest.raises(TooFewSites, match=said):
         run(scenario("federated", **wrongs[how]), tmp_path)
 
@@ -160,3 +162,62 @@ def test_whole_numbers_are_everyones_and_not_averaged(tmp_path: Path) -> None:
     of = scenario("federated", numbers_films=True)
     with pytest.raises(ConfigError, match="different films; given: turns of site-"):
         run(of, tmp_path)
+
+
+# What each site sent, and told ----------------------------------------------------------------------------------------
+
+
+def test_what_each_site_sent_is_not_kept(tmp_path: Path) -> None:
+    done = run(scenario("federated"), tmp_path)
+    assert not list(done.updates())
+    assert not [file for file in done.folder.rglob("*") if "update" in file.name]
+
+
+def test_what_each_site_sent_is_kept_for_the_experimenter_where_it_is_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scenario, "keeps_updates", property(lambda scenario: True))
+    of = scenario("federated")
+    greys, films = mean_greys(of, tmp_path)
+    done = run(of, tmp_path)
+    kept = [(number, update.site, update) for number, update in done.updates()]
+    assert [(number, site) for number, site, _ in kept] == [(n, site) for n in (1, 2, 3) for site in of.site_names]
+    for number in (1, 2, 3):
+        sent = [update for at, _, update in kept if at == number]
+        mean = np.average([u.weights["grey"][0] for u in sent], weights=[u.facts["films"] for u in sent])
+        outcome = done.learnt(f"round-{number:04}")
+        assert outcome is not None
+        assert float(outcome.weights["grey"][0]) == pytest.approx(mean, rel=1e-6)
+    assert {site: float(u.weights["grey"][0]) for n, site, u in kept if n == 3} == pytest.approx(greys, rel=1e-6)
+    assert {site: u.facts["films"] for _, site, u in kept} == films
+    folders = [done.updates_folder, *done.updates_folder.iterdir()]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+@pytest.mark.parametrize("fit", ["federated", "local"])
+def test_a_guarantee_is_reckoned_from_what_sites_told(fit: str, tmp_path: Path) -> None:
+    of = scenario(fit, tells=True)
+    _, films = mean_greys(of, tmp_path)
+    done = run(of, tmp_path)
+    assert done.result is not None
+    rounds = (1, 2, 3) if fit == "federated" else (1,)
+    spent = float(sum(number * sum(films.values()) for number in rounds))
+    told = {"epsilon": spent, "delta": 0.0, "unit": "record", "accountant": "addition"}
+    assert done.result["privacy"]["formal"] == told
+    (done.folder / "result.json").unlink()
+    again = run(of, tmp_path, resume=True).result
+    assert again is not None
+    assert again["privacy"]["formal"] == told
+
+
+def test_a_guarantee_without_end_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the guarantee of learners:Greyer: epsilon: .*finite"):
+        run(scenario("federated", SMALL, tells=True, worth=1e308), tmp_path)
+    assert not list(tmp_path.rglob("stages/utility-*.json"))
+
+
+def test_a_site_is_asked_for_rounds_that_there_are() -> None:
+    for of, number in ((scenario("federated"), 0), (scenario("federated"), 4), (scenario("local"), 1)):
+        with pytest.raises(Refused, match=r"no such round|not learn in a federation"):
+            round_of(of, number)
+    assert round_of(scenario("federated"), 3) == Round(2, 3)

@@ -1,0 +1,67 @@
+"""How a network learns to read findings off films or codes: for the task that does it and methods that share one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fedcxr.models.classifier import Classifier, findings_loss
+from fedcxr.models.stem import Synthesis
+from fedcxr.training import Plan, epochs, fit, shifted, shifted_along, to_tensor
+from fedcxr.training.compute import Compute
+
+Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.int8]  # films (n, h, w), or codes (n, c, h, w)
+Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """For how long, on which batches, and towards what."""
+
+    steps: int
+    batch: int = 32
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.05
+    shift: int = 2  # augmentation: films are moved by up to so many pixels
+    smoothing: float = 0.1  # labels are drawn towards one half by so much
+    rare: float = 3.0  # a rare finding's films count at most so many times
+
+
+def teach(
+    network: Classifier,
+    films: Inputs,
+    labels: Labels,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    compute: Compute,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Train the network, from wherever it stands, to tell the findings `labels` of `films`; `rng` draws all batches."""
+    order = epochs(len(films), recipe.batch, rng)
+    truth = torch.from_numpy(labels).to(compute.device)
+    weights = class_weights(truth, recipe.rare)
+
+    def shown(batch: Inputs) -> Tensor:
+        if batch.ndim == 3:
+            return to_tensor(shifted(batch, recipe.shift, rng), compute)
+        made: Tensor = network.stem(to_tensor(batch, compute))
+        # Only what a stem has made of codes can be moved: a cell of 8 x 8 pixels is too coarse.
+        return shifted_along(made, recipe.shift, rng) if isinstance(network.stem, Synthesis) else made
+
+    def loss(step: int) -> Tensor:
+        rows = next(order)
+        logits = network.read(shown(films[rows]))
+        return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, recipe.smoothing)
+
+    fit(network, loss, Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay), compute, progress)
+
+
+def class_weights(labels: Tensor, rare: float) -> Tensor:  # (k,)
+    """How often a film with the finding counts: as often as makes both classes equal, within a bound."""
+    with_finding, without = (labels == 1).sum(0), (labels == 0).sum(0)
+    return (without / with_finding.clamp(min=1)).clamp(1.0, rare)

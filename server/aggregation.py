@@ -1,0 +1,102 @@
+"""One of Flower's strategies at work: what it makes of the sites' updates, round after round, kill or no kill."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid, strategy
+
+from fedcxr import wire
+from fedcxr.errors import ConfigError
+from fedcxr.learning import Learning
+from fedcxr.methods import Weights
+from fedcxr.release import Release
+from fedcxr.storage.checkpoint import Checkpoint
+
+FILMS = "num-examples"  # what Flower's strategies weigh an update by
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+class Aggregation:
+    """The strategy of one federation.
+
+    Some strategies remember more of the rounds that are over than where they ended: momentum, second moments. All of
+    it comes from the means of these rounds, so these are kept in `folder`, and a run that was interrupted shows them to
+    a new strategy: the same sums in the same order. What a strategy keeps to itself is nobody else's business.
+    """
+
+    def __init__(self, learning: Learning, folder: Path) -> None:
+        logging.getLogger("flwr").setLevel(logging.WARNING)  # what it tells of every round, our own progress tells
+        chosen = learning.aggregation
+        self._remembers = chosen.remembers
+        self._folder = folder
+        self._strategy = _flowers(type(chosen).__name__, chosen.model_dump())
+
+    def combined(self, number: int, before: Weights, updates: Mapping[str, Release]) -> Weights:
+        """What the sites' updates, in this order, make of a round that began at `before`.
+
+        Whole numbers, such as a film's size, must be everyone's.
+        """
+        whole = _whole(updates)
+        replies = [_reply(update.weights, int(update.facts["films"])) for update in updates.values()]
+        if self._remembers:
+            mean = _aggregated(_flowers("FedAvg", {}), number, before, replies)
+            Checkpoint(mean, {"round": number}).write(self._mean_file(number))
+            replies = [_reply(mean, 1)]  # the mean of one is that one, to the last bit
+        made = _aggregated(self._strategy, number, before, replies)
+        return {**whole, **{name: made[name].astype(before[name].dtype) for name in made}}
+
+    def again(self, number: int, before: Weights) -> None:
+        """Let the strategy see a round that was over before this process began."""
+        if self._remembers:
+            kept = Checkpoint.read(self._mean_file(number))
+            _aggregated(self._strategy, number, before, [_reply(kept.arrays, 1)])
+
+    def _mean_file(self, number: int) -> Path:
+        return self._folder / f"mean-{number:04}.safetensors"
+
+
+def _flowers(name: str, arguments: Mapping[str, object]) -> strategy.FedAvg:
+    """Flower's strategy of this name; all of those we use are kinds of FedAvg."""
+    made: strategy.FedAvg = getattr(strategy, name)(weighted_by_key=FILMS, **arguments)
+    made.fraction_train = 0.0  # of the nodes: it need not choose any, we have asked them
+    return made
+
+
+def _aggregated(
+    by: strategy.FedAvg, number: int, before: Weights, replies: list[Message]
+) -> dict[str, npt.NDArray[np.float64]]:
+    # Flower's strategies take note here of where a round begins. A grid they would only look for nodes in.
+    by.configure_train(number, _record(before), ConfigRecord(), cast(Grid, None))
+    made, _ = by.aggregate_train(number, replies)
+    assert made is not None, "there are as many updates as the strategy needs: a scenario is checked for it"
+    return {name: array.numpy() for name, array in made.items()}
+
+
+def _reply(weights: Arrays, films: int) -> Message:
+    content = RecordDict({"arrays": _record(weights), "metrics": MetricRecord({FILMS: films})})
+    return Message(content, dst_node_id=1, message_type=wire.LEARN)
+
+
+def _record(weights: Arrays) -> ArrayRecord:
+    """What can be averaged, in double precision and in one order: some strategies go by places and not by names."""
+    return ArrayRecord(
+        {name: Array(a.astype(np.float64)) for name, a in sorted(weights.items()) if a.dtype.kind == "f"}
+    )
+
+
+def _whole(updates: Mapping[str, Release]) -> Weights:
+    """The whole numbers that are the same in all updates."""
+    whole = {site: {n: a for n, a in u.weights.items() if a.dtype.kind != "f"} for site, u in updates.items()}
+    first = next(iter(whole.values()))
+    for site, numbers in whole.items():
+        differ = [name for name, a in numbers.items() if not np.array_equal(a, first[name])]
+        if differ:
+            raise ConfigError("the sites' updates are of different films", given=f"{differ[0]} of {site}")
+    return first
