@@ -43,6 +43,7 @@ class Step:
     question: str
     adversary: Mapping[str, Any]
     prepared_by: str  # a leak whose adversary holds the same from the start
+    holds: str = ""  # a fingerprint of that
 
 
 def write_plan(

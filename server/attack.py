@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fedcxr.adversaries import Adversary
@@ -19,7 +20,10 @@ from fedcxr.protocol import attack_seed
 from fedcxr.questions import EARNEST, Heard
 from fedcxr.runs import Run
 from fedcxr.simulation.threat import Put, Threat
+from fedcxr.storage.artefacts import Artefacts
+from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import read_json
+from fedcxr.storage.version import versions
 from server import adversary as process
 from server import answers
 from server import leak as leaks
@@ -30,8 +34,8 @@ GRACE = 5.0  # seconds between asking a process to end and making it
 class Attack:
     """One adversary at work on what leaked, beside whatever the coordinator does."""
 
-    def __init__(self, run: Run, threat: Threat, name: str) -> None:
-        self._run, self._threat, self.name = run, threat, name
+    def __init__(self, run: Run, threat: Threat, name: str, artefacts: Artefacts) -> None:
+        self._run, self._threat, self.name, self._artefacts = run, threat, name, artefacts
         self._folder = run.folder / "attack" / name.replace(":", ".")
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -54,6 +58,7 @@ class Attack:
             compute = scenario.compute.model_dump(include={"device", "precision", "threads"})
             mechanism = scenario.method.plugin_name() if scenario.knowledge["mechanism"].granted else None
             process.write_plan(self._folder, self._steps(), attack_seed(scenario, self.name), compute, mechanism)
+            self._lend_prepared()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "server.adversary", str(self._folder)],
             stdin=subprocess.DEVNULL,
@@ -66,6 +71,38 @@ class Attack:
         self._reader = threading.Thread(target=self._forward, daemon=True)
         self._reader.start()
 
+    def _lend_prepared(self) -> None:
+        """Spare it the preparation that it went through for another run."""
+        for outcome, key in self._preparations():
+            arrays = self._artefacts.get(key)
+            if arrays is not None:
+                outcome.mkdir(exist_ok=True)
+                Checkpoint(arrays, {}).write(outcome / process.PREPARED)
+
+    def keep_prepared(self) -> None:
+        """Keep what it prepared, for other runs: it may not write outside its own folder."""
+        for outcome, key in self._preparations():
+            if (outcome / process.PREPARED).is_file() and self._artefacts.get(key) is None:
+                self._artefacts.put(key, Checkpoint.read(outcome / process.PREPARED).arrays)
+
+    def _preparations(self) -> Iterator[tuple[Path, str]]:
+        """Where it prepares, and all that this depends on."""
+        from fedcxr.training.compute import Compute  # here and not above: it imports torch, which takes seconds
+
+        plan = read_json(self._folder / process.PLAN)
+        compute = Compute.choose(**plan["compute"])
+        for step in plan["steps"]:
+            if step["prepared_by"] == step["leak"]:
+                key = self._artefacts.key(
+                    "prepared",
+                    adversary=step["adversary"],
+                    holds=step["holds"],
+                    seed=plan["seed"],
+                    compute=[compute.device.type, compute.precision, compute.threads],
+                    versions=versions([type(self.adversary)]),
+                )
+                yield process.outcome_folder(self._folder, step["leak"]), key
+
     def _steps(self) -> list[process.Step]:
         """Every question in every world, and what is held from the start of each."""
         steps: list[process.Step] = []
@@ -76,7 +113,7 @@ class Attack:
                 leak = _leak(question, where)
                 held = leaks.save_early(self._threat.owned(question, setting.world), self._folder / leak)
                 prepared_by = first.setdefault((json.dumps(spec, sort_keys=True), held), leak)
-                steps.append(process.Step(leak, question, spec, prepared_by))
+                steps.append(process.Step(leak, question, spec, prepared_by, held))
         return steps
 
     def leak(self, put: Mapping[str, Mapping[str, Put]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class Measured:
 
 def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
     """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
-    threat = Threat(experiment)
-    attacks = {name: Attack(run, threat, name) for name in experiment.scenario.adversaries}
+    threat, artefacts = Threat(experiment), Artefacts.below(cache_folder())
+    attacks = {name: Attack(run, threat, name, artefacts) for name in experiment.scenario.adversaries}
     waiting = [attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))]
     try:
         for attack in waiting:
@@ -70,7 +71,8 @@ def _measure(
     attacks: Mapping[str, Attack],
     waiting: Sequence[Attack],
 ) -> Measured:
-    began, experiment = time.monotonic(), threat.experiment
+    began, experiment, compute = time.monotonic(), threat.experiment, _compute(run.scenario)
+    ahead = Ahead.of(partial(_foresee, run, experiment, compute))
     if not run.has_stage("collect"):
         run.progress("sites", 0, len(run.scenario.site_names))
         release()
@@ -86,11 +88,12 @@ def _measure(
     access = run.stage("access", partial(experiment.access, shared, views))
     evidence = experiment.evidence(shared, views.get(run.scenario.reader))
     _draw(run, shared, evidence)
-    compute = _compute(run.scenario)
+    ahead.done()
     utility = _utility(run, evidence, compute)
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
         run.stage(_stage("attack", attack.name), partial(scorer.score, threat, put, attack))
+        attack.keep_prepared()
         attack.clear()
     return Measured(
         sites=sites,
@@ -102,6 +105,35 @@ def _measure(
         release_s=release_s,
         compute=compute,
     )
+
+
+class Ahead:
+    """Work that needs no release, done in a thread of its own while the sites are at work."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._failure: BaseException | None = None
+        # An interrupted command must not wait for a training that nobody will use.
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @classmethod
+    def of(cls, work: Callable[[], None]) -> Ahead:
+        """Work that has begun."""
+        ahead = cls(work)
+        ahead._thread.start()
+        return ahead
+
+    def done(self) -> None:
+        """Wait until it is; raises what it raised."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as failure:  # whatever it is belongs to the thread that waits
+            self._failure = failure
 
 
 def _compute(scenario: Scenario) -> Compute:
@@ -122,6 +154,14 @@ def _utility(run: Run, evidence: Evidence, compute: Compute) -> dict[str, Any]:
         return {"measured": figures, "seconds": time.perf_counter() - start}
 
     return {name: run.stage(_stage("utility", name), partial(measured, name)) for name in run.scenario.tasks}
+
+
+def _foresee(run: Run, experiment: Experiment, compute: Compute) -> None:
+    """What tasks can do before anything is released."""
+    expected = experiment.expected()
+    for name, task in run.scenario.tasks.items():
+        if not run.has_stage(_stage("utility", name)):
+            task.foresee(expected, _bench(run, name, compute))
 
 
 def _bench(run: Run, task: str, compute: Compute) -> Bench:

@@ -148,6 +148,11 @@ class Experiment:
             unauthorised=self._unauthorised(shared),
         )
 
+    def expected(self) -> Cohort:
+        """The films of all sites in the order in which these will release them, if they release all."""
+        orders = {site: rows[release_order(site, len(rows), self.scenario.seed)] for site, rows in self.dealt.items()}
+        return self.cohort.take(np.concatenate([orders[site] for site in self.scenario.site_names]))
+
     def _clean(self, shared: Shared) -> tuple[Rows, npt.NDArray[np.int64]]:
         """The films of the sites that released, in the order of their releases where these are of films, and which of
         what the method learnt is each one's."""
