@@ -11,7 +11,7 @@ import numpy as np
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.keys.custody import Custodian, Simulated, signed
+from fedcxr.keys.custody import Custodian, signed
 from fedcxr.methods import Round, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.partition import Rows
@@ -61,11 +61,6 @@ def site_step(
     publishes = scenario.knowledge.mechanism and method.learns and learnt is None
     whole = release.publishing(weights) if publishes else release
     return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
-
-
-def simulated(scenario: Scenario, site: str) -> Custodian:
-    """Who keeps a site's secrets in a simulation of this scenario."""
-    return Simulated(scenario.seed, site, scenario.grant)
 
 
 def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:

@@ -18,7 +18,7 @@ from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.keys.custody import SERVER, Simulated, simulated_identity
+from fedcxr.keys.custody import SERVER
 from fedcxr.methods import Films, Weights
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.partition import Rows, deal
@@ -27,6 +27,7 @@ from fedcxr.reading import Reading, foreign_keys, read
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.consortium import join
+from fedcxr.simulation.custody import Simulated, simulated_identity
 from fedcxr.tasks import Evidence, Progress
 
 
