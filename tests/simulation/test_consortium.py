@@ -163,7 +163,7 @@ def test_one_site_can_be_changed_from_the_command_line() -> None:
 
 
 def test_their_number_cannot_be_changed() -> None:
-    with pytest.raises(ConfigError, match=r"lists its sites.*allowed: 2"):
+    with pytest.raises(ConfigError, match=r"names its sites.*allowed: 2"):
         choose(MIXED, sites=5)
 
 
