@@ -16,6 +16,7 @@ from fedcxr.release import Release
 from fedcxr.runs import Run
 from server.register import Register
 from server.roll_call import PULL_INTERVAL, RollCall
+from server.traffic import Traffic
 
 
 class Exchange:
@@ -23,6 +24,7 @@ class Exchange:
 
     def __init__(self, grid: Grid, run: Run, register: Register) -> None:
         self._grid, self._scenario, self._register = grid, run.scenario, register
+        self._traffic = Traffic.of(run)
         limit = run.scenario.compute.timeout_s
         self._deadline = time.monotonic() + limit
         self._document = run.scenario.to_yaml()
@@ -46,16 +48,20 @@ class Exchange:
             )
             for site in present
         ]
+        sizes = {site: wire.size(message.content) for site, message in zip(present, messages, strict=True)}
         # A reply names its message, and not always its site.
         waiting = dict(zip(self._grid.push_messages(messages), present, strict=True))
         while waiting and time.monotonic() < self._deadline:
             replies = list(self._grid.pull_messages(list(waiting)))
             for reply in replies:
                 site = waiting.pop(reply.metadata.reply_to_message_id)
-                yield site, _read(site, reply)
+                answer = _read(site, reply)
+                self._traffic.note(kind, turn, site, sizes[site], wire.size(reply.content))
+                yield site, answer
             if not replies:
                 time.sleep(PULL_INTERVAL)
         for site in waiting.values():
+            self._traffic.note(kind, turn, site, sizes[site], 0)
             yield site, wire.Answer(site, "dropped", f"no answer within {self._scenario.compute.timeout_s:g} s")
 
     def release(self, site: str, answer: wire.Answer, turn: int | None = None) -> Release:

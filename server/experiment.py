@@ -30,6 +30,7 @@ from fedcxr.tasks import Evidence
 from server import recovery, scorer
 from server.attack import Attack
 from server.meter import Meter
+from server.traffic import Traffic
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
@@ -44,6 +45,7 @@ class Measured:
     """All that was found out about a run."""
 
     sites: Entries
+    traffic: Mapping[str, int]  # bytes up and down
     utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
     attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
     label_floor: Mapping[str, Any]
@@ -98,6 +100,7 @@ def _measure(
         attack.clear()
     return Measured(
         sites=sites,
+        traffic=Traffic.of(run).total(),
         utility=utility,
         attacks=[run.outcome(_stage("attack", name)) for name in attacks],
         label_floor=run.stage("label-floor", partial(_label_floor, threat, answers)),
@@ -150,8 +153,7 @@ def _result(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -
             "formal": guarantee.model_dump() if guarantee else None,
         },
         "cost": {
-            "bytes_up": sum(entry["bytes_released"] or 0 for entry in measured.sites),
-            "bytes_down": len(scenario.to_yaml().encode()) * len(measured.sites),
+            **measured.traffic,
             "peak_rss_mb": meter.peak_mb(),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
         },

@@ -16,6 +16,7 @@ from fedcxr.errors import EngineBroken, Refused
 from fedcxr.keys.signatures import verify_hello
 from fedcxr.runs import Run
 from server.register import Register
+from server.traffic import Traffic
 
 PULL_INTERVAL = 0.02  # seconds between looks for answers
 GREET_AGAIN = 10.0  # seconds after which a node that could not say who it is, is asked once more
@@ -43,6 +44,8 @@ class RollCall:
         self._again: dict[int, float] = {}  # when a node may be greeted (once more)
         self._said: dict[int, str] = {}  # why a node is none of the sites
         self._nodes: dict[str, list[int]] = {}
+        self._sizes: dict[int, int] = {}  # of what was said to each node, in bytes
+        self._traffic = Traffic.of(run)
 
     def take(self, seconds: float) -> Attendance:
         """Who is there; a site that keeps silent for so long is not."""
@@ -75,6 +78,7 @@ class RollCall:
             self._nonces[node], self._again[node] = os.urandom(NONCE_BYTES), math.inf
             hello = wire.Hello(scenario.run_name, self._nonces[node], document)
             messages.append(Message(wire.pack_hello(hello), dst_node_id=node, message_type=wire.HELLO))
+            self._sizes[node] = wire.size(messages[-1].content)
         if messages:
             self._waiting |= dict(zip(self._grid.push_messages(messages), due, strict=True))
 
@@ -86,6 +90,7 @@ class RollCall:
                 self._run.event("node", node=str(node), reason=str(why))  # a node's number is too large for JSON
             self._said[node] = str(why)
             return
+        self._traffic.note(wire.HELLO, 0, site, self._sizes[node], wire.size(reply.content))
         self._nodes.setdefault(site, []).append(node)
 
     def _introduced(self, node: int, reply: Message) -> str:
