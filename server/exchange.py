@@ -55,8 +55,9 @@ class Exchange:
             replies = list(self._grid.pull_messages(list(waiting)))
             for reply in replies:
                 site = waiting.pop(reply.metadata.reply_to_message_id)
-                answer = _read(site, reply)
-                self._traffic.note(kind, turn, site, sizes[site], wire.size(reply.content))
+                answer = self._read(site, reply)
+                carried = 0 if reply.has_error() else wire.size(reply.content)
+                self._traffic.note(kind, turn, site, sizes[site], carried)
                 yield site, answer
             if not replies:
                 time.sleep(PULL_INTERVAL)
@@ -86,19 +87,20 @@ class Exchange:
                 allowed=f"at least {needed} (min_sites)",
             )
 
-
-def _read(site: str, reply: Message) -> wire.Answer | Refused:
-    if reply.has_error():
-        # Our ClientApp answers even when a method raises, so this error is the engine's own. Flower puts a dead
-        # Ray actor back into its pool, where it spoils every message after this one: stop here.
-        raise EngineBroken("the engine died while a site was at work", given=f"{site}: {reply.error.reason}")
-    try:
-        answer = wire.unpack_answer(reply.content)
-        if answer.site != site:
-            raise Refused("an answer in another site's name", given=answer.site, allowed=site)
-    except Refused as why:
-        return why
-    return answer
+    def _read(self, site: str, reply: Message) -> wire.Answer | Refused:
+        if reply.has_error():
+            # Our ClientApp answers even when a method raises, so this error is the engine's own. Flower puts a dead
+            # Ray actor back into its pool, where it spoils every message after this one: stop here.
+            if self._register.simulated:
+                raise EngineBroken("the engine died while a site was at work", given=f"{site}: {reply.error.reason}")
+            return wire.Answer(site, "dropped", f"its node does not answer: {reply.error.reason}")
+        try:
+            answer = wire.unpack_answer(reply.content)
+            if answer.site != site:
+                raise Refused("an answer in another site's name", given=answer.site, allowed=site)
+        except Refused as why:
+            return why
+        return answer
 
 
 def why_not(answer: wire.Answer | Refused) -> str | None:

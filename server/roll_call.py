@@ -51,7 +51,7 @@ class RollCall:
         """Who is there; a site that keeps silent for so long is not."""
         began, complete = time.monotonic(), math.inf
         while time.monotonic() < min(began + seconds, complete + STRAGGLERS):
-            self._greet()
+            self._greet(seconds)
             replies = list(self._grid.pull_messages(list(self._waiting)))
             for reply in replies:
                 self._hear(self._waiting.pop(reply.metadata.reply_to_message_id), reply)
@@ -68,7 +68,7 @@ class RollCall:
         """A simulation has one node for each site."""
         return self._register.simulated and len(self._nonces) >= len(self._run.scenario.site_names)
 
-    def _greet(self) -> None:
+    def _greet(self, seconds: float) -> None:
         now, asked = time.monotonic(), set(self._waiting.values())
         due = [node for node in self._grid.get_node_ids() if node not in asked and self._again.get(node, 0.0) <= now]
         scenario = self._run.scenario
@@ -77,7 +77,7 @@ class RollCall:
         for node in due:
             self._nonces[node], self._again[node] = os.urandom(NONCE_BYTES), math.inf
             hello = wire.Hello(scenario.run_name, self._nonces[node], document)
-            messages.append(Message(wire.pack_hello(hello), dst_node_id=node, message_type=wire.HELLO))
+            messages.append(Message(wire.pack_hello(hello), dst_node_id=node, message_type=wire.HELLO, ttl=seconds))
             self._sizes[node] = wire.size(messages[-1].content)
         if messages:
             self._waiting |= dict(zip(self._grid.push_messages(messages), due, strict=True))
@@ -126,5 +126,6 @@ class RollCall:
         return Attendance({site: nodes[0] for site, nodes in self._nodes.items() if site not in absent}, absent)
 
     def _missing(self, seconds: float) -> str:
-        others = "; ".join(f"a node says: {reason}" for reason in sorted(set(self._said.values())))
-        return f"not connected within {seconds:g} s" + (f"; {others}" if others else "")
+        waited = "" if self._nobody_else_comes else f" within {seconds:g} s"
+        others = [f"a node: {reason}" for reason in sorted(set(self._said.values()))]
+        return "; ".join([f"not connected{waited}", *others])

@@ -76,8 +76,10 @@ def _introduction(message: Message, context: Context, premises: Opened) -> wire.
         with premises(context.node_config).custodian(hello.scenario) as keys:
             signature = sign_hello(keys.identity, hello.run, hello.nonce)
             return wire.Introduction(keys.identity.public.name, "ok", signature=signature)
-    except FedcxrError as error:
+    except Refused as error:
         return wire.Introduction("", "refused", str(error)[:LONGEST_REASON])
+    except Exception as error:  # as below
+        return wire.Introduction("", "dropped", f"{_reason(error)} ({_place(error)})")
 
 
 def _answered(
@@ -91,8 +93,7 @@ def _answered(
         answer = wire.Answer(request.site, "refused", str(error)[:LONGEST_REASON])
     # Whatever a method raises belongs to this site; it must not end the round for the others.
     except Exception as error:
-        reason = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
-        answer = wire.Answer(request.site, "dropped", reason[:LONGEST_REASON], _place(error))
+        answer = wire.Answer(request.site, "dropped", _reason(error), _place(error))
     return Message(wire.pack_answer(answer.after(time.perf_counter() - start)), reply_to=message)
 
 
@@ -127,6 +128,11 @@ def _learnt(request: wire.Request) -> Weights:
     if learnt.kind != "update":
         raise Refused("what a method learnt is an update", given=learnt.kind)
     return learnt.weights
+
+
+def _reason(error: Exception) -> str:
+    named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
+    return named[:LONGEST_REASON]
 
 
 def _place(error: Exception) -> str:

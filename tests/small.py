@@ -23,5 +23,5 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
         "utility": result["utility"],
         "privacy": {**result["privacy"], "attacks": attacks},
         "sites": sites,
-        "bytes": [result["cost"][way] for way in ("bytes_up", "bytes_down")],
+        "bytes": result["cost"]["bytes_up"],
     }

@@ -114,26 +114,35 @@ def test_a_node_that_was_not_ready_is_asked_again(tmp_path: Path, monkeypatch: p
 
 
 class Broken(Nodes):
-    """An engine that loses what the second node says."""
+    """An engine that loses what the second node says to messages of one type."""
+
+    def __init__(self, lost: str) -> None:
+        super().__init__(*named(*SITES))
+        self._lost = lost
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         for reply in super().pull_messages(message_ids):
-            lost = reply.metadata.src_node_id == 2
-            yield Message(Error(code=0, reason="it died"), reply_to=self.sent[1]) if lost else reply
+            asked = {message.metadata.message_id: message for message in self.sent}[reply.metadata.reply_to_message_id]
+            lost = (asked.metadata.dst_node_id, asked.metadata.message_type) == (2, self._lost)
+            yield Message(Error(code=5, reason="it is gone"), reply_to=asked) if lost else reply
 
 
-def test_an_engine_that_breaks_is_not_held_against_a_hospitals_neighbours(tmp_path: Path) -> None:
-    with begun(tmp_path, seconds=2.0, min_sites=2) as run:
-        assert statuses(collect(Broken(*named(*SITES)), run, register(*SITES))) == ["ok", "dropped", "ok"]
+@pytest.mark.parametrize(("lost", "said"), [(wire.HELLO, "not connected"), (wire.RELEASE, "its node does not answer")])
+def test_a_node_that_is_gone_is_dropped_and_the_others_go_on(lost: str, said: str, tmp_path: Path) -> None:
+    with begun(tmp_path, seconds=4.0, min_sites=2) as run:
+        entries = collect(Broken(lost), run, register(*SITES))
+        assert statuses(entries) == ["ok", "dropped", "ok"]
+        assert said in entries[1]["reason"]
+        assert "it is gone" in entries[1]["reason"]
 
 
 def test_in_a_simulation_an_engine_that_breaks_is_started_again(tmp_path: Path) -> None:
-    with begun(tmp_path) as run, pytest.raises(EngineBroken, match="it died"):
-        collect(Broken(*named(*SITES)), run, Register.of_simulation(run.scenario))
+    with begun(tmp_path) as run, pytest.raises(EngineBroken, match="it is gone"):
+        collect(Broken(wire.HELLO), run, Register.of_simulation(run.scenario))
 
 
 def test_a_simulation_on_nodes_of_hospitals_ends_at_once(tmp_path: Path) -> None:
-    said = r"site-1: not connected .*not signed by"
+    said = r"site-1: not connected; a node: .*not signed by site-1"
     with begun(tmp_path, seconds=3600.0) as run, pytest.raises(TooFewSites, match=said):
         collect(Nodes(*named(*SITES)), run, Register.of_simulation(run.scenario))
 
