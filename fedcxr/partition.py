@@ -94,7 +94,7 @@ def _people(index: pd.DataFrame, findings: tuple[str, ...]) -> pd.DataFrame:
 
 def _by_source(index: pd.DataFrame, sites: int) -> npt.NDArray[np.intp]:
     """Source after source to site after site; sources beyond the number of sites share one."""
-    sources = sorted(pd.unique(index["source"]), key=_natural)
+    sources = sorted(pd.unique(index["source"]), key=natural)
     if sites > len(sources):
         raise ConfigError(
             "more sites than sources",
@@ -105,11 +105,11 @@ def _by_source(index: pd.DataFrame, sites: int) -> npt.NDArray[np.intp]:
     return index["source"].map(site_of).to_numpy(dtype=np.intp)
 
 
-def _natural(source: str) -> tuple[str, int, str]:
+def natural(name: str) -> tuple[str, int, str]:
     """Sort source-10 after source-9."""
-    stem = source.rstrip("0123456789")
-    digits = source[len(stem) :]
-    return stem, int(digits) if digits else -1, source
+    stem = name.rstrip("0123456789")
+    digits = name[len(stem) :]
+    return stem, int(digits) if digits else -1, name
 
 
 def _dealt(people: pd.DataFrame, sites: int, partition: Partition, rng: np.random.Generator) -> npt.NDArray[np.intp]:

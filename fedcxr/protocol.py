@@ -1,25 +1,22 @@
-"""The whole experiment as pure functions: what sites release, what is measured on it, what the adversary holds."""
+"""What each of the parties does, as pure functions: a site releases or learns, the coordinator teaches."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError, Refused
-from fedcxr.keys.custody import Custodian, Simulated, signed
+from fedcxr.keys.custody import Custodian, signed
 from fedcxr.methods import Round, Weights, Workshop
 from fedcxr.partition import Rows
 from fedcxr.release import Release
 from fedcxr.rng import derive, stream
 from fedcxr.scenario import Scenario
 from fedcxr.storage.events import Events
-
-if TYPE_CHECKING:
-    pass
 
 COORDINATOR = "coordinator"
 
@@ -57,11 +54,6 @@ def site_step(
         facts = {**whole.facts, "films": len(shuffled.where("train")), "reported": reported}
         whole = replace(whole, facts=facts)
     return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
-
-
-def simulated(scenario: Scenario, site: str) -> Custodian:
-    """Who keeps a site's secrets in a simulation of this scenario."""
-    return Simulated(scenario.seed, site, scenario.grant)
 
 
 def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:

@@ -10,63 +10,65 @@ from flwr.serverapp import Grid
 
 from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
-from fedcxr.keys.custody import simulated_register
-from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.signatures import verify_release
 from fedcxr.protocol import request
 from fedcxr.release import Release
-from fedcxr.scenario import Scenario
-
-PULL_INTERVAL = 0.02  # seconds between looks for answers
-Register = Mapping[str, PublicIdentity]  # by name, whose signature counts as a site's
+from fedcxr.runs import Run
+from server.register import Register
+from server.roll_call import PULL_INTERVAL, RollCall
+from server.traffic import Traffic
 
 
 class Exchange:
-    """The sites of one run, each at a node, and how long they may take in all.
+    """The sites of one run, each at a node, and how long they may take in all."""
 
-    A simulation knows its sites' signatures by itself; hospitals are entered in a `register` by their cards.
-    """
-
-    def __init__(self, grid: Grid, scenario: Scenario, register: Register | None = None) -> None:
-        self._grid, self._scenario = grid, scenario
-        self._register = register if register is not None else simulated_register(scenario.seed, scenario.site_names)
-        self._deadline = time.monotonic() + scenario.compute.timeout_s
-        self._document = scenario.to_yaml()
-        self._nodes = dict(zip(scenario.site_names, self._connected(len(scenario.site_names)), strict=True))
+    def __init__(self, grid: Grid, run: Run, register: Register) -> None:
+        self._grid, self._scenario, self._register = grid, run.scenario, register
+        self._traffic = Traffic.of(run)
+        limit = run.scenario.compute.timeout_s
+        self._deadline = time.monotonic() + limit
+        self._document = run.scenario.to_yaml()
+        # Who is not there by half of the time must not cost the others theirs.
+        self._sites = RollCall(grid, run, register).take(limit / 2)
 
     def ask(
         self, kind: str, sites: Sequence[str], turn: int = 1, learnt: Release | None = None
     ) -> Iterator[tuple[str, wire.Answer | Refused]]:
         """Each site's answer as it arrives, or what is wrong with it; a site that keeps silent has `dropped`."""
         told = b"" if learnt is None else learnt.to_bytes()
+        yield from ((site, self._sites.absent[site]) for site in sites if site in self._sites.absent)
+        present = [site for site in sites if site in self._sites.nodes]
         messages = [
             Message(
                 wire.pack_request(wire.Request(self._document, site, turn, told)),
-                dst_node_id=self._nodes[site],
+                dst_node_id=self._sites.nodes[site],
                 message_type=kind,
                 group_id=str(turn),
                 ttl=max(self._deadline - time.monotonic(), 1.0),
             )
-            for site in sites
+            for site in present
         ]
+        sizes = {site: wire.size(message.content) for site, message in zip(present, messages, strict=True)}
         # A reply names its message, and not always its site.
-        waiting = dict(zip(self._grid.push_messages(messages), sites, strict=True))
+        waiting = dict(zip(self._grid.push_messages(messages), present, strict=True))
         while waiting and time.monotonic() < self._deadline:
             replies = list(self._grid.pull_messages(list(waiting)))
             for reply in replies:
                 site = waiting.pop(reply.metadata.reply_to_message_id)
-                yield site, _read(site, reply)
+                answer = self._read(site, reply)
+                carried = 0 if reply.has_error() else wire.size(reply.content)
+                self._traffic.note(kind, turn, site, sizes[site], carried)
+                yield site, answer
             if not replies:
                 time.sleep(PULL_INTERVAL)
         for site in waiting.values():
+            self._traffic.note(kind, turn, site, sizes[site], 0)
             yield site, wire.Answer(site, "dropped", f"no answer within {self._scenario.compute.timeout_s:g} s")
 
     def release(self, site: str, answer: wire.Answer, turn: int | None = None) -> Release:
         """The release in an answer, once it is certain that this site made it for this request."""
         release = Release.from_bytes(answer.release)
-        if site not in self._register:
-            raise Refused("nobody knows this site's signature", given=site, do="enter its card in the register")
-        verify_release(release, self._register[site])
+        verify_release(release, self._register.cards[site])
         expected = request(self._scenario, turn)
         told = {key: release.facts.get(key) for key in expected}
         if told != expected:
@@ -75,35 +77,30 @@ class Exchange:
 
     def demand(self, reasons: Mapping[str, str]) -> None:
         """Raise unless enough sites are left when these, for these reasons, are not."""
-        sites, needed = len(self._nodes), self._scenario.needed_sites
+        names, needed = self._scenario.site_names, self._scenario.needed_sites
+        sites = len(names)
         if sites - len(reasons) < needed:
             raise TooFewSites(
                 "too few sites released anything",
                 given=f"{sites - len(reasons)} of {sites}; "
-                + "; ".join(f"{site}: {reasons[site]}" for site in self._nodes if site in reasons),
+                + "; ".join(f"{site}: {reasons[site]}" for site in names if site in reasons),
                 allowed=f"at least {needed} (min_sites)",
             )
 
-    def _connected(self, sites: int) -> Sequence[int]:
-        while len(nodes := sorted(self._grid.get_node_ids())) < sites:
-            if time.monotonic() > self._deadline:
-                raise TooFewSites("too few sites are connected", given=len(nodes), allowed=f"{sites} sites")
-            time.sleep(PULL_INTERVAL)
-        return nodes[:sites]
-
-
-def _read(site: str, reply: Message) -> wire.Answer | Refused:
-    if reply.has_error():
-        # Our ClientApp answers even when a method raises, so this error is the engine's own. Flower puts a dead
-        # Ray actor back into its pool, where it spoils every message after this one: stop here.
-        raise EngineBroken("the engine died while a site was at work", given=f"{site}: {reply.error.reason}")
-    try:
-        answer = wire.unpack_answer(reply.content)
-        if answer.site != site:
-            raise Refused("an answer in another site's name", given=answer.site, allowed=site)
-    except Refused as why:
-        return why
-    return answer
+    def _read(self, site: str, reply: Message) -> wire.Answer | Refused:
+        if reply.has_error():
+            # Our ClientApp answers even when a method raises, so this error is the engine's own. Flower puts a dead
+            # Ray actor back into its pool, where it spoils every message after this one: stop here.
+            if self._register.simulated:
+                raise EngineBroken("the engine died while a site was at work", given=f"{site}: {reply.error.reason}")
+            return wire.Answer(site, "dropped", f"its node does not answer: {reply.error.reason}")
+        try:
+            answer = wire.unpack_answer(reply.content)
+            if answer.site != site:
+                raise Refused("an answer in another site's name", given=answer.site, allowed=site)
+        except Refused as why:
+            return why
+        return answer
 
 
 def why_not(answer: wire.Answer | Refused) -> str | None:

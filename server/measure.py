@@ -28,6 +28,7 @@ from fedcxr.view import Shared
 from server import result, scorer
 from server.attack import Attack
 from server.meter import Meter
+from server.traffic import Traffic
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
@@ -40,6 +41,7 @@ class Measured:
     """All that was found out about a run."""
 
     sites: Sequence[Mapping[str, Any]]  # of result.json
+    traffic: Mapping[str, int]  # bytes up and down
     utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
     attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
     guarantee: Guarantee | None
@@ -97,6 +99,7 @@ def _measure(
         attack.clear()
     return Measured(
         sites=sites,
+        traffic=Traffic.of(run).total(),
         utility=utility,
         attacks=[run.outcome(_stage("attack", name)) for name in attacks],
         guarantee=guarantee,

@@ -54,8 +54,7 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
             "formal": measured.guarantee.model_dump() if measured.guarantee else None,
         },
         "cost": {
-            "bytes_up": sum(entry["bytes_released"] or 0 for entry in measured.sites),
-            "bytes_down": len(scenario.to_yaml().encode()) * len(measured.sites),
+            **measured.traffic,
             "peak_rss_mb": meter.peak_mb(),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
         },

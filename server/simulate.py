@@ -24,9 +24,11 @@ from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.premises import Simulation
 from fedcxr.storage.disk import read_json, write_json
 from fedcxr.storage.events import Events
 from server.attack import end_group
+from server.register import Register
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -86,12 +88,13 @@ def _demand(*frameworks: str) -> None:
 
 def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:
     """The same on a grid that somebody else provides; an earlier attempt in the folder is resumed."""
-    from server.app import collect  # it imports flwr, which a command on Ray leaves to its child
+    from server.collect import collect  # it imports flwr, which a command on Ray leaves to its child
 
     run = Run.place(out, scenario)
     with run.begun(resume=True):
         if run.result is None:
-            _experiment(run, "flwr", partial(run.stage, "collect", partial(collect, grid, run)))
+            register = Register.of_simulation(scenario)
+            _experiment(run, "flwr", partial(run.stage, "collect", partial(collect, grid, run, register)))
 
 
 def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
@@ -114,7 +117,7 @@ def _collect(run: Run, options: Options) -> None:
     """Let the sites release, on one engine or the other; both leave the same stage `collect` behind."""
     if options.engine == "inline":
         os.environ.update(_around(run))
-        from server.app import server_app
+        from server.collect import server_app
         from server.inline import run_inline
 
         run_inline(server_app(run), client_app(), len(run.scenario.site_names), workers(run.scenario))
@@ -135,8 +138,8 @@ def _around(run: Run) -> dict[str, str]:
 
 
 def client_app() -> Any:
-    """The hospitals' app, by name: the server does not import what runs inside hospitals."""
-    return importlib.import_module("sites.app").app
+    """The sites' app on simulated premises, by name: the server does not import what runs inside hospitals."""
+    return importlib.import_module("sites.app").client_app(Simulation)
 
 
 def _collect_on_ray(run: Run, address: str | None) -> None:
@@ -205,7 +208,7 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from flwr.simulation import run_simulation
 
-    from server.app import server_app
+    from server.collect import server_app
 
     run = Run.open(folder)
     try:

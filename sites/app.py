@@ -1,4 +1,4 @@
-"""The Flower ClientApp of a hospital: opens its cohort, releases, and never lets an error pass unnamed."""
+"""The Flower ClientApp of a site: opens its cohort, releases, and never lets an error pass unnamed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -14,60 +15,112 @@ from flwr.clientapp import ClientApp
 from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.errors import FedcxrError, Refused
+from fedcxr.keys.custody import Custodian
+from fedcxr.keys.signatures import sign_hello
 from fedcxr.methods import Weights
 from fedcxr.protocol import learn_step, round_of, site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from sites.data import open_cohort, workshop_folder
-from sites.keys import custodian
+from sites.data import workshop_folder
+from sites.premises import Opened, of_the_node
 
-app = ClientApp()
 LONGEST_REASON = 500  # characters
 
 
-@app.query("release")
-def release(message: Message, context: Context) -> Message:
-    """Answer a request with one Release, or with what went wrong and where."""
-    return _answered(message, context, _release)
+def client_app(premises: Opened) -> ClientApp:
+    """The app of every site whose films and keys are where `premises` says."""
+    app = ClientApp()
+
+    @app.query("hello")
+    def hello(message: Message, context: Context) -> Message:
+        """Say which site this node is, and sign it."""
+        return Message(wire.pack_introduction(_introduction(message, context, premises)), reply_to=message)
+
+    @app.query("release")
+    def release(message: Message, context: Context) -> Message:
+        """Answer a request with one Release, or with what went wrong and where."""
+        return _answered(message, context, premises, _release)
+
+    @app.train()
+    def learn(message: Message, context: Context) -> Message:
+        """Answer a request to learn with an update, which is a Release like any other."""
+        return _answered(message, context, premises, _learn)
+
+    return app
 
 
-@app.train()
-def learn(message: Message, context: Context) -> Message:
-    """Answer a request to learn with an update, which is a Release like any other."""
-    return _answered(message, context, _learn)
+app = client_app(of_the_node)
 
 
-def _answered(message: Message, context: Context, work: Callable[[wire.Request, Context], wire.Answer]) -> Message:
+@dataclass(frozen=True)
+class Site:
+    """Everything that a site answers a request with."""
+
+    scenario: Scenario
+    name: str
+    cohort: Cohort
+    keys: Custodian
+
+    @property
+    def workshop(self) -> Path:
+        return workshop_folder(self.scenario, self.name)
+
+    def answer(self, release: Release) -> wire.Answer:
+        patients = len(set(self.cohort.patients))
+        return wire.Answer(self.name, "ok", patients=patients, images=len(self.cohort), release=release.to_bytes())
+
+
+def _introduction(message: Message, context: Context, premises: Opened) -> wire.Introduction:
+    hello = wire.unpack_hello(message.content)
+    try:
+        with premises(context.node_config).custodian(hello.scenario) as keys:
+            signature = sign_hello(keys.identity, hello.run, hello.nonce)
+            return wire.Introduction(keys.identity.public.name, "ok", signature=signature)
+    except Refused as error:
+        return wire.Introduction("", "refused", str(error)[:LONGEST_REASON])
+    except Exception as error:  # as below
+        return wire.Introduction("", "dropped", f"{_reason(error)} ({_place(error)})")
+
+
+def _answered(
+    message: Message, context: Context, premises: Opened, work: Callable[[wire.Request, Site], wire.Answer]
+) -> Message:
     request = wire.unpack_request(message.content)
     start = time.perf_counter()
     try:
-        answer = work(request, context)
+        answer = _answer(request, context, premises, work)
     except Refused as error:
         answer = wire.Answer(request.site, "refused", str(error)[:LONGEST_REASON])
     # Whatever a method raises belongs to this site; it must not end the round for the others.
     except Exception as error:
-        reason = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
-        answer = wire.Answer(request.site, "dropped", reason[:LONGEST_REASON], _place(error))
+        answer = wire.Answer(request.site, "dropped", _reason(error), _place(error))
     return Message(wire.pack_answer(answer.after(time.perf_counter() - start)), reply_to=message)
 
 
-def _release(request: wire.Request, context: Context) -> wire.Answer:
-    scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
-    workshop = workshop_folder(scenario, request.site)
+def _answer(
+    request: wire.Request, context: Context, premises: Opened, work: Callable[[wire.Request, Site], wire.Answer]
+) -> wire.Answer:
+    scenario, here = Scenario.from_yaml(request.scenario), premises(context.node_config)
+    with here.custodian(request.scenario) as keys:
+        own = keys.identity.public.name
+        if own != request.site:
+            raise Refused("this node is another site", given=own, allowed=request.site)
+        if own not in scenario.site_names:
+            raise Refused("this site is not in the scenario", given=own, allowed=", ".join(scenario.site_names))
+        return work(request, Site(scenario, own, here.cohort(scenario, own), keys))
+
+
+def _release(request: wire.Request, site: Site) -> wire.Answer:
     learnt = _learnt(request) if request.learnt else None
-    with custodian(context, scenario, request.site) as keys:
-        shared = site_step(scenario, request.site, cohort, keys, learnt, workshop)
-    answer = _answer(request, cohort, shared)
-    shutil.rmtree(workshop, ignore_errors=True)  # it served its purpose, and it was made of real films
+    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.workshop)
+    answer = site.answer(shared)
+    shutil.rmtree(site.workshop, ignore_errors=True)  # it served its purpose, and it was made of real films
     return answer
 
 
-def _learn(request: wire.Request, context: Context) -> wire.Answer:
-    scenario, cohort = Scenario.from_yaml(request.scenario), open_cohort(request.scenario, request.site)
-    workshop, turn = workshop_folder(scenario, request.site), round_of(scenario, request.turn)
-    with custodian(context, scenario, request.site) as keys:
-        update = learn_step(scenario, request.site, cohort, keys, _learnt(request), turn, workshop)
-    return _answer(request, cohort, update)
+def _learn(request: wire.Request, site: Site) -> wire.Answer:
+    start, turn = _learnt(request), round_of(site.scenario, request.turn)
+    return site.answer(learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.workshop))
 
 
 def _learnt(request: wire.Request) -> Weights:
@@ -77,9 +130,9 @@ def _learnt(request: wire.Request) -> Weights:
     return learnt.weights
 
 
-def _answer(request: wire.Request, cohort: Cohort, release: Release) -> wire.Answer:
-    patients = len(set(cohort.patients))
-    return wire.Answer(request.site, "ok", patients=patients, images=len(cohort), release=release.to_bytes())
+def _reason(error: Exception) -> str:
+    named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
+    return named[:LONGEST_REASON]
 
 
 def _place(error: Exception) -> str:

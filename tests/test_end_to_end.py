@@ -62,7 +62,7 @@ def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
         a["auc"]["value"] for a in result["privacy"]["attacks"]
     )
     assert result["privacy"]["formal"] is None
-    assert result["cost"]["bytes_up"] == sum(site["bytes_released"] for site in result["sites"])
+    assert 0 < result["cost"]["bytes_up"] - sum(site["bytes_released"] for site in result["sites"]) < 2000  # words
 
 
 def test_a_run_folder_holds_what_a_reader_needs_and_nothing_of_the_leak(finished: Run) -> None:

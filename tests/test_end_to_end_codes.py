@@ -11,12 +11,13 @@ from canary import leaks
 from small import SMALL, figures
 
 from fedcxr.data import cache_folder
-from fedcxr.keys.custody import SERVER, Simulated, simulated_identity
+from fedcxr.keys.custody import SERVER
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import Simulated, simulated_identity
 from fedcxr.simulation.experiment import Experiment
 from server.simulate import Options, simulate
 

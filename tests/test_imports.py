@@ -23,9 +23,6 @@ LINE = (
 LAYERS = [layer.split() for layer in LINE.split(" < ")]
 LAYER = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}
 
-# Not yet mended: whoever mends it takes it out.
-KNOWN_CIRCLES = {frozenset({"server.app", "server.simulate"})}
-
 FILES = sorted(path for tree in TREES for path in (ROOT / tree).rglob("*.py"))
 IDS = [str(path.relative_to(ROOT)) for path in FILES]
 
@@ -59,6 +56,11 @@ def test_sites_and_server_stand_on_the_library_and_not_on_each_other(path: Path)
     tree = path.relative_to(ROOT).parts[0]
     foreign = {"fedcxr": {"sites", "server"}, "sites": {"server"}, "server": {"sites"}}[tree]
     assert not roots_of(path) & (foreign | {"tests", "scripts"})
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(ROOT / "sites")], ids=str)
+def test_a_hospital_imports_no_simulation(path: Path) -> None:
+    assert "simulation" not in {part_of(module) for module in imported(path)}
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(ROOT / "fedcxr")], ids=str)
@@ -105,7 +107,7 @@ def circles(needed: Mapping[str, set[str]]) -> set[frozenset[str]]:
 
 def test_no_modules_import_each_other() -> None:
     """Also inside functions: a circle is one idea in two files, and nobody can tell which of them to read first."""
-    assert circles({module: needed_by(module) for module in MODULES}) == KNOWN_CIRCLES
+    assert circles({module: needed_by(module) for module in MODULES}) == set()
 
 
 def test_circles_are_found() -> None:
@@ -189,6 +191,26 @@ def test_the_science_works_without_the_frameworks() -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "flwr is not installed\n" or "flwr" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("tree", "foreign"), [("sites", ("fedcxr.simulation", "server")), ("server", ("sites",))], ids=["sites", "server"]
+)
+def test_nothing_foreign_comes_along(tree: str, foreign: tuple[str, ...]) -> None:
+    """Not even by way of something else: a hospital never loads what the experimenter or the coordinator runs."""
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+        if path.is_relative_to(ROOT / tree)
+    ]
+    ran = python(
+        "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sorted(sys.modules))\n",
+        *modules,
+    )
+    assert ran.returncode == 0, ran.stderr
+    loaded = ran.stdout.split()
+    assert f"{tree}.app" in loaded
+    assert not [name for name in loaded for root in foreign if name == root or name.startswith(f"{root}.")]
 
 
 def test_importing_the_library_imports_nothing() -> None:

@@ -13,15 +13,15 @@ from fedcxr.adversaries._outsider import pictured
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.keys.custody import Simulated
 from fedcxr.learning import Learning
 from fedcxr.methods import ImageMethod, Method, Round, Weights, Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
-from fedcxr.protocol import attack_seed, release_order, simulated, site_step
+from fedcxr.protocol import attack_seed, release_order, site_step
 from fedcxr.release import Kind, Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import Simulated, simulated
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Threat
 from fedcxr.training.compute import Compute

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import NotGranted, Refused
-from fedcxr.keys.custody import Simulated, simulated_identity
 from fedcxr.methods import Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
@@ -21,6 +20,7 @@ from fedcxr.methods.sealed import Sealed
 from fedcxr.reading import Reading, foreign_keys, granted, origin_of, read
 from fedcxr.release import Release
 from fedcxr.rng import stream
+from fedcxr.simulation.custody import Simulated, simulated_identity
 
 WORKSHOP = Workshop("cpu", "fp32")
 SITES = ("site-1", "site-2")

@@ -12,7 +12,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedcxr.errors import Refused
-from fedcxr.wire import STYPE, Answer, Request, pack_answer, pack_request, unpack_answer, unpack_request
+from fedcxr.wire import (
+    STYPE,
+    Answer,
+    Hello,
+    Introduction,
+    Request,
+    pack_answer,
+    pack_hello,
+    pack_introduction,
+    pack_request,
+    unpack_answer,
+    unpack_hello,
+    unpack_introduction,
+    unpack_request,
+)
 
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 counts = st.integers(0, 2**31)
@@ -68,6 +82,29 @@ def test_round_trip_of_requests(request_: Request) -> None:
 @given(answers)
 def test_round_trip_of_answers(answer: Answer) -> None:
     assert unpack_answer(pack_answer(answer)) == answer
+
+
+@given(st.builds(Hello, run=text, nonce=st.binary(max_size=50), scenario=text))
+def test_round_trip_of_greetings(hello: Hello) -> None:
+    assert unpack_hello(pack_hello(hello)) == hello
+
+
+@given(
+    st.builds(
+        Introduction,
+        site=text,
+        status=st.sampled_from(["ok", "dropped", "refused"]),
+        reason=text,
+        signature=st.binary(max_size=50),
+    )
+)
+def test_round_trip_of_introductions(introduction: Introduction) -> None:
+    assert unpack_introduction(pack_introduction(introduction)) == introduction
+
+
+def test_an_introduction_of_another_status_is_refused() -> None:
+    with pytest.raises(Refused, match="a damaged introduction; given: fine"):
+        unpack_introduction(pack_introduction(Introduction("site-1", "fine")))
 
 
 def test_the_baseline_is_accepted() -> None:

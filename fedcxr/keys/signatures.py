@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedcxr.errors import BadSignature, ConfigError
+from fedcxr.keys import context
 from fedcxr.keys.identity import Identity, PublicIdentity
 from fedcxr.release import Release
 
 PURPOSE = "release"
+HELLO = "introduction"
 
 
 def sign_release(release: Release, identity: Identity) -> Release:
@@ -26,3 +28,13 @@ def verify_release(release: Release, signer: PublicIdentity) -> None:
     if release.site != signer.name:
         raise BadSignature("a release of another site", given=release.site, allowed=signer.name)
     signer.verify(PURPOSE, bytes.fromhex(release.digest()), release.signature)
+
+
+def sign_hello(identity: Identity, run: str, nonce: bytes) -> bytes:
+    """A node's signature that it is this site, in this run and in answer to this question."""
+    return identity.sign(HELLO, context(HELLO, run, nonce))
+
+
+def verify_hello(signer: PublicIdentity, run: str, nonce: bytes, signature: bytes) -> None:
+    """Refuse a node that is not this site's."""
+    signer.verify(HELLO, context(HELLO, run, nonce), signature)

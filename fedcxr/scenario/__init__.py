@@ -20,6 +20,7 @@ from fedcxr.methods import Method
 from fedcxr.partition import Partition, site_names
 from fedcxr.questions import Question
 from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml
+from fedcxr.scenario.sites import numbered
 from fedcxr.tasks import Task
 
 Preset = Literal["quick", "default", "paper"]
@@ -111,9 +112,9 @@ NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(
 )
 
 
-def _number_or_sources(value: object) -> int | tuple[Source, ...]:
-    """Either so many hospitals that share one cohort, or the source of each hospital's own films."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
+def _number_or_sources(value: object) -> int | dict[str, Source]:
+    """Either so many hospitals that share one cohort, or the source of each hospital's own films, by name."""
+    if isinstance(value, str) or not isinstance(value, Sequence | Mapping):
         try:
             return NUMBER_OF_SITES.validate_python(value)
         except pydantic.ValidationError as error:
@@ -121,7 +122,13 @@ def _number_or_sources(value: object) -> int | tuple[Source, ...]:
     if not 1 <= len(value) <= MOST_SITES:
         raise ConfigError("sites lists too few or too many", given=len(value), allowed=f"1 to {MOST_SITES}")
     kind, key = ONE["cohort"]
-    return tuple(cast(Source, _one(f"sites.{place}", kind, key, entry)) for place, entry in enumerate(value))
+    if isinstance(value, Mapping):
+        return {name: cast(Source, _one(f"sites.{name}", kind, key, entry)) for name, entry in value.items()}
+    names = site_names(len(value))
+    return {
+        name: cast(Source, _one(f"sites.{place}", kind, key, entry))
+        for place, (name, entry) in enumerate(zip(names, value, strict=True))
+    }
 
 
 def _one(where: str, kind: plugins.Kind, key: str, value: object) -> plugins.Plugin:
@@ -144,8 +151,10 @@ class Scenario(Section):
     name: str = pydantic.Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     seed: int = pydantic.Field(0, ge=0, le=2**31 - 1)
     preset: Preset = "default"
-    sites: Annotated[int | tuple[Source, ...], pydantic.PlainValidator(_number_or_sources)] = pydantic.Field(
-        5, description="a number of hospitals that share out `cohort`, or a list with the source of each one's films"
+    sites: Annotated[int | dict[str, Source], pydantic.PlainValidator(_number_or_sources)] = pydantic.Field(
+        5,
+        description="a number of hospitals that share out `cohort`, or the source of each one's own films: by name, or "
+        "as a list",
     )
     min_sites: int | None = pydantic.Field(None, ge=1, description="go on with this many; null: every site must answer")
     cohort: Annotated[Source | None, _built("cohort")] = None
@@ -170,12 +179,12 @@ class Scenario(Section):
 
     @property
     def site_names(self) -> tuple[str, ...]:
-        return site_names(self.sites if isinstance(self.sites, int) else len(self.sites))
+        return site_names(self.sites) if isinstance(self.sites, int) else tuple(self.sites)
 
     @property
     def own_sources(self) -> dict[str, Source]:
         """Where each hospital's own films come from; empty if they share out one cohort."""
-        return {} if isinstance(self.sites, int) else dict(zip(self.site_names, self.sites, strict=True))
+        return {} if isinstance(self.sites, int) else self.sites
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -225,8 +234,8 @@ class Scenario(Section):
         document = self.model_dump(mode="json", exclude={"sites", "public", "knowledge", *ONE, *SEVERAL})
         document["knowledge"] = _plain_knowledge(self.knowledge)
         document["public"] = None if self.public is None else _described("cohort", self.public)
-        own = {"sites": [_described("cohort", source) for source in self.own_sources.values()]}
-        document |= own if self.own_sources else {"sites": self.sites}
+        own = {site: _described("cohort", source) for site, source in self.own_sources.items()}
+        document["sites"] = (list(own.values()) if numbered(own) else own) if own else self.sites
         for section in ONE:
             plugin = getattr(self, section)
             document[section] = None if plugin is None else _described(section, plugin)
@@ -299,7 +308,7 @@ class Scenario(Section):
         if len({size for size in sizes.values() if size is not None}) > 1:
             told = ", ".join(f"{site} {size}" for site, size in sizes.items() if size is not None)
             raise ConfigError("the sites' films have different sizes", given=told, do="give all the same `size`")
-        alone = tuple(source.suited(1, self.partition) for source in self.own_sources.values())
+        alone = {site: source.suited(1, self.partition) for site, source in self.own_sources.items()}
         return self.model_copy(update={"sites": alone})
 
     @classmethod

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from fedcxr import plugins
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ConfigError, UnknownName
+from fedcxr.scenario.sites import in_order
 
 LARGEST_FILE = 1 << 20  # bytes: a scenario is a page, not a data set
 
@@ -83,9 +84,9 @@ def choose(document: Mapping[str, Any], **flags: object) -> dict[str, Any]:
     chosen = dict(document)
     for key, value in flags.items():
         given = chosen.get(key)
-        if key == "sites" and value is not None and isinstance(given, list):
+        if key == "sites" and value is not None and isinstance(given, list | Mapping):
             raise ConfigError(
-                "the scenario lists its sites, so their number is given",
+                "the scenario names its sites, so their number is given",
                 given=f"--sites {value}",
                 allowed=str(len(given)),
                 do="remove the flag",
@@ -104,6 +105,8 @@ def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, whe
     inner = document.get(key)
     if isinstance(inner, list) and key not in SEVERAL:
         return {**document, key: _assign_within(inner, rest, value, (*where, key))}
+    if key == "sites" and not where and isinstance(inner, Mapping | None) and len(rest) > 1:
+        inner = _with_long_form(inner or {}, rest[0])
     if inner is None:
         # Setting one task's parameter must not drop the preset's other tasks.
         usual = _usual(document, preset_of(str(document.get("preset", "default")))) if not where else {}
@@ -116,6 +119,14 @@ def _assign(document: Mapping[str, Any], keys: Sequence[str], value: object, whe
     elif not isinstance(inner, Mapping):
         raise ConfigError("--set goes below something that is no mapping", given=".".join((*where, *keys)))
     return {**document, key: _assign(inner, rest, value, (*where, key))}
+
+
+def _with_long_form(sites: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Sites by name, of which this one is there, and its source can be told more than a name."""
+    if name not in sites:  # a slip of the pen must not found a hospital
+        raise UnknownName("site", name, map(str, sites))
+    given = sites[name]
+    return {**sites, name: {ONE["cohort"][1]: given}} if isinstance(given, str) else sites
 
 
 def _assign_within(entries: Sequence[Any], keys: Sequence[str], value: object, where: tuple[str, ...]) -> list[Any]:
@@ -146,8 +157,13 @@ def filled_in(document: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[st
     granted = filled.get("knowledge")
     if "knowledge" in usual and isinstance(granted, Mapping):
         filled["knowledge"] = {**usual["knowledge"], **granted}
-    if isinstance(filled.get("sites"), list):
-        filled["sites"] = [_filled(entry, "cohort", preset) for entry in filled["sites"]]
+    sites = filled.get("sites")
+    if isinstance(sites, list):
+        filled["sites"] = [_filled(entry, "cohort", preset) for entry in sites]
+    if isinstance(sites, Mapping):
+        # Here and not later: in between, JSON makes a text of every key.
+        filled["sites"] = {name: _filled(sites[name], "cohort", preset) for name in in_order(sites)}
+    if isinstance(sites, list | Mapping):
         filled.pop("cohort")
     if filled.get("public") is not None:
         filled["public"] = _filled(filled["public"], "cohort", preset)

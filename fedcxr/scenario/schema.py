@@ -7,6 +7,7 @@ from typing import Any
 from fedcxr import plugins
 from fedcxr.scenario import NUMBER_OF_SITES, Scenario
 from fedcxr.scenario.document import ONE, SEVERAL, preset_of
+from fedcxr.scenario.sites import NAME, RESERVED
 
 
 def json_schema() -> dict[str, Any]:
@@ -33,8 +34,18 @@ def json_schema() -> dict[str, Any]:
         ]
     }
     schema["properties"]["public"] = schema["properties"]["cohort"]
+    source = schema["properties"]["cohort"]
     schema["properties"]["sites"] |= {
-        "anyOf": [number, {"type": "array", "minItems": 1, "items": schema["properties"]["cohort"]}]
+        "anyOf": [
+            number,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": NAME, "not": {"enum": list(RESERVED)}},
+                "additionalProperties": source,
+            },
+            {"type": "array", "minItems": 1, "items": source},
+        ]
     }
     for section, kind in SEVERAL.items():
         schema["properties"][section] = {

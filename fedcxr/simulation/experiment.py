@@ -16,13 +16,14 @@ from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.keys.custody import SERVER, Simulated, simulated_identity, simulated_register
+from fedcxr.keys.custody import SERVER
 from fedcxr.partition import Rows, deal
 from fedcxr.protocol import COORDINATOR, release_order, workshop_of
 from fedcxr.reading import Recipient, foreign_keys
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.consortium import join
+from fedcxr.simulation.custody import Simulated, simulated_identity, simulated_register
 from fedcxr.tasks import Evidence, Progress
 from fedcxr.view import Films, Shared, View
 from fedcxr.world import Traces, World

@@ -82,7 +82,8 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
 
     from fedcxr import training
     from fedcxr.data import cache_folder
-    from fedcxr.protocol import attack_seed, simulated, site_step, utility_step
+    from fedcxr.protocol import attack_seed, site_step, utility_step
+    from fedcxr.simulation.custody import simulated
     from fedcxr.simulation.experiment import Experiment
     from fedcxr.simulation.threat import Threat
     from fedcxr.training.compute import Compute
@@ -167,8 +168,9 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr.runs import Run
     from fedcxr.scenario import Scenario
     from fedcxr.simulation.experiment import Experiment
-    from server.app import collect
+    from server.collect import collect
     from server.inline import run_inline
+    from server.register import Register
 
     document = {"cohort": {"source": "phantom", "patients": 20, "size": 16}, "tasks": {}, "adversaries": {}}
     scenario = Scenario.parse(document)
@@ -182,7 +184,7 @@ def _rounds(options: argparse.Namespace) -> dict[str, Any]:
             for number in range(ROUNDS + 1):
                 run = Run.place(Path(out) / str(number), scenario)
                 with run.begun(resume=False):
-                    collect(grid, run)
+                    collect(grid, run, Register.of_simulation(scenario))
                 ends.append(time.perf_counter())
 
         if options.child == "rounds-inline":

@@ -14,8 +14,9 @@ from fedcxr.data import cache_folder
 from fedcxr.methods import Workshop
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.metrics import auc
-from fedcxr.protocol import simulated, site_step
+from fedcxr.protocol import site_step
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Threat
 from fedcxr.training.compute import Compute

@@ -23,9 +23,10 @@ from wards import READERS, ROOT, Ward, grain, source, usual
 
 from fedcxr.cli import console
 from fedcxr.errors import FedcxrError
-from fedcxr.protocol import simulated, site_step
+from fedcxr.protocol import site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import simulated
 
 pytestmark = pytest.mark.usefixtures("secret_file")
 

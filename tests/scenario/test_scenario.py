@@ -216,6 +216,7 @@ def test_nothing_is_executed(tmp_path: Path) -> None:
 DOCUMENTS: list[dict[str, Any]] = [
     BARE,
     {**BARE, "method": "noise", "sites": 2},
+    {**BARE, "sites": {"ukb": {"seed": 1, "patients": 40}, "charite": "phantom"}},
     {**BARE, "method": {"name": "noise", "scale": 0.125, "distribution": "laplace"}, "seed": 7, "name": "a.b-c_1"},
     {**BARE, "cohort": {"source": "phantom", "patients": 50, "splits": [0.5, 0.2, 0.3]}, "min_sites": 3},
     {**BARE, "partition": {"by": "dirichlet", "alpha": 0.3, "quantity_skew": 1.5, "patient_overlap": 0.25}},
@@ -610,6 +611,10 @@ def test_schema_accepts_every_method_by_its_name(accepts: Callable[[Any], bool])
         {"stes": 3},
         {"sites": 0},
         {"sites": "3"},
+        {"sites": {}},
+        {"sites": {"a.b": "phantom"}},
+        {"sites": {"server": "phantom"}},
+        {"sites": {"charite": {"source": "phantom", "patient": 3}}},
         {"method": "nois"},
         {"method": {"name": "noise", "scael": 1}},
         {"method": {"name": "noise", "scale": -1}},

@@ -185,6 +185,7 @@ def test_flwr_run_does_the_same_on_flowers_own_runtime(tmp_path: Path, short_pat
     )
     environment = os.environ | QUIET | {"FLWR_HOME": str(tmp_path), "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore", "RAY_TMPDIR": str(short_path)}
+    environment |= {"FEDCXR_SIMULATION": "1"}  # Flower gives its simulated nodes no configuration of ours
     superlink = subprocess.Popen(
         [
             *(str(bin_folder / "flower-superlink"), "--insecure", "--simulation", "--port", str(port)),
@@ -197,7 +198,7 @@ def test_flwr_run_does_the_same_on_flowers_own_runtime(tmp_path: Path, short_pat
     )
     try:
         _until(lambda: _listens(port), 60)
-        config = f'scenario="{plan}" out="{tmp_path / "runs"}"'
+        config = f'scenario="{plan}" out="{tmp_path / "runs"}" simulation=true'
         command = [str(bin_folder / "flwr"), "run", str(ROOT), "here", "--federation-config", "num-supernodes=5"]
         subprocess.run([*command, "--run-config", config], env=environment, check=True, timeout=120)
         _until(lambda: list(tmp_path.rglob("result.json")), 120)

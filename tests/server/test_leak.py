@@ -15,8 +15,9 @@ from fedcxr.adversaries import Auxiliary, Coded, Leak, Pairs
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, StorageError
 from fedcxr.methods.noise import Noise
-from fedcxr.protocol import simulated, site_step
+from fedcxr.protocol import site_step
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Threat
 from server import leak as leaks

@@ -108,6 +108,7 @@ def test_ray_learns_what_inline_learns(fit: str, tmp_path: Path) -> None:
     assert one is not None
     assert other is not None
     assert figures(one) == figures(other)
+    assert one["cost"]["bytes_down"] == other["cost"]["bytes_down"]
     told = (tmp_path / "ray").rglob("events.jsonl")
     assert "site-2: greying" in next(told).read_text()
 

@@ -16,13 +16,15 @@ from small import SMALL, figures
 from fedcxr.cohort import FINDINGS, ORGANS, Annotations, Cohort
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import ConfigError, DataError
-from fedcxr.protocol import simulated, site_step
+from fedcxr.protocol import site_step
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import choose, override
 from fedcxr.simulation.consortium import join
+from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.premises import Simulation
 from server.simulate import Options, simulate
-from sites.data import open_cohort
+from sites.data import own_films
 
 MakeCohort = Callable[..., Cohort]
 SIZE = 32
@@ -161,7 +163,7 @@ def test_one_site_can_be_changed_from_the_command_line() -> None:
 
 
 def test_their_number_cannot_be_changed() -> None:
-    with pytest.raises(ConfigError, match=r"lists its sites.*allowed: 2"):
+    with pytest.raises(ConfigError, match=r"names its sites.*allowed: 2"):
         choose(MIXED, sites=5)
 
 
@@ -209,10 +211,11 @@ def test_a_site_opens_its_own_films_alone(own_folder: Path) -> None:
     """The same scenario at a real hospital, where the others' folders do not exist."""
     document = mixed_with(own_folder)
     document["sites"][0] = {**document["sites"][1], "root": "/not/here"}
-    text = Scenario.parse(document).to_yaml()
-    assert len(open_cohort(text, "site-2")) == 60
-    with pytest.raises(DataError, match="no such folder"):
-        open_cohort(text, "site-1")
+    scenario = Scenario.parse(document)
+    for opened in (own_films, Simulation({}).cohort):
+        assert len(opened(scenario, "site-2")) == 60
+        with pytest.raises(DataError, match="no such folder"):
+            opened(scenario, "site-1")
 
 
 def test_sites_of_different_sources_end_to_end(own_folder: Path, tmp_path: Path) -> None:
@@ -226,7 +229,7 @@ def test_sites_of_different_sources_end_to_end(own_folder: Path, tmp_path: Path)
     assert set(findings["per_finding"]) == {*FINDINGS, "Silicosis"}
     assert [site["images"] for site in results[0]["sites"]][1] == 60
     # What the site itself releases has its own findings; the server brings them into one order.
-    release = site_step(scenario, "site-2", open_cohort(scenario.to_yaml(), "site-2"), simulated(scenario, "site-2"))
+    release = site_step(scenario, "site-2", own_films(scenario, "site-2"), simulated(scenario, "site-2"))
     assert release.arrays["findings"].shape[1] == 2
     assert runs[0].releases(["site-2"])[0].digest() == release.digest()
 

@@ -1,0 +1,53 @@
+"""What a simulated site works with: keys that the seed gives, and its share of the films or a source of its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from fedcxr.cohort import Cohort
+from fedcxr.data import cache_folder
+from fedcxr.errors import Refused
+from fedcxr.keys.custody import Custodian
+from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import simulated
+from fedcxr.simulation.experiment import Experiment
+
+PARTITION = "partition-id"  # the place among all sites that Flower's simulation gives a node
+
+
+class Simulation:
+    """The premises of a node that says it is simulated; which site it is, the engine says."""
+
+    def __init__(self, node: Mapping[str, object]) -> None:
+        self._place = node.get(PARTITION)
+
+    @contextmanager
+    def custodian(self, document: str) -> Iterator[Custodian]:
+        if not document:
+            raise Refused("this node is simulated, and the coordinator's run is no simulation")
+        scenario = _parsed(document)
+        sites = scenario.site_names
+        if type(self._place) is not int or not 0 <= self._place < len(sites):
+            raise Refused(
+                "this simulated node is none of the sites",
+                given=f"{PARTITION} {self._place}",
+                allowed=f"0 to {len(sites) - 1}",
+            )
+        yield simulated(scenario, sites[self._place])
+
+    def cohort(self, scenario: Scenario, site: str) -> Cohort:
+        own = scenario.own_sources.get(site)
+        # Nobody else's films are opened where a site has its own.
+        return _shared_out(scenario.to_yaml()).site(site) if own is None else own.open(cache_folder())
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(document: str) -> Scenario:
+    return Scenario.from_yaml(document)
+
+
+@functools.lru_cache(maxsize=2)  # an actor serves many simulated sites of one scenario
+def _shared_out(document: str) -> Experiment:
+    return Experiment.open(_parsed(document), cache_folder())

@@ -1,0 +1,61 @@
+"""Hospitals that need no passphrase, at nodes whose every message is overheard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from flwr.app import Message
+
+from fedcxr.cohort import Cohort
+from fedcxr.errors import Refused
+from fedcxr.keys.custody import Custodian
+from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import Simulated
+from server.inline import InlineGrid
+from sites.app import client_app
+from sites.data import own_films
+
+SITES = ("site-1", "site-2", "site-3")
+SECRET = 99  # the seed of hospitals' keys, which no scenario has
+
+
+class Ward:
+    """A hospital whose keys need no passphrase: `name` and `secret` are what its node was started with."""
+
+    def __init__(self, node: Mapping[str, object]) -> None:
+        self._node = node
+
+    @contextmanager
+    def custodian(self, document: str) -> Iterator[Custodian]:
+        if "broken" in self._node:
+            raise Refused("the passphrase is wrong")
+        name, secret = str(self._node["name"]), int(str(self._node.get("secret", SECRET)))
+        yield Simulated(secret, name, {})
+
+    def cohort(self, scenario: Scenario, site: str) -> Cohort:
+        return own_films(scenario, site)
+
+
+class Nodes(InlineGrid):
+    """An engine whose nodes were started as they say, and whose every message is overheard."""
+
+    def __init__(self, *nodes: dict[str, Any]) -> None:
+        super().__init__(client_app(Ward), len(nodes), workers=2)
+        for context, node in zip(self._contexts.values(), nodes, strict=True):
+            context.node_config = node
+        self.sent: list[Message] = []
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        messages = list(messages)
+        self.sent += messages
+        return super().push_messages(messages)
+
+    def told(self, node: int) -> list[str]:
+        """What was asked of a node."""
+        return [m.metadata.message_type for m in self.sent if m.metadata.dst_node_id == node]
+
+
+def named(*names: str) -> list[dict[str, Any]]:
+    return [{"name": name} for name in names]

@@ -1,0 +1,94 @@
+"""What `flwr run` starts at the coordinator: a simulation that says so, or a collection from hospitals it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Context, RecordDict
+from nodes import SECRET, SITES, Nodes, named
+
+from fedcxr.errors import BadSignature, ConfigError, Refused
+from fedcxr.scenario import Scenario
+from fedcxr.simulation.custody import simulated_identity
+from fedcxr.simulation.premises import Simulation
+from server.app import app
+from server.inline import InlineGrid
+from server.register import Register
+from sites.app import client_app
+
+SOURCE = {"source": "phantom", "patients": 8, "size": 16}
+PLAN: dict[str, Any] = {
+    "sites": [{**SOURCE, "seed": seed} for seed in range(len(SITES))],
+    "method": "none",
+    "tasks": {},
+    "adversaries": {},
+    "compute": {"device": "cpu", "precision": "fp32", "timeout_s": 60.0},
+}
+
+
+def start(grid: InlineGrid, folder: Path, **config: Any) -> None:
+    plan = folder / "plan.yaml"
+    plan.write_text(Scenario.parse(PLAN).to_yaml())
+    usual = {"scenario": str(plan), "sites": -1, "method": "", "preset": "", "seed": -1, "register": ""}
+    run_config = {**usual, "simulation": False, "out": str(folder / "runs"), **config}
+    app(grid, Context(1, 0, {}, RecordDict(), run_config))
+
+
+@pytest.fixture
+def cards(tmp_path: Path) -> Path:
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    for site in SITES:
+        (folder / f"{site}.card").write_text(simulated_identity(SECRET, site).card())
+    return folder
+
+
+class Untouched(InlineGrid):
+    def __init__(self) -> None:
+        super().__init__(client_app(Simulation), len(SITES), workers=1)
+
+    def push_messages(self, messages: Any) -> Any:
+        raise AssertionError("nobody may be asked anything")
+
+
+@pytest.mark.parametrize("config", [{}, {"simulation": True, "register": "cards"}], ids=["neither", "both"])
+def test_a_server_without_a_register_refuses(config: Mapping[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="knows its sites by their cards, or says that it simulates them"):
+        start(Untouched(), tmp_path, **config)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_hospitals_releases_are_collected_and_nothing_is_measured(cards: Path, tmp_path: Path) -> None:
+    start(Nodes(*named(*SITES)), tmp_path, register=str(cards))
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert sorted(path.name for path in run.glob("releases/*.release")) == [f"{site}.release" for site in SITES]
+    assert not (run / "result.json").exists()
+    assert not (run / "answers").exists()
+
+
+def test_a_simulation_that_says_so_is_measured(tmp_path: Path) -> None:
+    start(InlineGrid(client_app(Simulation), len(SITES), workers=2), tmp_path, simulation=True)
+    assert len(list((tmp_path / "runs").rglob("result.json"))) == 1
+
+
+def test_a_register_is_a_folder_of_cards(cards: Path) -> None:
+    assert Register.read(cards) == Register({site: simulated_identity(SECRET, site).public for site in SITES})
+    (cards / "again.card").write_text(simulated_identity(7, "site-1").card())
+    with pytest.raises(ConfigError, match="two cards of one name; given: site-1"):
+        Register.read(cards)
+    (cards / "again.card").write_text("{}")
+    with pytest.raises(BadSignature, match="no identity card"):
+        Register.read(cards)
+    for wrong in (b"\xff", b"x" * (1 << 20)):
+        (cards / "again.card").write_bytes(wrong)
+        with pytest.raises((ConfigError, BadSignature)):
+            Register.read(cards)
+
+
+def test_a_register_of_nobody_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ConfigError, match="a register without cards"):
+            Register.read(folder)
