@@ -6,14 +6,13 @@ import io
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedcxr.data import cache_folder
-from fedcxr.learning import Guarantee, Report
+from fedcxr.learning import Report
 from fedcxr.methods import guarantee_of
 from fedcxr.protocol import task_seed, workshop_of
 from fedcxr.runs import Run
@@ -34,21 +33,6 @@ if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
 
 PICTURED_FILMS = 4
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All that was found out about a run."""
-
-    sites: Sequence[Mapping[str, Any]]  # of result.json
-    traffic: Mapping[str, int]  # bytes up and down
-    utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
-    attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
-    guarantee: Guarantee | None
-    beside: Mapping[str, Any]  # figures of `privacy` that need no adversary
-    access: Mapping[str, Any] | None  # who may read what; None: the method has no keys
-    release_s: float
-    compute: Compute
 
 
 def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
@@ -72,7 +56,7 @@ def _measure(
     release: Callable[[], object],
     attacks: Mapping[str, Attack],
     waiting: Sequence[Attack],
-) -> Measured:
+) -> result.Measured:
     began, experiment, compute = time.monotonic(), threat.experiment, _compute(run.scenario)
     ahead = Ahead.of(partial(_foresee, run, experiment, compute))
     if not run.has_stage("collect"):
@@ -97,7 +81,7 @@ def _measure(
         run.stage(_stage("attack", attack.name), partial(scorer.score, threat, put, attack))
         attack.keep_prepared()
         attack.clear()
-    return Measured(
+    return result.Measured(
         sites=sites,
         traffic=Traffic.of(run).total(),
         utility=utility,

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fedcxr
+from fedcxr.learning import Guarantee
 from fedcxr.runs import SCHEMA
 from fedcxr.scenario import Scenario
 from server import scorer
 
 if TYPE_CHECKING:
-    from server.measure import Measured
+    from fedcxr.training.compute import Compute
     from server.meter import Meter
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that was found out about a run."""
+
+    sites: Sequence[Mapping[str, Any]]  # of result.json
+    traffic: Mapping[str, int]  # bytes up and down
+    utility: Mapping[str, Mapping[str, Any]]  # per task: what was measured, and its seconds
+    attacks: Sequence[Mapping[str, Any]]  # per adversary: its attackers' entries, and its seconds
+    guarantee: Guarantee | None
+    beside: Mapping[str, Any]  # figures of `privacy` that need no adversary
+    access: Mapping[str, Any] | None  # who may read what; None: the method has no keys
+    release_s: float
+    compute: Compute
 
 
 def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def test_randomness_and_devices_are_arguments(path: Path) -> None:
 def test_the_rule_is_tested_on_something() -> None:
     """The walk finds what it should: absolute names of modules, also inside functions and for types only."""
     assert len(FILES) > 40
-    assert "fedcxr.methods.none.Unprotected" in imported(ROOT / "fedcxr" / "simulation" / "threat.py")
+    assert "fedcxr.methods.none.Unprotected" in imported(ROOT / "fedcxr" / "world.py")
     assert "fedcxr.training.compute.Compute" in imported(ROOT / "fedcxr" / "adversaries" / "verifier.py")
     assert "flwr.app.Message" in imported(ROOT / "server" / "exchange.py")
 

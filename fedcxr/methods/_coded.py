@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.codes import Codes, Shape, support
+from fedcxr.codes import Codes, Shape
 from fedcxr.cohort import SPLITS, Cohort
-from fedcxr.errors import BrokenSeal, DataError, Refused
+from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
 from fedcxr.learning import Learning
 from fedcxr.methods import Films, Form, Method, Round, Weights, Workshop
 from fedcxr.release import Kind, Release
-from fedcxr.view import Appearance, Array, Holder, Shared, View
 
 if TYPE_CHECKING:
     from fedcxr.codes.support import Scores
@@ -174,57 +173,6 @@ class CodeMethod(Method):
         self._check(release, weights)
         codes = [self.find(release, row, keys.image_key(str(row))) for row in self.rows(release, keys)]
         return np.stack(codes) if codes else np.empty((0, *self.shape(release.size).code), dtype=np.int8)
-
-    def chosen(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        return support.chosen(scores, self.s, self.together)
-
-    def opens(self, release: Release, row: int, key: ImageKey) -> bool:
-        try:
-            self.find(release, row, key)
-        except BrokenSeal:
-            return False
-        return True
-
-    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
-        """Every code as published, and those that open without their fakes and as films."""
-        parts: list[tuple[Films, Codes, npt.NDArray[np.bool_]]] = []
-        refusals: dict[str, str] = {}
-        for release in shared.releases:
-            weights = shared.weights_behind(release)
-            films = np.zeros((len(release), *release.size), dtype=np.uint8)
-            codes = np.zeros((len(release), *self.shape(release.size).code), dtype=np.int8)
-            opened = np.zeros(len(release), dtype=np.bool_)
-            parts.append((films, codes, opened))
-            try:
-                keys = holder.keys(release)
-                rows = self.rows(release, keys)
-                codes[rows] = self.purified(release, keys, weights)
-            except Refused as why:
-                refusals[release.site] = str(why)
-                continue
-            opened[rows] = True
-            films[rows] = self.decoded(codes[rows], release, weights, workshop)
-            if not opened.all():
-                refusals[release.site] = f"{release.site} granted {len(rows)} of {len(release)} images"
-        films, codes, opened = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        forms = {form: array for form in ("codes", "sealed") if (array := shared.array(form)) is not None}
-        if opened.any():
-            forms |= {"films": films, "purified": codes}
-        return View(forms, opened, shared.versions, refusals=refusals)
-
-    def clean(self, form: Form, films: Films, weights: Weights, workshop: Workshop) -> Array | None:
-        if form == "purified":
-            return self.codec(weights, workshop).encode(films)
-        return super().clean(form, films, weights, workshop)
-
-    @property
-    def repeatable(self) -> bool:
-        return True
-
-    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
-        from fedcxr.methods._keyless import Keyless
-
-        return Keyless(self, own, weights, workshop)
 
     def restore(self, release: Release, keys: ReleaseKey | SomeKeys, weights: Weights, workshop: Workshop) -> Films:
         """The films that these keys open, in the release's order."""

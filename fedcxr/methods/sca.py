@@ -13,11 +13,12 @@ from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate, purify
 from fedcxr.codes.support import Scores, exact_order
 from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.methods import Form
-from fedcxr.methods._coded import Arrays, CodeMethod
+from fedcxr.methods._coded import Arrays
+from fedcxr.methods._keyed import KeyedCodes
 from fedcxr.release import Release
 
 
-class Sca(CodeMethod):
+class Sca(KeyedCodes):
     """Shares each film's sparse code with fakes among its values; the key, per film, takes them away exactly.
 
     With `keyed` the values of the whole film are shuffled and their signs drawn; what stays visible is how often each

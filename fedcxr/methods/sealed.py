@@ -9,11 +9,12 @@ import numpy as np
 
 from fedcxr.codes import Codes, pack, unpack
 from fedcxr.keys import ImageKey, ReleaseKey
-from fedcxr.methods._coded import Arrays, CodeMethod
+from fedcxr.methods._coded import Arrays
+from fedcxr.methods._keyed import KeyedCodes
 from fedcxr.release import Release
 
 
-class Sealed(CodeMethod):
+class Sealed(KeyedCodes):
     """Shares each film's sparse code under AES-256-GCM and nothing else: without the key, only how many films."""
 
     deviations: ClassVar[str | None] = "Not in the paper: what its mechanism must be compared with."
