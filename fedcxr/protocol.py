@@ -17,6 +17,7 @@ from fedcxr.release import Release
 from fedcxr.rng import derive, stream
 from fedcxr.scenario import Scenario
 from fedcxr.storage.events import Events
+from fedcxr.tasks import Bench, Taught
 
 COORDINATOR = "coordinator"
 
@@ -89,6 +90,26 @@ def learn_step(
     facts = {"films": len(films), **({"reported": reported} if reported else {})}
     update = Release("update", site, scenario.method.plugin_name(), {}, facts).publishing(learnt)
     return signed(update, custodian, request(scenario, turn.number))
+
+
+def taught_message(scenario: Scenario, task: str, taught: Taught) -> Release:
+    """What a task has learnt, on its way to the sites that are to test it."""
+    facts = {"task": task, "findings": list(taught.findings)}
+    return Release("update", COORDINATOR, scenario.method.plugin_name(), {}, facts).publishing(taught.weights)
+
+
+def test_step(scenario: Scenario, site: str, cohort: Cohort, custodian: Custodian, message: Release) -> Release:
+    """What one hospital tells of its own test films, of which none leaves it."""
+    name, findings = message.facts.get("task"), message.facts.get("findings")
+    if name not in scenario.tasks or not isinstance(findings, list) or not all(isinstance(f, str) for f in findings):
+        raise Refused("this is no task of the scenario's", given=name, allowed=", ".join(scenario.tasks))
+    held = cohort.where("test")
+    films = held.take(release_order(site, len(held), custodian.seed(scenario.run_name)))
+    bench = Bench(task_seed(scenario, name), workshop_of(scenario, site, None).compute)
+    taught = Taught(message.weights, tuple(findings))
+    tested = dict(scenario.tasks[name].tested(taught, films, scenario.method, bench))
+    told = Release("update", site, scenario.method.plugin_name(), tested, {"task": name, "films": len(films)})
+    return signed(told, custodian, request(scenario))
 
 
 def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -> Release:

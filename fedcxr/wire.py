@@ -12,7 +12,8 @@ from fedcxr.errors import Refused
 
 HELLO = "query.hello"  # Flower's message type for "who are you?"
 RELEASE = "query.release"  # for "release what you hold"
-LEARN = "train"  # and for "learn another turn from your films"
+LEARN = "train"  # for "learn another turn from your films"
+TEST = "evaluate"  # and for "test on your films what was learnt from everybody's"
 STATUSES = ("ok", "dropped", "refused")
 STYPE = "fedcxr.raw"  # not "numpy.ndarray": nobody may try to np.load it
 

@@ -12,9 +12,12 @@ from fedcxr.errors import Refused
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import choose, read_file
+from fedcxr.view import Nobody, Shared
 from server.collect import collect
+from server.exchange import Exchange
 from server.register import Register
 from server.simulate import simulate_on
+from server.testing import test_at_sites
 
 OURS = ("out", "register", "simulation")  # keys of a run configuration that are none of a scenario's
 
@@ -40,10 +43,12 @@ def standalone(grid: Grid, context: Context) -> None:
 
 
 def _collect_from_hospitals(grid: Grid, scenario: Scenario, out: Path, register: Register) -> None:
-    """Nothing is measured here: the films to measure on are in other buildings."""
+    """What was learnt is tested at the sites: the films to measure on are in other buildings."""
     run = Run.place(out, scenario)
     with run.begun(resume=True):
-        run.stage("collect", partial(collect, grid, run, register))
+        sites = run.stage("collect", partial(collect, grid, run, register))
+        shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
+        run.stage("tested", lambda: test_at_sites(Exchange(grid, run, register), run, shared, Nobody()))
 
 
 def _scenario_of(context: Context) -> Scenario:

@@ -18,7 +18,7 @@ from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.custody import Custodian
 from fedcxr.keys.signatures import sign_hello
 from fedcxr.methods import Weights
-from fedcxr.protocol import learn_step, round_of, site_step
+from fedcxr.protocol import learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites.data import workshop_folder
@@ -45,6 +45,11 @@ def client_app(premises: Opened) -> ClientApp:
     def learn(message: Message, context: Context) -> Message:
         """Answer a request to learn with an update, which is a Release like any other."""
         return _answered(message, context, premises, _learn)
+
+    @app.evaluate()
+    def test(message: Message, context: Context) -> Message:
+        """Answer a request to test what was learnt with figures of this site's films."""
+        return _answered(message, context, premises, _test)
 
     return app
 
@@ -123,11 +128,19 @@ def _learn(request: wire.Request, site: Site) -> wire.Answer:
     return site.answer(learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.workshop))
 
 
+def _test(request: wire.Request, site: Site) -> wire.Answer:
+    return site.answer(test_step(site.scenario, site.name, site.cohort, site.keys, _update(request)))
+
+
 def _learnt(request: wire.Request) -> Weights:
+    return _update(request).weights
+
+
+def _update(request: wire.Request) -> Release:
     learnt = Release.from_bytes(request.learnt)
     if learnt.kind != "update":
         raise Refused("what a method learnt is an update", given=learnt.kind)
-    return learnt.weights
+    return learnt
 
 
 def _reason(error: Exception) -> str:

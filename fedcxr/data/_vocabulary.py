@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fedcxr.cohort import FINDINGS, Cohort
@@ -92,6 +93,12 @@ def align_cohort(cohort: Cohort, vocabulary: tuple[str, ...]) -> Cohort:
         findings=vocabulary,
         annotations=replace(cohort.annotations, boxes=boxes),
     )
+
+
+def known_by(cohort: Cohort, findings: tuple[str, ...]) -> npt.NDArray[np.float32]:  # (n, k) of 0, 1 or NaN
+    """What a site knows of each of these findings, in this order; what it never looked for is unknown."""
+    aligned = align_cohort(cohort, union(findings, cohort.findings))
+    return aligned.index[[canonical(finding) for finding in findings]].to_numpy(dtype=np.float32)
 
 
 @dataclass(frozen=True)

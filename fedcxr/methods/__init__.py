@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pydantic
 
 from fedcxr.cohort import FINDINGS, SPLITS, Cohort
-from fedcxr.data._vocabulary import align_cohort, canonical, union
+from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.learning import Guarantee, Learning, Report
@@ -307,8 +307,7 @@ class ModelMethod(Method):
 
     def labels(self, cohort: Cohort) -> npt.NDArray[np.float32]:  # (n, k) of 0, 1 or NaN
         """What is known of each of `findings`; what a hospital never looked for is unknown, and its model learns on."""
-        aligned = align_cohort(cohort, union(self.findings, cohort.findings))
-        return aligned.index[[canonical(finding) for finding in self.findings]].to_numpy(dtype=np.float32)
+        return known_by(cohort, self.findings)
 
     def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
         nothing = np.zeros(0, dtype=np.intp)

@@ -141,6 +141,7 @@ class Experiment:
             view=seen,
             labels=_joined([self.labels(r) for r in shared.releases if len(r)], (0, len(self.cohort.findings))),
             split=_joined([r.arrays["split"] for r in shared.releases if len(r)], (0,)).astype(np.int8),
+            findings=self.cohort.findings,
             origin=place[behind],
             cohort=self.cohort.take(films),
             versions=versions,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.cohort import SPLITS, Annotation, Cohort, Split
+from fedcxr.errors import DataError
 from fedcxr.methods import Form, Method, Workshop
 from fedcxr.plugins import Plugin
 from fedcxr.storage.artefacts import Artefacts
@@ -25,18 +26,34 @@ Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """All that was shared, as its recipient sees it, and the films of the sites (which only the experimenter holds)."""
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """All that was shared, as its recipient sees it: what a coordinator has."""
 
     view: View  # n rows
     labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN, as released
     split: npt.NDArray[np.int8]  # (n,) index into cohort.SPLITS, as released
+    findings: tuple[str, ...]  # k names
+    method: Method
+    taught: tuple[Weights, ...] = ({},)  # what the method learnt, by version
+
+    @property
+    def patients(self) -> npt.NDArray[np.object_]:  # (n,)
+        """Whose each row is, as far as anybody can tell who has releases alone: its own."""
+        return np.array([f"nobody {row}" for row in range(len(self.split))], dtype=object)
+
+    def rows(self, split: Split) -> Bools:  # (n,)
+        """The released rows of one split."""
+        return np.asarray(self.split == SPLITS.index(split))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence(Material):
+    """The same beside the films of the sites, which only the experimenter of a simulation holds."""
+
     origin: Rows  # (n,) which of the sites' films a row was made of; -1: it belongs to nobody
     cohort: Cohort  # m films of the sites, in the order in which they were released where they were
     versions: npt.NDArray[np.int64]  # (m,) which of what the method learnt is the site's whose film it is
-    method: Method
-    taught: tuple[Weights, ...] = ({},)  # what the method learnt, by version
     unauthorised: Films | None = None  # (n, h, w) rows as others see them; None: nothing is kept from others
 
     @cached_property
@@ -44,15 +61,11 @@ class Evidence:
         """The sites' films."""
         return self.cohort.films()
 
-    @cached_property
+    @property
     def patients(self) -> npt.NDArray[np.object_]:  # (n,)
         """Whose each row is, for intervals by patient and never for training; a row of nobody's is its own."""
-        alone = np.array([f"nobody {row}" for row in range(len(self.origin))], dtype=object)
+        alone = super().patients
         return alone if not len(self.cohort) else np.where(self.origin >= 0, self.cohort.patients[self.origin], alone)
-
-    def rows(self, split: Split) -> Bools:  # (n,)
-        """The released rows of one split."""
-        return np.asarray(self.split == SPLITS.index(split))
 
     def films(self, split: Split) -> Bools:  # (m,)
         """The sites' films of one split."""
@@ -86,6 +99,17 @@ class Bench:
     artefacts: Artefacts | None = None  # None: nothing is kept for other runs
 
 
+@dataclass(frozen=True)
+class Taught:
+    """What a task has learnt from what was shared, on its way to where it is tested."""
+
+    weights: Weights
+    findings: tuple[str, ...]  # what it tells of a film, in this order
+
+
+Tested = Mapping[str, Array]  # what comes back from one site: figures of its films, and never a film
+
+
 class Task(Plugin):
     """Answers: how good is what one can do with the releases? Its fields are keys under `tasks:` in a scenario."""
 
@@ -109,6 +133,20 @@ class Task(Plugin):
     @abstractmethod
     def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
         """The task's part of `utility` in result.json; what does not apply is None."""
+
+    # Where the films are elsewhere ------------------------------------------------------------------------------------
+
+    def teach(self, material: Material, bench: Bench) -> Taught | None:
+        """What is to be tested on films that lie at the sites; None: this task has nothing to send there."""
+        return None
+
+    def tested(self, taught: Taught, cohort: Cohort, method: Method, bench: Bench) -> Tested:
+        """What a site tells of its own films, at the site."""
+        raise DataError(f"the task {self.plugin_name()} is not tested at sites")
+
+    def figures(self, tested: Mapping[str, Tested], taught: Taught, bench: Bench) -> dict[str, Any]:
+        """The figures of what all sites, by name, told of theirs."""
+        raise DataError(f"the task {self.plugin_name()} is not tested at sites")
 
     def table(self, figures: Mapping[str, Any]) -> Table | None:
         """What people are shown of its figures; None: nothing."""

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pydantic
 
 from fedcxr.cohort import Cohort
+from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import DataError
-from fedcxr.methods import Form, Workshop
+from fedcxr.methods import Form, Method, Workshop
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of
 from fedcxr.table import Row, Table, figure, span
-from fedcxr.tasks import Bench, Bools, Evidence, Task
+from fedcxr.tasks import Bench, Bools, Evidence, Material, Task, Taught, Tested
 from fedcxr.view import Films
 
 if TYPE_CHECKING:
@@ -83,8 +85,8 @@ class Scored:
     findings: tuple[str, ...]  # k names
 
 
-def _released(evidence: Evidence, inputs: Inputs, rows: Bools) -> Labelled:
-    return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.cohort.findings)
+def _released(evidence: Material, inputs: Inputs, rows: Bools) -> Labelled:
+    return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.findings)
 
 
 def _scored(network: Classifier, films: Labelled, bench: Bench) -> Scored:
@@ -182,7 +184,42 @@ class Findings(Task):
         figures = {arm: self._figures(one, bench.seed) for arm, one in arms.items()}
         return {arm: figures.get(arm) for arm in ARMS}
 
-    def _lesson(self, evidence: Evidence) -> Lesson | None:
+    # Where the films are elsewhere ------------------------------------------------------------------------------------
+
+    def teach(self, material: Material, bench: Bench) -> Taught | None:
+        from fedcxr.training import arrays_of
+
+        if material.view.model is not None:
+            return Taught(material.view.model, material.findings)
+        lesson = self._lesson(material)
+        if lesson is None or not len(lesson.learnt_from.labels) or self.on != "films":
+            return None  # codes are read by whoever has the codec, which a site's own films do not pass
+        with bench.compute.session():
+            return Taught(arrays_of(self.train(lesson.learnt_from, bench, "released")), material.findings)
+
+    def tested(self, taught: Taught, cohort: Cohort, method: Method, bench: Bench) -> Tested:
+        """Scores and labels of each film, and which films are of one patient: numbers that mean nothing elsewhere."""
+        from fedcxr.training import loaded
+
+        own = known_by(cohort, taught.findings)
+        with bench.compute.session():
+            if "model" in method.forms:
+                judged = method.judged(cohort, taught.weights, Workshop.on(bench.compute))
+                one = Scored(judged.labels, judged.scores, cohort.patients, judged.findings)
+            else:
+                films = Labelled(cohort.films(), own, cohort.patients, taught.findings)
+                one = _scored(loaded(self._network(films, bench), taught.weights), films, bench)
+        patients = pd.factorize(one.patients)[0].astype(np.int64)
+        return {"scores": one.scores.astype(np.float32), "findings": one.labels, "patients": patients}
+
+    def figures(self, tested: Mapping[str, Tested], taught: Taught, bench: Bench) -> dict[str, Any]:
+        parts = sorted(tested.items())
+        patients = [np.array([f"{site} {number}" for number in own["patients"]], dtype=object) for site, own in parts]
+        labels, scores = (np.concatenate([own[name] for _, own in parts]) for name in ("findings", "scores"))
+        one = Scored(labels.astype(np.float32), scores.astype(np.float32), np.concatenate(patients), taught.findings)
+        return {**dict.fromkeys(ARMS), "trained": self._figures(one, bench.seed)}
+
+    def _lesson(self, evidence: Material) -> Lesson | None:
         """What is learnt from and what is read of all that was shared; None: there are no films or codes in it."""
         if self.on not in evidence.view.forms:
             return None

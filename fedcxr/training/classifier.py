@@ -43,7 +43,7 @@ def teach(
 ) -> None:
     """Train the network, from wherever it stands, to tell the findings `labels` of `films`; `rng` draws all batches."""
     order = epochs(len(films), recipe.batch, rng)
-    truth = torch.from_numpy(labels).to(compute.device)
+    truth = torch.tensor(labels, device=compute.device)  # a copy: a table may lend its labels for reading alone
     weights = class_weights(truth, recipe.rare)
 
     def shown(batch: Inputs) -> Tensor:

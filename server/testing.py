@@ -1,0 +1,76 @@
+"""What was learnt from all releases, tested at the sites: where the films are, in one message, and none leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedcxr import wire
+from fedcxr.data._vocabulary import canonical, union
+from fedcxr.errors import Refused
+from fedcxr.protocol import COORDINATOR, task_seed, taught_message, workshop_of
+from fedcxr.release import Release
+from fedcxr.runs import Run
+from fedcxr.tasks import Bench, Material, Tested
+from fedcxr.view import Holder, Shared
+from server.exchange import Exchange, why_not
+
+
+def test_at_sites(exchange: Exchange, run: Run, shared: Shared, holder: Holder) -> dict[str, Any]:
+    """By task: its figures on everybody's test films, as far as they can be told from there; else None."""
+    material = _material(run, shared, holder)
+    figures: dict[str, Any] = {}
+    for name, task in run.scenario.tasks.items():
+        compute = workshop_of(run.scenario, COORDINATOR, None).compute
+        bench = Bench(task_seed(run.scenario, name), compute, run.progress)
+        taught = task.teach(material, bench)
+        figures[name] = None
+        if taught is not None:
+            tested = _ask(exchange, run, taught_message(run.scenario, name, taught))
+            figures[name] = task.figures(tested, taught, bench)
+    return figures
+
+
+def _ask(exchange: Exchange, run: Run, message: Release) -> Mapping[str, Tested]:
+    """What each site that answers tells of its films."""
+    tested: dict[str, Tested] = {}
+    silent: dict[str, str] = {}
+    for site, answer in exchange.ask(wire.TEST, run.scenario.site_names, learnt=message):
+        reason = why_not(answer)
+        if reason is None and not isinstance(answer, Refused):
+            try:
+                told = exchange.release(site, answer)
+                if (told.kind, told.facts.get("task")) != ("update", message.facts["task"]):
+                    raise Refused("this is not the site's test", given=f"{told.kind} of {told.facts.get('task')}")
+                tested[site] = told.arrays
+                continue
+            except Refused as why:
+                reason = str(why)
+        silent[site] = f"{reason}, test"
+        run.event("site", site=site, round=1, status="dropped", reason=reason)
+        exchange.demand(silent)
+    return tested
+
+
+def _material(run: Run, shared: Shared, holder: Holder) -> Material:
+    """What the coordinator can learn from."""
+    method = run.scenario.method
+    view = method.view(shared, holder, workshop_of(run.scenario, COORDINATOR, None))
+    rows = [release for release in shared.releases if len(release)]
+    findings = union(*(release.facts["findings"] for release in rows)) if rows else ()
+    labels = np.full((len(view), len(findings)), np.nan, dtype=np.float32)
+    splits = [np.zeros(0, dtype=np.int8)]
+    for release, first in zip(rows, np.cumsum([0, *map(len, rows)]), strict=False):
+        columns = [findings.index(canonical(name)) for name in release.facts["findings"]]
+        labels[first : first + len(release), columns] = release.arrays["findings"]
+        splits.append(release.arrays["split"].astype(np.int8))
+    return Material(
+        view=view,
+        labels=labels,
+        split=np.concatenate(splits),
+        findings=findings,
+        method=method,
+        taught=shared.taught or ({},),
+    )
