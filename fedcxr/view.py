@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -19,12 +19,17 @@ Rows = npt.NDArray[np.intp]
 Weights = dict[str, Array]  # what a method learnt, ready for safetensors
 
 
+def _none() -> Iterator[tuple[int, Release]]:
+    return iter(())
+
+
 @dataclass(frozen=True)
 class Shared:
     """All that crossed the border in one run: the sites' releases, and what was learnt away from the sites."""
 
     releases: Sequence[Release]
     learnt: Release | None = None
+    updates: Callable[[], Iterator[tuple[int, Release]]] = _none  # by round, what each site sent, where it is kept
 
     def __len__(self) -> int:
         """How many rows were released."""

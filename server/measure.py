@@ -64,7 +64,8 @@ def _measure(
         release()
     release_s = time.monotonic() - began
     sites: Sequence[Mapping[str, Any]] = run.outcome("collect")
-    shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
+    answered = [entry["name"] for entry in sites if entry["status"] == "ok"]
+    shared = Shared(run.releases(answered), run.learnt(), run.updates)
     guarantee = guarantee_of(run.scenario.method, _reports(run, shared))
     put = threat.put(shared)
     _keep_answers(run, threat, shared, put)

@@ -34,6 +34,11 @@ class Knowledge(Plugin):
     def granted(self) -> bool:
         """Whether there is anything of it."""
 
+    @property
+    def keeps_updates(self) -> bool:
+        """Whether a run must keep what each site sent in each round of learning."""
+        return False
+
     def check(self, method: Method, sites: int) -> None:
         """Raise unless what is granted is there to be granted, with this method and so many sites."""
 

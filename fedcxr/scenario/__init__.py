@@ -210,7 +210,7 @@ class Scenario(Section):
     @property
     def keeps_updates(self) -> bool:
         """Whether what each site sent in each round of learning is granted to an adversary, and so must be kept."""
-        return False
+        return any(known.keeps_updates for known in self.knowledge.values())
 
     @property
     def run_name(self) -> str:
