@@ -136,6 +136,11 @@ class Release:
         return np.array(sorted(rows), dtype=np.intp)
 
     @property
+    def of_films(self) -> bool:
+        """Whether its rows show something, in clear or in code; an update is of weights alone."""
+        return self.kind != "update"
+
+    @property
     def origins(self) -> npt.NDArray[np.intp]:  # (n,)
         """Which of its site's films, in the order of its release, each row was made of; -1: it belongs to nobody."""
         told = self.facts.get("origins")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 
+import pandas as pd
+
 from fedcxr import wire
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.learning import Learning, Report
-from fedcxr.protocol import COORDINATOR, initial_step, teach_step
+from fedcxr.protocol import COORDINATOR, initial_step, teach_step, workshop_of
 from fedcxr.release import Release
 from fedcxr.runs import Run, round_name
+from fedcxr.storage.artefacts import Artefacts, digest_of
+from fedcxr.storage.version import versions
 from server.aggregation import Aggregation
 from server.exchange import Exchange, why_not
 
@@ -37,10 +41,22 @@ def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Releas
 
 def _from_public_films(run: Run) -> Release:
     assert run.scenario.public is not None, "a scenario is checked when it is parsed"
-    films = run.scenario.public.open(cache_folder())
-    learnt = teach_step(run.scenario, films, run.folder / "workshop")
-    shutil.rmtree(run.folder / "workshop", ignore_errors=True)
-    return learnt
+    scenario, films, folder = run.scenario, run.scenario.public.open(cache_folder()), run.folder / "workshop"
+    artefacts, compute = Artefacts.below(cache_folder()), workshop_of(run.scenario, COORDINATOR, None).compute
+    key = artefacts.key(
+        "learnt",
+        method=scenario.method.spec(),
+        films=digest_of(films.films()),
+        labels=digest_of(films.labels),
+        patients=digest_of(pd.factorize(films.patients)[0]),
+        splits=digest_of(pd.factorize(films.index["split"])[0]),
+        seed=scenario.seed,
+        compute=[compute.device.type, compute.precision, compute.threads],
+        versions=versions([type(scenario.method)]),
+    )
+    weights = artefacts.made(key, lambda: teach_step(scenario, films, folder).weights)
+    shutil.rmtree(folder, ignore_errors=True)
+    return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(weights)
 
 
 def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bool) -> Release:

@@ -86,14 +86,14 @@ class Experiment:
     def _films_behind(self, release: Release) -> Rows:
         """By the order that the seed gives the site's films, checked against what was released of each."""
         dealt = self.dealt[release.site]
-        if release.kind != "update" and not (release.accounts_for(len(dealt)) and release.size == self.cohort.size):
+        if not release.of_films:
+            return np.zeros(0, dtype=np.intp)
+        if not release.accounts_for(len(dealt)) or release.size != self.cohort.size:
             raise DataError(
                 f"the release of {release.site} does not fit the films it holds",
                 given=f"{(len(release), *release.size)}",
                 allowed=f"{(len(dealt), *self.cohort.size)}",
             )
-        if release.kind == "update":
-            return np.zeros(0, dtype=np.intp)
         origins = release.origins
         ordered = dealt[release_order(release.site, len(dealt), self.scenario.seed)]
         rows = np.where(origins >= 0, ordered[origins], -1)
