@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,11 @@ def test_inside_the_library_imports_go_down(path: Path) -> None:
         if part is not None and part != own:
             assert part in LAYER, f"{module}: no such part"
             assert LAYER[part] < LAYER[own], f"{own} must not import {module}"
+
+
+def test_the_architecture_is_drawn_as_it_is_tested() -> None:
+    (drawn,) = re.findall(r"^```\n(errors .*?)^```", (ROOT / "docs" / "architecture.md").read_text(), re.M | re.S)
+    assert drawn.split() == LINE.split()
 
 
 def test_every_part_of_the_library_has_its_layer() -> None:
