@@ -12,14 +12,14 @@ from fedcxr.scenario import Scenario
 from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Put, Threat
-from fedcxr.view import Films, Shared
+from fedcxr.view import Array, Shared
 from fedcxr.world import World
 
 NAMES = "Zaphod-Beeblebrox-"  # how every patient's begins
 FILMS_OF = (3, 1, 4, 2, 5, 3, 2, 1, 6, 1) * 4
 
 
-def bytes_of(films: Films) -> set[bytes]:
+def bytes_of(films: Array) -> set[bytes]:
     """To find a film again wherever it lies."""
     return {film.tobytes() for film in films}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from consortium import Consortium
 
 from fedcxr.questions import Heard
 from fedcxr.questions.linkage import CHANCE_MAY_MISS_BY, Linkage, Pairs, _doubts, interval, label_floor
@@ -184,3 +186,63 @@ def test_the_label_floor_is_the_figure_of_someone_who_sees_findings_only() -> No
     assert label_floor(telling, labels, patients, seed=0)["auc"]["value"] == 1.0
     mute = replace(told, labels=own * 0, known_labels=own * 0)
     assert label_floor(mute, labels, patients, seed=0)["auc"]["value"] == 0.5
+
+
+# Who is asked about ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def consortium(make_consortium: Callable[..., Consortium]) -> Consortium:
+    return make_consortium(method="noise")
+
+
+def test_attacked_are_films_of_the_test_split_that_are_not_known(consortium: Consortium) -> None:
+    put = consortium.put["linkage"]
+    assert list(put) == ["protected", "control_raw", "control_shuffled"]
+    test = set(np.flatnonzero(consortium.experiment.cohort.index["split"] == "test"))
+    for one in put.values():
+        table = consortium.threat.answers(consortium.shared, one.roles.attacked).table
+        attacked, known = set(table["film"][table["attacked"]]), set(np.flatnonzero(one.roles.known))
+        assert attacked == test - known
+        assert attacked
+        assert known
+
+
+def test_what_is_seen_are_the_released_bytes_in_the_order_of_the_answers(consortium: Consortium) -> None:
+    put, cohort = consortium.put["linkage"], consortium.experiment.cohort
+    roles = put["protected"].roles
+    table = consortium.threat.answers(consortium.shared, roles.attacked).table
+    here = table["attacked"].to_numpy()
+    released = np.concatenate([release.arrays["films"] for release in consortium.shared.releases])[here]
+    originals = cohort.films(table["film"].to_numpy()[here])
+    for world, seen in {"protected": released, "control_shuffled": released, "control_raw": originals}.items():
+        np.testing.assert_array_equal(put[world].leak.view.forms["films"], seen)
+        np.testing.assert_array_equal(put[world].leak.known, cohort.films(np.flatnonzero(roles.known)))
+
+
+@pytest.mark.parametrize("world", ["protected", "control_raw", "control_shuffled"])
+def test_the_key_names_every_row_and_column_of_the_scores(world: str, consortium: Consortium) -> None:
+    one, index = consortium.put["linkage"][world], consortium.experiment.cohort.index
+    pairs: Pairs = one.asked.key
+    table = consortium.threat.answers(consortium.shared, one.roles.attacked).table.query("attacked")
+    assert one.asked.parts["scores"].shape == pairs.genuine.shape == (len(table), one.roles.known.sum())
+    assert pairs.sites.tolist() == table["site"].tolist()
+    assert pairs.sources.tolist() == table["source"].tolist()
+    known = index[one.roles.known]
+    assert pairs.known_sources.tolist() == known["source"].tolist()
+    real = pairs.patients.tolist() == table["patient"].tolist(), pairs.known_patients.tolist() == [*known["patient"]]
+    assert real == ((True, True) if world != "control_shuffled" else (False, False))
+    findings = list(consortium.experiment.cohort.findings)
+    np.testing.assert_array_equal(pairs.labels, index[findings].to_numpy(np.float32)[table["film"]])
+    np.testing.assert_array_equal(pairs.known_labels, known[findings].to_numpy(np.float32))
+
+
+def test_only_the_control_that_must_fail_is_tried_briefly(consortium: Consortium) -> None:
+    briefly = {world: one.setting.briefly for world, one in consortium.put["linkage"].items()}
+    assert briefly == {"protected": False, "control_raw": False, "control_shuffled": True}
+
+
+def test_where_nobody_is_tested_nothing_is_asked(consortium: Consortium) -> None:
+    nobody = np.zeros(len(consortium.experiment.cohort), dtype=bool)
+    roles = replace(consortium.put["linkage"]["protected"].roles, attacked=nobody)
+    assert Linkage().ask(consortium.world, roles, consortium.world.view(), {}) is None
