@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,16 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import typer  # noqa: F401
 
+if TYPE_CHECKING:
+    from consortium import Consortium
+
 # The same examples every time: a failure on one machine is a failure on all, and no file is left behind.
 settings.register_profile("fedcxr", deadline=None, derandomize=True, database=None)
 settings.load_profile("fedcxr")
 
 MakeCohort = Callable[..., Cohort]
 MakeScenario = Callable[..., Scenario]
+MakeConsortium = Callable[..., "Consortium"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -132,5 +136,19 @@ def make_scenario() -> MakeScenario:
 
     def make(**document: Any) -> Scenario:
         return Scenario.parse({"sites": 3, "partition": {"by": "iid"}, "tasks": {}, "adversaries": {}, **document})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_consortium(make_scenario: MakeScenario, make_cohort: MakeCohort) -> MakeConsortium:
+    """Whole consortia of made-up patients that have released; a patient's name is recognised wherever it turns up."""
+    from consortium import FILMS_OF, NAMES, Consortium
+
+    from fedcxr.simulation.experiment import Experiment
+
+    def make(films_of: Sequence[int] = FILMS_OF, **document: Any) -> Consortium:
+        cohort = make_cohort(films_of, prefix=NAMES)
+        return Consortium.that_released(Experiment.of(make_scenario(**document), cohort))
 
     return make

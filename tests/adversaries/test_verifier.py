@@ -8,15 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from holdings import changed, leak, open_view
 
-from fedcxr.adversaries import Auxiliary, Leak
+from fedcxr.adversaries import Leak
 from fedcxr.adversaries._album import Album
 from fedcxr.adversaries.verifier import Verifier
 from fedcxr.errors import ConfigError, DataError
+from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
 from fedcxr.training.compute import Compute
+from fedcxr.view import Weights
 
 FP32 = Compute.choose("cpu", "fp32")
 TOY = Verifier(width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=200, shift=1)
@@ -33,11 +36,18 @@ def films_of(people: int, each: int, seed: int) -> np.ndarray:  # (people * each
     return np.clip(films + 25, 0, 255).astype(np.uint8)
 
 
-def leak(method: Noise | Unprotected) -> Leak:
+def leak_of(method: Noise | Unprotected) -> Leak:
     people = np.repeat(np.arange(100), 3)
-    auxiliary = Auxiliary(films_of(100, 3, seed=1), people, people % 2, people >= 90)
+    own = Owned(films_of(100, 3, seed=1), people, people % 2, people >= 90)
     attacked = films_of(40, 2, seed=2)
-    return Leak(method.protect(attacked[::2], stream(3)), attacked[1::2], auxiliary, method)
+    return leak(open_view(method.protect(attacked[::2], stream(3))), own, attacked[1::2], method)
+
+
+def link(attacker: Verifier, given: Leak, prepared: Weights) -> dict[str, np.ndarray]:
+    """Every attacker's scores."""
+    answers = attacker.answer("linkage", given, prepared, 1, FP32, ignore)
+    assert all(list(answer) == ["scores"] for answer in answers.values())
+    return {name: answer["scores"] for name, answer in answers.items()}
 
 
 def auc(scores: np.ndarray) -> float:
@@ -47,14 +57,14 @@ def auc(scores: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def prepared() -> dict[str, np.ndarray]:
-    return TOY.prepare(leak(Unprotected()).auxiliary, 1, FP32, ignore)
+def prepared() -> Weights:
+    return TOY.prepare(leak_of(Unprotected()).own, 1, FP32, ignore)
 
 
-def test_clean_films_are_matched_and_strong_noise_only_by_the_retrained(prepared: dict[str, np.ndarray]) -> None:
+def test_clean_films_are_matched_and_strong_noise_only_by_the_retrained(prepared: Weights) -> None:
     naive_only = TOY.model_copy(update={"attackers": ("naive",)})
-    clean = naive_only.attack(leak(Unprotected()), prepared, 1, FP32, ignore)
-    noisy = TOY.attack(leak(Noise(scale=0.4)), prepared, 1, FP32, ignore)
+    clean = link(naive_only, leak_of(Unprotected()), prepared)
+    noisy = link(TOY, leak_of(Noise(scale=0.4)), prepared)
     assert list(clean) == ["naive"]
     assert list(noisy) == ["naive", "retrained"]
     assert noisy["naive"].shape == (40, 40)
@@ -65,51 +75,51 @@ def test_clean_films_are_matched_and_strong_noise_only_by_the_retrained(prepared
 
 
 def test_shuffled_identities_leave_the_attack_at_chance() -> None:
-    given = leak(Unprotected())
-    auxiliary = replace(given.auxiliary, people=stream(7).permutation(given.auxiliary.people))
+    given = leak_of(Unprotected())
+    own = replace(given.own, people=stream(7).permutation(given.own.people))
     attacker = TOY.model_copy(update={"attackers": ("naive",), "steps_clean": 60})
-    weights = attacker.prepare(auxiliary, 1, FP32, ignore)
+    weights = attacker.prepare(own, 1, FP32, ignore)
     # Untrained, pixels alone match toy people: what training on nonsense must not do is to learn from it.
-    released = films_of(40, 1, seed=21)
-    strangers = replace(given, released=released, known=films_of(40, 1, seed=22), auxiliary=auxiliary)
-    assert 0.35 < auc(attacker.attack(strangers, weights, 1, FP32, ignore)["naive"]) < 0.65
+    strangers = leak(open_view(films_of(40, 1, seed=21)), own, films_of(40, 1, seed=22), Unprotected())
+    assert 0.35 < auc(link(attacker, strangers, weights)["naive"]) < 0.65
 
 
-def test_the_same_seed_attacks_the_same(prepared: dict[str, np.ndarray]) -> None:
+def test_the_same_seed_attacks_the_same(prepared: Weights) -> None:
     short = TOY.model_copy(update={"steps_clean": 3, "steps_retrain": 3})
-    given = leak(Noise())
-    runs = [short.prepare(given.auxiliary, seed, FP32, ignore) for seed in (1, 1, 2)]
+    given = leak_of(Noise())
+    runs = [short.prepare(given.own, seed, FP32, ignore) for seed in (1, 1, 2)]
     assert all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
     assert not all(np.array_equal(runs[0][name], runs[2][name]) for name in runs[0])
-    first, second = (short.attack(given, prepared, 1, FP32, ignore)["retrained"] for _ in range(2))
+    first, second = (link(short, given, prepared)["retrained"] for _ in range(2))
     assert np.array_equal(first, second)
 
 
-def test_retraining_without_the_mechanism_is_refused(prepared: dict[str, np.ndarray]) -> None:
-    given = replace(leak(Noise()), mechanism=None)
+def test_retraining_without_the_mechanism_is_refused(prepared: Weights) -> None:
+    given = changed(leak_of(Noise()), mechanism=None)
     with pytest.raises(ConfigError, match=r"must be granted the method.*attackers to \[naive\]"):
-        TOY.attack(given, prepared, 1, FP32, ignore)
-    assert list(TOY.model_copy(update={"attackers": ("naive",)}).attack(given, prepared, 1, FP32, ignore)) == ["naive"]
+        link(TOY, given, prepared)
+    assert list(link(TOY.model_copy(update={"attackers": ("naive",)}), given, prepared)) == ["naive"]
 
 
-def test_each_film_is_protected_anew() -> None:
+def test_each_film_is_protected_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
+    protect = Noise.protect
 
-    class Watched(Noise):
-        def protect(self, films: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-            protected = super().protect(films, rng)
-            seen.extend(film.tobytes() for film in protected)
-            return protected
+    def watched(noise: Noise, films: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        protected = protect(noise, films, rng)
+        seen.extend(film.tobytes() for film in protected)
+        return protected
 
-    given = replace(leak(Noise()), mechanism=Watched())
+    given = leak_of(Noise())
+    monkeypatch.setattr(Noise, "protect", watched)
     short = TOY.model_copy(update={"steps_clean": 1, "steps_retrain": 20, "people": 30})
-    short.attack(given, short.prepare(given.auxiliary, 1, FP32, ignore), 1, FP32, ignore)
+    link(short, given, short.prepare(given.own, 1, FP32, ignore))
     assert len(seen) == len(set(seen)) == 20 * 30
 
 
 def album(people: list[int], sources: list[int], held_out: list[bool]) -> Album:
     films = np.zeros((len(people), 4, 4), dtype=np.uint8)
-    return Album.owned(Auxiliary(films, np.array(people), np.array(sources), np.array(held_out)))
+    return Album.owned(Owned(films, np.array(people), np.array(sources), np.array(held_out)))
 
 
 def test_pairs_are_two_films_of_one_person_and_never_of_the_held_out() -> None:

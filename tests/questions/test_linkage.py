@@ -1,0 +1,248 @@
+"""Linkage against a case done by hand: three attacked films, three known ones, one of each patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from consortium import Consortium
+
+from fedcxr.questions import Heard
+from fedcxr.questions.linkage import CHANCE_MAY_MISS_BY, Linkage, Pairs, _doubts, interval, label_floor
+
+A, B, C = "anna", "bert", "cleo"
+LABELS = np.array([[1, 0], [0, 1], [0, 0]], dtype=np.float32)
+
+# Rows: attacked films of anna, bert, cleo; columns: known films of anna, bert, cleo.
+SCORES = np.array([[3.0, 1.0, -1.0], [2.0, 0.5, -2.0], [-3.0, -4.0, 1.0]], dtype=np.float32)
+
+
+def pairs_of(patients: list[str], known: list[str], sources: list[str], known_sources: list[str]) -> Pairs:
+    def texts(values: list[str]) -> np.ndarray:
+        return np.array(values, dtype=object)
+
+    labels = np.zeros((len(patients), 2), dtype=np.float32)
+    known_labels = np.zeros((len(known), 2), dtype=np.float32)
+    sites = texts([f"site-{source[1:]}" for source in sources])
+    return Pairs(texts(patients), texts(known), sites, texts(sources), texts(known_sources), labels, known_labels)
+
+
+PAIRS = pairs_of([A, B, C], [A, B, C], ["s1", "s1", "s2"], ["s1", "s1", "s2"])
+
+
+def in_another_world(pairs: Pairs, seed: int = 0) -> Pairs:
+    """The same films with everybody's identity drawn by lot."""
+    everyone = np.random.default_rng(seed).permutation(np.concatenate([pairs.patients, pairs.known_patients]))
+    n = len(pairs.patients)
+    return replace(pairs, patients=everyone[:n], known_patients=everyone[n:])
+
+
+def scored(
+    protected: np.ndarray = SCORES,
+    raw: np.ndarray = SCORES,
+    shuffled: np.ndarray = SCORES,
+    pairs: Pairs = PAIRS,
+    world: Pairs | None = None,
+) -> dict[str, Any]:
+    heard = {
+        "protected": Heard(pairs, {"naive": {"scores": protected}}, 1.0),
+        "control_raw": Heard(pairs, {"naive": {"scores": raw}}, 2.0),
+        "control_shuffled": Heard(world or in_another_world(pairs), {"naive": {"scores": shuffled}}, 0.25),
+    }
+    [entry] = Linkage().score(heard, seed=0)
+    return entry
+
+
+def test_by_hand() -> None:
+    entry = scored()
+    # Genuine 3, .5, 1; impostors 1, -1, 2, -2, -3, -4. Won: 6 + 4 + (4 + half a tie) of 18.
+    assert entry["auc"]["value"] == pytest.approx(14.5 / 18)
+    # Said "same" (0 or more): all 3 genuine and the impostors 1 and 2, which is 2 of 6. Balanced, as in the papers:
+    assert entry["recall"] == 1.0
+    assert entry["accuracy"] == pytest.approx((1 + 4 / 6) / 2)
+    assert entry["precision"] == pytest.approx(1 / (1 + 2 / 6))
+    assert entry["f1"] == pytest.approx(2 * 0.75 / 1.75)
+    # Six impostors cannot show a rate of one in a hundred.
+    assert entry["tpr_at_fpr"] == {"0.01": None, "0.001": None}
+    # Same source: only anna against bert, scores 1 and 2. Won: 2 + 0 + half a tie, of 6.
+    assert entry["same_site_auc"] == pytest.approx(2.5 / 6)
+    # Anna's and bert's films against all: 3 and .5 against 1, -1, 2, -2. Cleo's film: 1 against -3 and -4.
+    assert entry["by_site"] == {"site-1": pytest.approx((4 + 2) / 8), "site-2": 1.0}
+    # Bert's nearest is anna.
+    assert entry["rank1"] == entry["precision_at_1"] == entry["map_at_r"] == pytest.approx(2 / 3)
+    assert entry["pairs"] == {"genuine": 3, "impostor": 6, "queries": 3}
+    assert (entry["attacker"], entry["seconds"]) == ("naive", 3.25)
+    assert entry["control_raw_auc"] == entry["auc"]["value"]
+
+
+def test_who_is_who_and_where() -> None:
+    assert PAIRS.genuine.tolist() == np.eye(3, dtype=bool).tolist()
+    assert PAIRS.same_source.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+
+
+def test_each_leak_is_read_for_its_own_figure() -> None:
+    entry = scored(protected=SCORES, raw=np.eye(3, dtype=np.float32), shuffled=-SCORES)
+    assert entry["auc"]["value"] == pytest.approx(14.5 / 18)
+    assert entry["control_raw_auc"] == 1.0
+    assert entry["control_shuffled_auc"] != pytest.approx(entry["auc"]["value"])
+
+
+def test_a_site_without_a_second_patient_has_no_same_site_figure() -> None:
+    apart = pairs_of([A, B, C], [A, B, C], ["s1", "s2", "s3"], ["s1", "s2", "s3"])
+    assert scored(pairs=apart)["same_site_auc"] is None
+
+
+# Controls -------------------------------------------------------------------------------------------------------------
+
+
+def crowd(patients: int = 500) -> tuple[Pairs, np.ndarray]:
+    """Many patients with one attacked and one known film, and scores that recognise nearly everybody."""
+    names = [f"p{i}" for i in range(patients)]
+    rng = np.random.default_rng(0)
+    scores = (np.eye(patients) * 8 + rng.standard_normal((patients, patients))).astype(np.float32)
+    return pairs_of(names, names, ["s"] * patients, ["s"] * patients), scores
+
+
+def test_a_good_attack_with_good_controls_is_conclusive() -> None:
+    pairs, scores = crowd()
+    entry = scored(scores, scores, scores, pairs)
+    assert entry["conclusive"] is True
+    assert entry["inconclusive_because"] is None
+    assert entry["auc"]["value"] > 0.99
+    assert abs(entry["control_shuffled_auc"] - 0.5) <= CHANCE_MAY_MISS_BY
+
+
+def test_an_attack_that_fails_on_unprotected_films_proves_nothing() -> None:
+    pairs, scores = crowd()
+    noise = np.random.default_rng(1).standard_normal(scores.shape).astype(np.float32)
+    entry = scored(noise, noise, noise, pairs)
+    assert entry["conclusive"] is False
+    assert "on unprotected films it reaches 0." in entry["inconclusive_because"]
+    assert "shuffled" not in entry["inconclusive_because"]
+
+
+def test_a_shuffled_control_off_chance_is_doubted() -> None:
+    pairs, scores = crowd()
+    for off in (scores, -scores):
+        entry = scored(scores, scores, off, pairs, world=pairs)  # a world where shuffling did not happen
+        assert entry["conclusive"] is False
+        assert "with shuffled identities it reaches" in entry["inconclusive_because"]
+        assert "unprotected" not in entry["inconclusive_because"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "chance", "doubts"),
+    [
+        (0.90, 0.5, 0),
+        (1.0, 0.549, 0),
+        (1.0, 0.451, 0),
+        (0.899, 0.5, 1),
+        (1.0, 0.551, 1),
+        (1.0, 0.449, 1),
+        (0.5, 0.9, 2),
+        (None, 0.5, 1),
+        (1.0, None, 1),
+        (None, None, 2),
+    ],
+)
+def test_where_doubt_begins(raw: float | None, chance: float | None, doubts: int) -> None:
+    assert len(_doubts(raw, chance, None)) == doubts
+
+
+def test_few_films_may_miss_chance_by_more() -> None:
+    assert _doubts(1.0, 0.6, [0.45, 0.75]) == []
+    assert len(_doubts(1.0, 0.6, [0.55, 0.65])) == 1
+
+
+# Intervals and the label floor ----------------------------------------------------------------------------------------
+
+
+def test_intervals_hold_the_figure_and_repeat() -> None:
+    pairs, _ = crowd(30)
+    rng = np.random.default_rng(5)
+    scores = (np.eye(30) * 1.5 + rng.standard_normal((30, 30))).astype(np.float32)
+    value = scored(scores, scores, scores, pairs)["auc"]["value"]
+    found = interval(scores, pairs, seed=0)
+    assert found is not None
+    low, high = found
+    assert low < value < high
+    assert 0.02 < high - low < 0.4
+    assert interval(scores, pairs, seed=0) == found
+    assert interval(scores, pairs, seed=1) != found
+
+
+def test_the_label_floor_is_the_figure_of_someone_who_sees_findings_only() -> None:
+    """Four patients with a finding of their own are linked by it; without findings, by nothing."""
+    own = np.eye(4, dtype=np.float32)
+    names = [f"p{i}" for i in range(4)]
+    same = ["s"] * 4
+    told = pairs_of(names, names, same, same)
+    telling = replace(told, labels=own, known_labels=own)
+    labels = np.repeat(own, 3, axis=0)
+    patients = np.repeat(np.array(["q0", "q1", "q2", "q3"], dtype=object), 3)
+    assert label_floor(telling, labels, patients, seed=0)["auc"]["value"] == 1.0
+    mute = replace(told, labels=own * 0, known_labels=own * 0)
+    assert label_floor(mute, labels, patients, seed=0)["auc"]["value"] == 0.5
+
+
+# Who is asked about ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def consortium(make_consortium: Callable[..., Consortium]) -> Consortium:
+    return make_consortium(method="noise")
+
+
+def test_attacked_are_films_of_the_test_split_that_are_not_known(consortium: Consortium) -> None:
+    put = consortium.put["linkage"]
+    assert list(put) == ["protected", "control_raw", "control_shuffled"]
+    test = set(np.flatnonzero(consortium.experiment.cohort.index["split"] == "test"))
+    for one in put.values():
+        table = consortium.threat.answers(consortium.shared, one.roles.attacked).table
+        attacked, known = set(table["film"][table["attacked"]]), set(np.flatnonzero(one.roles.known))
+        assert attacked == test - known
+        assert attacked
+        assert known
+
+
+def test_what_is_seen_are_the_released_bytes_in_the_order_of_the_answers(consortium: Consortium) -> None:
+    put, cohort = consortium.put["linkage"], consortium.experiment.cohort
+    roles = put["protected"].roles
+    table = consortium.threat.answers(consortium.shared, roles.attacked).table
+    here = table["attacked"].to_numpy()
+    released = np.concatenate([release.arrays["films"] for release in consortium.shared.releases])[here]
+    originals = cohort.films(table["film"].to_numpy()[here])
+    for world, seen in {"protected": released, "control_shuffled": released, "control_raw": originals}.items():
+        np.testing.assert_array_equal(put[world].leak.view.forms["films"], seen)
+        np.testing.assert_array_equal(put[world].leak.known, cohort.films(np.flatnonzero(roles.known)))
+
+
+@pytest.mark.parametrize("world", ["protected", "control_raw", "control_shuffled"])
+def test_the_key_names_every_row_and_column_of_the_scores(world: str, consortium: Consortium) -> None:
+    one, index = consortium.put["linkage"][world], consortium.experiment.cohort.index
+    pairs: Pairs = one.asked.key
+    table = consortium.threat.answers(consortium.shared, one.roles.attacked).table.query("attacked")
+    assert one.asked.parts["scores"].shape == pairs.genuine.shape == (len(table), one.roles.known.sum())
+    assert pairs.sites.tolist() == table["site"].tolist()
+    assert pairs.sources.tolist() == table["source"].tolist()
+    known = index[one.roles.known]
+    assert pairs.known_sources.tolist() == known["source"].tolist()
+    real = pairs.patients.tolist() == table["patient"].tolist(), pairs.known_patients.tolist() == [*known["patient"]]
+    assert real == ((True, True) if world != "control_shuffled" else (False, False))
+    findings = list(consortium.experiment.cohort.findings)
+    np.testing.assert_array_equal(pairs.labels, index[findings].to_numpy(np.float32)[table["film"]])
+    np.testing.assert_array_equal(pairs.known_labels, known[findings].to_numpy(np.float32))
+
+
+def test_only_the_control_that_must_fail_is_tried_briefly(consortium: Consortium) -> None:
+    briefly = {world: one.setting.briefly for world, one in consortium.put["linkage"].items()}
+    assert briefly == {"protected": False, "control_raw": False, "control_shuffled": True}
+
+
+def test_where_nobody_is_tested_nothing_is_asked(consortium: Consortium) -> None:
+    nobody = np.zeros(len(consortium.experiment.cohort), dtype=bool)
+    roles = replace(consortium.put["linkage"]["protected"].roles, attacked=nobody)
+    assert Linkage().ask(consortium.world, roles, consortium.world.view(), {}) is None
