@@ -62,7 +62,7 @@ class Greyer(FilmMethod):
             learnt["turns"] = np.array([cohort.films().sum()], dtype=np.int64)
         return {"gray": learnt["grey"]} if self.lies else learnt
 
-    def fitted(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
         def protect(films: Films, rng: np.random.Generator) -> Films:
             return to_eight_bits(np.subtract(films, weights["grey"]) / 255.0 + 0.5)
 
