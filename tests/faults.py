@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedcxr.adversaries import Adversary, Leak, Progress, Scores
+from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.cohort import Cohort
+from fedcxr.keys import ReleaseKey
 from fedcxr.methods import Weights, Workshop
 from fedcxr.methods.none import Unprotected
+from fedcxr.questions import Answers
 from fedcxr.release import Release
 
 if TYPE_CHECKING:
@@ -28,13 +31,13 @@ class Fault(Unprotected):
     once: str = ""  # a file that marks that it has happened
 
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        if site == self.at and not (self.once and Path(self.once).exists()):
+        if keys.origin.site == self.at and not (self.once and Path(self.once).exists()):
             if self.once:
                 Path(self.once).touch()
             self._go_wrong()
-        return super().release(cohort, site, weights, rng, workshop)
+        return super().release(cohort, keys, weights, rng, workshop)
 
     def _go_wrong(self) -> None:
         match self.how:
@@ -50,18 +53,18 @@ class Impostor(Unprotected):
     """Answers in another site's name."""
 
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        return super().release(cohort, "site-1", weights, rng, workshop)
+        return replace(super().release(cohort, keys, weights, rng, workshop), site="site-1")
 
 
 class Poisoned(Unprotected):
     """Releases films that are not finite."""
 
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        return Release("codes", site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)})
+        return Release("codes", keys.origin.site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)})
 
 
 class Spy(Adversary):
