@@ -18,9 +18,12 @@ from fedcxr.methods import Weights, Workshop
 from fedcxr.methods.none import Unprotected
 from fedcxr.questions import Answers
 from fedcxr.release import Release
+from server import leak as leaks
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
+
+WORLDS = ("linkage protected", "linkage control_raw", "linkage control_shuffled")  # what their leaks are called
 
 
 class Fault(Unprotected):
@@ -73,22 +76,27 @@ class Spy(Adversary):
     targets: tuple[str, ...] = ()
     secret: str = "FEDCXR_TEST_SECRET"
 
-    def attack(
-        self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
-    ) -> dict[str, Scores]:
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
         found = [target for target in self.targets if readable(Path(target))]
         # The originals of what it attacks lie in the control's folder, and who is who in the run folder above.
-        own = Path(str(getattr(leak.released, "filename", ""))).parent
-        assert own.name in ("protected", "control_raw", "control_shuffled"), own
-        others = {"protected", "control_raw", "control_shuffled"} - {own.name}
-        found += [name for name in others if readable(own.parent / name / "released.npy")]
+        shown = leak.view.forms["films"]
+        file = Path(str(getattr(shown, "filename", "")))
+        own, inside = file.parents[1], file.relative_to(file.parents[1])
+        assert readable(own / inside), file
+        assert own.name in WORLDS, own
+        others = [own.parent / name / inside for name in WORLDS if name != own.name]
+        store = own.parent / leaks.ARRAYS / f"{leaks._digest(shown)}.npy"  # what all leaks have in common
+        assert store.exists(), store
+        others.append(store)
         run = own.parents[2]
-        found += [str(p) for p in (run / "answers" / "answers.csv", run / "scenario.yaml") if readable(p)]
-        found += [f"/proc/{os.getppid()}/environ"] if readable(Path(f"/proc/{os.getppid()}/environ")) else []
+        others += [run / "answers" / "answers.csv", run / "scenario.yaml", Path(f"/proc/{os.getppid()}/environ")]
+        found += [str(path) for path in others if readable(path)]
         found += [self.secret] if self.secret in os.environ else []
         if found:
             raise PermissionError(f"the adversary reached {found}")
-        return {"spy": np.zeros((len(leak.released), len(leak.known)), np.float32)}
+        return {"spy": {"scores": np.zeros((len(leak.view), len(leak.known)), np.float32)}}
 
 
 def readable(path: Path) -> bool:
