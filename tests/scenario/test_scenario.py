@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fedcxr import plugins
 from fedcxr.cohort import Annotation
 from fedcxr.errors import ConfigError, FedcxrError, UnknownName
-from fedcxr.scenario import Knowledge, Preset, Scenario, source
+from fedcxr.scenario import Preset, Scenario, source
 from fedcxr.scenario.document import LARGEST_FILE, override, read_file, read_yaml
 from fedcxr.scenario.schema import json_schema
 from fedcxr.tasks.fidelity import Fidelity
@@ -432,12 +432,21 @@ def test_knowledge_of_codes_has_bounds(granted: str) -> None:
 
 @pytest.mark.parametrize("preset", ["quick", "default"])
 def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: str) -> None:
-    usual = {"preset": preset, "tasks": {}}
-    assert Scenario.parse({**usual, "method": "sca"}).knowledge == Knowledge(releases=2, pairs=32)
+    usual: dict[str, Any] = {"preset": preset, "tasks": {}}
+    plain = {"keys": 0, "known_films": 0.5, "mechanism": True, "own_films": "train", "pairs": 0, "releases": 1}
+
+    def granted(**document: Any) -> dict[str, Any]:
+        told = Scenario.parse({**usual, **document}).document()["knowledge"]
+        assert isinstance(told, dict)
+        return told
+
+    assert granted(method="noise") == plain
+    assert granted(method="sca") == {**plain, "releases": 2, "pairs": 32}
+    assert granted(method="sca", knowledge={"known_films": 0.25}) == {
+        **plain, "known_films": 0.25, "releases": 2, "pairs": 32,
+    }  # fmt: skip
+    assert granted(method="sca", knowledge={"releases": 1}) == {**plain, "releases": 1, "pairs": 32}
     one = Scenario.parse({**usual, "method": "sca", "knowledge": {"known_films": 0.25}})
-    assert one.knowledge == Knowledge(known_films=0.25, releases=2, pairs=32)
-    assert Scenario.parse({**usual, "method": "sca", "knowledge": {"releases": 1}}).knowledge.releases == 1
-    assert Scenario.parse({**usual, "method": "noise"}).knowledge == Knowledge()
     assert Scenario.parse(one.document()) == one
 
 
