@@ -1,4 +1,4 @@
-"""Methods and an adversary that misbehave, for tests of what is made of it."""
+"""Methods, an adversary and a question that misbehave, and what comes from outside, for tests of what is made of it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import numpy as np
 from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.cohort import Cohort
 from fedcxr.keys import ReleaseKey
+from fedcxr.knowledge import Knowledge
 from fedcxr.methods import Weights, Workshop
 from fedcxr.methods.none import Unprotected
 from fedcxr.questions import Answers
+from fedcxr.questions.linkage import Linkage
 from fedcxr.release import Release
 from server import leak as leaks
 
@@ -67,7 +69,9 @@ class Poisoned(Unprotected):
     def release(
         self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        return Release("codes", keys.origin.site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)})
+        return Release(
+            "codes", keys.origin.site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)}
+        )
 
 
 class Spy(Adversary):
@@ -97,6 +101,46 @@ class Spy(Adversary):
         if found:
             raise PermissionError(f"the adversary reached {found}")
         return {"spy": {"scores": np.zeros((len(leak.view), len(leak.known)), np.float32)}}
+
+
+class Gossip(Linkage):
+    """A question from outside."""
+
+    of: str = "everybody"
+
+
+class Nosy(Gossip):
+    """Hands over what nobody knows of."""
+
+    knows = (*Linkage.knows, "known_film")
+
+
+class Eavesdropper(Adversary):
+    """Answers questions from outside."""
+
+    answers = ("faults:Gossip",)
+
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
+        return {}
+
+
+class Informer(Eavesdropper):
+    """Asks for what nobody knows of."""
+
+    answers = ("faults:Nosy",)
+
+
+class Rumours(Knowledge):
+    """Knowledge from outside, with two parameters."""
+
+    heard: int = 0
+    loud: bool = False
+
+    @property
+    def granted(self) -> bool:
+        return self.heard > 0
 
 
 def readable(path: Path) -> bool:

@@ -153,9 +153,7 @@ def test_a_release_can_be_looked_at_by_those_it_is_for(name: str, cohort: Cohort
 def test_a_key_matters_where_the_method_has_keys_and_nowhere_else(name: str, cohort: Cohort) -> None:
     method = method_of(name)
     weights = weights_of(method, cohort)
-    one, other = (
-        method.release(cohort, keys, weights, stream(1, "release"), WORKSHOP) for keys in (KEYS, OTHER_KEYS)
-    )
+    one, other = (method.release(cohort, keys, weights, stream(1, "release"), WORKSHOP) for keys in (KEYS, OTHER_KEYS))
     assert (one.digest() != other.digest()) == method.keyed
     shared = Shared([one.publishing(weights)])
     for holder in (Nobody(), Thief({SITE: OTHER_KEYS})):
