@@ -522,7 +522,15 @@ def test_knowledge_of_codes_has_bounds(granted: str) -> None:
 @pytest.mark.parametrize("preset", ["quick", "default"])
 def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: str) -> None:
     usual: dict[str, Any] = {"preset": preset, "tasks": {}}
-    plain = {"keys": 0, "known_films": 0.5, "mechanism": True, "own_films": "train", "pairs": 0, "releases": 1, "updates": False}
+    plain = {
+        "keys": 0,
+        "known_films": 0.5,
+        "mechanism": True,
+        "own_films": "train",
+        "pairs": 0,
+        "releases": 1,
+        "updates": False,
+    }
 
     def granted(**document: Any) -> dict[str, Any]:
         told = Scenario.parse({**usual, **document}).document()["knowledge"]

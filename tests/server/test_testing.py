@@ -110,4 +110,3 @@ def test_a_site_tests_only_what_the_scenario_asks_for(tmp_path: Any) -> None:
         assert isinstance(answer, wire.Answer)
         assert answer.status == "refused"
         assert "no task of the scenario's" in answer.reason
-
