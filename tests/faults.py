@@ -1,23 +1,31 @@
-"""Methods and an adversary that misbehave, for tests of what is made of it."""
+"""Methods, an adversary and a question that misbehave, and what comes from outside, for tests of what is made of it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedcxr.adversaries import Adversary, Leak, Progress, Scores
+from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.cohort import Cohort
+from fedcxr.keys import ReleaseKey
+from fedcxr.knowledge import Knowledge
 from fedcxr.methods import Weights, Workshop
 from fedcxr.methods.none import Unprotected
+from fedcxr.questions import Answers
+from fedcxr.questions.linkage import Linkage
 from fedcxr.release import Release
+from server import leak as leaks
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
+
+WORLDS = ("linkage protected", "linkage control_raw", "linkage control_shuffled")  # what their leaks are called
 
 
 class Fault(Unprotected):
@@ -28,13 +36,13 @@ class Fault(Unprotected):
     once: str = ""  # a file that marks that it has happened
 
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        if site == self.at and not (self.once and Path(self.once).exists()):
+        if keys.origin.site == self.at and not (self.once and Path(self.once).exists()):
             if self.once:
                 Path(self.once).touch()
             self._go_wrong()
-        return super().release(cohort, site, weights, rng, workshop)
+        return super().release(cohort, keys, weights, rng, workshop)
 
     def _go_wrong(self) -> None:
         match self.how:
@@ -50,18 +58,20 @@ class Impostor(Unprotected):
     """Answers in another site's name."""
 
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        return super().release(cohort, "site-1", weights, rng, workshop)
+        return replace(super().release(cohort, keys, weights, rng, workshop), site="site-1")
 
 
 class Poisoned(Unprotected):
     """Releases films that are not finite."""
 
     def release(
-        self, cohort: Cohort, site: str, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
     ) -> Release:
-        return Release("codes", site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)})
+        return Release(
+            "codes", keys.origin.site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)}
+        )
 
 
 class Spy(Adversary):
@@ -70,22 +80,67 @@ class Spy(Adversary):
     targets: tuple[str, ...] = ()
     secret: str = "FEDCXR_TEST_SECRET"
 
-    def attack(
-        self, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
-    ) -> dict[str, Scores]:
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
         found = [target for target in self.targets if readable(Path(target))]
         # The originals of what it attacks lie in the control's folder, and who is who in the run folder above.
-        own = Path(str(getattr(leak.released, "filename", ""))).parent
-        assert own.name in ("protected", "control_raw", "control_shuffled"), own
-        others = {"protected", "control_raw", "control_shuffled"} - {own.name}
-        found += [name for name in others if readable(own.parent / name / "released.npy")]
+        shown = leak.view.forms["films"]
+        file = Path(str(getattr(shown, "filename", "")))
+        own, inside = file.parents[1], file.relative_to(file.parents[1])
+        assert readable(own / inside), file
+        assert own.name in WORLDS, own
+        others = [own.parent / name / inside for name in WORLDS if name != own.name]
+        store = own.parent / leaks.ARRAYS / f"{leaks._digest(shown)}.npy"  # what all leaks have in common
+        assert store.exists(), store
+        others.append(store)
         run = own.parents[2]
-        found += [str(p) for p in (run / "answers" / "answers.csv", run / "scenario.yaml") if readable(p)]
-        found += [f"/proc/{os.getppid()}/environ"] if readable(Path(f"/proc/{os.getppid()}/environ")) else []
+        others += [run / "answers" / "answers.csv", run / "scenario.yaml", Path(f"/proc/{os.getppid()}/environ")]
+        found += [str(path) for path in others if readable(path)]
         found += [self.secret] if self.secret in os.environ else []
         if found:
             raise PermissionError(f"the adversary reached {found}")
-        return {"spy": np.zeros((len(leak.released), len(leak.known)), np.float32)}
+        return {"spy": {"scores": np.zeros((len(leak.view), len(leak.known)), np.float32)}}
+
+
+class Gossip(Linkage):
+    """A question from outside."""
+
+    of: str = "everybody"
+
+
+class Nosy(Gossip):
+    """Hands over what nobody knows of."""
+
+    knows = (*Linkage.knows, "known_film")
+
+
+class Eavesdropper(Adversary):
+    """Answers questions from outside."""
+
+    answers = ("faults:Gossip",)
+
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
+        return {}
+
+
+class Informer(Eavesdropper):
+    """Asks for what nobody knows of."""
+
+    answers = ("faults:Nosy",)
+
+
+class Rumours(Knowledge):
+    """Knowledge from outside, with two parameters."""
+
+    heard: int = 0
+    loud: bool = False
+
+    @property
+    def granted(self) -> bool:
+        return self.heard > 0
 
 
 def readable(path: Path) -> bool:

@@ -13,12 +13,12 @@ from small import SMALL, figures
 from fedcxr.data import cache_folder
 from fedcxr.keys.custody import SERVER
 from fedcxr.methods import Workshop
-from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.custody import Simulated, simulated_identity
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.view import Shared, Thief
 from server.simulate import Options, simulate
 
 METHODS = ["sca", "sealed"]
@@ -113,12 +113,15 @@ def test_no_key_is_left_in_a_run_folder(finished: Run) -> None:
     experiment = Experiment.open(scenario, cache_folder())
     codec = Sca().codec({}, Workshop("cpu", "fp32"))
     for release, key in zip(releases, keys, strict=True):
-        originals = experiment.cohort.films(experiment.truth([release]))
+        originals = experiment.cohort.films(experiment.truth(Shared([release])))
         shown = codec.decode(codec.encode(originals), release.size)
         method = scenario.method
-        assert isinstance(method, CodeMethod)
-        np.testing.assert_array_equal(method.restore(release, key, {}, Workshop("cpu", "fp32")), shown)
-        np.testing.assert_array_equal(experiment.reading(release, SERVER).films, shown)
+        shared = Shared([release])
+        for seen in (
+            method.view(shared, Thief({release.site: key}), Workshop("cpu", "fp32")),
+            experiment.view(shared, SERVER),
+        ):
+            np.testing.assert_array_equal(seen.forms["films"], shown)
 
 
 @pytest.mark.parametrize("grant", [{"site-2": 0.5}, {}, {"server": 0.4}], ids=str)

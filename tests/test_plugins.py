@@ -19,6 +19,7 @@ from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.methods import Method, Workshop
+from fedcxr.methods._coded import release_key
 from fedcxr.methods.noise import Noise
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
@@ -86,7 +87,8 @@ def test_a_dropped_file_is_known_everywhere(drop: Drop, make_cohort: Callable[..
     assert isinstance(method, Method)
     assert method.spec() == {"name": "mirror", "axis": 1}
     cohort = make_cohort((2, 1))
-    films = method.release(cohort, "site-1", {}, stream(0), Workshop()).arrays["films"]
+    keys = release_key("site-1", stream(0))
+    films = method.release(cohort, keys, {}, stream(0), Workshop()).arrays["films"]
     np.testing.assert_array_equal(films, cohort.films()[:, ::-1])
     scenario = Scenario.from_yaml("{method: {name: mirror, axis: 1}, tasks: {}, adversaries: {}}")
     assert scenario.method == method
@@ -100,7 +102,8 @@ def test_a_dropped_file_is_known_everywhere(drop: Drop, make_cohort: Callable[..
 def test_the_contract_tests_run_on_a_dropped_file(root: Path, tmp_path: Path) -> None:
     """In a copy of the package: one good method and one that breaks nearly every promise."""
     ignored = ("__pycache__", "phantom")
-    for part in ("fedcxr", "tests/methods/test_contract.py", "tests/conftest.py", "pyproject.toml"):
+    tests = ("tests/methods/test_contract.py", "tests/parameters.py", "tests/conftest.py")
+    for part in ("fedcxr", *tests, "pyproject.toml"):
         _copy(root / part, tmp_path / part, ignored)
     methods = tmp_path / "fedcxr" / "methods"
     (methods / "mirror.py").write_text(MIRROR, encoding="utf-8")

@@ -17,9 +17,10 @@ from fedcxr.methods import Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
-from fedcxr.reading import Reading, foreign_keys, granted, origin_of, read
+from fedcxr.reading import Recipient, foreign_keys, origin_of
 from fedcxr.release import Release
 from fedcxr.rng import stream
+from fedcxr.view import Nobody, Shared, Thief, View
 from fedcxr.simulation.custody import Simulated, simulated_identity
 
 WORKSHOP = Workshop("cpu", "fp32")
@@ -40,18 +41,21 @@ def released(cohort: Cohort) -> dict[tuple[str, str], Release]:
     def made(site: str, run: str) -> Release:
         custodian = Simulated(1, site, GRANTS)
         keys = custodian.begin(run, list(cohort.index["image"]))
-        return replace(METHOD.release_under(keys, cohort, {}, WORKSHOP), envelopes=custodian.envelopes(run))
+        return replace(METHOD.release(cohort, keys, {}, stream(1), WORKSHOP), envelopes=custodian.envelopes(run))
 
     return {(site, run): made(site, run) for site in SITES for run in ("spring", "autumn")}
 
 
-def reading(release: Release, reader: str = "server", sender: str = "site-1", seed: int = 1) -> Reading:
-    who, whose = simulated_identity(seed, reader), simulated_identity(1, sender).public
-    return read(METHOD, release, who, whose, {}, WORKSHOP)
+def recipient(release: Release, reader: str = "server", sender: str = "site-1", seed: int = 1) -> Recipient:
+    return Recipient(simulated_identity(seed, reader), {release.site: simulated_identity(1, sender).public})
 
 
-def closed(found: Reading) -> bool:
-    return not found.opened.any() and not found.films.any() and not found.codes.any() and found.refusal is not None
+def reading(release: Release, reader: str = "server", sender: str = "site-1", seed: int = 1) -> View:
+    return METHOD.view(Shared([release]), recipient(release, reader, sender, seed), WORKSHOP)
+
+
+def closed(found: View) -> bool:
+    return not found.opened.any() and set(found.forms) == {"codes", "sealed"} and set(found.refusals) == {"site-1"}
 
 
 def test_a_grant_opens_all_or_its_share(released: dict[Any, Release], cohort: Cohort) -> None:
@@ -59,22 +63,62 @@ def test_a_grant_opens_all_or_its_share(released: dict[Any, Release], cohort: Co
     codes = codec.encode(cohort.films())
     films = codec.decode(codes, cohort.size)
     whole, half = reading(released["site-1", "spring"]), reading(released["site-1", "spring"], "site-2")
-    assert whole.refusal is None
-    np.testing.assert_array_equal(whole.films, films)
-    np.testing.assert_array_equal(whole.codes, codes)
+    assert not whole.refusals
+    assert whole.opened.all()
     assert 0 < half.opened.sum() < len(cohort)
-    np.testing.assert_array_equal(half.films[half.opened], films[half.opened])
-    assert not half.films[~half.opened].any()
-    assert not half.codes[~half.opened].any()
-    assert f"granted {half.opened.sum()} of {len(cohort)} images to site-2" in str(half.refusal)
+    for form, expected in (("films", films), ("purified", codes)):
+        np.testing.assert_array_equal(whole.forms[form], expected)
+        np.testing.assert_array_equal(half.forms[form][half.opened], expected[half.opened])
+        assert not half.forms[form][~half.opened].any()
+    assert half.refusals == {"site-1": f"site-1 granted {half.opened.sum()} of {len(cohort)} images"}
+
+
+def test_what_is_published_is_everybodys(released: dict[Any, Release]) -> None:
+    """Release after release, whoever looks, and as it was published."""
+    both = [released[site, "spring"] for site in SITES]
+    who = Recipient(simulated_identity(1, "server"), {site: simulated_identity(1, site).public for site in SITES})
+    for holder in (who, Nobody()):
+        seen = METHOD.view(Shared(both), holder, WORKSHOP)
+        for form in ("codes", "sealed"):
+            np.testing.assert_array_equal(seen.forms[form], np.concatenate([r.arrays[form] for r in both]))
+
+
+def test_a_thief_opens_what_leaked_and_no_more(released: dict[Any, Release], cohort: Cohort) -> None:
+    both = [released[site, "spring"] for site in SITES]
+    thief = Thief({"site-2": Simulated(1, "site-2", {}).begin("spring", ())})
+    seen = METHOD.view(Shared(both), thief, WORKSHOP)
+    assert seen.opened.tolist() == [False] * len(cohort) + [True] * len(cohort)
+    assert seen.refusals == {"site-1": "the keys of site-1 did not leak"}
+    whole = METHOD.view(Shared([both[1]]), thief, WORKSHOP)
+    for form in ("films", "purified"):
+        np.testing.assert_array_equal(seen.forms[form][len(cohort) :], whole.forms[form])
+        assert not seen.forms[form][: len(cohort)].any()
+    nothing = METHOD.view(Shared(both), Nobody(), WORKSHOP)
+    assert not nothing.opened.any()
+    assert {*nothing.refusals} == {*SITES}
+    for release in both:
+        with pytest.raises(NotGranted):
+            Nobody().keys(release)
+
+
+@pytest.mark.parametrize("rows", [[2, 0, 2], [], [True] * 3 + [False] * 19], ids=str)
+def test_some_rows_of_what_is_seen(released: dict[Any, Release], rows: list[int]) -> None:
+    seen = reading(released["site-1", "spring"], "site-2")
+    places = np.asarray(rows, dtype=np.bool_ if rows and isinstance(rows[0], bool) else np.intp)
+    some = seen.take(places)
+    np.testing.assert_array_equal(some.opened, seen.opened[places])
+    np.testing.assert_array_equal(some.versions, seen.versions[places])
+    assert some.forms.keys() == seen.forms.keys()
+    for form, array in seen.forms.items():
+        np.testing.assert_array_equal(some.forms[form], array[places])
 
 
 def test_no_grant_is_a_clear_refusal(released: dict[Any, Release]) -> None:
     found = reading(released["site-1", "spring"], "site-3")
     assert closed(found)
-    assert "site-1 granted nothing to site-3" in str(found.refusal)
+    assert "site-1 granted nothing to site-3" in found.refusals["site-1"]
     with pytest.raises(NotGranted):
-        granted(released["site-1", "spring"], simulated_identity(1, "site-3"), simulated_identity(1, "site-1").public)
+        recipient(released["site-1", "spring"], "site-3").keys(released["site-1", "spring"])
 
 
 def test_nothing_opens_with_what_belongs_elsewhere(released: dict[Any, Release]) -> None:
@@ -114,7 +158,7 @@ def test_a_release_that_does_not_tell_its_key_is_refused(told: Any, released: di
 @pytest.mark.parametrize("method", [Sca(), Sealed()], ids=["sca", "sealed"])
 def test_the_key_of_another_site_opens_nothing(method: Sca | Sealed, cohort: Cohort) -> None:
     keys = [Simulated(1, site, {}).begin("r", ()) for site in SITES]
-    releases = [method.release_under(key, cohort, {}, WORKSHOP) for key in keys]
+    releases = [method.release(cohort, key, {}, stream(1), WORKSHOP) for key in keys]
     assert foreign_keys(method, releases, keys) == {"tried": 2 * len(cohort), "opened": 0}
     # The control: the same search finds films that do open.
     lent = [replace(release, site=other) for release, other in zip(releases, reversed(SITES), strict=True)]
@@ -122,8 +166,9 @@ def test_the_key_of_another_site_opens_nothing(method: Sca | Sealed, cohort: Coh
 
 
 def test_what_needs_no_key_is_open_to_all(cohort: Cohort) -> None:
-    release = Noise().release(cohort, "site-1", {}, stream(1), WORKSHOP)
-    found = read(Noise(), release, simulated_identity(1, "x"), simulated_identity(1, "site-1").public, {}, WORKSHOP)
-    assert found.opened.all()
-    assert found.refusal is None
-    np.testing.assert_array_equal(found.films, release.arrays["films"])
+    release = Noise().release(cohort, Simulated(1, "site-1", {}).begin("r", ()), {}, stream(1), WORKSHOP)
+    for holder in (recipient(release, "x"), Nobody()):
+        found = Noise().view(Shared([release, release]), holder, WORKSHOP)
+        assert found.opened.all()
+        assert not found.refusals
+        np.testing.assert_array_equal(found.forms["films"], np.concatenate([release.arrays["films"]] * 2))

@@ -174,10 +174,6 @@ class CodeMethod(Method):
         codes = [self.find(release, row, keys.image_key(str(row))) for row in self.rows(release, keys)]
         return np.stack(codes) if codes else np.empty((0, *self.shape(release.size).code), dtype=np.int8)
 
-    def restore(self, release: Release, keys: ReleaseKey | SomeKeys, weights: Weights, workshop: Workshop) -> Films:
-        """The films that these keys open, in the release's order."""
-        return self.decoded(self.purified(release, keys, weights), release, weights, workshop)
-
     def decoded(self, codes: Codes, release: Release, weights: Weights, workshop: Workshop) -> Films:
         """What some codes of a release show."""
         if not len(codes):

@@ -76,7 +76,7 @@ class PriCheXyNet(Adversarial):
         flow = cast("Flow", place(generators.network_of(self.generator, weights), compute)).eval()
         with compute.session(), torch.inference_mode(), compute.autocast():
             for some in in_parts(films):
-                field = flow.displacement(to_tensor(films[some].copy(), compute))  # a copy: see `fitted`
+                field = flow.displacement(to_tensor(films[some].copy(), compute))  # a copy: see `protector`
                 inside = moved(to_tensor(masks[some] * np.uint8(255), compute), field)
                 lying[some] = (inside >= 0.5).squeeze(1).cpu().numpy()
         return lying

@@ -55,8 +55,21 @@ def json_schema() -> dict[str, Any]:
                 {"type": "string"},
             ]
         }
+    kinds = {name: _knowledge(name, shared) for name in plugins.names("knowledge")}
+    outside = {"not": {"pattern": "^[^:]*$"}}  # one from outside is called `module:Class`
+    schema["properties"]["knowledge"] |= {
+        "type": "object",
+        "properties": kinds,
+        "propertyNames": {"anyOf": [{"enum": list(kinds)}, outside]},
+    }
     schema["required"] = []
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _knowledge(name: str, shared: dict[str, Any]) -> dict[str, Any]:
+    """One kind of knowledge: a mapping of its parameters, or the first of them alone."""
+    whole = _variant("knowledge", name, shared)
+    return {"anyOf": [next(iter(whole["properties"].values())), whole]}
 
 
 def _variant(kind: plugins.Kind, name: str, shared: dict[str, Any]) -> dict[str, Any]:

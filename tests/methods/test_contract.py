@@ -14,12 +14,14 @@ from fedcxr import plugins
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.methods import FilmMethod, Method, Weights, Workshop
-from fedcxr.methods._coded import CodeMethod, release_key
+from fedcxr.methods._coded import release_key
 from fedcxr.release import Release
 from fedcxr.rng import stream
+from fedcxr.view import Nobody, Shared, Thief
 
 METHODS = plugins.names("method")
 SITE = "site-1"
+KEYS, OTHER_KEYS = (release_key(SITE, stream(seed, "keys")) for seed in (1, 2))
 WORKSHOP = Workshop("cpu", "fp32")
 CANARY = "Zaphod-Beeblebrox-"  # in the name of every patient and of every image
 
@@ -38,7 +40,7 @@ def cohort(make_cohort: MakeCohort) -> Cohort:
 
 
 def share(method: Method, cohort: Cohort, rng: np.random.Generator, fit: int = 0) -> Release:
-    return method.release(cohort, SITE, weights_of(method, cohort, fit), rng, WORKSHOP)
+    return method.release(cohort, KEYS, weights_of(method, cohort, fit), rng, WORKSHOP)
 
 
 def weights_of(method: Method, cohort: Cohort, seed: int = 0) -> Weights:
@@ -93,7 +95,7 @@ def test_inputs_are_not_modified(name: str, make_cohort: MakeCohort) -> None:
     method = method_of(name)
     weights = weights_of(method, cohort)
     kept = {key: array.copy() for key, array in weights.items()}
-    method.release(cohort, SITE, weights, stream(1, "release"), WORKSHOP)
+    method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
     np.testing.assert_array_equal(cohort.pixels, untouched.pixels)
     assert cohort.index.equals(untouched.index)
     assert weights.keys() == kept.keys()
@@ -135,13 +137,63 @@ def _rows_are_films(release: Release, cohort: Cohort) -> None:
 def test_a_release_can_be_looked_at_by_those_it_is_for(name: str, cohort: Cohort) -> None:
     method = method_of(name)
     weights = weights_of(method, cohort)
-    release = method.release(cohort, SITE, weights, stream(1, "release"), WORKSHOP)
-    if isinstance(method, CodeMethod):
-        seen = method.restore(release, release_key(SITE, stream(1, "release")), weights, WORKSHOP)
-    else:
-        seen = method.seen(release, weights, WORKSHOP)
-    assert seen.shape == (len(release), *cohort.size)
-    assert seen.dtype == np.uint8
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
+    shared = Shared([release.publishing(weights)])
+    seen = method.view(shared, Thief({SITE: KEYS}), WORKSHOP)
+    assert seen.opened.all()
+    assert len(seen) == len(seen.versions) == len(release)
+    assert seen.forms["films"].shape == (len(release), *cohort.size)
+    assert seen.forms["films"].dtype == np.uint8
+    assert not seen.refusals
+    chosen = seen.take([2, 0])
+    for form, array in seen.forms.items():
+        np.testing.assert_array_equal(chosen.forms[form], array[[2, 0]])
+
+
+def test_a_key_matters_where_the_method_has_keys_and_nowhere_else(name: str, cohort: Cohort) -> None:
+    method = method_of(name)
+    weights = weights_of(method, cohort)
+    one, other = (method.release(cohort, keys, weights, stream(1, "release"), WORKSHOP) for keys in (KEYS, OTHER_KEYS))
+    assert (one.digest() != other.digest()) == method.keyed
+    shared = Shared([one.publishing(weights)])
+    for holder in (Nobody(), Thief({SITE: OTHER_KEYS})):
+        seen = method.view(shared, holder, WORKSHOP)
+        assert (not seen.opened.any()) == ("films" not in seen.forms) == (SITE in seen.refusals) == method.keyed
+        assert seen.opened.all() == (not method.keyed)
+    assert method.opens(one, 0, KEYS.image_key("0")) == method.keyed
+    assert not method.opens(one, 0, OTHER_KEYS.image_key("0"))
+
+
+def test_ones_own_films_in_every_form_that_recipients_read(name: str, cohort: Cohort) -> None:
+    """What a hospital has of its own has the shape of what is read of others; published codes it has none of."""
+    method = method_of(name)
+    weights, films = weights_of(method, cohort), cohort.films()
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
+    seen = method.view(Shared([release.publishing(weights)]), Thief({SITE: KEYS}), WORKSHOP)
+    for form in method.forms:
+        own = method.clean(form, films, weights, WORKSHOP)
+        assert (own is None) == (form == "codes")
+        if own is not None:
+            assert (own.shape, own.dtype) == (seen.forms[form].shape, seen.forms[form].dtype)
+    clean = method.clean("films", films, weights, WORKSHOP)
+    assert clean is not None
+    np.testing.assert_array_equal(clean, films)
+
+
+def test_films_of_ones_own_look_as_released_ones_do_without_a_key(name: str, cohort: Cohort) -> None:
+    method = method_of(name)
+    weights, films = weights_of(method, cohort), cohort.films()
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
+    seen = method.view(Shared([release.publishing(weights)]), Nobody(), WORKSHOP)
+    looks = method.appearance(films, weights, WORKSHOP)
+    assert (looks is None) == (not method.repeatable)
+    if looks is None:
+        return
+    for pictures in (looks.released(seen), looks.protected(films, stream(2))):
+        assert (pictures.shape, pictures.dtype) == (films.shape, films.dtype)
+    same = (looks.protected(films, stream(3)) for _ in range(2))
+    np.testing.assert_array_equal(*same)
+    np.testing.assert_array_equal(films, cohort.films())
 
 
 def test_masks_lie_where_the_method_puts_what_they_outline(name: str, cohort: Cohort) -> None:
@@ -198,7 +250,7 @@ def test_a_hospital_with_a_single_film_can_share(name: str, make_cohort: MakeCoh
         with pytest.raises(DataError, match="too few"):
             weights_of(method, cohort)
         weights = weights_of(method, make_cohort((3, 2, 1, 3, 2, 3, 2, 1, 3, 2), size=32))
-    release = method.release(cohort, SITE, weights, stream(1, "release"), WORKSHOP)
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
     if release.kind != "update":
         assert len(release) == 1
 

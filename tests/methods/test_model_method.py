@@ -13,11 +13,15 @@ from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError
 from fedcxr.learning import Learning
 from fedcxr.methods import Workshop
+from fedcxr.methods._coded import release_key
+from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
+from fedcxr.view import Nobody, Shared
 
 MakeCohort = Callable[..., Cohort]
 CPU = Workshop("cpu", "fp32")
+KEY = release_key("site-1", stream(0))
 
 
 class Alone(AveragedModel):
@@ -36,14 +40,14 @@ def cohort(make_cohort: MakeCohort) -> Cohort:
 def test_a_model_of_all_sites_is_not_sent_once_more(cohort: Cohort) -> None:
     method = AveragedModel()
     weights = method.learn(cohort.where("train"), stream(1), CPU)
-    release = method.release(cohort, "site-1", weights, stream(2), CPU)
+    release = method.release(cohort, KEY, weights, stream(2), CPU)
     assert (release.kind, release.site, dict(release.arrays)) == ("update", "site-1", {})
     assert release.facts == {"films": len(cohort.where("train"))}
 
 
 def test_a_model_of_ones_own_is_what_is_shared(cohort: Cohort) -> None:
     weights = Alone().learn(cohort.where("train"), stream(1), CPU)
-    release = Alone().release(cohort, "site-1", weights, stream(2), CPU)
+    release = Alone().release(cohort, KEY, weights, stream(2), CPU)
     assert release.weights.keys() == weights.keys()
     for name, array in weights.items():
         np.testing.assert_array_equal(release.weights[name], array)
@@ -67,7 +71,35 @@ def test_an_unknown_finding_teaches_nothing(cohort: Cohort) -> None:
     assert not weights["slopes"][:, 1].any()
 
 
-@pytest.mark.parametrize("document", [{"tasks": ["findings"]}, {"adversaries": ["verifier"]}], ids=str)
+def test_one_model_of_all_sites_is_what_everybody_sees(cohort: Cohort) -> None:
+    method = AveragedModel()
+    weights = method.learn(cohort.where("train"), stream(1), CPU)
+    learnt = Release("update", "coordinator", "averaged", {}).publishing(weights)
+    release = method.release(cohort, KEY, weights, stream(2), CPU)
+    seen = method.view(Shared([release, release], learnt), Nobody(), CPU)
+    assert (len(seen), dict(seen.forms)) == (0, {})
+    assert seen.model is not None
+    for name, array in weights.items():
+        np.testing.assert_array_equal(seen.model[name], array)
+
+
+def test_where_each_site_shares_its_own_there_is_no_one_model(cohort: Cohort) -> None:
+    weights = Alone().learn(cohort.where("train"), stream(1), CPU)
+    release = Alone().release(cohort, KEY, weights, stream(2), CPU)
+    assert Alone().view(Shared([release]), Nobody(), CPU).model is not None
+    assert Alone().view(Shared([release, release]), Nobody(), CPU).model is None
+
+
+def test_films_are_judged_in_the_models_order(cohort: Cohort) -> None:
+    method = AveragedModel(findings=("Mass", "Effusion"))
+    weights = method.learn(cohort, stream(1), CPU)
+    judged = method.judged(cohort, weights, CPU)
+    assert judged.findings == ("Mass", "Effusion")
+    np.testing.assert_array_equal(judged.labels, cohort.index[["Mass", "Effusion"]].to_numpy(np.float32))
+    np.testing.assert_array_equal(judged.scores, method.predict(cohort.films(), weights, CPU))
+
+
+@pytest.mark.parametrize("document", [{"tasks": ["fidelity"]}, {"adversaries": ["verifier"]}], ids=str)
 def test_who_reads_films_finds_none(document: dict[str, list[str]]) -> None:
     rest = {"tasks": {}, "adversaries": {}, "method": "averaged_model:AveragedModel"}
     with pytest.raises(ConfigError, match=r"has nothing to read in what the method releases; given: .*AveragedModel"):

@@ -38,7 +38,7 @@ def test_masks_are_moved_with_their_films(monkeypatch: pytest.MonkeyPatch) -> No
         mask[4 + film : 20, 6 : 20 + film] = True
     films = masks * np.uint8(255)
     moved = method.moved(masks, films, weights, CPU)
-    np.testing.assert_array_equal(moved, method.fitted(weights, CPU)(films, stream(1)) >= 128)
+    np.testing.assert_array_equal(moved, method.protector(weights, CPU)(films, stream(1)) >= 128)
     assert (moved != masks).any(axis=(1, 2)).all()
     assert method.moved(masks[:0], films[:0], weights, CPU).shape == (0, 32, 32)
     with pytest.raises(ConfigError, match="another size"):

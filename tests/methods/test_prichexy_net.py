@@ -68,7 +68,7 @@ def test_the_weights_are_the_generators_and_the_size_of_its_films(cohort: Cohort
 
 def test_mu_zero_releases_the_very_bytes(cohort: Cohort) -> None:
     method = small(mu=0)
-    protect = method.fitted(method.learn(cohort, stream(1), CPU), CPU)
+    protect = method.protector(method.learn(cohort, stream(1), CPU), CPU)
     np.testing.assert_array_equal(protect(cohort.films(), stream(1)), cohort.films())
 
 
@@ -77,7 +77,7 @@ def test_films_are_moved_and_no_further_than_mu(cohort: Cohort, learnt: Weights)
     ramp = np.broadcast_to(np.arange(32, dtype=np.uint8) * 4, (2, 32, 32)).copy()
     method = small(mu=0.25, learning_rate=0.1)
     weights = method.learn(cohort, stream(1), CPU)
-    change = np.abs(method.fitted(weights, CPU)(ramp, stream(1)).astype(int) - ramp)
+    change = np.abs(method.protector(weights, CPU)(ramp, stream(1)).astype(int) - ramp)
     assert 0 < change.max() <= 4 * 0.25 * 16 + 1
 
 
@@ -284,31 +284,31 @@ def test_weights_for_films_of_another_size_are_refused(
     with pytest.raises(ConfigError, match=r"another size.*64 x 64.*32 x 32"):
         learn(larger, weights=str(tmp_path / "generator.safetensors"))
     with pytest.raises(ConfigError, match=r"another size.*64 x 64.*32 x 32"):
-        small().fitted(learnt, CPU)(larger.films(), stream(1))
+        small().protector(learnt, CPU)(larger.films(), stream(1))
 
 
 def test_weights_that_do_not_fit_or_are_not_finite_release_nothing(learnt: Weights) -> None:
     with pytest.raises(ConfigError, match=r"another generator.*missing"):
-        small().fitted({k: v for k, v in learnt.items() if k != "generator.head.bias"}, CPU)
+        small().protector({k: v for k, v in learnt.items() if k != "generator.head.bias"}, CPU)
     with pytest.raises(ConfigError, match=r"another generator.*generator\.down"):
-        small(widths=(4, 16)).fitted(learnt, CPU)
+        small(widths=(4, 16)).protector(learnt, CPU)
     with pytest.raises(ConfigError, match="let it learn first"):
-        small().fitted({}, CPU)
+        small().protector({}, CPU)
     poisoned = {**learnt, "generator.head.bias": np.full(8, np.nan, dtype=np.float32)}
     with pytest.raises(TrainingDiverged, match=r"not finite.*head\.bias"):
-        small().fitted(poisoned, CPU)
+        small().protector(poisoned, CPU)
     # Finite weights can still give films that are not: no variance is negative.
     negative = {name: np.negative(array) if name.endswith("running_var") else array for name, array in learnt.items()}
     films = stream(1).integers(0, 256, (2, 32, 32), dtype=np.uint8)
     with pytest.raises(DataError, match="not finite"):
-        small().fitted(negative, CPU)(films, stream(1))
+        small().protector(negative, CPU)(films, stream(1))
 
 
 # Details --------------------------------------------------------------------------------------------------------------
 
 
 def test_releasing_draws_nothing_and_does_not_depend_on_chunks(cohort: Cohort, learnt: Weights) -> None:
-    protect, rng = small().fitted(learnt, CPU), stream(1)
+    protect, rng = small().protector(learnt, CPU), stream(1)
     before = repr(rng.bit_generator.state)
     films = cohort.films()
     whole = protect(films, rng)
@@ -359,7 +359,7 @@ def test_the_flow_that_is_drawn_is_the_flow_that_is_released(make_cohort: Any) -
     slope = np.ascontiguousarray(np.broadcast_to((np.arange(32) * 8).astype(np.uint8), (1, 32, 32)))
     for axis, film in ((0, slope), (1, np.ascontiguousarray(slope.transpose(0, 2, 1)))):
         moved = method.displacements(film, weights, Workshop("cpu", "fp32"))[0, axis]
-        released = method.fitted(weights, Workshop("cpu", "fp32"))(film, rng)[0].astype(float)
+        released = method.protector(weights, Workshop("cpu", "fp32"))(film, rng)[0].astype(float)
         places = np.arange(32)[None, :] if axis == 0 else np.arange(32)[:, None]
         expected = np.clip(places + moved, 0, 31) * 8
         assert np.abs(moved).max() > 0.3

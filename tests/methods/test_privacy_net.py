@@ -32,7 +32,7 @@ def test_an_autoencoder_comes_first_and_draws_the_film_itself(cohort: Cohort) ->
     errors = {}
     for steps in (1, 60):
         method = SMALL.model_copy(update={"steps_autoencoder": steps, "steps": 1, "learning_rate": 0.02})
-        protect = method.fitted(method.learn(ramps, stream(1), workshop), workshop)
+        protect = method.protector(method.learn(ramps, stream(1), workshop), workshop)
         errors[steps] = np.abs(protect(ramps.films(), stream(2)).astype(int) - ramps.films()).mean()
     assert errors[60] < 0.6 * errors[1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from torch import Tensor
@@ -10,7 +12,7 @@ from fedcxr import plugins
 from fedcxr.cohort import Cohort
 from fedcxr.data.phantom import Phantom
 from fedcxr.errors import BrokenSeal, ConfigError, DataError, NotGranted
-from fedcxr.keys import MasterKey
+from fedcxr.keys import MasterKey, ReleaseKey, SomeKeys
 from fedcxr.methods import Round, Workshop, _codec
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.methods.sca import Sca
@@ -19,8 +21,10 @@ from fedcxr.metrics.similarity import similarity
 from fedcxr.models.sparse_coder import SparseCoder
 from fedcxr.release import Release
 from fedcxr.rng import stream
+from fedcxr.view import Shared, View
 
 WORKSHOP = Workshop("cpu", "fp32")
+KEY = release_key("site-1", stream(1, "key"))
 BROKEN = (
     Sca(ambiguation="published"),
     Sca(ambiguation="gaussian"),
@@ -37,52 +41,75 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 
 def share(method: CodeMethod, cohort: Cohort, weights: dict[str, np.ndarray] | None = None) -> Release:
-    return method.release(cohort, "site-1", weights or {}, stream(1, "release"), WORKSHOP)
+    return method.release(cohort, KEY, weights or {}, stream(1, "release"), WORKSHOP)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody with these keys."""
+
+    held: ReleaseKey | SomeKeys
+
+    def keys(self, release: Release) -> ReleaseKey | SomeKeys:
+        return self.held
+
+
+def view(method: CodeMethod, release: Release, keys: ReleaseKey | SomeKeys) -> View:
+    return method.view(Shared([release]), Holder(keys), WORKSHOP)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_whoever_has_the_key_sees_what_was_coded(method: CodeMethod, cohort: Cohort) -> None:
     release = Release.from_bytes(share(method, cohort).to_bytes())
-    films = method.restore(release, release_key("site-1", stream(1, "release")), {}, WORKSHOP)
-    codec = method.codec({}, WORKSHOP)
-    np.testing.assert_array_equal(films, codec.decode(codec.encode(cohort.films()), cohort.size))
-    assert similarity(cohort.films(), films)["psnr"].mean() > 28
+    seen, codec = view(method, release, KEY), method.codec({}, WORKSHOP)
+    codes = codec.encode(cohort.films())
+    assert seen.opened.all()
+    np.testing.assert_array_equal(seen.forms["purified"], codes)
+    np.testing.assert_array_equal(seen.forms["films"], codec.decode(codes, cohort.size))
+    assert similarity(cohort.films(), np.asarray(seen.forms["films"], np.uint8))["psnr"].mean() > 28
 
 
 @pytest.mark.parametrize("method", [Sca(), Sealed()], ids=repr)
 def test_any_other_key_opens_nothing(method: CodeMethod, cohort: Cohort) -> None:
-    release, right = share(method, cohort), release_key("site-1", stream(1, "release"))
+    release = share(method, cohort)
     for wrong in (
-        release_key("site-1", stream(2, "release")),
-        release_key("site-2", stream(1, "release")),
-        MasterKey(stream(1, "release").bytes(32), "site-1", 2).release_key("1"),
+        release_key("site-1", stream(2, "key")),
+        release_key("site-2", stream(1, "key")),
+        MasterKey(stream(1, "key").bytes(32), "site-1", 2).release_key("1"),
     ):
         with pytest.raises(BrokenSeal):
-            method.restore(release, wrong, {}, WORKSHOP)
+            method.purified(release, wrong, {})
+        seen = view(method, release, wrong)
+        assert not seen.opened.any()
+        assert not {"films", "purified"} & seen.forms.keys()
+        assert "site-1" in seen.refusals
     with pytest.raises(BrokenSeal):
-        method.find(release, 0, right.image_key("1"))
+        method.find(release, 0, KEY.image_key("1"))
 
 
 @pytest.mark.parametrize("method", [Sca(), Sealed()], ids=repr)
 def test_the_keys_of_some_films_open_these_and_no_others(method: CodeMethod, cohort: Cohort) -> None:
-    release, every = share(method, cohort), release_key("site-1", stream(1, "release"))
-    some = every.only(["3", "1"])
+    release, some = share(method, cohort), KEY.only(["3", "1"])
     assert method.rows(release, some).tolist() == [1, 3]
-    films = method.restore(release, every, {}, WORKSHOP)
-    np.testing.assert_array_equal(method.restore(release, some, {}, WORKSHOP), films[[1, 3]])
+    every, seen = view(method, release, KEY), view(method, release, some)
+    assert np.flatnonzero(seen.opened).tolist() == [1, 3]
+    for form in ("films", "purified"):
+        np.testing.assert_array_equal(seen.forms[form][[1, 3]], every.forms[form][[1, 3]])
+        assert not seen.forms[form][~seen.opened].any()
+    assert seen.refusals == {"site-1": f"site-1 granted 2 of {len(release)} images"}
     with pytest.raises(NotGranted):
         some.image_key("2")
-    assert len(method.restore(release, every.only([]), {}, WORKSHOP)) == 0
-    assert method.rows(release, every.only(["1", "-1", "x", "01", str(len(release))])).tolist() == [1]
+    assert not view(method, release, KEY.only([])).opened.any()
+    assert method.rows(release, KEY.only(["1", "-1", "x", "01", str(len(release))])).tolist() == [1]
 
 
 def test_an_altered_release_opens_nothing(cohort: Cohort) -> None:
-    release, key = share(Sealed(), cohort), release_key("site-1", stream(1, "release"))
+    release = share(Sealed(), cohort)
     sealed = release.arrays["sealed"].copy()
     sealed[0, 40] ^= 1
     altered = Release("codes", "site-1", "sealed", {**release.arrays, "sealed": sealed}, release.facts)
     with pytest.raises(BrokenSeal):
-        Sealed().find(altered, 0, key.image_key("0"))
+        Sealed().find(altered, 0, KEY.image_key("0"))
 
 
 def test_what_is_sealed_has_one_length_whatever_the_film(cohort: Cohort) -> None:
@@ -101,10 +128,9 @@ def test_sealed_publishes_nothing_but_ciphertext(cohort: Cohort) -> None:
 
 
 def test_another_codec_is_told_and_not_tried(cohort: Cohort) -> None:
-    key = release_key("site-1", stream(1, "release"))
     for other in (Sca(s=4), Sca(together=2)):
         with pytest.raises(DataError, match="another codec"):
-            other.restore(share(Sca(), cohort), key, {}, WORKSHOP)
+            view(other, share(Sca(), cohort), KEY)
 
 
 def test_where_cells_share_some_keep_more_than_others(cohort: Cohort) -> None:
@@ -119,8 +145,9 @@ def test_where_cells_share_some_keep_more_than_others(cohort: Cohort) -> None:
 def test_films_of_any_size(method: CodeMethod, size: tuple[int, int], cohort: Cohort) -> None:
     pixels = np.ascontiguousarray(cohort.films()[:, : size[0], :1].repeat(size[1], axis=2))
     odd = Cohort.whole(pixels, cohort.index, cohort.findings)
-    films = method.restore(share(method, odd), release_key("site-1", stream(1, "release")), {}, WORKSHOP)
-    assert films.shape == pixels.shape
+    seen = view(method, share(method, odd), KEY)
+    assert seen.opened.all()
+    assert seen.forms["films"].shape == pixels.shape
 
 
 def test_more_fakes_than_there_is_room_for_are_refused() -> None:
@@ -151,9 +178,10 @@ def test_training_helps_unseen_patients_or_changes_nothing(fit: str, together: i
     psnr = [similarity(judged, c.decode(c.encode(judged), cohort.size))["psnr"].mean() for c in (trained, untrained)]
     assert psnr[0] > psnr[1] - 0.02
     release = share(method, cohort, weights)
-    films = method.restore(release, release_key("site-1", stream(1, "release")), weights, WORKSHOP)
-    assert similarity(cohort.films(), films)["psnr"].mean() > 28
     assert bool(release.weights) == (fit == "local")
+    whole = release if release.weights else release.publishing(weights)
+    films = np.asarray(view(method, whole, KEY).forms["films"], dtype=np.uint8)
+    assert similarity(cohort.films(), films)["psnr"].mean() > 28
 
 
 def test_training_learns_and_is_judged_by_films_whose_cells_share_as_they_will(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fedcxr import plugins
 from fedcxr.cohort import Annotation
 from fedcxr.errors import ConfigError, FedcxrError, UnknownName
-from fedcxr.scenario import Knowledge, Preset, Scenario, source
+from fedcxr.scenario import Preset, Scenario, source
 from fedcxr.scenario.document import LARGEST_FILE, override, read_file, read_yaml
 from fedcxr.scenario.schema import json_schema
 from fedcxr.tasks.fidelity import Fidelity
@@ -225,6 +225,11 @@ DOCUMENTS: list[dict[str, Any]] = [
     {**BARE, "method": "sealed", "grant": "none"},
     {**BARE, "method": "sca", "grant": ["site-2"]},
     {**BARE, "adversaries": {"verifier": {"attackers": ["naive"]}}, "knowledge": {"mechanism": False}},
+    {**BARE, "adversaries": ["verifier", "support"], "method": "sca", "questions": ["linkage", "same_film"]},
+    {**BARE, "adversaries": ["verifier"], "questions": {"linkage": {}}, "knowledge": {"known_films": {"share": 0.2}}},
+    {**BARE, "method": "sca", "knowledge": {"keys": {"sites": 2}, "pairs": 9, "releases": 2, "own_films": "train"}},
+    {**BARE, "adversaries": {"faults:Eavesdropper": {}}, "questions": {"faults:Gossip": {"of": "rumours"}}},
+    {**BARE, "knowledge": {"faults:Rumours": {"heard": 3, "loud": True}}},
     {**BARE, "cohort": {"patients": 40}, "method": {}},
     {**BARE, "compute": {"workers": 3, "device": "cpu", "threads": 2, "timeout_s": 60}},
 ]
@@ -300,6 +305,10 @@ def test_a_default_written_out_is_the_same_scenario() -> None:
         ("partition: {alhpa: 1}", r"given: alhpa; allowed: by, alpha.*|given: alhpa; .*did you mean 'alpha'\?"),
         ("compute: {wrokers: 1}", r"did you mean 'workers'\?"),
         ("method: {name: noise, scael: 1}", r"unknown key in method noise; given: scael; .*did you mean 'scale'\?"),
+        ("questions: [linkge]", r"unknown question; given: linkge; .*did you mean 'linkage'\?"),
+        ("knowledge: {own_film: train}", r"unknown knowledge; given: own_film; .*did you mean 'own_films'\?"),
+        ("knowledge: {auxiliary: train}", "unknown knowledge; given: auxiliary; allowed: keys, .*own_films"),
+        ("method: sca\nknowledge: {keys: {site: 1}}", r"unknown key in knowledge keys; .*did you mean 'sites'\?"),
         ("method: nois", r"unknown method; given: nois; .*did you mean 'noise'\?"),
         ("cohort: fantom", r"unknown source; given: fantom; .*did you mean 'phantom'\?"),
         ("adversaries: [verifyer]", r"unknown adversary; given: verifyer; .*did you mean 'verifier'\?"),
@@ -314,7 +323,10 @@ def test_unknown_names_offer_the_nearest(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("method: noise\nadversaries: [support]", "`support` has nothing to read.*noise, which releases images.*codes"),
+        (
+            "method: noise\nadversaries: [support]",
+            "`support` has nothing to read.*noise, which releases images; allowed: purified",
+        ),
         ("method: sca\nknowledge: {mechanism: false}\nadversaries: [support]", "`learned` must know the mechanism"),
         ("adversaries: [verifier]\nknowledge: {mechanism: false}", r"adversaries.verifier.attackers=\[naive\]"),
     ],
@@ -323,6 +335,83 @@ def test_an_adversary_that_cannot_attack_is_told_when_the_scenario_is_read(text:
     with pytest.raises(ConfigError, match=said) as caught:
         Scenario.from_yaml(f"tasks: {{}}\n{text}")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "adversaries: []\nquestions: [reconstruction]",
+            "`reconstruction`; given: no adversaries; .*name an adversary",
+        ),
+        (
+            "adversaries: [verifier]\nquestions: [linkage, reconstruction]",
+            "no adversary answers.*verifier answers linkage",
+        ),
+        (
+            "adversaries: [verifier, support]\nmethod: sca\nquestions: [same_film]",
+            "`verifier` is asked nothing that it answers; given: same_film; allowed: linkage; add .*or remove verifier",
+        ),
+        (
+            "adversaries: ['faults:Informer']\nquestions: ['faults:Nosy']",
+            "`faults:Nosy` hands over; given: known_film; allowed: keys, .*did you mean 'known_films'",
+        ),
+        ("adversaries: [verifier]\nquestions: 3", "questions must map names to parameters; given: 3"),
+        ("adversaries: [verifier]\nquestions: {linkage: {name: linkage}}", "questions.linkage has a name already"),
+        ("knowledge: {keys: {name: pairs}}", "knowledge.keys has a name already"),
+        ("knowledge: [keys]", "knowledge maps kinds of knowledge to what is granted"),
+        ("knowledge: {'json:JSONDecoder': 1}", "is not a knowledge"),
+    ],
+)
+def test_what_cannot_be_asked_or_granted_is_told_when_the_scenario_is_read(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Scenario.from_yaml(text if "adversaries" in text else f"{text}\nadversaries: {{}}" + "\ntasks: {}")
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_unless_told_otherwise_adversaries_are_asked_all_that_they_answer() -> None:
+    def asked(**document: Any) -> list[str]:
+        return [*Scenario.parse({**BARE, **document}).questions]
+
+    assert asked() == ["linkage"]  # of which the findings alone answer something
+    assert asked(adversaries=["verifier"]) == ["linkage"]
+    assert asked(method="sca", adversaries=["verifier", "support"]) == ["linkage", "reconstruction", "same_film"]
+    assert asked(method="sca", adversaries=["verifier"], questions=["linkage"]) == ["linkage"]
+    assert asked(adversaries=["faults:Eavesdropper"]) == ["linkage", "faults:Gossip"]
+
+
+ASKED = st.lists(st.sampled_from(["linkage", "reconstruction", "same_film"]), unique=True)
+HELD = st.fixed_dictionaries(
+    {},
+    optional={
+        "keys": st.integers(0, 5) | st.fixed_dictionaries({"sites": st.integers(0, 5)}),
+        "known_films": st.floats(0.001, 0.999) | st.fixed_dictionaries({"share": st.floats(0.001, 0.999)}),
+        "mechanism": st.booleans(),
+        "own_films": st.just("train"),
+        "pairs": st.integers(0, 10_000),
+        "releases": st.integers(1, 2),
+    },
+)
+
+
+@settings(max_examples=100)
+@given(questions=ASKED, knowledge=HELD)
+def test_what_is_asked_and_known_is_written_down_and_read_again(
+    questions: list[str], knowledge: dict[str, Any]
+) -> None:
+    if knowledge.get("mechanism") is False:
+        questions = []  # those who answer must know it
+    opponents = ["support"] if questions else []
+    opponents += ["verifier"] if "linkage" in questions else []
+    told = {**BARE, "method": "sca", "questions": questions, "knowledge": knowledge, "adversaries": opponents}
+    scenario = Scenario.parse(told)
+    assert Scenario.from_yaml(scenario.to_yaml()) == scenario
+    assert [*scenario.questions] == (questions or ["linkage"])
+    for kind, granted in knowledge.items():
+        value = next(iter(granted.values())) if isinstance(granted, dict) else granted
+        assert scenario.document()["knowledge"][kind] == value
+    assert {*scenario.document()["knowledge"]} == {*plugins.names("knowledge")}
 
 
 GRANTS = {
@@ -432,12 +521,29 @@ def test_knowledge_of_codes_has_bounds(granted: str) -> None:
 
 @pytest.mark.parametrize("preset", ["quick", "default"])
 def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: str) -> None:
-    usual = {"preset": preset, "tasks": {}}
-    assert Scenario.parse({**usual, "method": "sca"}).knowledge == Knowledge(releases=2, pairs=32)
+    usual: dict[str, Any] = {"preset": preset, "tasks": {}}
+    plain = {
+        "keys": 0,
+        "known_films": 0.5,
+        "mechanism": True,
+        "own_films": "train",
+        "pairs": 0,
+        "releases": 1,
+        "updates": False,
+    }
+
+    def granted(**document: Any) -> dict[str, Any]:
+        told = Scenario.parse({**usual, **document}).document()["knowledge"]
+        assert isinstance(told, dict)
+        return told
+
+    assert granted(method="noise") == plain
+    assert granted(method="sca") == {**plain, "releases": 2, "pairs": 32}
+    assert granted(method="sca", knowledge={"known_films": 0.25}) == {
+        **plain, "known_films": 0.25, "releases": 2, "pairs": 32,
+    }  # fmt: skip
+    assert granted(method="sca", knowledge={"releases": 1}) == {**plain, "releases": 1, "pairs": 32}
     one = Scenario.parse({**usual, "method": "sca", "knowledge": {"known_films": 0.25}})
-    assert one.knowledge == Knowledge(known_films=0.25, releases=2, pairs=32)
-    assert Scenario.parse({**usual, "method": "sca", "knowledge": {"releases": 1}}).knowledge.releases == 1
-    assert Scenario.parse({**usual, "method": "noise"}).knowledge == Knowledge()
     assert Scenario.parse(one.document()) == one
 
 
@@ -622,6 +728,11 @@ def test_schema_accepts_every_method_by_its_name(accepts: Callable[[Any], bool])
         {"method": "sca", "grant": 0.5},
         {"method": {"scale": 1}},
         {"knowledge": {"known_film": 1}},
+        {"knowledge": {"known_films": 1}},
+        {"knowledge": {"known_films": {"shaer": 0.5}}},
+        {"knowledge": {"mechanism": 1}},
+        {"knowledge": ["mechanism"]},
+        {"questions": {"linkage": {"of": "all"}}},
         {"partition": {"by": "age"}},
         {"adversaries": {"verifier": {"poeple": 3}}},
         {"cohort": {"source": "phantom", "patient": 3}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import evidences
 import numpy as np
 import pytest
 from sklearn.metrics import r2_score
@@ -12,9 +13,10 @@ from sklearn.metrics import r2_score
 from fedcxr import plugins
 from fedcxr.errors import DataError
 from fedcxr.metrics.similarity import joint_histogram, similarity, ssim
-from fedcxr.tasks import Evidence
+from fedcxr.tasks import Bench, Evidence
 from fedcxr.tasks.fidelity import Fidelity
 from fedcxr.training.compute import Compute
+from fedcxr.view import View
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +70,12 @@ def test_the_joint_histogram_counts_every_pixel_once() -> None:
     assert joint_histogram(films, others, 256)[128, 0] == 1
 
 
-def evidence(clean: np.ndarray, released: np.ndarray, split: list[int]) -> Evidence:
-    n = len(clean)
-    patients = np.array([f"p{i}" for i in range(n)], dtype=object)
-    return Evidence(
-        released, clean, np.zeros((n, 1), np.float32), np.array(split, np.int8), patients, ("Mass",), np.ones(n, bool)
-    )
+def evidence(clean: np.ndarray, released: np.ndarray, split: list[int], **changes: Any) -> Evidence:
+    return evidences.evidence(clean, released, np.zeros((len(clean), 1), np.float32), split, **changes)
 
 
 def measure(some: Evidence) -> dict[str, Any]:
-    return Fidelity().measure(some, 1, Compute.choose("cpu"), lambda *_: None)
+    return Fidelity().measure(some, Bench(1, Compute.choose("cpu")))
 
 
 def test_only_the_test_split_counts(pair: tuple[np.ndarray, np.ndarray]) -> None:
@@ -102,6 +100,28 @@ def test_films_that_come_back_exactly_have_no_psnr_and_no_error(pair: tuple[np.n
 def test_without_a_test_split_there_is_nothing_to_measure(pair: tuple[np.ndarray, np.ndarray]) -> None:
     with pytest.raises(DataError, match="test split"):
         measure(evidence(*pair, [0, 0, 1]))
+
+
+def test_films_are_compared_with_those_they_were_made_of(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """In another order, twice, or of nobody at all: such a row has nothing to be compared with."""
+    films, others = pair
+    origin = np.array([2, -1, 2])
+    told = measure(evidence(films, others, [2, 2, 2], origin=origin))
+    figures = similarity(films[[2, 2]], others[[0, 2]])
+    assert told["mae"] == {"value": pytest.approx(figures["mae"].mean()), "std": pytest.approx(figures["mae"].std())}
+    assert told["films"] == 2
+    assert not Fidelity().applies(evidence(films, others, [2, 2, 2], origin=np.full(3, -1)))
+    assert Fidelity().applies(evidence(films, others, [2, 2, 2], origin=origin))
+
+
+def test_what_is_closed_is_compared_as_it_looks_without_a_key(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    films, others = pair
+    opened = np.array([True, False, False])
+    view = View({"films": np.where(opened[:, None, None], films, 0).astype(np.uint8)}, opened, np.zeros(3, np.int64))
+    told = measure(evidence(films, others, [2, 2, 2], view=view, unauthorised=others))
+    assert (told["films"], told["exact"]) == (1, 1)
+    assert told["unauthorised"]["films"] == 3
+    assert told["unauthorised"]["mae"]["value"] == pytest.approx(similarity(films, others)["mae"].mean())
 
 
 def test_it_is_known_by_its_name() -> None:

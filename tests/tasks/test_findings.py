@@ -6,21 +6,25 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import evidences
 import numpy as np
 import pytest
 
-from fedcxr.cohort import SPLITS
+from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
+from fedcxr.methods import Films, Form, Judged, Weights, Workshop
+from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
-from fedcxr.tasks import Evidence
+from fedcxr.tasks import Bench, Evidence
 from fedcxr.tasks.findings import Findings
 from fedcxr.training.compute import Compute
+from fedcxr.view import View
 
 FP32 = Compute.choose("cpu", "fp32")
 TASK = Findings(width=4, steps=60, batch=32, learning_rate=1e-2, bootstraps=20, shift=1)
 
 
-def evidence(films: int = 240) -> Evidence:
+def evidence(films: int = 240, split: list[int] | None = None) -> Evidence:
     """Squares in two corners are two findings; a third finding is too rare to be measured. Releases are clean."""
     rng = stream(1, "toy findings")
     labels = (rng.random((films, 3)) < 0.4).astype(np.float32)
@@ -29,20 +33,24 @@ def evidence(films: int = 240) -> Evidence:
     clean[labels[:, 0] == 1, 2:8, 2:8] += 120
     clean[labels[:, 1] == 1, 8:14, 8:14] += 120
     labels[::9, 1] = np.nan
-    return Evidence(
-        released=clean.copy(),
-        clean=clean,
-        labels=labels,
-        split=np.array([SPLITS.index("test" if i % 3 == 0 else "train") for i in range(films)], dtype=np.int8),
-        patients=np.array([f"p{i // 2}" for i in range(films)], dtype=object),
-        findings=("Upper", "Lower", "Rare"),
-        opened=np.ones(films, dtype=bool),
+    return evidences.evidence(
+        clean,
+        clean.copy(),
+        labels,
+        [SPLITS.index("test" if i % 3 == 0 else "train") for i in range(films)] if split is None else split,
+        ("Upper", "Lower", "Rare"),
+        [f"p{i // 2}" for i in range(films)],
     )
+
+
+def showing(given: Evidence, forms: dict[str, np.ndarray], opened: np.ndarray | None = None) -> Evidence:
+    """The same evidence of which its recipient sees something else."""
+    return replace(given, view=replace(given.view, forms=forms, opened=given.view.opened if opened is None else opened))
 
 
 def measure(given: Evidence, task: Findings = TASK, seed: int = 1) -> tuple[dict[str, Any], set[str]]:
     stages: set[str] = set()
-    figures = task.measure(given, seed, FP32, lambda stage, step, steps: stages.add(stage))
+    figures = task.measure(given, Bench(seed, FP32, lambda stage, step, steps: stages.add(stage)))
     return figures, stages
 
 
@@ -69,7 +77,7 @@ def test_the_four_figures_have_the_promised_form() -> None:
 def test_each_arm_is_trained_and_tested_on_the_films_it_names() -> None:
     given = evidence()
     # Released films hold the findings upside down: a classifier learns from them, but not to read clean ones.
-    figures, stages = measure(replace(given, released=255 - given.clean))
+    figures, stages = measure(showing(given, {"films": 255 - given.clean}))
     value = {name: arm["mean_auc"]["value"] for name, arm in figures.items() if arm}
     assert stages == {"findings released", "findings clean"}
     assert value["raw"] > 0.95
@@ -81,7 +89,7 @@ def test_each_arm_is_trained_and_tested_on_the_films_it_names() -> None:
 def test_a_release_that_holds_nothing_teaches_nothing() -> None:
     given = evidence()
     noise = stream(5).integers(0, 256, size=given.clean.shape, dtype=np.uint8)
-    figures, _ = measure(replace(given, released=noise))
+    figures, _ = measure(showing(given, {"films": noise}))
     assert figures["raw"]["mean_auc"]["value"] > 0.95
     assert figures["frozen"]["mean_auc"]["value"] < 0.7
     assert figures["trained_released"]["mean_auc"]["value"] < 0.7
@@ -92,7 +100,8 @@ def test_what_is_closed_is_neither_learnt_from_nor_tested() -> None:
     opened = np.arange(len(given.split)) % 4 < 2
     # Were closed films used, their labels would mislead.
     wrong = ~opened & (given.split != SPLITS.index("test"))
-    half = replace(given, opened=opened, labels=np.where(wrong[:, None], 1 - given.labels, given.labels))
+    misled = replace(given, labels=np.where(wrong[:, None], 1 - given.labels, given.labels))
+    half = showing(misled, {"films": given.clean}, opened)
     figures, stages = measure(half)
     assert figures["trained"]["mean_auc"]["value"] > 0.95
     assert figures["trained_released"]["mean_auc"]["value"] > 0.95
@@ -103,8 +112,9 @@ def test_what_is_closed_is_neither_learnt_from_nor_tested() -> None:
         "trained_released": (given.labels[tested & opened, 0] == 1).sum(),
     }
     assert stages == {"findings released", "findings clean"}
-    assert not TASK.applies(replace(given, opened=np.zeros_like(opened)))
-    assert TASK.model_copy(update={"on": "codes"}).applies(replace(given, opened=np.zeros_like(opened)))
+    closed = showing(given, {}, np.zeros_like(opened))
+    assert not TASK.applies(closed)
+    assert TASK.model_copy(update={"on": "codes"}).applies(closed)
 
 
 @pytest.mark.parametrize(("telling", "least", "most"), [(True, 0.95, 1.0), (False, 0.5, 0.5)])
@@ -124,8 +134,16 @@ def test_findings_are_learnt_from_codes(on: str) -> None:
     codes = rng.integers(-9, 10, (len(given.split), 64, 4, 4)).astype(np.int8)
     codes[:, 1, 1, 1] += (60 * np.nan_to_num(given.labels[:, 0])).astype(np.int8)
     codes[:, 3, 2, 2] += (60 * np.nan_to_num(given.labels[:, 1])).astype(np.int8)
-    forms = {"purified": codes, "clean": codes} if on == "purified" else {"public": codes}
-    figures, _ = measure(replace(given, codes=forms), TASK.model_copy(update={"on": on}))
+    code_of = {film.tobytes(): code for film, code in zip(given.clean, codes, strict=True)}
+
+    class Coded(Unprotected):
+        """A hospital has its own films in these codes, but never as they were published."""
+
+        def clean(self, form: Form, films: Films, weights: Weights, workshop: Workshop) -> np.ndarray | None:
+            return np.stack([code_of[film.tobytes()] for film in films]) if form == "purified" else None
+
+    coded = replace(showing(given, {on: codes}), method=Coded())
+    figures, _ = measure(coded, TASK.model_copy(update={"on": on}))
     assert figures["trained_released"]["mean_auc"]["value"] > 0.95
     assert figures["raw"]["mean_auc"]["value"] > 0.95
     assert figures["frozen"] is None
@@ -140,13 +158,48 @@ def test_the_same_seed_measures_the_same() -> None:
 
 def test_films_are_not_changed() -> None:
     given = evidence()
-    before = given.released.copy()
-    given.released.flags.writeable = given.clean.flags.writeable = False
+    released = np.asarray(given.view.forms["films"])
+    before = released.copy()
+    released.flags.writeable = given.clean.flags.writeable = False
     measure(given, TASK.model_copy(update={"steps": 2}))
-    assert np.array_equal(given.released, before)
+    assert np.array_equal(released, before)
 
 
 def test_a_cohort_without_test_films_is_an_error() -> None:
-    given = evidence()
     with pytest.raises(DataError, match="films to test on"):
-        measure(replace(given, split=np.zeros_like(given.split)))
+        measure(evidence(split=[0] * 240))
+
+
+def test_rows_of_nobody_teach_as_others_do_and_count_as_a_patient_each() -> None:
+    given = evidence()
+    nobodys = replace(given, origin=np.full_like(given.origin, -1))
+    barely = TASK.model_copy(update={"steps": 8})  # it still errs, so that intervals have a width
+    (figures, _), (expected, _) = measure(nobodys, barely), measure(given, barely)
+    for arm in ("trained", "raw"):
+        assert figures[arm] == expected[arm]
+    released = figures["trained_released"]["mean_auc"]
+    assert released["value"] == expected["trained_released"]["mean_auc"]["value"]
+    assert released["ci95"] != expected["trained_released"]["mean_auc"]["ci95"]
+    assert len(set(nobodys.patients)) == len(nobodys.split) == 2 * len(set(given.patients))
+
+
+def test_a_model_that_was_shared_is_read_as_it_is() -> None:
+    """Judged on the films of the test split beside the ceiling; nothing is trained on what is not there."""
+    given, nothing = evidence(), np.zeros(0, dtype=np.int64)
+    tested = given.cohort.where("test")
+
+    class Modelled(Unprotected):
+        def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
+            np.testing.assert_array_equal(cohort.films(), tested.films())
+            upper = cohort.films()[:, 2:8, 2:8].mean(axis=(1, 2))
+            return Judged(("Upper",), cohort.labels[:, :1], (model["sign"] * upper[:, None]).astype(np.float32))
+
+    for sign, auc in ((1.0, 1.0), (-1.0, 0.0)):
+        view = View({}, nothing.astype(np.bool_), nothing, {"sign": np.array([sign])})
+        shared = replace(given, view=view, method=Modelled(), origin=nothing, split=given.split[:0])
+        assert TASK.applies(shared)
+        figures, stages = measure(shared)
+        assert figures["trained"]["mean_auc"]["value"] == auc
+        assert [arm for arm, one in figures.items() if one is None] == ["trained_released", "frozen", "unauthorised"]
+        assert figures["raw"]["mean_auc"]["value"] > 0.95
+        assert stages == {"findings clean"}

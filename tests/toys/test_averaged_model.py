@@ -101,6 +101,20 @@ def test_the_model_tells_the_findings_it_was_taught(tmp_path: Path) -> None:
     assert told > 0.75 > 0.6 > chance
 
 
+def test_how_useful_it_is_is_told_of_the_model_that_was_shared(tmp_path: Path) -> None:
+    """On the films of the test split, against the same ceiling as every other method; nothing else is measured."""
+    of = Scenario.parse({**scenario(steps=300).document(), "tasks": SMALL["tasks"]})
+    run = simulate(of, Options(tmp_path / "runs", "inline"))
+    test = Experiment.open(of, tmp_path).cohort.where("test")
+    scores = AveragedModel().predict(test.films(), learnt_of(run), CPU)
+    expected = finding_aucs(test.labels, scores, test.findings, SMALL["tasks"]["findings"]["min_positives"])
+    assert run.result is not None
+    told = run.result["utility"]["findings"]
+    assert told["trained"]["mean_auc"]["value"] == pytest.approx(expected.mean_auc)
+    assert told["trained"]["per_finding"].keys() == told["raw"]["per_finding"].keys()
+    assert [arm for arm, figures in told.items() if figures is None] == ["trained_released", "frozen", "unauthorised"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fedavg", "fedyogi"])
 def test_killed_in_its_second_round_it_ends_at_the_same_bytes(strategy: str, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Evidence made up by hand, for tests of tasks: films, what was released of them, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.methods.none import Unprotected
+from fedcxr.tasks import Evidence
+from fedcxr.view import View
+
+
+def evidence(
+    clean: np.ndarray,
+    released: np.ndarray,
+    labels: np.ndarray,  # (n, k)
+    split: Sequence[int],  # (n,) index into SPLITS
+    findings: tuple[str, ...] = ("Mass",),
+    patients: Sequence[str] | None = None,
+    **changes: Any,
+) -> Evidence:
+    """Every film was released in its place, by a method that learns nothing, and everything is open."""
+    n = len(clean)
+    table = {
+        "image": [f"{row}.png" for row in range(n)],
+        "patient": [f"p{row}" for row in range(n)] if patients is None else list(patients),
+        "split": [SPLITS[number] for number in split],
+        **{name: labels[:, column] for column, name in enumerate(findings)},
+    }
+    index = pd.DataFrame(table).assign(visit=0, view="PA", age=50, sex="F", source="s")
+    nothing = np.zeros(n, dtype=np.int64)
+    told: dict[str, Any] = {
+        "view": View({"films": released}, np.ones(n, dtype=np.bool_), nothing),
+        "labels": labels,
+        "split": np.array(split, dtype=np.int8),
+        "findings": findings,
+        "origin": np.arange(n),
+        "cohort": Cohort.whole(clean, index, findings),
+        "versions": nothing,
+        "method": Unprotected(),
+    }
+    return Evidence(**{**told, **changes})
