@@ -327,6 +327,7 @@ def test_true_masks_are_moved_with_the_films(
             view=View({"films": np.roll(cohort.films(), 4, axis=1)}, np.ones(30, bool), np.zeros(30, np.int64)),
             labels=cohort.labels,
             split=cohort.index["split"].map(splits.index).to_numpy(np.int8),
+            findings=cohort.findings,
             origin=np.arange(30),
             cohort=cohort,
             versions=np.zeros(30, np.int64),
