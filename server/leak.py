@@ -33,6 +33,8 @@ LOOK_EVERY = 0.1  # seconds
 
 def save_early(held: Mapping[str, Holding], leak: Path) -> str:
     """Write what an adversary holds from the start; returns a fingerprint of it."""
+    with explained(leak):
+        leak.mkdir(parents=True, exist_ok=True)  # also for who holds nothing
     told = {kind: _save(holding, leak, kind) for kind, holding in held.items()}
     write_json(leak / EARLY, told)
     return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -15,6 +15,7 @@ from fedcxr.data import cache_folder
 from fedcxr.learning import Report
 from fedcxr.methods import guarantee_of
 from fedcxr.protocol import task_seed, workshop_of
+from fedcxr.questions import EARNEST
 from fedcxr.runs import Run
 from fedcxr.runs.pictures import comparison, sheet
 from fedcxr.scenario import Scenario
@@ -164,7 +165,7 @@ def _reports(run: Run, shared: Shared) -> tuple[Report, ...]:
 
 def _keep_answers(run: Run, threat: Threat, shared: Shared, put: Mapping[str, Mapping[str, Put]]) -> None:
     """Who is who, and who is attacked by any question, where only the owner of the run may read it."""
-    attacked = [one.roles.attacked for worlds in put.values() for one in worlds.values()]
+    attacked = [worlds[EARNEST].roles.attacked for worlds in put.values() if worlds]  # controls may be of other films
     everybody = np.any(attacked, axis=0) if attacked else np.zeros(len(threat.experiment.cohort), dtype=np.bool_)
     with explained(run.folder):
         threat.answers(shared, everybody).save(run.folder / "answers")

@@ -20,8 +20,8 @@ from fedcxr.methods.sealed import Sealed
 from fedcxr.reading import Recipient, foreign_keys, origin_of
 from fedcxr.release import Release
 from fedcxr.rng import stream
-from fedcxr.view import Nobody, Shared, Thief, View
 from fedcxr.simulation.custody import Simulated, simulated_identity
+from fedcxr.view import Nobody, Shared, Thief, View
 
 WORKSHOP = Workshop("cpu", "fp32")
 SITES = ("site-1", "site-2")

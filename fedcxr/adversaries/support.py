@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 
 class Support(Adversary):
-    """`attackers` link codes to known films (`_linking`); `recovery` names attacks on the support, which end in a
-    picture of each film (`_recovery`).
+    """Without a key, from what is public of codes: whose are they, and what do they show?
+
+    `attackers` link codes to known films (`_linking`); `recovery` names attacks on the support, which end in a picture
+    of each film (`_recovery`).
 
     `learned` sees all that `values` and `decoded` see, and learns what to make of it. Those two stay for comparison:
     too weak to tell patients apart even by unprotected codes, they leave a run inconclusive.

@@ -302,6 +302,18 @@ def adversaries(name: Name = None, format: FormatOption = Format.text) -> None:
     _catalogue("adversary", name, format)
 
 
+@app.command(epilog="Example: fedcxr questions linkage")
+def questions(name: Name = None, format: FormatOption = Format.text) -> None:
+    """List what adversaries are asked."""
+    _catalogue("question", name, format)
+
+
+@app.command(epilog="Example: fedcxr knowledge known_films")
+def knowledge(name: Name = None, format: FormatOption = Format.text) -> None:
+    """List what an adversary may be granted."""
+    _catalogue("knowledge", name, format)
+
+
 @app.command(epilog="Example: fedcxr tasks findings")
 def tasks(name: Name = None, format: FormatOption = Format.text) -> None:
     """List the measures of utility."""

@@ -167,9 +167,11 @@ def _print_utility(result: Mapping[str, Any], console: Console) -> None:
     """What each task has to tell, in the order of the scenario."""
     for name in result["scenario"]["tasks"]:
         figures = result["utility"].get(name)
-        if figures is not None:
-            task = cast("Task", plugins.build("task", {"name": name, **result["scenario"]["tasks"][name]}))
-            _print_table(task.table(figures), console)
+        if figures is None:
+            console.print(f"{_plain(name)}: does not apply\n")
+            continue
+        task = cast("Task", plugins.build("task", {"name": name, **result["scenario"]["tasks"][name]}))
+        _print_table(task.table(figures), console)
 
 
 def _print_access(access: Mapping[str, Any] | None, console: Console) -> None:
@@ -189,7 +191,7 @@ def _print_access(access: Mapping[str, Any] | None, console: Console) -> None:
 def _print_privacy(result: Mapping[str, Any], console: Console) -> None:
     """What each question has to tell, and what is guaranteed."""
     privacy = result["privacy"]
-    if not any(entry for section in privacy.values() if isinstance(section, list) for entry in section):
+    if not result["scenario"]["adversaries"]:
         console.print("Who can be re-identified: nobody attacked, so unknown\n")
         return
     for name, parameters in result["scenario"]["questions"].items():
@@ -197,6 +199,8 @@ def _print_privacy(result: Mapping[str, Any], console: Console) -> None:
         entries = [entry for entry in privacy[question.section] if entry["question"] == name]
         if entries:
             _print_table(question.table(entries, privacy), console, end="")
+        else:
+            console.print(f"{_plain(name)}: does not apply")
     formal = privacy["formal"]
     said = "none"
     if formal is not None:

@@ -15,7 +15,7 @@ MOST_SITES = 10_000
 
 
 class Keys(Knowledge):
-    """All that these sites released lies open."""
+    """The keys of some sites: all that these released lies open."""
 
     sites: int = pydantic.Field(
         0, ge=0, le=MOST_SITES, description="of codes: the first so many sites' keys have leaked, or they collude"

@@ -14,7 +14,7 @@ from fedcxr.world import Roles, World
 
 
 class Pairs(Knowledge):
-    """Some of its own films, at random, with what is public of their codes."""
+    """Some of the adversary's own films, at random, with what is public of their codes."""
 
     most: int = pydantic.Field(
         0, ge=0, le=10_000, description="of codes: films of its own that the sites released too, at most"

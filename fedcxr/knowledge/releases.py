@@ -13,7 +13,7 @@ from fedcxr.world import Roles, World
 
 
 class Releases(Knowledge):
-    """How often each attacked film was released."""
+    """The same films in more than one release, each under a key of its own."""
 
     times: int = pydantic.Field(1, ge=1, le=2, description="of codes: how often each attacked film was released")
 

@@ -65,7 +65,9 @@ class Pairs:
 
 
 class Linkage(Question):
-    """The people of the test split are attacked; all others are the adversary's own.
+    """Whose films are these?
+
+    The people of the test split are attacked; all others are the adversary's own.
 
     `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same attack in a
     world where identities mean nothing: it must be at chance.

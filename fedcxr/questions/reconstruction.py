@@ -55,7 +55,10 @@ class Truth:
 
 
 class Reconstruction(Question):
-    """Asked about the films that linkage attacks. The gain is over the mean film, which looks at nothing."""
+    """What did these films look like?
+
+    Asked about the films that linkage attacks. The gain is over the mean film, which looks at nothing.
+    """
 
     section: ClassVar[str] = "recovery"
     knows: ClassVar[tuple[str, ...]] = ("own_films", "known_films", "mechanism", "keys", "releases")

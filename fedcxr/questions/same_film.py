@@ -18,7 +18,10 @@ from fedcxr.world import Roles, World
 
 
 class SameFilm(Question):
-    """Asked about films of the adversary's own that the sites released too (`knowledge.pairs`)."""
+    """Is this the release of that film?
+
+    Asked about films of the adversary's own that the sites released too (`knowledge.pairs`).
+    """
 
     section: ClassVar[str] = "same_film"
     knows: ClassVar[tuple[str, ...]] = ("own_films", "mechanism", "pairs")

@@ -48,28 +48,22 @@ def json_schema() -> dict[str, Any]:
         ]
     }
     for section, kind in SEVERAL.items():
+        by_name = _by_name(kind, {name: _variant(kind, name, shared) for name in plugins.names(kind)})
         schema["properties"][section] = {
-            "anyOf": [
-                {"type": "object", "properties": {name: _variant(kind, name, shared) for name in plugins.names(kind)}},
-                {"type": "array", "items": {"type": "string"}},
-                {"type": "string"},
-            ]
+            "anyOf": [by_name, {"type": "array", "items": {"type": "string"}}, {"type": "string"}]
         }
-    kinds = {name: _knowledge(name, shared) for name in plugins.names("knowledge")}
-    outside = {"not": {"pattern": "^[^:]*$"}}  # one from outside is called `module:Class`
-    schema["properties"]["knowledge"] |= {
-        "type": "object",
-        "properties": kinds,
-        "propertyNames": {"anyOf": [{"enum": list(kinds)}, outside]},
-    }
+    known = {name: _variant("knowledge", name, shared) for name in plugins.names("knowledge")}
+    schema["properties"]["knowledge"] |= _by_name(
+        "knowledge", {name: {"anyOf": [next(iter(one["properties"].values())), one]} for name, one in known.items()}
+    )
     schema["required"] = []
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _knowledge(name: str, shared: dict[str, Any]) -> dict[str, Any]:
-    """One kind of knowledge: a mapping of its parameters, or the first of them alone."""
-    whole = _variant("knowledge", name, shared)
-    return {"anyOf": [next(iter(whole["properties"].values())), whole]}
+def _by_name(kind: plugins.Kind, variants: dict[str, Any]) -> dict[str, Any]:
+    """Plug-ins by name: those of the folder as these schemas have them, and any from outside."""
+    names = {"anyOf": [{"enum": list(plugins.names(kind))}, {"pattern": ":"}]}
+    return {"type": "object", "properties": variants, "propertyNames": names}
 
 
 def _variant(kind: plugins.Kind, name: str, shared: dict[str, Any]) -> dict[str, Any]:

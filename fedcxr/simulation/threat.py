@@ -10,7 +10,7 @@ import pandas as pd
 
 from fedcxr.adversaries import Leak
 from fedcxr.knowledge import Holding
-from fedcxr.questions import Asked, Question, Setting
+from fedcxr.questions import EARNEST, Asked, Question, Setting
 from fedcxr.release import AnswerKey
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
@@ -48,18 +48,21 @@ class Threat:
 
     def put(self, shared: Shared) -> dict[str, dict[str, Put]]:
         """Every question in all its worlds, by names; none where there is nothing to ask."""
-        views: dict[tuple[bool, tuple[str, ...]], View] = {}  # what is seen is the same in most worlds
+        settings = {name: self.settings(name, shared) for name in self.scenario.questions}
+        views: dict[tuple[int, bool, tuple[str, ...]], View] = {}  # what is seen is the same in most worlds
         found: dict[str, dict[str, Put]] = {}
         for name, question in self.scenario.questions.items():
             found[name] = {}
-            for where, setting in self.settings(name, shared).items():
+            for where, setting in settings[name].items():
                 world = setting.world
-                seen = (world.protects, tuple(question.knows))
+                seen = (id(world.released.shared), world.protects, tuple(question.knows))
                 if seen not in views:
                     views[seen] = world.view(self._holder(question, world))
                 one = self._put(question, setting, views[seen])
                 if one is not None:
                     found[name][where] = one
+            if EARNEST not in found[name]:
+                found[name] = {}  # controls of what cannot be asked would prove nothing
         return found
 
     def _put(self, question: Question, setting: Setting, view: View) -> Put | None:

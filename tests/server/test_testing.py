@@ -74,7 +74,7 @@ def test_the_figures_are_the_coordinators_own_and_no_film_leaves(arrangement: st
     for answer in answers:
         told = Release.from_bytes(answer.release)
         assert set(told.arrays) == {"scores", "findings", "patients"}
-        assert all(array.ndim <= 2 and array.shape[-1] <= 20 or array.ndim == 1 for array in told.arrays.values())
+        assert all((array.ndim <= 2 and array.shape[-1] <= 20) or array.ndim == 1 for array in told.arrays.values())
         patients = told.arrays["patients"]
         assert sorted(np.unique(patients)) == list(range(len(np.unique(patients))))  # numbers, and none of a table's
 
