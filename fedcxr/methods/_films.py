@@ -1,0 +1,121 @@
+"""Ways of sharing films: of people, protected, or of nobody."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.context import Workshop
+from fedcxr.errors import DataError
+from fedcxr.keys import ReleaseKey
+from fedcxr.methods._method import Method
+from fedcxr.release import Kind, Release
+from fedcxr.view import Appearance, Films, Holder, Shared, View, Weights
+
+Protect = Callable[[Films, np.random.Generator], Films]
+
+
+class SharesFilms(Method):
+    """A method whose releases are films, to be looked at by everybody."""
+
+    kind: ClassVar[Kind] = "images"
+
+    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+        films = np.concatenate([release.arrays["films"] for release in shared.releases])
+        return View({"films": films}, np.ones(len(films), dtype=np.bool_), shared.versions)
+
+
+@dataclass(frozen=True)
+class _Protected:
+    """Films that look to everybody as they were released."""
+
+    protect: Protect
+
+    def released(self, rows: View) -> Films:
+        return np.asarray(rows.forms["films"], dtype=np.uint8)
+
+    def protected(self, films: Films, rng: np.random.Generator) -> Films:
+        return self.protect(films, rng)
+
+
+class FilmMethod(SharesFilms):
+    """A method that shares protected films of the same size, with their findings."""
+
+    @abstractmethod
+    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+        """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
+
+    def complaints(self, films: Films) -> Sequence[str | None]:
+        """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""
+        return [None] * len(films)
+
+    def leaves_out(self) -> bool:
+        """Whether films with a complaint are not released at all."""
+        return False
+
+    @property
+    def repeatable(self) -> bool:
+        return True
+
+    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
+        return _Protected(self.protector(weights, workshop))
+
+    def release(
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        protect = self.protector(weights, workshop)
+        protected = np.empty((len(cohort), *cohort.size), dtype=np.uint8)
+        complaints: list[str | None] = []
+        for films in cohort.chunks():
+            films.flags.writeable = False  # a method must not change the hospital's own films
+            shared = np.asarray(protect(films, rng))
+            if shared.shape != films.shape or shared.dtype != np.uint8:
+                raise DataError(
+                    f"{self.plugin_name()} returned films of another shape or type",
+                    given=f"{shared.shape} {shared.dtype}",
+                    allowed=f"{films.shape} uint8",
+                )
+            protected[len(complaints) : len(complaints) + len(films)] = shared
+            complaints += self.complaints(films)
+            workshop.progress("release", len(complaints), len(cohort))
+        told = [[row, reason] for row, reason in enumerate(complaints) if reason is not None]
+        left_out = [row for row, reason in enumerate(complaints) if reason is not None] if self.leaves_out() else []
+        kept = np.delete(np.arange(len(cohort)), np.array(left_out, dtype=np.intp))
+        split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
+        return Release(
+            kind="images",
+            site=keys.origin.site,
+            method=self.plugin_name(),
+            arrays={"films": protected[kept], "findings": cohort.labels[kept], "split": split[kept]},
+            facts={
+                "findings": list(cohort.findings),
+                "splits": list(SPLITS),
+                "complaints": told,
+                "left_out": left_out,
+            },
+        )
+
+
+class ImageMethod(FilmMethod):
+    """A method that learns nothing: a new one needs `protect` alone."""
+
+    @abstractmethod
+    def protect(self, films: Films, rng: np.random.Generator) -> Films:
+        """Protect some films. Called for one chunk after another with the same generator."""
+
+    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+        return self.protect
+
+
+def to_eight_bits(films: npt.NDArray[np.floating]) -> Films:
+    """Films in [0, 1] as they would be stored: clipped and rounded to 256 grey levels. NaN is refused."""
+    if not np.isfinite(films).all():
+        raise DataError("a protected film holds a value that is not finite")
+    grey: Films = np.round(np.clip(films, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return grey

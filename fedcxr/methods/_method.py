@@ -1,0 +1,145 @@
+"""What every way of sharing promises."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from fedcxr.cohort import Cohort
+from fedcxr.context import Workshop
+from fedcxr.errors import DataError
+from fedcxr.keys import ImageKey, ReleaseKey
+from fedcxr.learning import Guarantee, Learning, Report
+from fedcxr.plugins import Plugin, explain
+from fedcxr.release import Kind, Release
+from fedcxr.view import Appearance, Array, Films, Holder, Shared, View, Weights
+
+Masks = npt.NDArray[np.bool_]  # (n, h, w)
+Form = Literal["films", "purified", "codes", "model"]  # what a recipient works with: codes without fakes, or as public
+
+
+@dataclass(frozen=True)
+class Round:
+    """One of several turns of a method's learning: a federation averages the sites' weights between turns."""
+
+    number: int = 0
+    of: int = 1
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model says of films, beside what is known of them."""
+
+    findings: tuple[str, ...]
+    labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
+    scores: npt.NDArray[np.float32]  # (n, k)
+
+
+class Method(Plugin):
+    """Decides what leaves a hospital; its fields are the keys under `method:` in a scenario."""
+
+    kind: ClassVar[Kind]
+    keyed: ClassVar[bool] = False  # whether what it shares is closed to those without keys
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """What a recipient can make of a release."""
+        return ("films",)
+
+    @property
+    def learning(self) -> Learning | None:
+        """Where, in how many rounds and by which strategy `learn` is used; None: it has nothing to do."""
+        return None
+
+    def briefly(self) -> Self:
+        """The same method with less learning: what it promises, it promises at any budget."""
+        return self
+
+    def initial(self, rng: np.random.Generator) -> Weights:
+        """Where all sites of a federation start from."""
+        return {}
+
+    def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee | None:
+        """The formal guarantee of what was shared, or None: most methods have none and say so.
+
+        `reported` is what every site told of every round of its learning; without a run, nothing.
+        """
+        return None
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        workshop: Workshop,
+        start: Weights | None = None,
+        turn: Round = Round(),
+    ) -> Weights:
+        """What `release` needs, learnt from training films, from `start` if that is given; nothing by default."""
+        return {}
+
+    def save(self, weights: Weights, path: Path) -> None:
+        """Write down what was learnt, for `weights` of another scenario or for somebody else's programs."""
+        from fedcxr.storage.checkpoint import Checkpoint
+
+        Checkpoint(weights, {"method": self.plugin_name()}).write(path)
+
+    @abstractmethod
+    def release(
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        """What the hospital `keys.origin.site` shares of these films, in their order."""
+
+    @abstractmethod
+    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+        """What the holder of given keys sees of everything that was shared."""
+
+    def clean(self, form: Form, films: Films, weights: Weights, workshop: Workshop) -> Array | None:
+        """Films that nothing was done to, in one of the forms: what a hospital has of its own. None: it has none."""
+        return films if form == "films" else None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether somebody who knows the method can do to films of their own what was done to those released."""
+        return False
+
+    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
+        """How what is shared looks to somebody without a key who has these films; None: there is nothing to look at."""
+        return None
+
+    def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
+        """What a shared model says of films; asked of methods that share one."""
+        raise DataError(f"{self.plugin_name()} shares no model", given=self.kind)
+
+    def displacements(
+        self, films: Films, weights: Weights, workshop: Workshop
+    ) -> npt.NDArray[np.float32] | None:  # (n, 2, h, w)
+        """How far from its place, in pixels, each pixel of a released film comes; None: nothing is moved."""
+        return None
+
+    def moved(self, masks: Masks, films: Films, weights: Weights, workshop: Workshop) -> Masks:
+        """Where what these masks outline on clean films lies on the released ones; unchanged: nothing is moved."""
+        return masks
+
+    def chosen(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """The numbers of codes that an attack decides for by its scores of each: as many as the method keeps."""
+        raise DataError(f"{self.plugin_name()} shares no codes", given=self.kind)
+
+    def opens(self, release: Release, row: int, key: ImageKey) -> bool:
+        """Whether this key opens this row: of a method that shares without keys, none does."""
+        return False
+
+
+def guarantee_of(method: Method, reported: Sequence[Report] = ()) -> Guarantee | None:
+    """What a method guarantees, refused if that is nothing: of no unit, or without a bound."""
+    try:
+        guarantee = method.guarantee(reported)
+        return None if guarantee is None else Guarantee.model_validate(guarantee)
+    except pydantic.ValidationError as error:
+        raise explain(error, f"the guarantee of {method.plugin_name()}", Guarantee) from None

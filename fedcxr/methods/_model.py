@@ -1,0 +1,62 @@
+"""Ways of sharing a model in place of films."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from fedcxr.cohort import FINDINGS, Cohort
+from fedcxr.context import Workshop
+from fedcxr.data._vocabulary import known_by
+from fedcxr.keys import ReleaseKey
+from fedcxr.learning import Learning
+from fedcxr.methods._method import Form, Judged, Method
+from fedcxr.release import Kind, Release
+from fedcxr.view import Films, Holder, Shared, View, Weights
+
+
+class ModelMethod(Method):
+    """A method that shares the model that was learnt, and no film."""
+
+    kind: ClassVar[Kind] = "update"
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        return ("model",)
+
+    @property
+    @abstractmethod
+    def learning(self) -> Learning:
+        """How the model is learnt: `federated`, or `local`, where each site shares a model of its own."""
+
+    findings: tuple[str, ...] = pydantic.Field(
+        default=FINDINGS, min_length=1, description="what the model tells of a film, in this order"
+    )
+
+    @abstractmethod
+    def predict(self, films: Films, weights: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:  # (n, k)
+        """How much each film shows of each of `findings`: the higher, the surer."""
+
+    def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
+        return Judged(self.findings, self.labels(cohort), self.predict(cohort.films(), model, workshop))
+
+    def labels(self, cohort: Cohort) -> npt.NDArray[np.float32]:  # (n, k) of 0, 1 or NaN
+        """What is known of each of `findings`; what a hospital never looked for is unknown, and its model learns on."""
+        return known_by(cohort, self.findings)
+
+    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+        nothing = np.zeros(0, dtype=np.intp)
+        # Where each site learns alone there are many models, and none is everybody's.
+        model = shared.taught[0] if len(shared.taught) == 1 else None
+        return View({}, nothing.astype(np.bool_), nothing.astype(np.int64), model)
+
+    def release(
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+    ) -> Release:
+        """From how many films the site learnt; a model of its own with it, while one of all sites is known to all."""
+        told = Release("update", keys.origin.site, self.plugin_name(), {}, {"films": len(cohort.where("train"))})
+        return told.publishing(weights) if self.learning.place == "local" else told
