@@ -17,8 +17,9 @@ import pydantic
 from fedcxr import plugins
 from fedcxr.errors import ConfigError
 from fedcxr.runs import Run
-from fedcxr.scenario import Scenario, Section
+from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import assign, read_file
+from fedcxr.scenario.sections import Section
 from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
 
 MOST_RUNS = 10_000

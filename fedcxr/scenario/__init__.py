@@ -19,18 +19,13 @@ from fedcxr.knowledge import Knowledge
 from fedcxr.methods import Method
 from fedcxr.partition import Partition, site_names
 from fedcxr.questions import Question
+from fedcxr.scenario import sections
 from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml
+from fedcxr.scenario.sections import Section, Shares
 from fedcxr.scenario.sites import numbered
 from fedcxr.tasks import Task
 
 Preset = Literal["quick", "default", "paper"]
-MOST_SITES = 10_000
-
-
-class Section(pydantic.BaseModel):
-    """A part of a scenario: frozen, and an unknown key is an error."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ComputePlan(Section):
@@ -44,137 +39,36 @@ class ComputePlan(Section):
     timeout_s: float = pydantic.Field(3600.0, gt=0, le=1e7, description="longest wait for sites, and for an attack")
 
 
-Shares = dict[str, float]  # by recipient
-
-
-def _grants(value: object) -> Shares:
-    """Who is granted the keys of how large a share of every site's images: `none`, a list of names, or a mapping."""
-    if value == "none" or value is None:
-        return {}
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, Mapping):
-        shares = dict(value)
-    elif isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
-        shares = dict.fromkeys(value, 1.0)
-    else:
-        raise ConfigError("a grant names recipients", given=value, allowed="none, [server, site-2] or {server: 0.25}")
-    for name, share in shares.items():
-        if type(share) not in (int, float) or not 0 < share <= 1:
-            raise ConfigError(f"grant.{name} is a share of images", given=share, allowed="more than 0, at most 1")
-    return {str(name): float(share) for name, share in shares.items()}
-
-
-def _built(section: str) -> pydantic.PlainValidator:
-    kind, key = ONE[section]
-
-    return pydantic.PlainValidator(lambda value: _one(section, kind, key, value))
-
-
-def _built_by_name(section: str) -> pydantic.PlainValidator:
-    kind = SEVERAL[section]
-
-    def build(value: object) -> Mapping[str, plugins.Plugin]:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{section} must map names to parameters", given=value)
-        for name, parameters in value.items():
-            if not isinstance(parameters, Mapping):
-                raise ConfigError(f"{section}.{name} must map parameters to values", given=parameters)
-            _refuse_second_name(f"{section}.{name}", parameters)
-        return {name: plugins.build(kind, {"name": name, **parameters}) for name, parameters in value.items()}
-
-    return pydantic.PlainValidator(build)
-
-
-def _known(value: object) -> Mapping[str, Knowledge]:
-    """Every kind of knowledge: as it is granted, or as it usually is."""
-    if not isinstance(value, Mapping):
-        raise ConfigError("knowledge maps kinds of knowledge to what is granted of them", given=value)
-    known: dict[str, Knowledge] = {}
-    for name in dict.fromkeys((*plugins.names("knowledge"), *map(str, value))):
-        parameters = value.get(name, {})
-        if not isinstance(parameters, Mapping):  # the first of its parameters may stand alone
-            first = next(iter(plugins.load("knowledge", name).model_fields))
-            parameters = {first: parameters}
-        _refuse_second_name(f"knowledge.{name}", parameters)
-        known[name] = cast(Knowledge, plugins.build("knowledge", {"name": name, **parameters}))
-    return known
-
-
-def _plain_knowledge(knowledge: Mapping[str, Knowledge]) -> dict[str, Any]:
-    """The same as it is written down: the first parameter alone where there is no other."""
-    told = {name: {k: v for k, v in one.spec().items() if k != "name"} for name, one in knowledge.items()}
-    return {name: next(iter(own.values())) if len(own) == 1 else own for name, own in told.items()}
-
-
-NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(
-    Annotated[int, pydantic.Field(strict=True, ge=1, le=MOST_SITES)]
-)
-
-
-def _number_or_sources(value: object) -> int | dict[str, Source]:
-    """Either so many hospitals that share one cohort, or the source of each hospital's own films, by name."""
-    if isinstance(value, str) or not isinstance(value, Sequence | Mapping):
-        try:
-            return NUMBER_OF_SITES.validate_python(value)
-        except pydantic.ValidationError as error:
-            raise plugins.explain(error, "scenario: sites", Scenario) from None
-    if not 1 <= len(value) <= MOST_SITES:
-        raise ConfigError("sites lists too few or too many", given=len(value), allowed=f"1 to {MOST_SITES}")
-    kind, key = ONE["cohort"]
-    if isinstance(value, Mapping):
-        return {name: cast(Source, _one(f"sites.{name}", kind, key, entry)) for name, entry in value.items()}
-    names = site_names(len(value))
-    return {
-        name: cast(Source, _one(f"sites.{place}", kind, key, entry))
-        for place, (name, entry) in enumerate(zip(names, value, strict=True))
-    }
-
-
-def _one(where: str, kind: plugins.Kind, key: str, value: object) -> plugins.Plugin:
-    parameters = dict(value) if isinstance(value, Mapping) else {key: value}
-    name = parameters.pop(key, None)
-    _refuse_second_name(where, parameters)
-    return plugins.build(kind, {"name": name, **parameters})
-
-
-def _refuse_second_name(where: str, parameters: Mapping[str, object]) -> None:
-    if "name" in parameters:
-        raise ConfigError(
-            f"{where} has a name already", given=f"name: {parameters['name']}", do="remove the key `name`"
-        )
-
-
 class Scenario(Section):
     """One sharing arrangement: who holds what, how they share it, what is done with it, and who attacks it."""
 
     name: str = pydantic.Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     seed: int = pydantic.Field(0, ge=0, le=2**31 - 1)
     preset: Preset = "default"
-    sites: Annotated[int | dict[str, Source], pydantic.PlainValidator(_number_or_sources)] = pydantic.Field(
+    sites: Annotated[int | dict[str, Source], pydantic.PlainValidator(sections.number_or_sources)] = pydantic.Field(
         5,
         description="a number of hospitals that share out `cohort`, or the source of each one's own films: by name, or "
         "as a list",
     )
     min_sites: int | None = pydantic.Field(None, ge=1, description="go on with this many; null: every site must answer")
-    cohort: Annotated[Source | None, _built("cohort")] = None
-    public: Annotated[Source | None, _built("cohort")] = pydantic.Field(
+    cohort: Annotated[Source | None, sections.built("cohort")] = None
+    public: Annotated[Source | None, sections.built("cohort")] = pydantic.Field(
         None, description="films the coordinator has, for methods that learn there"
     )
     partition: Partition = Partition()
-    method: Annotated[Method, _built("method")]
-    grant: Annotated[Shares, pydantic.PlainValidator(_grants)] = pydantic.Field(
+    method: Annotated[Method, sections.built("method")]
+    grant: Annotated[Shares, pydantic.PlainValidator(sections.grants)] = pydantic.Field(
         {SERVER: 1.0},
         description="who gets the keys of each site's images, and of what share of them; for methods that have keys",
     )
-    knowledge: Annotated[dict[str, Knowledge], pydantic.PlainValidator(_known)] = pydantic.Field(
+    knowledge: Annotated[dict[str, Knowledge], pydantic.PlainValidator(sections.known)] = pydantic.Field(
         {}, validate_default=True, description="what the threat model grants the adversary, by kind of knowledge"
     )
-    tasks: Annotated[dict[str, Task], _built_by_name("tasks")]
-    questions: Annotated[dict[str, Question], _built_by_name("questions")] = pydantic.Field(
+    tasks: Annotated[dict[str, Task], sections.built_by_name("tasks")]
+    questions: Annotated[dict[str, Question], sections.built_by_name("questions")] = pydantic.Field(
         {}, description="what adversaries are asked; by default all that they answer"
     )
-    adversaries: Annotated[dict[str, Adversary], _built_by_name("adversaries")]
+    adversaries: Annotated[dict[str, Adversary], sections.built_by_name("adversaries")]
     compute: ComputePlan = ComputePlan()
 
     @property
@@ -232,7 +126,7 @@ class Scenario(Section):
     def document(self) -> dict[str, Any]:
         """Plain data from which `parse` makes an equal scenario."""
         document = self.model_dump(mode="json", exclude={"sites", "public", "knowledge", *ONE, *SEVERAL})
-        document["knowledge"] = _plain_knowledge(self.knowledge)
+        document["knowledge"] = sections.plain_knowledge(self.knowledge)
         document["public"] = None if self.public is None else _described("cohort", self.public)
         own = {site: _described("cohort", source) for site, source in self.own_sources.items()}
         document["sites"] = (list(own.values()) if numbered(own) else own) if own else self.sites

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fedcxr import plugins
-from fedcxr.scenario import NUMBER_OF_SITES, Scenario
+from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import ONE, SEVERAL, preset_of
+from fedcxr.scenario.sections import NUMBER_OF_SITES
 from fedcxr.scenario.sites import NAME, RESERVED
 
 
