@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import math
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from fedcxr.errors import AttackFailed
 from fedcxr.questions import Answer, Answers, Part
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+LONGEST_TOLD = 200  # bytes of a file that is refused
 
 
 def check(answers: Answers, parts: Mapping[str, Part]) -> None:
@@ -36,7 +42,8 @@ def save(answers: Answers, parts: Mapping[str, Part], outcome: Path) -> None:
     for attacker, answer in answers.items():
         for name, part in parts.items():
             if name in answer:
-                np.save(outcome / _file(attacker, name), answer[name].astype(part.dtype), allow_pickle=False)
+                array = answer[name].astype(part.dtype, order="C")
+                np.save(outcome / _file(attacker, name), array, allow_pickle=False)
 
 
 def load(outcome: Path, attackers: object, parts: Mapping[str, Part]) -> Answers:
@@ -64,17 +71,36 @@ def _file(attacker: str, part: str) -> str:
     return f"{attacker}-{part}.npy"
 
 
-def _load(path: Path, name: str, part: Part) -> npt.NDArray[Any]:
-    """Mapped first, so that a header that promises too much costs nothing."""
+def _load(path: Path, name: str, part: Part) -> npt.NDArray[Any]:  # read-only
+    """Nothing of a file is parsed: it begins as that of such an array does and is as long, or it is refused."""
+    kind, begins = np.dtype(part.dtype), _header(part)
+    length = len(begins) + math.prod(part.shape) * kind.itemsize
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        with open(path, "rb", opener=_plainly) as file:
+            raw = file.read(length + 1)
+    except OSError as error:
         raise AttackFailed(f"an adversary left `{name}` unreadable", given=str(error)[:200]) from None
-    told = f"{getattr(array, 'shape', None)} of {getattr(array, 'dtype', None)}"
-    if not isinstance(array, np.ndarray) or array.shape != part.shape or array.dtype != part.dtype:
-        allowed = f"{part.shape} of {np.dtype(part.dtype)}"
-        raise AttackFailed(f"an adversary left the wrong `{name}`", given=told, allowed=allowed)
-    read = np.array(array)
+    if not raw.startswith(begins) or len(raw) != length:
+        told = repr(raw[:LONGEST_TOLD])
+        raise AttackFailed(f"an adversary left the wrong `{name}`", given=told, allowed=f"{part.shape} of {kind}")
+    read = np.frombuffer(raw, kind, offset=len(begins)).reshape(part.shape)
     if not np.isfinite(read).all():
         raise AttackFailed(f"an adversary left `{name}` with numbers that are not finite")
     return read
+
+
+def _header(part: Part) -> bytes:
+    """How numpy begins the file of such an array."""
+    begins = io.BytesIO()
+    told = {"descr": dtype_to_descr(np.dtype(part.dtype)), "fortran_order": False, "shape": part.shape}
+    write_array_header_1_0(begins, told)
+    return begins.getvalue()
+
+
+def _plainly(path: str, flags: int) -> int:
+    """Open a plain file: a pipe could be read for ever, and a link points out of the fence."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a plain file")
+    return descriptor
