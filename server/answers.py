@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,29 @@ from fedcxr.questions import Answer, Answers, Part
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 LONGEST_TOLD = 200  # bytes of a file that is refused
+LONGEST_NOTE = 1 << 16  # bytes
+
+
+@dataclass(frozen=True)
+class Note:
+    """What an adversary's process says of its work."""
+
+    attackers: object  # not believed before `load` has looked at it
+    seconds: float
+    fence: str
+
+    @classmethod
+    def read(cls, path: Path) -> Note:
+        """One that makes sense."""
+        try:
+            with open(path, "rb", opener=_plainly) as file:
+                told = json.loads(file.read(LONGEST_NOTE))
+            note = cls(told["attackers"], float(told["seconds"]), str(told["fence"]))
+            if not 0 <= note.seconds < math.inf:
+                raise ValueError(f"{note.seconds} seconds")
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise AttackFailed("an adversary left no account of its work", given=str(error)[:LONGEST_TOLD]) from None
+        return note
 
 
 def check(answers: Answers, parts: Mapping[str, Part]) -> None:

@@ -142,9 +142,9 @@ class Attack:
         heard: dict[str, Heard] = {}
         for where, one in put.items():
             outcome = process.outcome_folder(self._folder, _leak(question, where))
-            done = read_json(outcome / process.DONE)
-            given = answers.load(outcome, done["attackers"], one.asked.parts)
-            heard[where] = Heard(one.asked.key, given, float(done["seconds"]))
+            note = answers.Note.read(outcome / process.DONE)
+            given = answers.load(outcome, note.attackers, one.asked.parts)
+            heard[where] = Heard(one.asked.key, given, note.seconds)
         silent = {name for one in heard.values() for name in heard[EARNEST].answers.keys() - one.answers.keys()}
         if silent:
             told = ", ".join(sorted(silent))
@@ -155,7 +155,7 @@ class Attack:
     def fence(self) -> str:
         """What held the adversary's process."""
         [first, *_] = read_json(self._folder / process.PLAN)["steps"]
-        return str(read_json(process.outcome_folder(self._folder, first["leak"]) / process.DONE)["fence"])
+        return answers.Note.read(process.outcome_folder(self._folder, first["leak"]) / process.DONE).fence
 
     def stop(self) -> None:
         """End the process and all its children, if they still run."""

@@ -166,6 +166,35 @@ def test_only_plain_files_are_opened(tmp_path: Path, make: Callable[[Path], None
         answers.load(tmp_path, ["llr"], PARTS)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, folder, loop, device], ids=lambda make: make.__name__)
+def test_an_account_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "done.json")
+    with pytest.raises(AttackFailed, match="no account of its work"):
+        answers.Note.read(tmp_path / "done.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "7", "{}", "[" * 100_000, "\xff",
+        '{"attackers": [], "fence": ""}',
+        '{"attackers": [], "fence": "", "seconds": "soon"}',
+        '{"attackers": [], "fence": "", "seconds": NaN}',
+        '{"attackers": [], "fence": "", "seconds": 1e999}',
+        '{"attackers": [], "fence": "", "seconds": -1}',
+        '{"attackers": [], "fence": "", "seconds": [1]}',
+    ],
+    ids=lambda text: text[:50],
+)  # fmt: skip
+def test_an_account_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "done.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(AttackFailed, match="no account of its work"):
+        answers.Note.read(path)
+    path.write_text('{"attackers": ["naive"], "fence": "landlock v6", "seconds": 1.5}')
+    assert answers.Note.read(path) == answers.Note(["naive"], 1.5, "landlock v6")
+
+
 @given(st.binary(max_size=300), st.integers(0, 400), st.booleans())
 def test_a_damaged_file_is_read_right_or_refused(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int, cut: bool
