@@ -21,13 +21,14 @@ from fedcxr.adversaries import Leak
 from fedcxr.knowledge import Holding
 from fedcxr.questions import Asked, Part
 from fedcxr.storage.checkpoint import Checkpoint
-from fedcxr.storage.disk import explained, read_json, write_json
+from fedcxr.storage.disk import DRAFT, explained, read_json, write_json
 from fedcxr.view import View
 
 COMPLETE = "leak.json"  # written last: what is held by now, and what an answer consists of; null: nothing is asked
 EARLY = "held.json"  # what is held before anything was released
 ARRAYS = "arrays"  # of all leaks, by content
 VIEW, GIVEN, MODEL = "view", "given", "model.safetensors"
+HELD = "held {}"  # so that no kind of knowledge is called like anything else here
 LOOK_EVERY = 0.1  # seconds
 
 
@@ -35,7 +36,7 @@ def save_early(held: Mapping[str, Holding], leak: Path) -> str:
     """Write what an adversary holds from the start; returns a fingerprint of it."""
     with explained(leak):
         leak.mkdir(parents=True, exist_ok=True)  # also for who holds nothing
-    told = {kind: _save(holding, leak, kind) for kind, holding in held.items()}
+    told = {kind: _save(holding, leak, HELD.format(kind)) for kind, holding in held.items()}
     write_json(leak / EARLY, told)
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
@@ -52,7 +53,7 @@ def save(leak: Leak | None, asked: Asked | None, folder: Path) -> None:
     early = read_json(folder / EARLY)
     if view.model is not None:
         Checkpoint(view.model, {}).write(folder / MODEL)
-    late = {kind: _save(one, folder, kind) for kind, one in leak.holdings.items() if kind not in early}
+    late = {k: _save(one, folder, HELD.format(k)) for k, one in leak.holdings.items() if k not in early}
     parts = {name: [list(part.shape), np.dtype(part.dtype).name, part.optional] for name, part in asked.parts.items()}
     given = None if leak.given is None else _save(leak.given, folder, GIVEN)
     told = {"view": _save(seen, folder, VIEW), "holdings": early | late, "given": given, "parts": parts}
@@ -61,7 +62,7 @@ def save(leak: Leak | None, asked: Asked | None, folder: Path) -> None:
 
 def load_early(folder: Path) -> dict[str, Holding]:
     """What is held from the start, memory-mapped."""
-    return {kind: _load(folder, kind, told) for kind, told in read_json(folder / EARLY).items()}
+    return {kind: _load(folder, HELD.format(kind), told) for kind, told in read_json(folder / EARLY).items()}
 
 
 def wait_for(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
@@ -79,7 +80,7 @@ def wait_for(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
         versions=cast("npt.NDArray[np.int64]", seen["versions"]),
         model=dict(Checkpoint.read(model).arrays) if model.is_file() else None,
     )
-    holdings = {kind: _load(folder, kind, own) for kind, own in told["holdings"].items()}
+    holdings = {kind: _load(folder, HELD.format(kind), own) for kind, own in told["holdings"].items()}
     given = None if told["given"] is None else _load(folder, GIVEN, told["given"])
     parts = {
         name: Part(tuple(shape), np.dtype(dtype), optional) for name, (shape, dtype, optional) in told["parts"].items()
@@ -102,7 +103,10 @@ def _save(holding: Holding, leak: Path, name: str) -> dict[str, Any]:
             digests.append(_digest(array))
             kept = store / f"{digests[-1]}.npy"
             if not kept.is_file():
-                np.save(kept, array, allow_pickle=False)
+                draft = kept.with_suffix(DRAFT)  # an array of this name is whole
+                with draft.open("wb") as file:
+                    np.save(file, array, allow_pickle=False)
+                draft.replace(kept)
             _link(kept, folder / f"{number}.npy")
     return {"arrays": names, "digests": digests, "facts": dict(holding.facts)}
 
@@ -114,8 +118,7 @@ def _load(leak: Path, name: str, told: Mapping[str, Any]) -> Holding:
 
 
 def _digest(array: npt.NDArray[np.generic]) -> str:
-    plain = np.ascontiguousarray(array)
-    return hashlib.sha256(f"{plain.dtype} {plain.shape} ".encode() + plain.tobytes()).hexdigest()
+    return hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()
 
 
 def _link(kept: Path, path: Path) -> None:
