@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from fedcxr.protocol import round_of
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
-from fedcxr.simulation.threat import Threat
+from fedcxr.simulation.threat import Put, Threat
 from fedcxr.storage.checkpoint import Checkpoint
+from fedcxr.view import Shared
 from server.simulate import Options, simulate
 
 WITHOUT_MEASURES = {**SMALL, "tasks": {}, "adversaries": {}}
@@ -34,6 +36,12 @@ def run(of: Scenario, out: Path, engine: Any = "inline", resume: bool = False) -
     return simulate(of, Options(out, engine, resume))
 
 
+def put(of: Scenario, cache: Path, done: Run) -> Mapping[str, Put]:
+    """What an adversary would be asked of linkage after this run, world by world."""
+    shared = Shared(done.releases(of.site_names), done.learnt())
+    return Threat(Experiment.open(of, cache)).put(shared)["linkage"]
+
+
 def mean_greys(of: Scenario, cache: Path) -> tuple[dict[str, float], dict[str, int]]:
     experiment = Experiment.open(of, cache)
     train = {site: experiment.site(site).where("train") for site in of.site_names}
@@ -47,16 +55,18 @@ def test_each_site_learns_for_itself(tmp_path: Path) -> None:
     releases = done.releases(of.site_names)
     assert {r.site: float(r.weights["grey"][0]) for r in releases} == pytest.approx(greys, rel=1e-6)
     assert done.learnt() is None
-    leaks = Threat(Experiment.open(of, tmp_path)).leaks(releases)
-    assert [float(weights["grey"][0]) for weights in leaks["protected"].learnt] == pytest.approx([*greys.values()])
-    assert leaks["control_raw"].learnt == ()
+    asked = put(of, tmp_path, done)
+    assert [float(weights["grey"][0]) for weights in asked["protected"].leak.taught] == pytest.approx([*greys.values()])
+    assert asked["control_raw"].leak.taught == ({},)
 
 
 def test_what_sites_learnt_stays_there_unless_the_mechanism_is_known(tmp_path: Path) -> None:
     of = scenario("local", {**WITHOUT_MEASURES, "knowledge": {"mechanism": False}})
-    releases = run(of, tmp_path).releases(of.site_names)
-    assert not any(release.weights for release in releases)
-    assert Threat(Experiment.open(of, tmp_path)).leaks(releases)["protected"].learnt == ()
+    done = run(of, tmp_path)
+    assert not any(release.weights for release in done.releases(of.site_names))
+    leak = put(of, tmp_path, done)["protected"].leak
+    assert "mechanism" not in leak.holdings
+    assert leak.taught == ({},)
 
 
 def test_a_federation_ends_at_the_mean_weighed_by_films(tmp_path: Path) -> None:
@@ -71,11 +81,11 @@ def test_a_federation_ends_at_the_mean_weighed_by_films(tmp_path: Path) -> None:
     assert learnt.weights["turns"].dtype == np.int64
     releases = done.releases(of.site_names)
     assert not any(release.weights for release in releases)  # what all know need not be sent again
-    known = Threat(Experiment.open(of, tmp_path)).leaks(releases, learnt)["protected"].learnt
+    known = put(of, tmp_path, done)["protected"].leak.taught
     assert [float(weights["grey"][0]) for weights in known] == pytest.approx([expected])
-    protect = Greyer().fitted(learnt.weights, Workshop())
+    protect = Greyer().protector(learnt.weights, Workshop())
     experiment = Experiment.open(of, tmp_path)
-    originals = experiment.cohort.films(experiment.truth(releases[:1]))
+    originals = experiment.cohort.films(experiment.truth(Shared(releases[:1])))
     np.testing.assert_array_equal(releases[0].arrays["films"], protect(originals, np.random.default_rng(0)))
 
 
