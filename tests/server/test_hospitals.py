@@ -24,13 +24,14 @@ from fedcxr.methods import Workshop
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
 from fedcxr.protocol import release_order
-from fedcxr.reading import read
+from fedcxr.reading import Recipient
 from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.custody import Simulated, simulated_identity
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.view import Shared
 from server.collect import collect
 from server.inline import InlineGrid
 from server.register import Register
@@ -144,19 +145,22 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
         assert [entry["status"] for entry in entries] == ["ok"] * 3
         releases = run.releases(SITES)
     workshop = Workshop("cpu", "fp32")
-    found = [read(Sca(), r, SERVER, hospitals.register.cards[r.site], {}, workshop) for r in releases]
+    recipient = Recipient(SERVER, hospitals.register.cards)
+    found = [Sca().view(Shared([release]), recipient, workshop) for release in releases]
     assert found[0].opened.all()
     assert 0 < found[1].opened.sum() < len(releases[1])
-    assert "site-3 granted nothing to server" in str(found[2].refusal)
+    assert not found[2].opened.any()
+    assert "site-3 granted nothing to server" in found[2].refusals["site-3"]
     wished = simulated_identity(of.seed, "site-1")
     assert not any(wished.public.fingerprint in release.envelopes for release in releases)
     experiment = Experiment.open(of, cache_folder())
     codec = Sca().codec({}, workshop)
-    for release, reading, ring in zip(releases, found, hospitals.rings(), strict=True):
+    for release, view, ring in zip(releases, found, hospitals.rings(), strict=True):
         order = release_order(release.site, len(release), ring.seed(of.run_name))
         originals = experiment.site(release.site).films(order)
         shown = codec.decode(codec.encode(originals), release.size)
-        np.testing.assert_array_equal(reading.films[reading.opened], shown[reading.opened])
+        films = view.forms.get("films", np.zeros_like(originals))
+        np.testing.assert_array_equal(films[view.opened], shown[view.opened])
     made = [ring.made(of.run_name) for ring in hospitals.rings()]
     assert [len(m.images) for m in made] == [len(release) for release in releases]
 
