@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 ARMS = ("plain", "inline", "ray")
 ROUNDS = 20
@@ -78,16 +79,16 @@ def _scenario(options: argparse.Namespace) -> Any:
 
 def _plain(options: argparse.Namespace) -> dict[str, Any]:
     """The whole experiment by hand."""
-    from server.experiment import pairs_of
-
     from fedcxr import training
     from fedcxr.data import cache_folder
-    from fedcxr.protocol import attack_seed, site_step, utility_step
+    from fedcxr.protocol import attack_seed, site_step, task_seed
+    from fedcxr.questions import Heard
     from fedcxr.simulation.custody import simulated
     from fedcxr.simulation.experiment import Experiment
     from fedcxr.simulation.threat import Threat
+    from fedcxr.tasks import Bench
     from fedcxr.training.compute import Compute
-    from server import scorer
+    from fedcxr.view import Shared
     from server.meter import Meter
 
     training.fit = _shortest_loop
@@ -95,24 +96,23 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
         scenario = _scenario(options)
         experiment = Experiment.open(scenario, cache_folder(), workers=2)
         compute = Compute.choose("cpu")
-        threat = Threat(experiment)
-        releases = [site_step(scenario, s, experiment.site(s), simulated(scenario, s)) for s in scenario.site_names]
+        shared = Shared(
+            [site_step(scenario, s, experiment.site(s), simulated(scenario, s)) for s in scenario.site_names]
+        )
+        put = Threat(experiment).put(shared)["linkage"]
+        heard = {}
         with compute.session():
-            findings = utility_step(scenario, "findings", experiment.evidence(releases), compute, _silent)
+            bench = Bench(task_seed(scenario, "findings"), compute)
+            findings = scenario.tasks["findings"].measure(experiment.evidence(shared), bench)
             verifier, seed = scenario.adversaries["verifier"], attack_seed(scenario, "verifier")
-            leaks = threat.leaks(releases)
-            prepared = verifier.prepare(leaks["protected"].auxiliary, seed, compute, _silent)
-            scores = {
-                name: verifier.attack(leaks[name], prepared, seed, compute, _silent)
-                for name in ("protected", "control_raw")
-            }
-            brief, leak = verifier.briefly(), leaks["control_shuffled"]
-            by_lot = brief.prepare(leak.auxiliary, seed, compute, _silent)
-            scores["control_shuffled"] = brief.attack(leak, by_lot, seed, compute, _silent)
-        answers = threat.answers(releases)
-        pairs = pairs_of(threat, answers, threat.cohort.patients)
-        shuffled = pairs_of(threat, answers, threat.shuffled_patients())
-        attacks = scorer.score_attack(scores, {}, "verifier", pairs, shuffled, scenario.seed)
+            clean = verifier.prepare(put["protected"].leak.own, seed, compute, _silent)
+            for world, one in put.items():
+                attacker = verifier.briefly() if one.setting.briefly else verifier
+                # In a world of its own, what a brief attack learns from is its own too.
+                prepared = attacker.prepare(one.leak.own, seed, compute, _silent) if one.setting.briefly else clean
+                answers = attacker.answer("linkage", one.leak, prepared, seed, compute, _silent)
+                heard[world] = Heard(one.asked.key, answers, 0.0)
+        attacks = scenario.questions["linkage"].score(heard, scenario.seed)
         return {"memory": meter.peak_mb(), "figures": _figures(findings, attacks)}
 
 
@@ -142,7 +142,8 @@ def _silent(stage: str, done: int, total: int) -> None:
 def _engine(options: argparse.Namespace) -> dict[str, Any]:
     from server.simulate import Options, simulate
 
-    with tempfile.TemporaryDirectory() as out:
+    # What other arms and turns have trained is not there for this one.
+    with tempfile.TemporaryDirectory() as out, mock.patch("server.measure.cache_folder", return_value=Path(out)):
         result = simulate(_scenario(options), Options(Path(out), options.child)).result
     assert result is not None
     figures = _figures(result["utility"]["findings"], result["privacy"]["attacks"])
@@ -151,7 +152,7 @@ def _engine(options: argparse.Namespace) -> dict[str, Any]:
 
 def _figures(findings: Any, attacks: Any) -> list[float]:
     """What all arms must agree on."""
-    means = [level["mean_auc"]["value"] for level in findings.values()]
+    means = [level["mean_auc"]["value"] for level in findings.values() if level is not None]
     return [*means, *(a[key] for a in attacks for key in ("same_site_auc", "control_raw_auc", "control_shuffled_auc"))]
 
 

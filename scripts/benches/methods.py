@@ -77,7 +77,7 @@ def _releasing(workshop: Workshop, sizes: list[int]) -> None:
         method: Any = plugins.build("method", name)
         if method.kind != "images":
             continue
-        protect = method.fitted(method.initial(stream(0)), workshop)
+        protect = method.protector(method.initial(stream(0)), workshop)
         print(
             f"  {name:<23}"
             + "".join(f"{_rate(protect, _cohort(size).films(), workshop.compute):12.0f}" for size in sizes)

@@ -27,6 +27,7 @@ from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
 from fedcxr.release import Release
+from fedcxr.rng import stream
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "evidences"))
 from _films import add_options, open_films
@@ -56,7 +57,7 @@ def _time(method: CodeMethod, cohort: Cohort, turns: int) -> None:
     codec, keys = method.codec({}, workshop), MasterKey.generate("site-1", 1).release_key("1")
     identity = Identity.generate("site-1")
     codes = codec.encode(films)
-    release = method.release_under(keys, cohort, {}, workshop)
+    release = method.release(cohort, keys, {}, stream(0, "release"), workshop)
 
     def hide() -> Release:
         arrays = {**release.arrays, **method.hide(codes, 0, keys, method.version({}), cohort.size)}

@@ -13,7 +13,8 @@ from sklearn.linear_model import RidgeCV
 from fedcxr.metrics import stratified_auc
 from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
 from fedcxr.rng import derive, stream
-from fedcxr.tasks.findings import Findings
+from fedcxr.tasks import Bench
+from fedcxr.tasks.findings import Findings, Labelled
 from fedcxr.training import predict, to_tensor
 from fedcxr.training.compute import Compute
 
@@ -55,15 +56,15 @@ def answered(question: Question, task: Findings, seed: int, compute: Compute) ->
     """
     cohort, labels = question.cohort, question.labels
     films = cohort.films[question.rows]
+    names = tuple(f"{question.name} {column}" for column in range(labels.shape[1]))
     fold = folds_of(cohort.units[question.rows], FOLDS, stream(seed, "findings", question.name, "folds"))
     scores = {BASELINE: np.zeros_like(labels), "classifier": np.zeros_like(labels)}
     small = to_tensor(films, compute)
     pixels = small.unflatten(2, (PIXELS, -1)).unflatten(4, (PIXELS, -1)).mean((3, 5)).flatten(1).cpu().numpy()
     for number in range(FOLDS):
         train, test = fold != number, fold == number
-        network = task.train(
-            films[train], labels[train], derive(seed, "findings", question.name, number), compute, _silent, ""
-        )
+        known = Labelled(films[train], labels[train], cohort.units[question.rows][train], names)
+        network = task.train(known, Bench(derive(seed, "findings", question.name, number), compute), "")
         scores["classifier"][test] = predict(network, films[test], compute)
         ridge = RidgeCV(PENALTIES).fit(pixels[train], labels[train])
         scores[BASELINE][test] = ridge.predict(pixels[test]).reshape(-1, labels.shape[1])
@@ -87,7 +88,3 @@ def answered(question: Question, task: Findings, seed: int, compute: Compute) ->
             }
         )
     return entries
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    pass

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedcxr.adversaries import Auxiliary
 from fedcxr.adversaries._album import Album
+from fedcxr.knowledge.own_films import Owned
 from fedcxr.models.backbone import Design
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
@@ -78,9 +78,7 @@ class Corpus:
     people: int
 
     def album(self) -> Album:
-        return Album.owned(
-            Auxiliary(self.films, self.patients, self.sources, np.zeros(len(self.films), dtype=np.bool_))
-        )
+        return Album.owned(Owned(self.films, self.patients, self.sources, np.zeros(len(self.films), dtype=np.bool_)))
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from _films import ByPatient, add_options, halves, open_films
-from fedcxr.adversaries._support import Practice, Scores
 
-from fedcxr.adversaries import _support, _support_net
-from fedcxr.codes import Codes, entropy_bits
+from fedcxr.adversaries import _support_net
+from fedcxr.codes import Codes, entropy_bits, support
 from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
+from fedcxr.codes.support import Practice, Scores
 from fedcxr.keys import MasterKey
 from fedcxr.methods import Workshop
 from fedcxr.methods._codec import Codec
@@ -106,7 +106,7 @@ def _baselines(bench: Bench) -> None:
     _tell_picture(bench, bench.picture(codes, stored=True))
     _tell_patients(bench, np.asarray(np.corrcoef(films.reshape(len(films), -1))))
     print("without looking (also: all that `sealed` leaves)")
-    prior = _support.prior(Practice(bench.codes[bench.own], bench.codes[bench.own]), len(codes))
+    prior = support.prior(Practice(bench.codes[bench.own], bench.codes[bench.own]), len(codes))
     _tell_support(bench, "prior", prior)
     _tell_picture(bench, _mean_film(bench))
     shape = rule.shape
@@ -126,12 +126,12 @@ def _attack(bench: Bench, variant: Ambiguation) -> None:
     budget, rng = _support_net.Budget(steps=options.steps), stream(options.seed, "net", variant)
     net = _support_net.train(practice, hide, bench.codec.expand, budget, rng, bench.compute)
     learnt, expected = net.attack(public)
-    attacks: dict[str, Scores] = {"llr": _support.likelihood_ratio(public, practice), "net": learnt}
+    attacks: dict[str, Scores] = {"llr": support.likelihood_ratio(public, practice), "net": learnt}
     pictures = {"net": bench.picture(expected, stored=False)}
     if practice.in_place:
-        attacks["order"] = _support.exact_order(public, options.s_n)
+        attacks["order"] = support.exact_order(public, options.s_n)
         for name in ("order", "llr"):
-            guess = np.where(_support.chosen(attacks[name], options.s), public, np.int8(0))
+            guess = np.where(support.chosen(attacks[name], options.s), public, np.int8(0))
             pictures[name] = bench.picture(guess, stored=True)
     print(f"\n{variant}")
     for name, scores in attacks.items():
@@ -140,12 +140,12 @@ def _attack(bench: Bench, variant: Ambiguation) -> None:
         _tell_picture(bench, picture, name)
     again = bench.hidden(rule, bench.attacked, "attacked again")
     if practice.in_place:
-        _tell_support(bench, "twice", _support.intersection(public, again))
+        _tell_support(bench, "twice", support.intersection(public, again))
     else:
         agree, chance = (public == again).mean(axis=(1, 2, 3)), _agree_by_chance(public, again)
         told = [bench.by_patient.told(share, "{:.4f}".format) for share in (agree, agree - chance)]
         print(f"  twice    {told[0]} of values agree, {told[1]} more than by chance")
-    compare = _support.candidates_in_place if practice.in_place else _support.candidates_by_values
+    compare = support.candidates_in_place if practice.in_place else support.candidates_by_values
     alike = compare(public, codes)
     same = np.eye(len(alike), dtype=bool)
     print(f"  same film AUC {auc(same.ravel(), alike.ravel()):.4f} over {len(alike)} candidates")
@@ -178,14 +178,14 @@ def _agree_by_chance(public: Codes, again: Codes) -> npt.NDArray[np.float64]:
 def _tell_support(bench: Bench, name: str, scores: Scores) -> None:
     codes = bench.codes[bench.attacked]
     aucs = np.array([auc((code != 0).ravel(), own.ravel()) for code, own in zip(codes, scores, strict=True)])
-    share = _support.recovered(scores, codes, bench.options.s)
+    share = support.recovered(scores, codes, bench.options.s)
     print(f"  {name:8} AUC {bench.by_patient.told(aucs)}  recovered {bench.by_patient.told(share)}")
 
 
 def _tell_picture(bench: Bench, picture: npt.NDArray[np.uint8], name: str = "") -> None:
     films = bench.films[bench.attacked]
     figures, baseline = similarity(films, picture), similarity(films, _mean_film(bench))
-    linked = _support.best_match(picture, films)
+    linked = support.best_match(picture, films)
     gain = bench.by_patient.told(figures["psnr"] - baseline["psnr"], "{:+.2f}".format)
     print(f"  picture  {name:6}PSNR {bench.by_patient.told(figures['psnr'], '{:.2f}'.format)} dB  ", end="")
     print(f"SSIM {figures['ssim'].mean():.3f}  over the mean film {gain} dB  link {bench.by_patient.told(linked)}")
