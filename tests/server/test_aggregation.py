@@ -11,7 +11,6 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
 
-import sites.app
 from fedcxr.errors import ConfigError
 from fedcxr.learning import Learning
 from fedcxr.learning.strategies import STRATEGIES
@@ -24,6 +23,8 @@ from server.aggregation import Aggregation
 from server.exchange import Exchange
 from server.inline import InlineGrid
 from server.learning import learn
+from server.register import Register
+from server.simulate import client_app
 
 SITES = [f"site-{number}" for number in range(1, 8)]
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -40,7 +41,7 @@ ROUNDS = 4
 @pytest.fixture(autouse=True)
 def within_flower() -> None:
     """Messages can be made in one of Flower's own processes, or where there is a grid."""
-    InlineGrid(sites.app.app, 1, workers=1)
+    InlineGrid(client_app(), 1, workers=1)
 
 
 def start() -> Weights:
@@ -174,7 +175,8 @@ def rounds(out: Path) -> tuple[bytes, list[bytes], tuple[Any, ...]]:
     scenario = Scenario.parse({**document, "tasks": {}, "adversaries": {}})
     run = Run.place(out, scenario)
     with run.begun(resume=True):
-        learnt = learn(Exchange(InlineGrid(sites.app.app, 3, workers=2), scenario), run, keep_updates=True)
+        grid = InlineGrid(client_app(), 3, workers=2)
+        learnt = learn(Exchange(grid, run, Register.of_simulation(scenario)), run, keep_updates=True)
         assert learnt is not None
         assert not run.means.exists()
         assert [(number, update.site) for number, update in run.updates()] == [
