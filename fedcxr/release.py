@@ -303,6 +303,7 @@ class AnswerKey:
     @classmethod
     def load(cls, folder: Path) -> AnswerKey:
         try:
-            return cls(pd.read_csv(folder / "answers.csv", dtype={"site": str, "patient": str, "source": str}))
+            names = {"site": str, "patient": str, "source": str}  # somebody may be called NA, and nobody has no name
+            return cls(pd.read_csv(folder / "answers.csv", dtype=names, keep_default_na=False))
         except (OSError, ValueError) as error:
             raise DataError("the answers are missing or damaged", given=folder, do=str(error)) from None
