@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F
 
 from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
@@ -18,6 +19,8 @@ from fedcxr.rng import stream
 from fedcxr.storage.checkpoint import digest
 from fedcxr.training import Plan, arrays_of, fit, place, to_tensor
 from fedcxr.training.compute import Compute
+
+Precision = Literal["fp32", "bf16"]
 
 SIDE_BY_SIDE = 2
 LONG = 60.0  # seconds until a test that waits for another thread gives up
@@ -52,8 +55,45 @@ def side_by_side(work: Callable[[int], str], seeds: range) -> list[str]:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_side_by_side_trainings_end_in_the_bits_of_trainings_in_turn(precision: str, threads: int) -> None:
+def test_side_by_side_trainings_end_in_the_bits_of_trainings_in_turn(precision: Precision, threads: int) -> None:
     compute, seeds = Compute(torch.device("cpu"), precision, threads), range(2 * SIDE_BY_SIDE)
     in_turn = [trained(compute, seed) for seed in seeds]
     assert len(set(in_turn)) == len(seeds)
     assert side_by_side(lambda seed: trained(compute, seed), seeds) == in_turn
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_in_bf16_sessions_take_turns_on_every_device(device: str, precision: Precision) -> None:
+    """Entering one needs no such device."""
+    compute, entered = Compute(torch.device(device), precision), threading.Event()
+
+    def enter() -> None:
+        with compute.session():
+            entered.set()
+
+    with compute.session(), compute.session():  # its own thread may go deeper
+        other = threading.Thread(target=enter)
+        other.start()
+        assert entered.wait(0.3 if precision == "bf16" else LONG) == (precision == "fp32")
+    other.join(LONG)
+    assert entered.is_set()
+
+
+def test_the_thread_count_is_put_back_by_the_last_to_leave() -> None:
+    before, inside, leave = torch.get_num_threads(), threading.Event(), threading.Event()
+
+    def linger() -> None:
+        with Compute(torch.device("cpu"), "fp32", before + 2).session():
+            inside.set()
+            leave.wait(LONG)
+
+    other = threading.Thread(target=linger)
+    with Compute(torch.device("cpu"), "fp32", before + 1).session():
+        assert torch.get_num_threads() == before + 1
+        other.start()
+        assert inside.wait(LONG)
+    assert torch.get_num_threads() != before
+    leave.set()
+    other.join(LONG)
+    assert torch.get_num_threads() == before
