@@ -226,8 +226,8 @@ def test_films_in_the_order_of_another_seed_are_not_joined(consortium: Consortiu
     scenario, site = experiment.scenario, "site-2"
     other = site_step(scenario, site, experiment.site(site), Simulated(scenario.seed + 1, site, scenario.grant))
     honest = next(r for r in shared.releases if r.site == site)
-    order = np.lexsort(honest.arrays["findings"].T), np.lexsort(other.arrays["findings"].T)
-    np.testing.assert_array_equal(*(r.arrays["findings"][o] for r, o in zip((honest, other), order, strict=True)))
+    same, others = (np.asarray(release.arrays["findings"]) for release in (honest, other))
+    np.testing.assert_array_equal(same[np.lexsort(same.T)], others[np.lexsort(others.T)])
     wrong = Shared([*(r for r in shared.releases if r.site != site), other])
     threat = Threat(experiment)
     everybody = np.ones(len(experiment.cohort), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Sessions: the thread count of a process, and trainings side by side that end in the bits of trainings in turn."""
+"""Sessions: trainings side by side end in the bits of trainings in turn."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trained(compute: Compute, seed: int) -> str:
         network = place(classifier(Design(width=8), 1, stream(seed, "weights")), compute)
 
         def loss(step: int) -> Tensor:
-            # Twice in one step: whether a weight is cast to bf16 once or again decides in which precision gradients add up.
+            # Twice in one step: whether a weight is cast once or again decides in which precision gradients add up.
             logits = [network(to_tensor(films[rows], compute))[:, 0] for rows in (slice(0, 8), slice(8, 16))]
             return F.binary_cross_entropy_with_logits(torch.cat(logits).float(), truth)
 
@@ -54,9 +54,8 @@ def side_by_side(work: Callable[[int], str], seeds: range) -> list[str]:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_side_by_side_trainings_end_in_the_bits_of_trainings_in_turn(precision: Precision, threads: int) -> None:
-    compute, seeds = Compute(torch.device("cpu"), precision, threads), range(2 * SIDE_BY_SIDE)
+def test_side_by_side_trainings_end_in_the_bits_of_trainings_in_turn(precision: Precision) -> None:
+    compute, seeds = Compute(torch.device("cpu"), precision), range(2 * SIDE_BY_SIDE)
     in_turn = [trained(compute, seed) for seed in seeds]
     assert len(set(in_turn)) == len(seeds)
     assert side_by_side(lambda seed: trained(compute, seed), seeds) == in_turn
@@ -78,22 +77,3 @@ def test_in_bf16_sessions_take_turns_on_every_device(device: str, precision: Pre
         assert entered.wait(0.3 if precision == "bf16" else LONG) == (precision == "fp32")
     other.join(LONG)
     assert entered.is_set()
-
-
-def test_the_thread_count_is_put_back_by_the_last_to_leave() -> None:
-    before, inside, leave = torch.get_num_threads(), threading.Event(), threading.Event()
-
-    def linger() -> None:
-        with Compute(torch.device("cpu"), "fp32", before + 2).session():
-            inside.set()
-            leave.wait(LONG)
-
-    other = threading.Thread(target=linger)
-    with Compute(torch.device("cpu"), "fp32", before + 1).session():
-        assert torch.get_num_threads() == before + 1
-        other.start()
-        assert inside.wait(LONG)
-    assert torch.get_num_threads() != before
-    leave.set()
-    other.join(LONG)
-    assert torch.get_num_threads() == before
