@@ -16,12 +16,13 @@ def entry(attacker: str, gain: float | None, kept: float) -> dict[str, Any]:
     return {**about, "over_mean_db": gained, **shares}
 
 
-def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None = None) -> str:
+def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None = None, attacked: bool = True) -> str:
     console = Console(width=160)
     privacy = {"attacks": [], "recovery": recovery, "same_film": same_film or [], "formal": None}
-    questions: dict[str, Any] = {"linkage": {}, "reconstruction": {}, "same_film": {}}
+    asked: dict[str, Any] = {"linkage": {}, "reconstruction": {}, "same_film": {}}
+    scenario = {"questions": asked, "adversaries": {"support": {}} if attacked else {}}
     with console.capture() as captured:
-        _print_privacy({"privacy": privacy, "scenario": {"questions": questions}}, console)
+        _print_privacy({"privacy": privacy, "scenario": scenario}, console)
     return captured.get()
 
 
@@ -37,8 +38,8 @@ def test_the_best_attack_is_told_and_the_support_decides_between_equal_pictures(
 
 
 def test_where_nothing_was_recovered_nothing_is_told() -> None:
-    assert told([entry("net", None, 0.5)]) == NO_GUARANTEE
-    assert told([]) == "Who can be re-identified: nobody attacked, so unknown\n\n"
+    assert told([]) == told([entry("net", None, 0.5)]) == NO_GUARANTEE
+    assert told([], attacked=False) == "Who can be re-identified: nobody attacked, so unknown\n\n"
 
 
 def test_recognised_films_are_one_line() -> None:
