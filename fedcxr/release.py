@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -130,8 +131,7 @@ class Release:
     def left_out(self) -> npt.NDArray[np.intp]:
         """Which of the site's films, in the order of its release, it did not release."""
         rows = self.facts.get("left_out", [])
-        held = len(self) + len(rows) if isinstance(rows, list) else 0
-        if not held >= len(set(rows)) == len(rows) or not all(type(row) is int and 0 <= row < held for row in rows):
+        if not _are_places(rows) or len(set(rows)) < len(rows) or max(rows, default=-1) >= len(self) + len(rows):
             raise DataError("a release tells by their places which films it left out", given=rows)
         return np.array(sorted(rows), dtype=np.intp)
 
@@ -148,7 +148,7 @@ class Release:
             return np.delete(np.arange(len(self) + len(self.left_out)), self.left_out)
         if told == NOBODY:
             return np.full(len(self), -1, dtype=np.intp)
-        if not isinstance(told, list) or len(told) != len(self) or not all(type(o) is int and o >= -1 for o in told):
+        if not _are_places(told, least=-1) or len(told) != len(self):
             raise DataError("a release tells by their places which films its rows were made of", given=told)
         return np.array(told, dtype=np.intp)
 
@@ -235,6 +235,11 @@ class Release:
             raise Refused("a release is damaged", do=f"{type(error).__name__}: {error}") from None
 
 
+def _are_places(told: object, least: int = 0) -> bool:
+    """Whether this is a list of places in an array."""
+    return isinstance(told, list) and all(type(place) is int and least <= place <= sys.maxsize for place in told)
+
+
 def _plain(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """As bytes lie in a release: row after row, little-endian."""
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
@@ -303,6 +308,7 @@ class AnswerKey:
     @classmethod
     def load(cls, folder: Path) -> AnswerKey:
         try:
-            return cls(pd.read_csv(folder / "answers.csv", dtype={"site": str, "patient": str, "source": str}))
+            names = {"site": str, "patient": str, "source": str}  # somebody may be called NA, and nobody has no name
+            return cls(pd.read_csv(folder / "answers.csv", dtype=names, keep_default_na=False))
         except (OSError, ValueError) as error:
             raise DataError("the answers are missing or damaged", given=folder, do=str(error)) from None

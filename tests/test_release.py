@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -502,6 +504,83 @@ def test_an_update_has_no_films() -> None:
             Release("codes", "site-1", "sca", arrays)
 
 
+# Which films its rows were made of ------------------------------------------------------------------------------------
+
+
+def with_facts(release: Release, **facts: object) -> Release:
+    return replace(release, facts={**release.facts, **facts})
+
+
+KINDS = pytest.mark.parametrize("make", [films, codes])
+JUNK = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.binary(max_size=3) | st.floats(allow_nan=False)
+)
+
+
+@KINDS
+@given(data=st.data())
+def test_unless_it_says_otherwise_rows_are_the_films_that_were_not_left_out(
+    make: Callable[..., Release], data: st.DataObject
+) -> None:
+    rows, out = data.draw(st.integers(0, 6)), data.draw(st.integers(0, 4))
+    left_out = data.draw(st.permutations(range(rows + out)))[:out]
+    release = with_facts(make(rows), left_out=left_out)
+    assert release.left_out.tolist() == sorted(left_out)
+    assert release.origins.tolist() == [place for place in range(rows + out) if place not in left_out]
+    assert [held for held in range(20) if release.accounts_for(held)] == [rows + out]
+    assert make(rows).origins.tolist() == list(range(rows))
+
+
+@KINDS
+@given(data=st.data())
+def test_rows_may_be_of_any_film_in_any_order_or_of_nobody(make: Callable[..., Release], data: st.DataObject) -> None:
+    origins = data.draw(st.lists(st.integers(-1, 9), max_size=6))
+    release = with_facts(make(len(origins)), origins=origins)
+    assert release.origins.tolist() == origins
+    assert Release.from_bytes(release.to_bytes()).origins.tolist() == origins
+    largest = max(origins, default=-1)
+    assert [held for held in range(12) if release.accounts_for(held)] == list(range(largest + 1, 12))
+
+
+@KINDS
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_films_of_nobody_are_as_many_as_their_maker_likes(make: Callable[..., Release], rows: int) -> None:
+    release = with_facts(make(rows), origins="nobody")
+    assert release.origins.tolist() == [-1] * rows
+    assert all(release.accounts_for(held) for held in (0, 1, 4, 100))
+
+
+def test_an_update_may_come_of_any_films() -> None:
+    assert all(Release("update", "site-1", "sca", {}).accounts_for(held) for held in (0, 1, 100))
+
+
+@KINDS
+@pytest.mark.parametrize("fact", ["origins", "left_out"])
+@given(data=st.data())
+@settings(max_examples=60)
+def test_places_that_are_none_are_refused(make: Callable[..., Release], fact: str, data: st.DataObject) -> None:
+    """Three rows: any other number of places, one too low or too high, twice the same left out, or no number at all."""
+    least, most = (-1, 2**63 - 1) if fact == "origins" else (0, 3)
+    wrong = data.draw(
+        st.one_of(
+            JUNK.filter(lambda junk: junk is not None and junk != "nobody"),
+            st.lists(st.just(0), min_size=2, max_size=5).filter(lambda places: fact == "left_out" or len(places) != 3),
+            st.lists(JUNK, min_size=3, max_size=3).filter(
+                lambda places: not all(type(place) is int and least <= place <= most for place in places)
+            ),
+            st.lists(st.lists(st.integers()), min_size=3, max_size=3),
+            st.just([0, least - 1, 1]),
+            st.just([2**63, 2**64 - 1, 2**64 - 2]),
+        )
+    )
+    with pytest.raises(DataError, match="by their places"):
+        with_facts(make(), **{fact: wrong})
+    document = make()._document()
+    document["facts"][fact] = wrong
+    with contextlib.suppress(OverflowError), pytest.raises(Refused):  # msgpack has no larger numbers
+        Release.from_bytes(MAGIC + bytes([FORMAT]) + msgpack.packb(document))
+
+
 # Bombs: decoded in a process that may hold 1 GiB above what it starts with --------------------------------------------
 
 MEMORY = 1 << 30
@@ -601,9 +680,32 @@ def test_missing_or_damaged_answers(tmp_path: Path, content: bytes | None) -> No
         AnswerKey.load(tmp_path)
 
 
-def test_loading_answers_is_left_to_the_scorers_side(root: Path) -> None:
-    """Only the scorer's side may read who is who: no method, adversary, task or hospital names AnswerKey."""
+def test_names_in_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Somebody may be called NA, and rows of nobody have no name at all."""
+    names = ["NA", "nan", "", "None", "007", "1e3", 'Müller, "J"', " x "]
+    table = pd.DataFrame(
+        {
+            "site": "site-1",
+            "row": np.arange(len(names)),
+            "film": np.arange(len(names)) - 1,
+            "patient": names,
+            "source": names[::-1],
+            "attacked": [True, False] * (len(names) // 2),
+        }
+    )
+    AnswerKey(table).save(tmp_path)
+    pd.testing.assert_frame_equal(AnswerKey.load(tmp_path).table, table)
+
+
+def test_who_is_who_is_left_to_the_experimenters_side(root: Path) -> None:
+    """Made by the simulation, kept by what measures: no method, adversary, question, task or hospital can name it."""
     files = [path for part in ("fedcxr", "sites", "server") for path in (root / part).rglob("*.py")]
-    found = {str(path.relative_to(root)) for path in files if "AnswerKey" in path.read_text(encoding="utf-8")}
-    scorers = {"server/experiment.py", "server/scorer.py", "server/recovery.py"}
-    assert found <= {"fedcxr/release.py", "fedcxr/simulation/threat.py", *scorers}
+    texts = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in files}
+    assert {name for name, text in texts.items() if "AnswerKey" in text} == {
+        "fedcxr/release.py",
+        "fedcxr/simulation/threat.py",
+    }
+    assert {name for name, text in texts.items() if "threat.answers(" in text} == {"server/measure.py"}
+    # What an adversary's process imports does not reach what knows.
+    assert not [name for name in ("server/adversary.py", "server/leak.py", "server/sandbox.py", "server/answers.py")
+                if "fedcxr.simulation" in texts[name]]  # fmt: skip

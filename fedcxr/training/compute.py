@@ -67,9 +67,10 @@ class Compute:
     def session(self) -> Iterator[None]:
         """Apply the thread count for the length of a block.
 
-        On a CPU in bf16 one thread at a time: side by side, equal trainings end in other bits.
+        In bf16 one thread at a time: torch keeps weights that were cast for the whole process, and whichever thread
+        leaves autocast drops all threads', so that side by side gradients would add up in another precision.
         """
-        alone = _ALONE if self.precision == "bf16" and self.device.type == "cpu" else contextlib.nullcontext()
+        alone = _ALONE if self.precision == "bf16" else contextlib.nullcontext()
         with alone:
             _THREADS.enter(self.threads)
             try:

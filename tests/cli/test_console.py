@@ -6,37 +6,51 @@ from typing import Any
 
 from rich.console import Console
 
-from fedcxr.cli.console import _print_access, _print_recovery
+from fedcxr.cli.console import _print_access, _print_privacy
 
 
 def entry(attacker: str, gain: float | None, kept: float) -> dict[str, Any]:
     gained = {"value": gain, "ci95": None if gain is None else [gain - 0.5, gain + 0.5]}
     shares = {name: {"value": kept, "ci95": [kept, kept]} for name in ("recovered", "link_rate")}
-    return {"adversary": "support", "attacker": attacker, "over_mean_db": gained, **shares}
+    about = {"question": "reconstruction", "adversary": "support", "attacker": attacker}
+    return {**about, "over_mean_db": gained, **shares}
 
 
-def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None = None) -> str:
+def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None = None, attacked: bool = True) -> str:
     console = Console(width=160)
+    privacy = {"attacks": [], "recovery": recovery, "same_film": same_film or [], "formal": None}
+    asked: dict[str, Any] = {"linkage": {}, "reconstruction": {}, "same_film": {}}
+    scenario = {"questions": asked, "adversaries": {"support": {}} if attacked else {}}
     with console.capture() as captured:
-        _print_recovery({"recovery": recovery, "same_film": same_film or []}, console)
+        _print_privacy({"privacy": privacy, "scenario": scenario}, console)
     return captured.get()
+
+
+NO_GUARANTEE = "  formal guarantee: none\n\n"
 
 
 def test_the_best_attack_is_told_and_the_support_decides_between_equal_pictures() -> None:
     tried = {"prior": (0.0, 0.6), "twice": (12.76, 0.98), "order": (12.75, 1.0), "net": (3.0, 0.7)}
-    said = told([entry(attacker, *figures) for attacker, figures in tried.items()])
+    said = told([entry(attacker, *figures) for attacker, figures in tried.items()]).removesuffix(NO_GUARANTEE)
     assert said.count("\n") == 1
     assert "support, order: 100% of the support (60% without looking), +12.75 dB" in said
     assert "(+12.25 to +13.25), 100% linked" in said
 
 
 def test_where_nothing_was_recovered_nothing_is_told() -> None:
-    assert told([]) == told([entry("net", None, 0.5)]) == ""
+    assert told([]) == told([entry("net", None, 0.5)]) == NO_GUARANTEE
+    assert told([], attacked=False) == "Who can be re-identified: nobody attacked, so unknown\n\n"
 
 
 def test_recognised_films_are_one_line() -> None:
-    figure = {"adversary": "support", "attacker": "values", "pairs": 8, "auc": {"value": 1.0, "ci95": None}}
-    assert told([], [figure]).strip() == "who has a film recognises its code by values: AUC 1.000"
+    about = {"question": "same_film", "adversary": "support", "attacker": "values"}
+    said = told([], [{**about, "pairs": 8, "auc": {"value": 1.0, "ci95": None}}])
+    assert said.removesuffix(NO_GUARANTEE).strip() == "who has a film recognises its code by values: AUC 1.000"
+
+
+def test_an_answer_to_one_question_is_not_told_as_one_to_another() -> None:
+    """Two questions may share a section of the result."""
+    assert told([{**entry("net", 3.0, 0.7), "question": "somebody:Elses"}]) == NO_GUARANTEE
 
 
 def test_who_opens_how_much_and_why_not_more() -> None:

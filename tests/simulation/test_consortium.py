@@ -23,6 +23,7 @@ from fedcxr.simulation.consortium import join
 from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.premises import Simulation
+from fedcxr.view import Shared
 from server.simulate import Options, simulate
 from sites.data import own_films
 
@@ -241,4 +242,4 @@ def test_findings_nobody_has_are_refused(own_folder: Path, tmp_path: Path) -> No
     facts = {**release.facts, "findings": ["Gout", *list(release.facts["findings"])[1:]]}
     strange = type(release)(release.kind, release.site, release.method, release.arrays, facts)
     with pytest.raises(DataError, match="site-2 released findings that it does not have; given: Gout"):
-        experiment.evidence([strange])
+        experiment.evidence(Shared([strange]))
