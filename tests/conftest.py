@@ -152,3 +152,11 @@ def make_consortium(make_scenario: MakeScenario, make_cohort: MakeCohort) -> Mak
         return Consortium.that_released(Experiment.of(make_scenario(**document), cohort))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def people(make_cohort: MakeCohort, annotated: Callable[..., Cohort]) -> Cohort:
+    """The films of contract tests: read-only, annotated, of people with a canary for a name."""
+    cohort = annotated(make_cohort((3, 2, 3, 3, 2) * 8, prefix="Zaphod-Beeblebrox-"))
+    cohort.pixels.flags.writeable = False
+    return cohort
