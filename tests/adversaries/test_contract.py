@@ -141,9 +141,7 @@ def test_the_control_that_fails_at_any_budget_is_the_same_attack(name: str) -> N
     assert plugins.build("adversary", brief.spec()) == brief
 
 
-def test_an_attacker_that_runs_the_mechanism_is_one_of_its_own(
-    name: str, heard: Callable[[str], Heard]
-) -> None:
+def test_an_attacker_that_runs_the_mechanism_is_one_of_its_own(name: str, heard: Callable[[str], Heard]) -> None:
     own = {attacker for found in heard(name).answers.values() for attacker in found}
     for attacker in adversary_of(name).running_mechanism:
         assert attacker in own or adversary_of(name).briefly() != adversary_of(name)

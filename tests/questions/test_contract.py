@@ -116,9 +116,7 @@ def test_an_answer_is_arrays_of_numbers(name: str, case: Callable[[str], Case]) 
             assert np.dtype(part.dtype).kind in "biuf"
 
 
-def test_the_same_is_asked_again_whatever_the_global_generators_are(
-    name: str, case: Callable[[str], Case]
-) -> None:
+def test_the_same_is_asked_again_whatever_the_global_generators_are(name: str, case: Callable[[str], Case]) -> None:
     tiny = case(name).tiny
     with another_global_state(5) as untouched:
         again = tiny.threat.put(tiny.shared)[name]
