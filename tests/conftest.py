@@ -157,6 +157,8 @@ def make_consortium(make_scenario: MakeScenario, make_cohort: MakeCohort) -> Mak
 @pytest.fixture(scope="session")
 def people(make_cohort: MakeCohort, annotated: Callable[..., Cohort]) -> Cohort:
     """The films of contract tests: read-only, annotated, of people with a canary for a name."""
-    cohort = annotated(make_cohort((3, 2, 3, 3, 2) * 8, prefix="Zaphod-Beeblebrox-"))
+    from consortium import NAMES
+
+    cohort = annotated(make_cohort((3, 2, 3, 3, 2) * 8, prefix=NAMES))
     cohort.pixels.flags.writeable = False
     return cohort

@@ -9,11 +9,12 @@ import contextlib
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
+from consortium import NAMES, Consortium
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary, Leak
@@ -27,12 +28,11 @@ from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
-from fedcxr.simulation.threat import Threat
 from fedcxr.view import Shared, View
 
 AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)
 
-CANARY = b"Zaphod-Beeblebrox-"
+CANARY = NAMES.encode()
 SITES = 3
 
 # A method for each form in which something is shared.
@@ -92,26 +92,14 @@ def everything(method: Method) -> dict[str, Any]:
     return found
 
 
-@dataclass(frozen=True)
-class Tiny:
-    """An experiment and all that was shared in it."""
-
-    experiment: Experiment
-    shared: Shared
-
-    @classmethod
-    def of(cls, cohort: Cohort, form: str, **document: Any) -> Tiny:
-        """What a method of this form shares of these films, with everything granted."""
-        method = cast(Method, plugins.build("method", METHODS[form]))
-        usual: dict[str, Any] = {"tasks": {}, "adversaries": {}, "knowledge": everything(method)}
-        computed = {"device": "cpu", "precision": "fp32"}
-        plan = {"sites": SITES, "partition": {"by": "iid"}, "method": METHODS[form], "compute": computed}
-        experiment = Experiment.of(Scenario.parse({**plan, **usual, **document}), cohort)
-        return cls(experiment, _shared(experiment))
-
-    @property
-    def threat(self) -> Threat:
-        return Threat(self.experiment)
+def tiny(cohort: Cohort, form: str, **document: Any) -> Consortium:
+    """What is shared of these films by a method of this form, with everything granted."""
+    method = cast(Method, plugins.build("method", METHODS[form]))
+    usual: dict[str, Any] = {"tasks": {}, "adversaries": {}, "knowledge": everything(method)}
+    computed = {"device": "cpu", "precision": "fp32"}
+    plan = {"sites": SITES, "partition": {"by": "iid"}, "method": METHODS[form], "compute": computed}
+    experiment = Experiment.of(Scenario.parse({**plan, **usual, **document}), cohort)
+    return Consortium(experiment, _shared(experiment))
 
 
 def _shared(experiment: Experiment) -> Shared:
@@ -141,12 +129,12 @@ def adversary_of(name: str) -> Adversary:
     return small(cast(Adversary, plugins.build("adversary", name)))
 
 
-def attacked_by(name: str, cohort: Cohort) -> Tiny:
+def attacked_by(name: str, cohort: Cohort) -> Consortium:
     """A world in which this adversary has something to read."""
     adversary = adversary_of(name)
     form = next(form for form in METHODS if form in adversary.reads)
     parameters = {key: value for key, value in adversary.spec().items() if key != "name"}
-    return Tiny.of(cohort, form, adversaries={name: parameters})
+    return tiny(cohort, form, adversaries={name: parameters})
 
 
 def who_answers(question: str) -> str:

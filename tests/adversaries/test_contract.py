@@ -58,8 +58,7 @@ def heard(people: Cohort) -> Callable[[str], Heard]:
 
     def ask(name: str) -> Heard:
         tiny, stages = attacked_by(name, people), Stages()
-        found = tiny.threat.put(tiny.shared)
-        puts = {(question, where): put for question, worlds in found.items() for where, put in worlds.items()}
+        puts = {(question, where): put for question, worlds in tiny.put.items() for where, put in worlds.items()}
         asked = {key: put for key, put in puts.items() if key[0] in adversary_of(name).answers}
         given = {key: answered(_in(put, name), key[0], locked_leak(put.leak), stages) for key, put in asked.items()}
         return Heard(asked, given, stages)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from parameters import wrong_parameters
-from worlds import CANARY, METHODS, SITES, Tiny, another_global_state, granted, locked, plain
+from worlds import CANARY, METHODS, SITES, another_global_state, granted, locked, plain, tiny
 
 from fedcxr import plugins
 from fedcxr.cohort import Cohort
@@ -53,8 +53,7 @@ def world(people: Cohort) -> Worlds:
         methods = {form: cast(Method, plugins.build("method", spec)) for form, spec in METHODS.items()}
         # Where anything is kept under keys, there is most to be known; else wherever this kind is granted.
         form = next(form for form in ("purified", *methods) if not refusal(granted(name), methods[form]))
-        tiny = Tiny.of(people, form)
-        return tiny.experiment.world(tiny.shared)
+        return tiny(people, form).world
 
     return cache(made)
 

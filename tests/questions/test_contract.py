@@ -12,8 +12,9 @@ import canary
 import numpy as np
 import numpy.typing as npt
 import pytest
+from consortium import Consortium
 from parameters import wrong_parameters
-from worlds import CANARY, QUESTIONS, Tiny, another_global_state, attacked_by, check_ranges, locked, plain, who_answers
+from worlds import CANARY, QUESTIONS, another_global_state, attacked_by, check_ranges, locked, plain, who_answers
 
 from fedcxr import plugins
 from fedcxr.adversaries import Leak
@@ -37,7 +38,7 @@ class Case:
     """A question in a world in which somebody can answer it, put in all its worlds."""
 
     question: Question
-    tiny: Tiny
+    tiny: Consortium
     puts: Mapping[str, Put]
 
     def scored(self, fill: Fill, seed: int = 1) -> list[dict[str, Any]]:
@@ -67,7 +68,7 @@ def case(people: Cohort) -> Callable[[str], Case]:
 
     def put(name: str) -> Case:
         tiny = attacked_by(who_answers(name), people)
-        return Case(tiny.experiment.scenario.questions[name], tiny, tiny.threat.put(tiny.shared)[name])
+        return Case(tiny.scenario.questions[name], tiny, tiny.put[name])
 
     return cache(put)
 

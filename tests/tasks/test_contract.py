@@ -15,7 +15,6 @@ from parameters import wrong_parameters
 from worlds import (
     CANARY,
     METHODS,
-    Tiny,
     another_global_state,
     check_ranges,
     contributed,
@@ -23,6 +22,7 @@ from worlds import (
     locked_view,
     plain,
     small,
+    tiny,
 )
 
 from fedcxr import plugins
@@ -59,8 +59,8 @@ def given(people: Cohort) -> Given:
     """What is shared in the form that a task reads, read-only."""
 
     def shared(form: str) -> Evidence:
-        tiny = Tiny.of(people, form)
-        return read_only(tiny.experiment.evidence(tiny.shared))
+        made = tiny(people, form)
+        return read_only(made.experiment.evidence(made.shared))
 
     made = cache(shared)
     return lambda name: made(form_of(name))
@@ -147,9 +147,9 @@ def test_films_of_nobody_are_measured_or_do_not_apply(name: str, given: Given, p
     """More of them than there are films, and none of the test split."""
     if form_of(name) != "films":
         pytest.skip(f"{name} reads no films")
-    tiny = Tiny.of(people, "films")
-    releases = [of_nobody(release) for release in tiny.shared.releases]
-    evidence = read_only(tiny.experiment.evidence(Shared(releases)))
+    made = tiny(people, "films")
+    releases = [of_nobody(release) for release in made.shared.releases]
+    evidence = read_only(made.experiment.evidence(Shared(releases)))
     assert len(evidence.view) > len(people)
     task = task_of(name)
     if task.applies(evidence):
