@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -160,5 +160,5 @@ def people(make_cohort: MakeCohort, annotated: Callable[..., Cohort]) -> Cohort:
     from consortium import NAMES
 
     cohort = annotated(make_cohort((3, 2, 3, 3, 2) * 8, prefix=NAMES))
-    cohort.pixels.flags.writeable = False
+    cast("npt.NDArray[np.uint8]", cohort.pixels).flags.writeable = False
     return cohort
