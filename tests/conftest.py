@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -152,3 +152,13 @@ def make_consortium(make_scenario: MakeScenario, make_cohort: MakeCohort) -> Mak
         return Consortium.that_released(Experiment.of(make_scenario(**document), cohort))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def people(make_cohort: MakeCohort, annotated: Callable[..., Cohort]) -> Cohort:
+    """The films of contract tests: read-only, annotated, of people with a canary for a name."""
+    from consortium import NAMES
+
+    cohort = annotated(make_cohort((3, 2, 3, 3, 2) * 8, prefix=NAMES))
+    cast("npt.NDArray[np.uint8]", cohort.pixels).flags.writeable = False
+    return cohort

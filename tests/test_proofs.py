@@ -154,7 +154,7 @@ def test_interrupted_twice_it_ends_at_the_same_figures(
 
 @pytest.mark.slow
 @every_proof
-def test_killed_on_ray_it_ends_at_the_figures_of_the_other_engine(
+def test_killed_on_one_engine_it_ends_on_the_other_at_the_same_figures(
     name: str, finished: Callable[[str], Run], tmp_path: Path
 ) -> None:
     of = scenario(name)
@@ -162,7 +162,7 @@ def test_killed_on_ray_it_ends_at_the_figures_of_the_other_engine(
     plan.write_text(of.to_yaml())
     command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--out", str(tmp_path / "runs")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as victim:
+    with subprocess.Popen([*command, "--engine", "inline"], env=environment, stderr=subprocess.DEVNULL) as victim:
         deadline = time.monotonic() + 120
         while not (list(run.folder.glob("releases/*")) or list(run.folder.glob("learnt/*"))):
             assert time.monotonic() < deadline
