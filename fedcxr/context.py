@@ -22,7 +22,7 @@ def _to_nobody(facts: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RunContext:
     """Where a method works: on which hardware, whom it tells, and which folder keeps what is half done."""
 
     device: Device = "auto"
@@ -33,7 +33,7 @@ class Workshop:
     report: Callable[[Mapping[str, Any]], None] = _to_nobody  # takes facts of a learning that everybody may know
 
     @classmethod
-    def on(cls, compute: Compute) -> Workshop:
+    def on(cls, compute: Compute) -> RunContext:
         """For somebody who has chosen the hardware already."""
         return cls("cuda" if compute.device.type == "cuda" else "cpu", compute.precision, compute.threads)
 

@@ -44,7 +44,7 @@ class Plugin(pydantic.BaseModel):
         folder, _, file = cls.__module__.rpartition(".")
         return file if folder in FOLDERS.values() else f"{cls.__module__}:{cls.__qualname__}"
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         """Files of the user's that it will read; raises now what would otherwise come up after minutes of work."""
         return ()
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError, Refused
-from fedcxr.keys.custody import Custodian, signed
-from fedcxr.methods import Round, Weights, Workshop
+from fedcxr.keys.provider import KeyProvider, signed
+from fedcxr.methods import Round, RunContext, Weights
 from fedcxr.partition import Rows
 from fedcxr.release import Release
 from fedcxr.rng import derive, stream
@@ -26,22 +26,22 @@ def site_step(
     scenario: Scenario,
     site: str,
     cohort: Cohort,
-    custodian: Custodian,
+    key_provider: KeyProvider,
     learnt: Weights | None = None,
     folder: Path | None = None,
 ) -> Release:
     """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release."""
     method, reported = scenario.method, dict[str, Any]()
-    workshop = replace(workshop_of(scenario, site, folder), report=reported.update)
-    seed = custodian.seed(scenario.run_name)
+    context = replace(context_of(scenario, site, folder), report=reported.update)
+    seed = key_provider.seed(scenario.run_name)
     shuffled = cohort.take(release_order(site, len(cohort), seed))
     weights = learnt
     if weights is None:
         rng = stream(seed, "site", site, "learn")
-        weights = method.learn(shuffled.where("train"), rng, workshop) if method.learning is not None else {}
-    keys = custodian.begin(scenario.run_name, list(shuffled.index["image"]))
-    release = method.release(shuffled, keys, weights, stream(seed, "site", site, "release"), workshop)
-    envelopes = custodian.envelopes(scenario.run_name) if method.keyed else {}
+        weights = method.learn(shuffled.where("train"), rng, context) if method.learning is not None else {}
+    keys = key_provider.begin(scenario.run_name, list(shuffled.index["image"]))
+    release = method.release(shuffled, keys, weights, stream(seed, "site", site, "release"), context)
+    envelopes = key_provider.envelopes(scenario.run_name) if method.keyed else {}
     if release.site != site or not release.accounts_for(len(cohort)):
         raise DataError(
             f"method {method.plugin_name()} released the wrong films",
@@ -54,7 +54,7 @@ def site_step(
     if reported:
         facts = {**whole.facts, "films": len(shuffled.where("train")), "reported": reported}
         whole = replace(whole, facts=facts)
-    return signed(replace(whole, envelopes=envelopes), custodian, request(scenario))
+    return signed(replace(whole, envelopes=envelopes), key_provider, request(scenario))
 
 
 def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:
@@ -76,20 +76,20 @@ def learn_step(
     scenario: Scenario,
     site: str,
     cohort: Cohort,
-    custodian: Custodian,
+    key_provider: KeyProvider,
     start: Weights,
     turn: Round,
     folder: Path | None = None,
 ) -> Release:
     """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
     films = cohort.where("train")
-    rng = stream(custodian.seed(scenario.run_name), "site", site, "learn", turn.number)
+    rng = stream(key_provider.seed(scenario.run_name), "site", site, "learn", turn.number)
     reported: dict[str, Any] = {}
-    workshop = replace(workshop_of(scenario, site, folder), report=reported.update)
-    learnt = scenario.method.learn(films, rng, workshop, start, turn)
+    context = replace(context_of(scenario, site, folder), report=reported.update)
+    learnt = scenario.method.learn(films, rng, context, start, turn)
     facts = {"films": len(films), **({"reported": reported} if reported else {})}
     update = Release("update", site, scenario.method.plugin_name(), {}, facts).publishing(learnt)
-    return signed(update, custodian, request(scenario, turn.number))
+    return signed(update, key_provider, request(scenario, turn.number))
 
 
 def taught_message(scenario: Scenario, task: str, taught: Taught) -> Release:
@@ -98,24 +98,24 @@ def taught_message(scenario: Scenario, task: str, taught: Taught) -> Release:
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}, facts).publishing(taught.weights)
 
 
-def test_step(scenario: Scenario, site: str, cohort: Cohort, custodian: Custodian, message: Release) -> Release:
+def test_step(scenario: Scenario, site: str, cohort: Cohort, key_provider: KeyProvider, message: Release) -> Release:
     """What one hospital tells of its own test films, of which none leaves it."""
     name, findings = message.facts.get("task"), message.facts.get("findings")
     if name not in scenario.tasks or not isinstance(findings, list) or not all(isinstance(f, str) for f in findings):
         raise Refused("this is no task of the scenario's", given=name, allowed=", ".join(scenario.tasks))
     held = cohort.where("test")
-    films = held.take(release_order(site, len(held), custodian.seed(scenario.run_name)))
-    bench = Bench(task_seed(scenario, name), workshop_of(scenario, site, None).compute)
+    films = held.take(release_order(site, len(held), key_provider.seed(scenario.run_name)))
+    bench = Bench(task_seed(scenario, name), context_of(scenario, site, None).compute)
     taught = Taught(message.weights, tuple(findings))
     tested = dict(scenario.tasks[name].tested(taught, films, scenario.method, bench))
     told = Release("update", site, scenario.method.plugin_name(), tested, {"task": name, "films": len(films)})
-    return signed(told, custodian, request(scenario))
+    return signed(told, key_provider, request(scenario))
 
 
 def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -> Release:
     """What the coordinator does where the method learns from public films, for all sites."""
     rng = stream(scenario.seed, COORDINATOR, "learn")
-    learnt = scenario.method.learn(public.where("train"), rng, workshop_of(scenario, COORDINATOR, folder))
+    learnt = scenario.method.learn(public.where("train"), rng, context_of(scenario, COORDINATOR, folder))
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(learnt)
 
 
@@ -125,7 +125,7 @@ def initial_step(scenario: Scenario) -> Release:
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(initial)
 
 
-def workshop_of(scenario: Scenario, who: str, folder: Path | None) -> Workshop:
+def context_of(scenario: Scenario, who: str, folder: Path | None) -> RunContext:
     """Where a method works; a simulated site tells the run how far it is."""
     events = Events.of_the_run()
 
@@ -134,7 +134,7 @@ def workshop_of(scenario: Scenario, who: str, folder: Path | None) -> Workshop:
             events.progress(f"{who}: {stage}", done, total)
 
     chosen = scenario.compute.model_dump(include={"device", "precision", "threads"})
-    return Workshop(**chosen, progress=progress, folder=folder)
+    return RunContext(**chosen, progress=progress, folder=folder)
 
 
 def release_order(site: str, films: int, seed: int) -> Rows:

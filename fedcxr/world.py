@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedcxr.cohort import Cohort
 from fedcxr.keys import ReleaseKey
-from fedcxr.methods import Method, Workshop
+from fedcxr.methods import Method, RunContext
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
 from fedcxr.view import Holder, Nobody, Rows, Shared, View
@@ -54,7 +54,7 @@ class World:
     patients: npt.NDArray[np.object_]  # (n,) whose they are
     method: Method
     seed: int
-    workshop: Workshop
+    context: RunContext
     sites: tuple[str, ...]
     traces: Traces | None = None  # None: nothing has been released yet
     protects: bool = True  # False: what the sites released were the films themselves
@@ -80,7 +80,7 @@ class World:
         if not self.protects:
             films = self.cohort.films(self.released.films)
             return View({"films": films}, np.ones(len(films), dtype=np.bool_), np.zeros(len(films), dtype=np.int64))
-        return self.method.view(self.released.shared, holder or Nobody(), self.workshop)
+        return self.method.view(self.released.shared, holder or Nobody(), self.context)
 
     # Worlds for controls ----------------------------------------------------------------------------------------------
 
@@ -93,10 +93,10 @@ class World:
         return replace(self, method=Unprotected(), protects=False, traces=traces)
 
     def shuffled(self) -> World:
-        """A world in which identities mean nothing: a patient for every film, by lot.
+        """A world in which identities mean nothing: a patient for every film, at random.
 
-        Of the people who are attacked and of all others apart, and one lot for the adversary's own films and for the
-        answers: should a film ever stand on both sides, what was learnt about its lot will show as an AUC above chance.
+        Of the people who are attacked and of all others apart, and one draw for the adversary's own films and for the
+        answers: should a film ever stand on both sides, what was learnt about it will show as an AUC above chance.
         """
         patients, test = self.patients.copy(), self.tested
         for part, name in ((test, "test"), (~test, "auxiliary")):

@@ -96,7 +96,7 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
     outcome, shared = outcome_folder(folder, step.leak), outcome_folder(folder, step.prepared_by)
     os.environ["TMPDIR"] = str(outcome)  # torch wants a place for temporary files, and /tmp is outside the fence
     try:
-        fence = confine(readable=[folder / step.leak, shared, *adversary.needs()], writable=[outcome])
+        fence = confine(readable=[folder / step.leak, shared, *adversary.required_files()], writable=[outcome])
         from fedcxr.training.compute import Compute
 
         compute = Compute.choose(**plan["compute"])

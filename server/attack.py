@@ -17,7 +17,7 @@ from typing import Any
 from fedcxr.adversaries import Adversary
 from fedcxr.errors import AttackFailed
 from fedcxr.protocol import attack_seed
-from fedcxr.questions import EARNEST, Heard
+from fedcxr.questions import PROTECTED, Heard
 from fedcxr.runs import Run
 from fedcxr.simulation.threat import Put, Threat
 from fedcxr.storage.artefacts import Artefacts
@@ -109,7 +109,7 @@ class Attack:
         first: dict[tuple[str, str], str] = {}  # by what it is and what it holds, where an adversary prepares
         for question in self.questions:
             for where, setting in self._threat.settings(question).items():
-                spec = (self.adversary.briefly() if setting.briefly else self.adversary).spec()
+                spec = (self.adversary.on_smoke_budget() if setting.smoke else self.adversary).spec()
                 leak = _leak(question, where)
                 held = leaks.save_early(self._threat.owned(question, setting.world), self._folder / leak)
                 prepared_by = first.setdefault((json.dumps(spec, sort_keys=True), held), leak)
@@ -145,7 +145,7 @@ class Attack:
             note = answers.Note.read(outcome / process.DONE)
             given = answers.load(outcome, note.attackers, one.asked.parts)
             heard[where] = Heard(one.asked.key, given, note.seconds)
-        silent = {name for one in heard.values() for name in heard[EARNEST].answers.keys() - one.answers.keys()}
+        silent = {name for one in heard.values() for name in heard[PROTECTED].answers.keys() - one.answers.keys()}
         if silent:
             told = ", ".join(sorted(silent))
             raise AttackFailed(f"an attacker of {self.name} has no answer in a control", given=told)

@@ -36,7 +36,7 @@ def collect(grid: Grid, run: Run, register: Register) -> list[dict[str, Any]]:
         entries[site] = _entry(run, site, answer, exchange)
         run.event("site", site=site, round=ROUND, **entries[site])
         run.progress("sites", count, len(asked))
-    exchange.demand({site: str(entry["reason"]) for site, entry in entries.items() if entry["status"] != "ok"})
+    exchange.require_quorum({site: str(entry["reason"]) for site, entry in entries.items() if entry["status"] != "ok"})
     return [{"name": site, **entries[site]} for site in scenario.site_names]
 
 

@@ -75,7 +75,7 @@ class Exchange:
             raise Refused("a release that answers another request", given=told, allowed=str(expected))
         return release
 
-    def demand(self, reasons: Mapping[str, str]) -> None:
+    def require_quorum(self, reasons: Mapping[str, str]) -> None:
         """Raise unless enough sites are left when these, for these reasons, are not."""
         names, needed = self._scenario.site_names, self._scenario.needed_sites
         sites = len(names)

@@ -11,7 +11,7 @@ from fedcxr import wire
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.learning import Learning, Report
-from fedcxr.protocol import COORDINATOR, initial_step, teach_step, workshop_of
+from fedcxr.protocol import COORDINATOR, context_of, initial_step, teach_step
 from fedcxr.release import Release
 from fedcxr.runs import Run, round_name
 from fedcxr.storage.artefacts import Artefacts, digest_of
@@ -42,7 +42,7 @@ def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Releas
 def _from_public_films(run: Run) -> Release:
     assert run.scenario.public is not None, "a scenario is checked when it is parsed"
     scenario, films, folder = run.scenario, run.scenario.public.open(cache_folder()), run.folder / "workshop"
-    artefacts, compute = Artefacts.below(cache_folder()), workshop_of(run.scenario, COORDINATOR, None).compute
+    artefacts, compute = Artefacts.below(cache_folder()), context_of(run.scenario, COORDINATOR, None).compute
     key = artefacts.key(
         "learnt",
         method=scenario.method.spec(),
@@ -93,7 +93,7 @@ def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mappin
                 reason = str(why)
         silent[site] = f"{reason}, round {turn}"
         run.event("site", site=site, round=turn, status="dropped", reason=reason)
-        exchange.demand(silent)
+        exchange.require_quorum(silent)
     return dict(sorted(updates.items()))  # they arrived in any order, and sums of floats depend on it
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from fedcxr.data import cache_folder
 from fedcxr.learning import Report
 from fedcxr.methods import guarantee_of
-from fedcxr.protocol import task_seed, workshop_of
-from fedcxr.questions import EARNEST
+from fedcxr.protocol import context_of, task_seed
+from fedcxr.questions import PROTECTED
 from fedcxr.runs import Run
 from fedcxr.runs.pictures import comparison, sheet
 from fedcxr.scenario import Scenario
@@ -165,7 +165,7 @@ def _reports(run: Run, shared: Shared) -> tuple[Report, ...]:
 
 def _keep_answers(run: Run, threat: Threat, shared: Shared, put: Mapping[str, Mapping[str, Put]]) -> None:
     """Who is who, and who is attacked by any question, where only the owner of the run may read it."""
-    attacked = [worlds[EARNEST].roles.attacked for worlds in put.values() if worlds]  # controls may be of other films
+    attacked = [worlds[PROTECTED].roles.attacked for worlds in put.values() if worlds]  # controls may be of other films
     everybody = np.any(attacked, axis=0) if attacked else np.zeros(len(threat.experiment.cohort), dtype=np.bool_)
     with explained(run.folder):
         threat.answers(shared, everybody).save(run.folder / "answers")
@@ -192,10 +192,10 @@ def _draw(run: Run, shared: Shared, evidence: Evidence) -> None:
             picture = sheet(list(released[shown]), columns=PICTURED_FILMS, heads=["released"] * len(shown))
         else:
             originals = evidence.clean[evidence.origin[shown]]
-            workshop = workshop_of(run.scenario, release.site, None)
+            context = context_of(run.scenario, release.site, None)
             weights = shared.weights_behind(release)
             known = bool(weights) or evidence.method.learning is None  # what a site learnt may stay with it
-            moved = evidence.method.displacements(originals, weights, workshop) if known else None
+            moved = evidence.method.displacements(originals, weights, context) if known else None
             without_key = None if evidence.unauthorised is None else evidence.unauthorised[shown]
             picture = comparison(originals, released[shown], moved, without_key)
         drawn = io.BytesIO()

@@ -9,7 +9,7 @@ from pathlib import Path
 from fedcxr.errors import ConfigError
 from fedcxr.keys.identity import LONGEST_CARD, PublicIdentity
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated_register
+from fedcxr.simulation.keys import simulated_register
 
 CARD = "*.card"
 

@@ -67,7 +67,7 @@ def simulate(scenario: Scenario, options: Options) -> Run:
     if scenario.compute.device == "cuda" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
         raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
     for plugin in scenario.contributions:
-        plugin.needs()
+        plugin.required_files()
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
         if run.result is None:

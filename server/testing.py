@@ -10,7 +10,7 @@ import numpy as np
 from fedcxr import wire
 from fedcxr.data._vocabulary import canonical, union
 from fedcxr.errors import Refused
-from fedcxr.protocol import COORDINATOR, task_seed, taught_message, workshop_of
+from fedcxr.protocol import COORDINATOR, context_of, task_seed, taught_message
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.tasks import Bench, Material, Tested
@@ -23,7 +23,7 @@ def test_at_sites(exchange: Exchange, run: Run, shared: Shared, holder: Holder) 
     material = _material(run, shared, holder)
     figures: dict[str, Any] = {}
     for name, task in run.scenario.tasks.items():
-        compute = workshop_of(run.scenario, COORDINATOR, None).compute
+        compute = context_of(run.scenario, COORDINATOR, None).compute
         bench = Bench(task_seed(run.scenario, name), compute, run.progress)
         taught = task.teach(material, bench)
         figures[name] = None
@@ -50,14 +50,14 @@ def _ask(exchange: Exchange, run: Run, message: Release) -> Mapping[str, Tested]
                 reason = str(why)
         silent[site] = f"{reason}, test"
         run.event("site", site=site, round=1, status="dropped", reason=reason)
-        exchange.demand(silent)
+        exchange.require_quorum(silent)
     return tested
 
 
 def _material(run: Run, shared: Shared, holder: Holder) -> Material:
     """What the coordinator can learn from."""
     method = run.scenario.method
-    view = method.view(shared, holder, workshop_of(run.scenario, COORDINATOR, None))
+    view = method.view(shared, holder, context_of(run.scenario, COORDINATOR, None))
     rows = [release for release in shared.releases if len(release)]
     findings = union(*(release.facts["findings"] for release in rows)) if rows else ()
     labels = np.full((len(view), len(findings)), np.nan, dtype=np.float32)

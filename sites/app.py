@@ -15,13 +15,13 @@ from flwr.clientapp import ClientApp
 from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.errors import FedcxrError, Refused
-from fedcxr.keys.custody import Custodian
+from fedcxr.keys.provider import KeyProvider
 from fedcxr.keys.signatures import sign_hello
 from fedcxr.methods import Weights
 from fedcxr.protocol import learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from sites.data import workshop_folder
+from sites.data import scratch_folder
 from sites.premises import Opened, of_the_node
 
 LONGEST_REASON = 500  # characters
@@ -64,11 +64,11 @@ class Site:
     scenario: Scenario
     name: str
     cohort: Cohort
-    keys: Custodian
+    keys: KeyProvider
 
     @property
-    def workshop(self) -> Path:
-        return workshop_folder(self.scenario, self.name)
+    def scratch(self) -> Path:
+        return scratch_folder(self.scenario, self.name)
 
     def answer(self, release: Release) -> wire.Answer:
         patients = len(set(self.cohort.patients))
@@ -78,7 +78,7 @@ class Site:
 def _introduction(message: Message, context: Context, premises: Opened) -> wire.Introduction:
     hello = wire.unpack_hello(message.content)
     try:
-        with premises(context.node_config).custodian(hello.scenario) as keys:
+        with premises(context.node_config).key_provider(hello.scenario) as keys:
             signature = sign_hello(keys.identity, hello.run, hello.nonce)
             return wire.Introduction(keys.identity.public.name, "ok", signature=signature)
     except Refused as error:
@@ -106,7 +106,7 @@ def _answer(
     request: wire.Request, context: Context, premises: Opened, work: Callable[[wire.Request, Site], wire.Answer]
 ) -> wire.Answer:
     scenario, here = Scenario.from_yaml(request.scenario), premises(context.node_config)
-    with here.custodian(request.scenario) as keys:
+    with here.key_provider(request.scenario) as keys:
         own = keys.identity.public.name
         if own != request.site:
             raise Refused("this node is another site", given=own, allowed=request.site)
@@ -117,15 +117,15 @@ def _answer(
 
 def _release(request: wire.Request, site: Site) -> wire.Answer:
     learnt = _learnt(request) if request.learnt else None
-    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.workshop)
+    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch)
     answer = site.answer(shared)
-    shutil.rmtree(site.workshop, ignore_errors=True)  # it served its purpose, and it was made of real films
+    shutil.rmtree(site.scratch, ignore_errors=True)  # it served its purpose, and it was made of real films
     return answer
 
 
 def _learn(request: wire.Request, site: Site) -> wire.Answer:
     start, turn = _learnt(request), round_of(site.scenario, request.turn)
-    return site.answer(learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.workshop))
+    return site.answer(learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.scratch))
 
 
 def _test(request: wire.Request, site: Site) -> wire.Answer:

@@ -22,6 +22,6 @@ def own_films(scenario: Scenario, site: str) -> Cohort:
     return source.open(cache_folder())
 
 
-def workshop_folder(scenario: Scenario, site: str) -> Path:
+def scratch_folder(scenario: Scenario, site: str) -> Path:
     """Where this site keeps a method's half-done learning, so that a kill costs minutes and not hours."""
     return cache_folder() / "workshop" / f"{scenario.run_name}-{site}"

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import Refused
-from fedcxr.keys.custody import Custodian
+from fedcxr.keys.provider import KeyProvider
 from fedcxr.scenario import Scenario
 from sites.data import own_films
 from sites.vault import Vault, passphrase
@@ -23,7 +23,7 @@ Node = Mapping[str, object]  # what a node was started with: `--node-config`, wh
 class Premises(Protocol):
     """What a node works with, whatever it is asked."""
 
-    def custodian(self, document: str) -> AbstractContextManager[Custodian]:
+    def key_provider(self, document: str) -> AbstractContextManager[KeyProvider]:
         """The key ring; whose it is, is who this node is. In a simulation the scenario's document says."""
         ...
 
@@ -49,7 +49,7 @@ class Hospital:
         self._vault = Path(folder)
 
     @contextmanager
-    def custodian(self, document: str) -> Iterator[Custodian]:
+    def key_provider(self, document: str) -> Iterator[KeyProvider]:
         with passphrase() as words:
             vault = Vault.unlock(self._vault, words)
         with vault:

@@ -9,9 +9,9 @@ from typing import Self
 
 from fedcxr.keys import ReleaseKey
 from fedcxr.keys.identity import Identity
-from fedcxr.keys.keyring import Grant, Keyring, Made
+from fedcxr.keys.keyring import Grant, Keyring, ReleaseRecord
+from sites.encrypted_file import Cost, EncryptedFile
 from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
-from sites.strongbox import Cost, Strongbox
 
 VARIABLE = "FEDCXR_VAULT"
 
@@ -28,7 +28,7 @@ def own_folder() -> Path:
 class Vault:
     """Every answer is read from disk, and every change is on disk, synced, before its method returns."""
 
-    def __init__(self, box: Strongbox) -> None:
+    def __init__(self, box: EncryptedFile) -> None:
         self._box = box
 
     def __enter__(self) -> Self:
@@ -40,11 +40,11 @@ class Vault:
     @classmethod
     def create(cls, folder: Path, site: str, words: bytes | bytearray, cost: Cost | None = None) -> Vault:
         """A new vault with a new identity and a first master key."""
-        return cls(Strongbox.create(folder, words, Keyring.new(site).pack(), cost))
+        return cls(EncryptedFile.create(folder, words, Keyring.new(site).pack(), cost))
 
     @classmethod
     def unlock(cls, folder: Path, words: bytes | bytearray) -> Vault:
-        return cls(Strongbox.unlock(folder, words))
+        return cls(EncryptedFile.unlock(folder, words))
 
     def relock(self, words: bytes | bytearray, cost: Cost | None = None) -> None:
         """Put the same keys under another passphrase."""
@@ -78,7 +78,7 @@ class Vault:
         ring = self.ring
         return ring.envelopes(ring.made(release, epoch))
 
-    def rewrapped(self, *, only: str | None = None) -> list[tuple[Made, str, bytes]]:
+    def rewrapped(self, *, only: str | None = None) -> list[tuple[ReleaseRecord, str, bytes]]:
         """The envelopes of all releases so far, or only those to one fingerprint: release, fingerprint, envelope."""
         ring = self.ring
         return [

@@ -7,10 +7,10 @@ from functools import cached_property
 
 from fedcxr.adversaries import Leak
 from fedcxr.protocol import site_step
-from fedcxr.questions import EARNEST
+from fedcxr.questions import PROTECTED
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.keys import simulated
 from fedcxr.simulation.threat import Put, Threat
 from fedcxr.view import Array, Shared
 from fedcxr.world import World
@@ -55,6 +55,6 @@ class Consortium:
         """Every question in every world."""
         return self.threat.put(self.shared)
 
-    def leak(self, question: str = "linkage", world: str = EARNEST) -> Leak:
+    def leak(self, question: str = "linkage", world: str = PROTECTED) -> Leak:
         """What an adversary holds who is asked this in that world."""
         return self.put[question][world].leak

@@ -15,7 +15,7 @@ from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.cohort import Cohort
 from fedcxr.keys import ReleaseKey
 from fedcxr.knowledge import Knowledge
-from fedcxr.methods import Weights, Workshop
+from fedcxr.methods import RunContext, Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.questions import Answers
 from fedcxr.questions.linkage import Linkage
@@ -36,13 +36,13 @@ class Fault(Unprotected):
     once: str = ""  # a file that marks that it has happened
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         if keys.origin.site == self.at and not (self.once and Path(self.once).exists()):
             if self.once:
                 Path(self.once).touch()
             self._go_wrong()
-        return super().release(cohort, keys, weights, rng, workshop)
+        return super().release(cohort, keys, weights, rng, context)
 
     def _go_wrong(self) -> None:
         match self.how:
@@ -58,16 +58,16 @@ class Impostor(Unprotected):
     """Answers in another site's name."""
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
-        return replace(super().release(cohort, keys, weights, rng, workshop), site="site-1")
+        return replace(super().release(cohort, keys, weights, rng, context), site="site-1")
 
 
 class Poisoned(Unprotected):
     """Releases films that are not finite."""
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         return Release(
             "codes", keys.origin.site, "faults:Poisoned", {"codes": np.full((len(cohort), 2), np.nan, np.float32)}

@@ -12,7 +12,7 @@ from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
 from fedcxr.codes.support import Practice
 from fedcxr.data.phantom import Phantom
 from fedcxr.keys import MasterKey
-from fedcxr.methods import Workshop
+from fedcxr.methods import RunContext
 from fedcxr.methods._codec import Codec
 from fedcxr.methods.sca import Sca
 from fedcxr.metrics import auc
@@ -51,7 +51,7 @@ class HiddenCodes:
     def drawn(cls, folder: Path) -> HiddenCodes:
         """Sixty films of 128 px."""
         films = Phantom(patients=40, size=128, mean_visits=2).open(folder).films()[:60]
-        codec = Sca(s=S).codec({}, Workshop("cpu", "fp32"))
+        codec = Sca(s=S).codec({}, RunContext("cpu", "fp32"))
         return cls(films, codec.encode(films), codec, MasterKey(b"k" * 32, "site-1", 1))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from fedcxr.adversaries import Leak
 from fedcxr.knowledge import Holding
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Method, Workshop
+from fedcxr.methods import Method, RunContext
 from fedcxr.release import Release
 from fedcxr.view import Films, Nobody, Shared, View, Weights
 
@@ -21,7 +21,7 @@ def open_view(films: Films) -> View:
 
 def closed_view(method: Method, releases: Sequence[Release]) -> View:
     """Releases as somebody sees them who holds no key."""
-    return method.view(Shared(releases), Nobody(), Workshop("cpu", "fp32"))
+    return method.view(Shared(releases), Nobody(), RunContext("cpu", "fp32"))
 
 
 def leak(view: View, own: Owned, known: Films, method: Method | None, taught: Sequence[Weights] = ()) -> Leak:

@@ -10,7 +10,7 @@ import numpy as np
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.learning import Guarantee, Learning, Report
-from fedcxr.methods import FilmMethod, Films, Protect, Round, Weights, Workshop, to_eight_bits
+from fedcxr.methods import FilmMethod, Films, Protect, Round, RunContext, Weights, to_eight_bits
 
 
 class Greyer(FilmMethod):
@@ -46,15 +46,15 @@ class Greyer(FilmMethod):
         self,
         cohort: Cohort,
         rng: np.random.Generator,
-        workshop: Workshop,
+        context: RunContext,
         start: Weights | None = None,
         turn: Round = Round(),  # noqa: B008
     ) -> Weights:
         if len(cohort) == self.fails_with:
             raise DataError("cannot learn")
-        workshop.progress("greying", 1, 1)
+        context.progress("greying", 1, 1)
         if self.tells:
-            workshop.report({"spent": turn.number + 1})
+            context.report({"spent": turn.number + 1})
         before = self.initial(rng) if start is None else start
         step = (cohort.films().mean() - before["grey"]) / (turn.of - turn.number)
         learnt: Weights = {"grey": (before["grey"] + step).astype(np.float32), "turns": before["turns"]}
@@ -62,7 +62,7 @@ class Greyer(FilmMethod):
             learnt["turns"] = np.array([cohort.films().sum()], dtype=np.int64)
         return {"gray": learnt["grey"]} if self.lies else learnt
 
-    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, context: RunContext) -> Protect:
         def protect(films: Films, rng: np.random.Generator) -> Films:
             return to_eight_bits(np.subtract(films, weights["grey"]) / 255.0 + 0.5)
 

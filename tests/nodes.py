@@ -10,9 +10,9 @@ from flwr.app import Message
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import Refused
-from fedcxr.keys.custody import Custodian
+from fedcxr.keys.provider import KeyProvider
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import Simulated
+from fedcxr.simulation.keys import Simulated
 from server.inline import InlineGrid
 from sites.app import client_app
 from sites.data import own_films
@@ -21,14 +21,14 @@ SITES = ("site-1", "site-2", "site-3")
 SECRET = 99  # the seed of hospitals' keys, which no scenario has
 
 
-class Ward:
+class SampleHospital:
     """A hospital whose keys need no passphrase: `name` and `secret` are what its node was started with."""
 
     def __init__(self, node: Mapping[str, object]) -> None:
         self._node = node
 
     @contextmanager
-    def custodian(self, document: str) -> Iterator[Custodian]:
+    def key_provider(self, document: str) -> Iterator[KeyProvider]:
         if "broken" in self._node:
             raise Refused("the passphrase is wrong")
         name, secret = str(self._node["name"]), int(str(self._node.get("secret", SECRET)))
@@ -42,7 +42,7 @@ class Nodes(InlineGrid):
     """An engine whose nodes were started as they say, and whose every message is overheard."""
 
     def __init__(self, *nodes: dict[str, Any]) -> None:
-        super().__init__(client_app(Ward), len(nodes), workers=2)
+        super().__init__(client_app(SampleHospital), len(nodes), workers=2)
         for context, node in zip(self._contexts.values(), nodes, strict=True):
             context.node_config = node
         self.sent: list[Message] = []

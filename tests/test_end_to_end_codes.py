@@ -11,13 +11,13 @@ from canary import leaks
 from small import SMALL, figures
 
 from fedcxr.data import cache_folder
-from fedcxr.keys.custody import SERVER
-from fedcxr.methods import Workshop
+from fedcxr.keys.provider import SERVER
+from fedcxr.methods import RunContext
 from fedcxr.methods.sca import Sca
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import Simulated, simulated_identity
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.keys import Simulated, simulated_identity
 from fedcxr.view import Shared, Thief
 from server.simulate import Options, simulate
 
@@ -101,8 +101,8 @@ def test_the_published_mechanism_is_broken_in_a_run(tmp_path: Path) -> None:
 def test_no_key_is_left_in_a_run_folder(finished: Run) -> None:
     scenario = finished.scenario
     custodians = [Simulated(scenario.seed, site, {}) for site in scenario.site_names]
-    rings = [custodian._ring for custodian in custodians]
-    keys = [custodian.begin(scenario.run_name, ()) for custodian in custodians]
+    rings = [key_provider._ring for key_provider in custodians]
+    keys = [key_provider.begin(scenario.run_name, ()) for key_provider in custodians]
     films = [key.image_key(str(row)) for key in keys for row in range(3)]
     secrets = [key.reveal() for key in (*keys, *films, *(ring.epochs[0].key for ring in rings))]
     secrets += [ring.identity.reveal() for ring in rings] + [ring.choosing for ring in rings]
@@ -111,14 +111,14 @@ def test_no_key_is_left_in_a_run_folder(finished: Run) -> None:
     # The control: these are the keys that open the releases, and so the search was for the right thing.
     releases = finished.releases(list(scenario.site_names))
     experiment = Experiment.open(scenario, cache_folder())
-    codec = Sca().codec({}, Workshop("cpu", "fp32"))
+    codec = Sca().codec({}, RunContext("cpu", "fp32"))
     for release, key in zip(releases, keys, strict=True):
         originals = experiment.cohort.films(experiment.truth(Shared([release])))
         shown = codec.decode(codec.encode(originals), release.size)
         method = scenario.method
         shared = Shared([release])
         for seen in (
-            method.view(shared, Thief({release.site: key}), Workshop("cpu", "fp32")),
+            method.view(shared, Thief({release.site: key}), RunContext("cpu", "fp32")),
             experiment.view(shared, SERVER),
         ):
             np.testing.assert_array_equal(seen.forms["films"], shown)

@@ -18,7 +18,7 @@ from fedcxr import plugins
 from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, UnknownName
-from fedcxr.methods import Method, Workshop
+from fedcxr.methods import Method, RunContext
 from fedcxr.methods._coded import release_key
 from fedcxr.methods.noise import Noise
 from fedcxr.rng import stream
@@ -88,7 +88,7 @@ def test_a_dropped_file_is_known_everywhere(drop: Drop, make_cohort: Callable[..
     assert method.spec() == {"name": "mirror", "axis": 1}
     cohort = make_cohort((2, 1))
     keys = release_key("site-1", stream(0))
-    films = method.release(cohort, keys, {}, stream(0), Workshop()).arrays["films"]
+    films = method.release(cohort, keys, {}, stream(0), RunContext()).arrays["films"]
     np.testing.assert_array_equal(films, cohort.films()[:, ::-1])
     scenario = Scenario.from_yaml("{method: {name: mirror, axis: 1}, tasks: {}, adversaries: {}}")
     assert scenario.method == method

@@ -33,8 +33,8 @@ from fedcxr.cli.console import summary
 from fedcxr.cohort import Cohort, Split
 from fedcxr.errors import ConfigError
 from fedcxr.learning import Learning
-from fedcxr.methods import FilmMethod, Films, Masks, Protect, Weights, Workshop
-from fedcxr.questions import EARNEST
+from fedcxr.methods import FilmMethod, Films, Masks, Protect, RunContext, Weights
+from fedcxr.questions import PROTECTED
 from fedcxr.release import AnswerKey, Release
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
@@ -284,8 +284,8 @@ def asked_of_members(method: AveragedModel, cohort: Cohort, shared: Shared) -> M
 def test_each_world_shows_the_model_of_its_own(make_cohort: Callable[..., Cohort]) -> None:
     shared = Shared([Release("update", "site-1", "x", {})], model("coordinator"))
     put = asked_of_members(AveragedModel(), make_cohort(), shared)
-    assert put.keys() == {EARNEST, OVERFITTED}
-    one, control = (put[where].leak.view.model for where in (EARNEST, OVERFITTED))
+    assert put.keys() == {PROTECTED, OVERFITTED}
+    one, control = (put[where].leak.view.model for where in (PROTECTED, OVERFITTED))
     assert one is not None
     assert control is not None
     assert not np.array_equal(one["slopes"], control["slopes"])
@@ -298,7 +298,7 @@ def test_controls_of_what_cannot_be_asked_are_not_put(make_cohort: Callable[...,
 
 def test_the_order_in_which_films_are_asked_about_tells_no_member(make_cohort: Callable[..., Cohort]) -> None:
     shared = Shared([Release("update", "site-1", "x", {})], model("coordinator"))
-    asked = asked_of_members(AveragedModel(), make_cohort((2,) * 200), shared)[EARNEST].asked
+    asked = asked_of_members(AveragedModel(), make_cohort((2,) * 200), shared)[PROTECTED].asked
     place = np.flatnonzero(asked.key.member) / len(asked.key.member)
     assert 0.45 < place.mean() < 0.55
 
@@ -308,10 +308,10 @@ class Shifted(FilmMethod):
 
     truthful: bool = True
 
-    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, context: RunContext) -> Protect:
         return lambda films, rng: np.roll(films, films.shape[1] // 4, axis=1)
 
-    def moved(self, masks: Masks, films: Films, weights: Weights, workshop: Workshop) -> Masks:
+    def moved(self, masks: Masks, films: Films, weights: Weights, context: RunContext) -> Masks:
         return np.roll(masks, films.shape[1] // 4, axis=1) if self.truthful else masks
 
 

@@ -18,14 +18,14 @@ from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
 from fedcxr.learning import Learning
-from fedcxr.methods import ImageMethod, Round, SharesFilms, Weights, Workshop
+from fedcxr.methods import ImageMethod, Round, RunContext, SharesFilms, Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.protocol import release_order, site_step
 from fedcxr.release import AnswerKey, Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import Simulated, simulated
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.keys import Simulated, simulated
 from fedcxr.simulation.threat import Threat
 from fedcxr.view import Shared
 
@@ -113,7 +113,7 @@ class Faulty(SharesFilms):
     fault: str = "site"
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         kept = cohort.take(np.arange(len(cohort) - (self.fault == "films")))
         return Release(
@@ -165,7 +165,7 @@ class FitSpy(Unprotected):
         self,
         cohort: Cohort,
         rng: np.random.Generator,
-        workshop: Workshop,
+        context: RunContext,
         start: Weights | None = None,
         turn: Round = Round(),  # noqa: B008
     ) -> Weights:
@@ -273,10 +273,10 @@ class Invented(Unprotected):
     partly: bool = False
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         rows = np.arange(0, len(cohort), 2)
-        made = super().release(cohort.take(rows), keys, weights, rng, workshop)
+        made = super().release(cohort.take(rows), keys, weights, rng, context)
         origins = np.where(np.arange(len(rows)) % 3 == 0, -1, rows).tolist()
         return replace(made, facts={**made.facts, "origins": origins if self.partly else "nobody"})
 

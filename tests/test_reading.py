@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import NotGranted, Refused
-from fedcxr.methods import Workshop
+from fedcxr.methods import RunContext
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
 from fedcxr.reading import Recipient, foreign_keys, origin_of
 from fedcxr.release import Release
 from fedcxr.rng import stream
-from fedcxr.simulation.custody import Simulated, simulated_identity
+from fedcxr.simulation.keys import Simulated, simulated_identity
 from fedcxr.view import Nobody, Shared, Thief, View
 
-WORKSHOP = Workshop("cpu", "fp32")
+CONTEXT = RunContext("cpu", "fp32")
 SITES = ("site-1", "site-2")
 GRANTS = {"server": 1.0, "site-2": 0.5}
 METHOD = Sca()
@@ -39,9 +39,9 @@ def released(cohort: Cohort) -> dict[tuple[str, str], Release]:
     """By site and run."""
 
     def made(site: str, run: str) -> Release:
-        custodian = Simulated(1, site, GRANTS)
-        keys = custodian.begin(run, list(cohort.index["image"]))
-        return replace(METHOD.release(cohort, keys, {}, stream(1), WORKSHOP), envelopes=custodian.envelopes(run))
+        key_provider = Simulated(1, site, GRANTS)
+        keys = key_provider.begin(run, list(cohort.index["image"]))
+        return replace(METHOD.release(cohort, keys, {}, stream(1), CONTEXT), envelopes=key_provider.envelopes(run))
 
     return {(site, run): made(site, run) for site in SITES for run in ("spring", "autumn")}
 
@@ -51,7 +51,7 @@ def recipient(release: Release, reader: str = "server", sender: str = "site-1", 
 
 
 def reading(release: Release, reader: str = "server", sender: str = "site-1", seed: int = 1) -> View:
-    return METHOD.view(Shared([release]), recipient(release, reader, sender, seed), WORKSHOP)
+    return METHOD.view(Shared([release]), recipient(release, reader, sender, seed), CONTEXT)
 
 
 def closed(found: View) -> bool:
@@ -59,7 +59,7 @@ def closed(found: View) -> bool:
 
 
 def test_a_grant_opens_all_or_its_share(released: dict[Any, Release], cohort: Cohort) -> None:
-    codec = METHOD.codec({}, WORKSHOP)
+    codec = METHOD.codec({}, CONTEXT)
     codes = codec.encode(cohort.films())
     films = codec.decode(codes, cohort.size)
     whole, half = reading(released["site-1", "spring"]), reading(released["site-1", "spring"], "site-2")
@@ -78,7 +78,7 @@ def test_what_is_published_is_everybodys(released: dict[Any, Release]) -> None:
     both = [released[site, "spring"] for site in SITES]
     who = Recipient(simulated_identity(1, "server"), {site: simulated_identity(1, site).public for site in SITES})
     for holder in (who, Nobody()):
-        seen = METHOD.view(Shared(both), holder, WORKSHOP)
+        seen = METHOD.view(Shared(both), holder, CONTEXT)
         for form in ("codes", "sealed"):
             np.testing.assert_array_equal(seen.forms[form], np.concatenate([r.arrays[form] for r in both]))
 
@@ -86,14 +86,14 @@ def test_what_is_published_is_everybodys(released: dict[Any, Release]) -> None:
 def test_a_thief_opens_what_leaked_and_no_more(released: dict[Any, Release], cohort: Cohort) -> None:
     both = [released[site, "spring"] for site in SITES]
     thief = Thief({"site-2": Simulated(1, "site-2", {}).begin("spring", ())})
-    seen = METHOD.view(Shared(both), thief, WORKSHOP)
+    seen = METHOD.view(Shared(both), thief, CONTEXT)
     assert seen.opened.tolist() == [False] * len(cohort) + [True] * len(cohort)
     assert seen.refusals == {"site-1": "the keys of site-1 did not leak"}
-    whole = METHOD.view(Shared([both[1]]), thief, WORKSHOP)
+    whole = METHOD.view(Shared([both[1]]), thief, CONTEXT)
     for form in ("films", "purified"):
         np.testing.assert_array_equal(seen.forms[form][len(cohort) :], whole.forms[form])
         assert not seen.forms[form][: len(cohort)].any()
-    nothing = METHOD.view(Shared(both), Nobody(), WORKSHOP)
+    nothing = METHOD.view(Shared(both), Nobody(), CONTEXT)
     assert not nothing.opened.any()
     assert {*nothing.refusals} == {*SITES}
     for release in both:
@@ -158,7 +158,7 @@ def test_a_release_that_does_not_tell_its_key_is_refused(told: Any, released: di
 @pytest.mark.parametrize("method", [Sca(), Sealed()], ids=["sca", "sealed"])
 def test_the_key_of_another_site_opens_nothing(method: Sca | Sealed, cohort: Cohort) -> None:
     keys = [Simulated(1, site, {}).begin("r", ()) for site in SITES]
-    releases = [method.release(cohort, key, {}, stream(1), WORKSHOP) for key in keys]
+    releases = [method.release(cohort, key, {}, stream(1), CONTEXT) for key in keys]
     assert foreign_keys(method, releases, keys) == {"tried": 2 * len(cohort), "opened": 0}
     # The control: the same search finds films that do open.
     lent = [replace(release, site=other) for release, other in zip(releases, reversed(SITES), strict=True)]
@@ -166,9 +166,9 @@ def test_the_key_of_another_site_opens_nothing(method: Sca | Sealed, cohort: Coh
 
 
 def test_what_needs_no_key_is_open_to_all(cohort: Cohort) -> None:
-    release = Noise().release(cohort, Simulated(1, "site-1", {}).begin("r", ()), {}, stream(1), WORKSHOP)
+    release = Noise().release(cohort, Simulated(1, "site-1", {}).begin("r", ()), {}, stream(1), CONTEXT)
     for holder in (recipient(release, "x"), Nobody()):
-        found = Noise().view(Shared([release, release]), holder, WORKSHOP)
+        found = Noise().view(Shared([release, release]), holder, CONTEXT)
         assert found.opened.all()
         assert not found.refusals
         np.testing.assert_array_equal(found.forms["films"], np.concatenate([release.arrays["films"]] * 2))

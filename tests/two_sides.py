@@ -15,11 +15,11 @@ from fedcxr.adversaries import Leak
 from fedcxr.cohort import Cohort
 from fedcxr.data.phantom import Phantom
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Films, Workshop
+from fedcxr.methods import Films, RunContext
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.rng import stream
 
-WORKSHOP = Workshop("cpu", "fp32")
+CONTEXT = RunContext("cpu", "fp32")
 
 
 def codes_of(name: str, **parameters: Any) -> CodeMethod:
@@ -70,7 +70,7 @@ class TwoSides:
     def leak(self, method: CodeMethod) -> Leak:
         """What is seen of the released films without a key, in the hands of an adversary who knows the method."""
         rng = stream(1, "release")
-        release = method.release(self.hidden, release_key("site-1", rng), {}, rng, WORKSHOP)
+        release = method.release(self.hidden, release_key("site-1", rng), {}, rng, CONTEXT)
         return leak(closed_view(method, [release]), self.owned, self.known.films(), method)
 
     @property

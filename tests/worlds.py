@@ -26,8 +26,8 @@ from fedcxr.plugins import Plugin
 from fedcxr.protocol import initial_step, learn_step, round_of, site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.keys import simulated
 from fedcxr.view import Shared, View
 
 AnyPlugin = TypeVar("AnyPlugin", bound=Plugin)

@@ -70,7 +70,7 @@ class Adversary(Plugin):
         """What can be learnt before anything leaked; shared by every attack with the same films and identities."""
         return {}
 
-    def briefly(self) -> Self:
+    def on_smoke_budget(self) -> Self:
         """The same adversary on a smoke budget: the control with shuffled identities fails at any budget."""
         return self
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from fedcxr.adversaries import Leak
-from fedcxr.methods import Workshop
+from fedcxr.methods import RunContext
 from fedcxr.view import Appearance, Films
 
 
-def appearances(leak: Leak, workshop: Workshop) -> tuple[Appearance, ...]:
+def appearances(leak: Leak, context: RunContext) -> tuple[Appearance, ...]:
     """How the method makes films look, once for each version of what it learnt; empty where it is not known."""
     method = leak.mechanism
     if method is None:
         return ()
-    found = (method.appearance(leak.own.films, weights, workshop) for weights in leak.taught)
+    found = (method.appearance(leak.own.films, weights, context) for weights in leak.taught)
     return tuple(appearance for appearance in found if appearance is not None)
 
 

@@ -21,7 +21,7 @@ from fedcxr.adversaries import Leak
 from fedcxr.codes import Codes, support
 from fedcxr.errors import ConfigError
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Workshop
+from fedcxr.methods import RunContext
 from fedcxr.methods._keyless import Keyless
 from fedcxr.methods.sca import Sca
 from fedcxr.questions.linkage import Scores
@@ -57,10 +57,10 @@ class Version:
     hide: Callable[[Films], Shown]
 
 
-def versions(leak: Leak, rng: np.random.Generator, workshop: Workshop) -> Iterator[Version]:
+def versions(leak: Leak, rng: np.random.Generator, context: RunContext) -> Iterator[Version]:
     """What is seen of the films under attack, version by version of their codec."""
     if "sealed" not in leak.view.forms:
-        codec = Sca().codec({}, workshop)
+        codec = Sca().codec({}, context)
 
         def unprotected(films: Films) -> Shown:
             codes = codec.encode(films)
@@ -69,7 +69,7 @@ def versions(leak: Leak, rng: np.random.Generator, workshop: Workshop) -> Iterat
         films = np.asarray(leak.view.forms["films"], dtype=np.uint8)
         yield Version(np.arange(len(films)), codec, unprotected(films), unprotected)
         return
-    for rows, keyless in without_keys(leak, workshop):
+    for rows, keyless in without_keys(leak, context):
         public, again = (None if codes is None else codes[rows] for codes in published(leak))
 
         def hidden(films: Films, keyless: Keyless = keyless, twice: bool = again is not None) -> Shown:
@@ -90,7 +90,7 @@ def published(leak: Leak) -> tuple[Codes | None, Codes | None]:  # (n, p, h, w) 
     )
 
 
-def without_keys(leak: Leak, workshop: Workshop) -> Iterator[tuple[Rows, Keyless]]:
+def without_keys(leak: Leak, context: RunContext) -> Iterator[tuple[Rows, Keyless]]:
     """What somebody without a key sees, for each version of the codec, and the films under attack that have it."""
     method = leak.mechanism
     if method is None or not method.keyed:
@@ -103,7 +103,7 @@ def without_keys(leak: Leak, workshop: Workshop) -> Iterator[tuple[Rows, Keyless
     for version, weights in enumerate(leak.taught):
         rows = np.flatnonzero(leak.view.versions == version)
         if len(rows):
-            yield rows, cast(Keyless, method.appearance(leak.own.films, weights, workshop))
+            yield rows, cast(Keyless, method.appearance(leak.own.films, weights, context))
 
 
 def _shown(keyless: Keyless, films: int, public: Codes | None, again: Codes | None) -> Shown:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from fedcxr.codes import Codes
 from fedcxr.codes.support import Practice, Scores, prior
 from fedcxr.models.support_net import SupportNet, support_net
-from fedcxr.training import Plan, fit, place
+from fedcxr.training import Plan, fit, to_device
 from fedcxr.training.compute import Compute
 
 Expand = Callable[[Codes], npt.NDArray[np.float32]]  # what the steps of a code stand for
@@ -56,7 +56,7 @@ def train(
     """An attacker who knows codec and mechanism, and whose films never come hidden in the same way twice."""
     meant = expand(practice.codes)
     usual = prior(practice, 1)[0], meant.mean(axis=0)
-    network = place(support_net(practice.public.shape[1], budget.width, *usual, rng), compute)
+    network = to_device(support_net(practice.public.shape[1], budget.width, *usual, rng), compute)
     weight = float(1.0 / max(meant.var(axis=0).mean(), 1e-6))
 
     def loss(step: int) -> Tensor:

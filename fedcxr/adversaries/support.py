@@ -11,7 +11,7 @@ from fedcxr.adversaries import Adversary, Leak, Progress, _linking, _recovery
 from fedcxr.codes import support
 from fedcxr.errors import DataError
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Form, Workshop
+from fedcxr.methods import Form, RunContext
 from fedcxr.questions import Answer, Answers
 from fedcxr.questions.linkage import Scores
 from fedcxr.rng import stream
@@ -52,7 +52,7 @@ class Support(Adversary):
     def running_mechanism(self) -> tuple[str, ...]:
         return (*self.attackers, *self.recovery)
 
-    def briefly(self) -> Self:
+    def on_smoke_budget(self) -> Self:
         return self.model_copy(update={"recovery": ()})
 
     def answer(
@@ -70,7 +70,7 @@ class Support(Adversary):
             attacker: np.zeros((len(leak.view), len(known)), dtype=np.float32) for attacker in self.attackers
         }
         done = 0
-        for seen in _linking.versions(leak, rng, Workshop.on(compute)):
+        for seen in _linking.versions(leak, rng, RunContext.on(compute)):
             for attacker in self.attackers:
                 if attacker == "learned":
                     judged = _linking.learned(seen, known, album, rng)
@@ -89,7 +89,7 @@ class Support(Adversary):
         rng = stream(seed, "support", "recovery")
         budget = Budget(steps=self.steps, width=self.width)
         parts: list[tuple[Rows, dict[_recovery.Recovering, Answer]]] = []
-        for rows, keyless in _linking.without_keys(leak, Workshop.on(compute)):
+        for rows, keyless in _linking.without_keys(leak, RunContext.on(compute)):
             public, again = (None if codes is None else codes[rows] for codes in _linking.published(leak))
             recovery = _recovery.Recovery(keyless, len(rows), public, again)
             parts.append((rows, recovery.guesses(self.recovery, budget, rng)))
@@ -115,7 +115,7 @@ class Support(Adversary):
             rows = np.flatnonzero(paired["versions"] == version)
             if not len(rows):
                 continue
-            candidates = np.asarray(method.clean("purified", films, weights, Workshop.on(compute)), dtype=np.int8)
+            candidates = np.asarray(method.clean("purified", films, weights, RunContext.on(compute)), dtype=np.int8)
             in_place = public.shape[1:] == candidates.shape[1:]
             compare = support.candidates_in_place if in_place else support.candidates_by_values
             scores[rows] = compare(public[rows], candidates)

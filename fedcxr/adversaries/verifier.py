@@ -10,11 +10,11 @@ import numpy as np
 import pydantic
 
 from fedcxr.adversaries import Adversary, Leak, Progress
-from fedcxr.adversaries._album import Album
 from fedcxr.adversaries._appearance import appearances, pictures
+from fedcxr.adversaries._sampler import OwnPairSampler
 from fedcxr.errors import ConfigError
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Films, Protect, Workshop
+from fedcxr.methods import Films, Protect, RunContext
 from fedcxr.models import pretrained
 from fedcxr.questions import Answers
 from fedcxr.questions.linkage import Scores
@@ -61,11 +61,11 @@ class Verifier(Adversary):
     def running_mechanism(self) -> tuple[str, ...]:
         return tuple(attacker for attacker in self.attackers if attacker == "retrained")
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
         return () if weights is None else (weights,)
 
-    def briefly(self) -> Self:
+    def on_smoke_budget(self) -> Self:
         shorter = {"steps_clean": min(self.steps_clean, 60), "steps_retrain": min(self.steps_retrain, 40)}
         return self.model_copy(update=shorter)
 
@@ -82,7 +82,7 @@ class Verifier(Adversary):
     ) -> Answers:
         from fedcxr.training import loaded
 
-        looks = appearances(leak, Workshop.on(compute))
+        looks = appearances(leak, RunContext.on(compute))
         if "retrained" in self.attackers and not looks:
             mechanism = leak.mechanism
             raise ConfigError(
@@ -104,11 +104,11 @@ class Verifier(Adversary):
     def _verifier(self, seed: int, compute: Compute) -> Siamese:
         from fedcxr.models.backbone import Design
         from fedcxr.models.siamese import siamese
-        from fedcxr.training import place
+        from fedcxr.training import to_device
 
         rng = stream(seed, "verifier", "weights")
         design = Design(self.network, self.width, self.stride, self.pretrained)
-        return place(siamese(design, self.dimensions, rng), compute)
+        return to_device(siamese(design, self.dimensions, rng), compute)
 
     def _train(
         self,
@@ -128,10 +128,10 @@ class Verifier(Adversary):
 
         stage = "retrained" if versions else "clean"
         rng = stream(seed, "verifier", stage)
-        album = Album.owned(own)
+        sampler = OwnPairSampler.owned(own)
 
         def loss(step: int) -> Tensor:
-            rows = album.draw(self.people, self.same_source, rng)
+            rows = sampler.draw(self.people, self.same_source, rng)
             # Moved first and protected second, as a release would be: a grid of cells stays where it was.
             first, second = (shifted(own.films[r], self.shift, rng) for r in rows)
             if versions:

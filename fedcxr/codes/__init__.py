@@ -141,7 +141,7 @@ def _from_numbers(packed: Bytes, shape: Shape) -> Support:  # (cells, 64)
 
 
 def _stepped(cells: Support, shape: Shape) -> Bytes:
-    """A one for each place, after as many noughts as its high part lies above that of the place before; low bits."""
+    """A one for each place, after as many zeros as its high part lies above that of the place before; low bits."""
     places = np.flatnonzero(cells)
     steps = np.zeros(_steps(shape), dtype=np.uint8)
     steps[(places >> shape.low_bits) + np.arange(shape.kept)] = 1

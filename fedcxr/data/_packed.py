@@ -22,10 +22,10 @@ from fedcxr.data import _shard as shard
 from fedcxr.data._decode import VERSION, Unusable
 from fedcxr.data._decoding import looked_at
 from fedcxr.data._film_file import decode
+from fedcxr.data._fingerprint import Fingerprint, WatchedPaths
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._pseudonyms import site_secret
 from fedcxr.data._report import Report, report, report_of, too_many
-from fedcxr.data._seen import Seen, Watched
 from fedcxr.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ class Packed(Source):
     def listing(self) -> Listing:
         """Who and what is on the films, and where they lie; no film is read for it."""
 
-    def watched(self) -> Watched | None:
+    def watched(self) -> WatchedPaths | None:
         """Where something changes whenever a film or the listing does; None: only a listing can tell."""
         return None
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         root = Path(self.root).expanduser()
         if not root.is_dir():
             raise DataError("there is no such folder of films", given=self.root, do="check root")
@@ -54,7 +54,7 @@ class Packed(Source):
 
     def open(self, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Cohort:
         """The whole cohort; packed into `cache` on first use, mapped from there until a file or the table changes."""
-        self.needs()
+        self.required_files()
         seen = self._seen(cache)
         folder = seen.shard() if seen is not None else None
         if folder is None:
@@ -74,7 +74,7 @@ class Packed(Source):
 
     def preview(self, films: int, cache: Path) -> Preview:
         """Some films, patient by patient; no others are decoded, unless all are packed already."""
-        self.needs()
+        self.required_files()
         seen = self._seen(cache)
         if seen is None or seen.shard() is None:
             looked = _Films.of(self)
@@ -140,14 +140,14 @@ class Packed(Source):
             max_bad=self.max_bad,
         )
 
-    def _seen(self, cache: Path) -> Seen | None:
+    def _seen(self, cache: Path) -> Fingerprint | None:
         """What is known of this source, under this site's secret, from an earlier process."""
         watched = self.watched()
         if watched is None:
             return None
         described = f"{VERSION} {Path(self.root).expanduser().absolute()} {self.model_dump_json()}"
         (name,) = site_secret().names("image", "seen", [described])  # another secret, other pseudonyms, another shard
-        return Seen.of(cache / f"{self._label()}-{name}.seen", watched, type(self))
+        return Fingerprint.of(cache / f"{self._label()}-{name}.seen", watched, type(self))
 
     def _label(self) -> str:
         return self.plugin_name().replace(":", ".")
@@ -214,7 +214,7 @@ class _Films:
 
     @classmethod
     def of(cls, source: Packed) -> _Films:
-        source.needs()
+        source.required_files()
         listing = source.listing()
         # Two folders may hold files of the same names, sizes and times: archives are unpacked that way.
         made_by = f"{VERSION} {source.size} {listing.decoder} {Path(source.root).expanduser().absolute()}"

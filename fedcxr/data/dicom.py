@@ -20,12 +20,12 @@ import pydantic
 from fedcxr.data import _demographics
 from fedcxr.data._decode import Unusable
 from fedcxr.data._dicom_pixels import decode_dicom, library, read_header
+from fedcxr.data._fingerprint import WatchedPaths
 from fedcxr.data._inside import Inside
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._own_table import Findings, SourceName, existing, read_own_table, split_of
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
-from fedcxr.data._seen import Watched
 from fedcxr.data._splits import Splits, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table
 from fedcxr.errors import DataError
@@ -78,15 +78,15 @@ class Dicom(Packed):
             raise ValueError("findings and splits stand in columns of a `table`, and none is given")
         return self
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         library()
         table = () if self.table is None else (existing(Path(self.root).expanduser() / self.table),)
-        return (*super().needs(), *table)
+        return (*super().required_files(), *table)
 
-    def watched(self) -> Watched:
+    def watched(self) -> WatchedPaths:
         root = Path(self.root).expanduser()
         tables = () if self.table is None else (root / self.table,)
-        return Watched((*tables, *self.splits.files(root).values()), (root,), below=True)
+        return WatchedPaths((*tables, *self.splits.files(root).values()), (root,), below=True)
 
     def listing(self) -> Listing:
         root = Path(self.root).expanduser()

@@ -22,12 +22,12 @@ import pydantic
 from fedcxr.cohort import ORGANS, Annotation, Organ
 from fedcxr.data import _demographics
 from fedcxr.data._decode import Unusable
+from fedcxr.data._fingerprint import WatchedPaths
 from fedcxr.data._inside import Inside
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._own_table import Findings, SourceName, existing, numbered_sources, read_own_table, split_of
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
-from fedcxr.data._seen import Watched
 from fedcxr.data._splits import Splits, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table
 from fedcxr.errors import DataError
@@ -81,8 +81,8 @@ class Folder(Packed):
     def annotations(self) -> tuple[Annotation, ...]:
         return tuple(organ for organ in ORGANS if organ in self._mask_folders)
 
-    def needs(self) -> tuple[Path, ...]:
-        needed = (*super().needs(), existing(Path(self.root).expanduser() / self.table))
+    def required_files(self) -> tuple[Path, ...]:
+        needed = (*super().required_files(), existing(Path(self.root).expanduser() / self.table))
         for organ, folder in self._mask_folders.items():
             if not folder.is_dir():
                 raise DataError(
@@ -90,10 +90,10 @@ class Folder(Packed):
                 )
         return needed
 
-    def watched(self) -> Watched:
+    def watched(self) -> WatchedPaths:
         root = Path(self.root).expanduser()
         folders = (root / self.images, *self._mask_folders.values())
-        return Watched((root / self.table, *self.splits.files(root).values()), folders, below=True)
+        return WatchedPaths((root / self.table, *self.splits.files(root).values()), folders, below=True)
 
     @property
     def _named(self) -> dict[Organ, str]:

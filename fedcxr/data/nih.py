@@ -13,10 +13,10 @@ import pandas as pd
 import pydantic
 
 from fedcxr.cohort import FINDINGS, Annotation
+from fedcxr.data._fingerprint import WatchedPaths
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
-from fedcxr.data._seen import Watched
 from fedcxr.data._splits import Splits, by_chance, by_lists, read_list, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table, absent, find
 from fedcxr.data._vocabulary import canonical
@@ -57,8 +57,8 @@ class Nih(Packed):
     def annotations(self) -> tuple[Annotation, ...]:
         return ("boxes",) if self.boxes else ()
 
-    def needs(self) -> tuple[Path, ...]:
-        needed = super().needs()
+    def required_files(self) -> tuple[Path, ...]:
+        needed = super().required_files()
         return (*needed, self._box_table()) if self.boxes else needed
 
     def listing(self) -> Listing:
@@ -78,11 +78,11 @@ class Nih(Packed):
         boxes = self._boxes_on(names) if self.boxes else None
         return Listing(index, files, FINDINGS, spellings, boxes=boxes, notes=notes)
 
-    def watched(self) -> Watched:
+    def watched(self) -> WatchedPaths:
         root = Path(self.root).expanduser()
         # The usual tables lie in the root, and so does that of boxes.
         tables = (root / Path(self.table).expanduser(),) if self.table else ()
-        return Watched((*tables, *self.splits.files(root).values()), tuple(_folders(root)))
+        return WatchedPaths((*tables, *self.splits.files(root).values()), tuple(_folders(root)))
 
     def _box_table(self) -> Path:
         path = find(Path(self.root).expanduser(), BOXES)

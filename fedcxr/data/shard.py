@@ -18,7 +18,7 @@ class Shard(Source):
     root: str = pydantic.Field(min_length=1, description="The shard's folder.")
     verify: bool = pydantic.Field(False, description="Compare every byte with the check sums first.")
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         folder = Path(self.root).expanduser()
         shard.read_manifest(folder)
         return (folder,)

@@ -34,7 +34,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Made:
+class ReleaseRecord:
     """A release that was begun: row i of it is the image that this hospital calls `images[i]`."""
 
     release: str
@@ -69,7 +69,7 @@ class Grant:
             return f"list of {len(self.images)}"
         return "all" if self.share == 1 else f"share {self.share:g}"
 
-    def covers(self, made: Made) -> bool:
+    def covers(self, made: ReleaseRecord) -> bool:
         return made.release in self.releases if self.releases else made.serial > self.since
 
 
@@ -80,7 +80,7 @@ class Keyring:
     identity: Identity
     epochs: tuple[Epoch, ...]
     choosing: bytes = field(repr=False)  # decides which images make up a share: the same ones in every epoch
-    releases: tuple[Made, ...] = ()
+    releases: tuple[ReleaseRecord, ...] = ()
     grants: tuple[Grant, ...] = ()
     serial: int = 0
 
@@ -104,7 +104,7 @@ class Keyring:
         check_name("release", release)
         known = next((made for made in self.releases if (made.release, made.epoch) == (release, self.epoch)), None)
         if known is None:
-            made = Made(release, self.epoch, self.serial + 1, now(), tuple(images))
+            made = ReleaseRecord(release, self.epoch, self.serial + 1, now(), tuple(images))
             return replace(self, releases=(*self.releases, made), serial=made.serial)
         if known.images != tuple(images):
             # Two images under one key would be hidden alike, and what hides one would give away the other.
@@ -117,21 +117,21 @@ class Keyring:
             )
         return self
 
-    def made(self, release: str, epoch: int | None = None) -> Made:
+    def made(self, release: str, epoch: int | None = None) -> ReleaseRecord:
         """A release that was begun, the latest of that name unless an epoch is given."""
         for made in reversed(self.releases):
             if made.release == release and epoch in (None, made.epoch):
                 return made
         raise UnknownName("release", release, {made.release for made in self.releases})
 
-    def release_key(self, made: Made) -> ReleaseKey:
+    def release_key(self, made: ReleaseRecord) -> ReleaseKey:
         return next(e.key for e in self.epochs if e.key.epoch == made.epoch).release_key(made.release)
 
     def seed(self, release: str) -> int:
         """For what is random about a release of this epoch; the same when it is gone on with."""
         return self.epochs[-1].key.seed(release)
 
-    def envelopes(self, made: Made) -> dict[str, bytes]:
+    def envelopes(self, made: ReleaseRecord) -> dict[str, bytes]:
         """For each recipient who is to have any key of this release and was not revoked: fingerprint -> envelope."""
         key = self.release_key(made)
         given: dict[str, list[Grant]] = {}
@@ -147,7 +147,7 @@ class Keyring:
                 sealed[fingerprint] = grant(key.only(map(str, rows)), self.identity, recipient)
         return sealed
 
-    def _rows(self, one: Grant, made: Made) -> set[int]:
+    def _rows(self, one: Grant, made: ReleaseRecord) -> set[int]:
         if one.images is not None:
             listed = set(one.images)
             return {row for row, image in enumerate(made.images) if image in listed}
@@ -245,7 +245,7 @@ def _unpacked(data: bytes) -> Keyring | None:
             identity=Identity(ring["identity"], site),
             epochs=tuple(Epoch(MasterKey(key, site, epoch), made) for epoch, key, made in ring["epochs"]),
             choosing=ring["choosing"],
-            releases=tuple(Made(*made) for made in ring["releases"]),
+            releases=tuple(ReleaseRecord(*made) for made in ring["releases"]),
             grants=tuple(Grant(PublicIdentity(*given[:3]), *given[3:]) for given in ring["grants"]),
             serial=ring["serial"],
         )

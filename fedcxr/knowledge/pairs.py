@@ -13,7 +13,7 @@ from fedcxr.view import Rows
 from fedcxr.world import Roles, World
 
 
-class Pairs(Knowledge):
+class KnownPairs(Knowledge):
     """Some of the adversary's own films, at random, with what is public of their codes."""
 
     most: int = pydantic.Field(

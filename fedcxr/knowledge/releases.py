@@ -39,6 +39,6 @@ class Releases(Knowledge):
             if here.any():
                 keys, weights = traces.key_of(release.site, "again"), traces.shared.weights_behind(release)
                 rng = stream(world.seed, "site", release.site, "again")
-                second = world.method.release(world.cohort.take(films[here]), keys, weights, rng, world.workshop)
+                second = world.method.release(world.cohort.take(films[here]), keys, weights, rng, world.context)
                 again.append(second.arrays["codes"].astype(np.int8, copy=False))
         return Holding({"codes": np.concatenate(again)})  # (n, p, h, w)

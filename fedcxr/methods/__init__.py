@@ -1,6 +1,6 @@
 """Ways of sharing: one file per method. What a method returns is all that leaves a hospital."""
 
-from fedcxr.context import Progress, Workshop
+from fedcxr.context import Progress, RunContext
 from fedcxr.methods._films import FilmMethod, ImageMethod, Protect, SharesFilms, to_eight_bits
 from fedcxr.methods._method import Form, Judged, Masks, Method, Round, guarantee_of
 from fedcxr.methods._model import ModelMethod
@@ -18,9 +18,9 @@ __all__ = [
     "Progress",
     "Protect",
     "Round",
+    "RunContext",
     "SharesFilms",
     "Weights",
-    "Workshop",
     "guarantee_of",
     "to_eight_bits",
 ]

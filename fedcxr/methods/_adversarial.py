@@ -13,7 +13,7 @@ import pydantic
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.learning import Learning, Place
-from fedcxr.methods import FilmMethod, Films, Protect, Round, Weights, Workshop, to_eight_bits
+from fedcxr.methods import FilmMethod, Films, Protect, Round, RunContext, Weights, to_eight_bits
 from fedcxr.methods import _generator as generators
 from fedcxr.models import pretrained
 from fedcxr.storage.checkpoint import digest, fingerprint
@@ -22,9 +22,9 @@ from fedcxr.storage.version import versions
 if TYPE_CHECKING:
     from torch import nn
 
-    from fedcxr.methods._duel import Duel
+    from fedcxr.methods._adversarial_training import AdversarialTraining
     from fedcxr.training.compute import Compute
-    from fedcxr.training.course import Course, Stage
+    from fedcxr.training.schedule import ResumableSchedule, Stage
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
@@ -35,7 +35,8 @@ DEVIATIONS = (
     "The verifier learns by softmax over all partners in the batch plus balanced cross-entropy, not from one label per "
     "pair. Pairs are of one patient and new in every batch; half of a batch are films of anybody. The classifier sees "
     "films at their own size. An unknown finding has no loss. The generator kept is the running mean over the "
-    "duel, never the one that a validation loss would choose: that is lowest when the verifier happens to be weak. "
+    "adversarial steps, never the one that a validation loss would choose: that is lowest when the verifier happens to "
+    "be weak. "
     "Defaults are small networks that a CPU trains in seconds; the paper's come with --preset paper."
 )
 AT_ONCE = 1 << 21  # pixels that pass a generator together: 512 films of 64 px, 32 of 256 px
@@ -104,12 +105,12 @@ class Adversarial(FilmMethod):
     def initial(self, rng: np.random.Generator) -> Weights:
         return generators.arrays_of(self.untrained(rng), generators.ANY_SIZE)
 
-    def briefly(self) -> Self:
+    def on_smoke_budget(self) -> Self:
         """The same method with hardly any training: for tests of everything else."""
         few = {name: 2 for name in type(self).model_fields if name.startswith("steps")}
         return self.model_copy(update=few)
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         named = {"classifier": self.classifier, "verifier": self.verifier}
         opponents = [network for name, network in named.items() if self.against in (name, "both")]
         bought = [network for network in opponents if network != "narrow"] or opponents
@@ -125,11 +126,11 @@ class Adversarial(FilmMethod):
         self,
         cohort: Cohort,
         rng: np.random.Generator,
-        workshop: Workshop,
+        context: RunContext,
         start: Weights | None = None,
         turn: Round = Round(),  # noqa: B008
     ) -> Weights:
-        """The generator's weights. Its opponents stay here, in the workshop's folder if there is one."""
+        """The generator's weights. Its opponents stay here, in the context's folder if there is one."""
         if self.weights is not None:
             start = generators.fetch(Path(self.weights), self._facts())
         if start is not None:
@@ -146,84 +147,88 @@ class Adversarial(FilmMethod):
                 allowed="two patients or more, two of them with two films or more unless against is classifier",
                 do="set fit to federated or public, or give weights",
             )
-        compute = workshop.compute
+        compute = context.compute
         with compute.session():
-            course = self._course(cohort, rng, workshop, compute, start, turn)
-            course.run()
-            learnt = generators.arrays_of(course.networks["generator"], cohort.size)
+            schedule = self._schedule(cohort, rng, context, compute, start, turn)
+            schedule.run()
+            learnt = generators.arrays_of(schedule.networks["generator"], cohort.size)
         generators.refuse_nan(learnt)
         return learnt
 
     def save(self, weights: Weights, path: Path) -> None:
         generators.keep(path, weights, self._facts())
 
-    def _course(
+    def _schedule(
         self,
         cohort: Cohort,
         rng: np.random.Generator,
-        workshop: Workshop,
+        context: RunContext,
         compute: Compute,
         start: Weights | None,
         turn: Round,
-    ) -> Course:
+    ) -> ResumableSchedule:
         """The networks and their stages, taken as far as an interrupted training took them."""
-        from fedcxr.training.course import Course, Folder
+        from fedcxr.training.schedule import Folder, ResumableSchedule
 
         hardware = [compute.device.type, compute.precision, compute.threads]
         settings = [versions([type(self)]), self.spec(), _films(cohort), *hardware, turn.of]
         given = [turn.number, rng.bit_generator.state, None if start is None else digest(start)]
-        folder = Folder(workshop.folder, fingerprint(*settings), fingerprint(*settings, *given))
+        folder = Folder(context.folder, fingerprint(*settings), fingerprint(*settings, *given))
         own, last = folder.of(turn.number), folder.before(turn.number)
         folder.tidy(turn.number)
-        duel = self._duel(cohort, rng, compute, start)
+        training = self._training(cohort, rng, compute, start)
         alone = last is None if own is None else bool(own.facts["alone"])
-        course = Course(
-            networks=duel.networks(),
-            stages=self._stages(duel, turn, alone, trained=start is not None and (turn.of == 1 or turn.number > 0)),
+        schedule = ResumableSchedule(
+            networks=training.networks(),
+            stages=self._stages(training, turn, alone, trained=start is not None and (turn.of == 1 or turn.number > 0)),
             rng=rng,
-            progress=lambda stage, done, total: workshop.progress(f"{self.plugin_name()} {stage}", done, total),
+            progress=lambda stage, done, total: context.progress(f"{self.plugin_name()} {stage}", done, total),
             path=folder.path(turn.number),
             facts={**folder.facts, "alone": alone},
         )
         if own is not None:
-            course.resume(own)
+            schedule.resume(own)
         elif last is not None:
-            course.adopt(last, [name for name in course.networks if name != "generator"])
-        return course
+            schedule.adopt(last, [name for name in schedule.networks if name != "generator"])
+        return schedule
 
-    def _duel(self, cohort: Cohort, rng: np.random.Generator, compute: Compute, start: Weights | None) -> Duel:
-        from fedcxr.methods._duel import Batches, Duel
+    def _training(
+        self, cohort: Cohort, rng: np.random.Generator, compute: Compute, start: Weights | None
+    ) -> AdversarialTraining:
+        from fedcxr.methods._adversarial_training import AdversarialTraining, Batches
         from fedcxr.models.backbone import Design
         from fedcxr.models.classifier import classifier
         from fedcxr.models.siamese import siamese
-        from fedcxr.training import place
+        from fedcxr.training import to_device
 
         def design(architecture: Architecture) -> Design:
             bought = "none" if architecture == "narrow" else self.pretrained
             return Design(architecture, self.width, self.stride, bought)
 
         generator = self.untrained(rng) if start is None else generators.network_of(self.generator, start)
-        judge = witness = None
+        classifier_network = verifier_network = None
         if self.against in ("both", "classifier"):
-            judge = place(classifier(design(self.classifier), len(cohort.findings), rng), compute)
+            classifier_network = to_device(classifier(design(self.classifier), len(cohort.findings), rng), compute)
         if self.against in ("both", "verifier"):
-            witness = place(siamese(design(self.verifier), self.dimensions, rng), compute)
+            verifier_network = to_device(siamese(design(self.verifier), self.dimensions, rng), compute)
         batches = Batches(cohort, self.batch, self.shift, compute, rng)
-        return Duel(place(generator, compute), judge, witness, batches, self.sharpness)
+        return AdversarialTraining(
+            to_device(generator, compute), classifier_network, verifier_network, batches, self.sharpness
+        )
 
-    def _stages(self, duel: Duel, turn: Round, alone: bool, trained: bool) -> tuple[Stage, ...]:
+    def _stages(self, training: AdversarialTraining, turn: Round, alone: bool, trained: bool) -> tuple[Stage, ...]:
         from fedcxr.training import Plan
-        from fedcxr.training.course import Stage
+        from fedcxr.training.schedule import Stage
 
-        opponents = [name for name in duel.networks() if name != "generator"]
+        opponents = [name for name in training.networks() if name != "generator"]
         stages = []
         if self._autoencoding() and not trained:
             plan = Plan(self._autoencoding(), self.learning_rate, weight_decay=0.0)
-            stages.append(Stage("autoencoder", duel.autoencode, {"generator": plan}))
+            stages.append(Stage("autoencoder", training.autoencode, {"generator": plan}))
         if alone:
             steps = {
-                "classifier": (self.steps_classifier, duel.classify),
-                "verifier": (self.steps_verifier, duel.verify),
+                "classifier": (self.steps_classifier, training.classify),
+                "verifier": (self.steps_verifier, training.verify),
             }
             for name in opponents:
                 plan = Plan(steps[name][0], self.learning_rate_alone, self.weight_decay)
@@ -231,7 +236,7 @@ class Adversarial(FilmMethod):
         plans = {"generator": Plan(self.steps, self.learning_rate, weight_decay=0.0)}
         plans |= {name: Plan(self.steps, self.learning_rate_against, self.weight_decay) for name in opponents}
         begin, end = (self.steps * number // turn.of for number in (turn.number, turn.number + 1))
-        stages.append(Stage("against", duel.fight, plans, ("generator", self.average), begin, end))
+        stages.append(Stage("against", training.adversarial_step, plans, ("generator", self.average), begin, end))
         return tuple(stages)
 
     def _enough(self, cohort: Cohort) -> bool:
@@ -240,13 +245,13 @@ class Adversarial(FilmMethod):
 
     # Releasing --------------------------------------------------------------------------------------------------------
 
-    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, context: RunContext) -> Protect:
         import torch
 
-        from fedcxr.training import place, to_tensor
+        from fedcxr.training import to_device, to_tensor
 
-        compute = workshop.compute
-        network = place(generators.network_of(self.generator, weights), compute).eval()
+        compute = context.compute
+        network = to_device(generators.network_of(self.generator, weights), compute).eval()
 
         def protect(films: Films, rng: np.random.Generator) -> Films:
             generators.check_size(weights, films.shape[1:])

@@ -14,9 +14,9 @@ from torch import Tensor
 from fedcxr.codes import Codes
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
-from fedcxr.methods import Films, Weights, Workshop
+from fedcxr.methods import Films, RunContext, Weights
 from fedcxr.models.sparse_coder import SparseCoder, sparse_coder
-from fedcxr.training import Plan, arrays_of, fit, loaded, place, to_tensor
+from fedcxr.training import Plan, arrays_of, fit, loaded, to_device, to_tensor
 from fedcxr.training.compute import Compute
 
 Number = TypeVar("Number", bound=np.generic)
@@ -27,7 +27,7 @@ NOTHING = 1e-6  # squared grey range: a film that comes back exactly is no bette
 
 
 @dataclass(frozen=True)
-class Design:
+class CoderDesign:
     """Which coder, and how long it learns."""
 
     s: int
@@ -43,13 +43,13 @@ class Design:
 class Codec:
     """A coder that is ready: untrained, or with what was learnt."""
 
-    def __init__(self, design: Design, weights: Weights, compute: Compute) -> None:
+    def __init__(self, design: CoderDesign, weights: Weights, compute: Compute) -> None:
         network = SparseCoder(design.maps, design.refinement if weights else 0, design.rounds if weights else 0)
         if weights:
             loaded(network, weights)
         self.design = design
         self.compute = compute
-        self.network = place(network, compute).eval()
+        self.network = to_device(network, compute).eval()
 
     def encode(self, films: Films) -> Codes:
         """(n, h, w) uint8 -> (n, c, h / 8, w / 8) int8 with s numbers per cell and map, or on average over cells."""
@@ -82,17 +82,17 @@ class Codec:
         return self.network.expand(tensor) if stored else tensor.float()
 
 
-def initial(design: Design, rng: np.random.Generator) -> Weights:
+def initial(design: CoderDesign, rng: np.random.Generator) -> Weights:
     return arrays_of(sparse_coder(design.maps, design.refinement, design.rounds, rng))
 
 
 def learn(
-    design: Design, cohort: Cohort, rng: np.random.Generator, workshop: Workshop, start: Weights | None
+    design: CoderDesign, cohort: Cohort, rng: np.random.Generator, context: RunContext, start: Weights | None
 ) -> Weights:
     """Filters and refinement that code films of unseen patients better, or else those it started with."""
     train, test = _divided(cohort)
-    compute = workshop.compute
-    network = place(sparse_coder(design.maps, design.refinement, design.rounds, rng), compute)
+    compute = context.compute
+    network = to_device(sparse_coder(design.maps, design.refinement, design.rounds, rng), compute)
     if start:
         loaded(network, start)
     before, error = arrays_of(network), _error(network, test, design, compute)
@@ -103,7 +103,7 @@ def learn(
 
     plan = Plan(design.steps, design.learning_rate, weight_decay=0.0, average=0.99)
     with compute.session():
-        fit(network, loss, plan, compute, lambda done, total: workshop.progress("codec", done, total))
+        fit(network, loss, plan, compute, lambda done, total: context.progress("codec", done, total))
         worse = _error(network, test, design, compute) > error
     return before if worse else arrays_of(network)
 
@@ -137,7 +137,7 @@ def _log_error(shown: Tensor, films: Tensor) -> Tensor:
     return ((shown - films) ** 2).mean((1, 2, 3)).add(NOTHING).log().mean()
 
 
-def _error(network: SparseCoder, films: Films, design: Design, compute: Compute) -> float:
+def _error(network: SparseCoder, films: Films, design: CoderDesign, compute: Compute) -> float:
     network.eval()
     with torch.inference_mode():
         errors = [

@@ -1,7 +1,7 @@
 """What methods that share codes have in common: the codec, its learning, and the form of a release of codes.
 
 A release of codes holds, beside findings and splits, whatever arrays the method made of each film, row by row. The key
-of the film in row i is the image key `i` of the release's key, which its site's custodian has.
+of the film in row i is the image key `i` of the release's key, which its site's key provider has.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
 from fedcxr.learning import Learning
-from fedcxr.methods import Films, Form, Method, Round, Weights, Workshop
+from fedcxr.methods import Films, Form, Method, Round, RunContext, Weights
 from fedcxr.release import Kind, Release
 
 if TYPE_CHECKING:
     from fedcxr.codes.support import Scores
-    from fedcxr.methods._codec import Codec, Design
+    from fedcxr.methods._codec import Codec, CoderDesign
 
 # Torch and the codec are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
@@ -70,7 +70,7 @@ class CodeMethod(Method):
             return None
         return Learning(self.fit, self.turns_together if self.fit == "federated" else 1)
 
-    def briefly(self) -> Self:
+    def on_smoke_budget(self) -> Self:
         return self.model_copy(update={"steps": min(self.steps, 20), "refinement": min(self.refinement, 8)})
 
     def initial(self, rng: np.random.Generator) -> Weights:
@@ -82,7 +82,7 @@ class CodeMethod(Method):
         self,
         cohort: Cohort,
         rng: np.random.Generator,
-        workshop: Workshop,
+        context: RunContext,
         start: Weights | None = None,
         turn: Round = ONE_TURN,
     ) -> Weights:
@@ -90,20 +90,20 @@ class CodeMethod(Method):
 
         if self.learning is None:
             return {}
-        return _codec.learn(self.design(-(-self.steps // turn.of)), cohort, rng, workshop, start)
+        return _codec.learn(self.design(-(-self.steps // turn.of)), cohort, rng, context, start)
 
-    def design(self, steps: int = 0) -> Design:
+    def design(self, steps: int = 0) -> CoderDesign:
         """The coder this method uses, to be trained for so many steps."""
-        from fedcxr.methods._codec import Design
+        from fedcxr.methods._codec import CoderDesign
 
         coder = (self.s, self.maps, self.together, self.refinement, self.rounds)
-        return Design(*coder, steps, self.learning_rate, self.crop)
+        return CoderDesign(*coder, steps, self.learning_rate, self.crop)
 
-    def codec(self, weights: Weights, workshop: Workshop) -> Codec:
+    def codec(self, weights: Weights, context: RunContext) -> Codec:
         """The coder at work."""
         from fedcxr.methods._codec import Codec
 
-        return Codec(self.design(), weights, workshop.compute)
+        return Codec(self.design(), weights, context.compute)
 
     def shape(self, size: tuple[int, int]) -> Shape:
         """Of the code of a film of this size."""
@@ -136,15 +136,15 @@ class CodeMethod(Method):
         """What an authorised reader must know to use a key, as public facts."""
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
-        codec, version = self.codec(weights, workshop), self.version(weights)
+        codec, version = self.codec(weights, context), self.version(weights)
         parts: list[Arrays] = []
         done = 0
         for films in cohort.chunks():
             parts.append(self.hide(codec.encode(films), done, keys, version, cohort.size))
             done += len(films)
-            workshop.progress("release", done, len(cohort))
+            context.progress("release", done, len(cohort))
         hidden: Arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
         facts = {
@@ -174,11 +174,11 @@ class CodeMethod(Method):
         codes = [self.find(release, row, keys.image_key(str(row))) for row in self.rows(release, keys)]
         return np.stack(codes) if codes else np.empty((0, *self.shape(release.size).code), dtype=np.int8)
 
-    def decoded(self, codes: Codes, release: Release, weights: Weights, workshop: Workshop) -> Films:
+    def decoded(self, codes: Codes, release: Release, weights: Weights, context: RunContext) -> Films:
         """What some codes of a release show."""
         if not len(codes):
             return np.empty((0, *release.size), dtype=np.uint8)
-        return self.codec(weights, workshop).decode(codes, release.size)
+        return self.codec(weights, context).decode(codes, release.size)
 
     def version(self, weights: Weights) -> str:
         """What a key is used for: these parameters with these weights and no others."""

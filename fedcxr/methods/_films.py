@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.cohort import SPLITS, Cohort
-from fedcxr.context import Workshop
+from fedcxr.context import RunContext
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
 from fedcxr.methods._method import Method
@@ -26,7 +26,7 @@ class SharesFilms(Method):
 
     kind: ClassVar[Kind] = "images"
 
-    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+    def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         films = np.concatenate([release.arrays["films"] for release in shared.releases])
         return View({"films": films}, np.ones(len(films), dtype=np.bool_), shared.versions)
 
@@ -48,7 +48,7 @@ class FilmMethod(SharesFilms):
     """A method that shares protected films of the same size, with their findings."""
 
     @abstractmethod
-    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, context: RunContext) -> Protect:
         """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
 
     def complaints(self, films: Films) -> Sequence[str | None]:
@@ -63,13 +63,13 @@ class FilmMethod(SharesFilms):
     def repeatable(self) -> bool:
         return True
 
-    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
-        return _Protected(self.protector(weights, workshop))
+    def appearance(self, own: Films, weights: Weights, context: RunContext) -> Appearance | None:
+        return _Protected(self.protector(weights, context))
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
-        protect = self.protector(weights, workshop)
+        protect = self.protector(weights, context)
         protected = np.empty((len(cohort), *cohort.size), dtype=np.uint8)
         complaints: list[str | None] = []
         for films in cohort.chunks():
@@ -83,7 +83,7 @@ class FilmMethod(SharesFilms):
                 )
             protected[len(complaints) : len(complaints) + len(films)] = shared
             complaints += self.complaints(films)
-            workshop.progress("release", len(complaints), len(cohort))
+            context.progress("release", len(complaints), len(cohort))
         told = [[row, reason] for row, reason in enumerate(complaints) if reason is not None]
         left_out = [row for row, reason in enumerate(complaints) if reason is not None] if self.leaves_out() else []
         kept = np.delete(np.arange(len(cohort)), np.array(left_out, dtype=np.intp))
@@ -109,7 +109,7 @@ class ImageMethod(FilmMethod):
     def protect(self, films: Films, rng: np.random.Generator) -> Films:
         """Protect some films. Called for one chunk after another with the same generator."""
 
-    def protector(self, weights: Weights, workshop: Workshop) -> Protect:
+    def protector(self, weights: Weights, context: RunContext) -> Protect:
         return self.protect
 
 

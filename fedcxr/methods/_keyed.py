@@ -8,7 +8,7 @@ import numpy.typing as npt
 from fedcxr.codes import Codes, support
 from fedcxr.errors import BrokenSeal, Refused
 from fedcxr.keys import ImageKey
-from fedcxr.methods import Films, Form, Weights, Workshop
+from fedcxr.methods import Films, Form, RunContext, Weights
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods._keyless import Keyless
 from fedcxr.release import Release
@@ -25,7 +25,7 @@ class KeyedCodes(CodeMethod):
             return False
         return True
 
-    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+    def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         """Every code as published, and those that open without their fakes and as films."""
         parts: list[tuple[Films, Codes, npt.NDArray[np.bool_]]] = []
         refusals: dict[str, str] = {}
@@ -43,7 +43,7 @@ class KeyedCodes(CodeMethod):
                 refusals[release.site] = str(why)
                 continue
             opened[rows] = True
-            films[rows] = self.decoded(codes[rows], release, weights, workshop)
+            films[rows] = self.decoded(codes[rows], release, weights, context)
             if not opened.all():
                 refusals[release.site] = f"{release.site} granted {len(rows)} of {len(release)} images"
         films, codes, opened = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -52,17 +52,17 @@ class KeyedCodes(CodeMethod):
             forms |= {"films": films, "purified": codes}
         return View(forms, opened, shared.versions, refusals=refusals)
 
-    def clean(self, form: Form, films: Films, weights: Weights, workshop: Workshop) -> Array | None:
+    def clean(self, form: Form, films: Films, weights: Weights, context: RunContext) -> Array | None:
         if form == "purified":
-            return self.codec(weights, workshop).encode(films)
-        return super().clean(form, films, weights, workshop)
+            return self.codec(weights, context).encode(films)
+        return super().clean(form, films, weights, context)
 
     @property
     def repeatable(self) -> bool:
         return True
 
-    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
-        return Keyless(self, own, weights, workshop)
+    def appearance(self, own: Films, weights: Weights, context: RunContext) -> Appearance | None:
+        return Keyless(self, own, weights, context)
 
     def chosen(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         return support.chosen(scores, self.s, self.together)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fedcxr.codes import Codes, support
 from fedcxr.codes.support import Practice
 from fedcxr.keys import MasterKey, ReleaseKey
-from fedcxr.methods import Films, Weights, Workshop
+from fedcxr.methods import Films, RunContext, Weights
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.view import View
 
@@ -27,9 +27,9 @@ TOGETHER = 64  # films hidden at once
 class Keyless:
     """One version of a codec in the hands of somebody without keys, who has films of their own."""
 
-    def __init__(self, method: CodeMethod, own: Films, weights: Weights, workshop: Workshop) -> None:
+    def __init__(self, method: CodeMethod, own: Films, weights: Weights, context: RunContext) -> None:
         self.method = method
-        self.codec = method.codec(weights, workshop)
+        self.codec = method.codec(weights, context)
         self._version = method.version(weights)
         studied = own[np.linspace(0, len(own) - 1, min(MOST, len(own))).astype(np.intp)]
         self.size = (int(own.shape[1]), int(own.shape[2]))
@@ -102,7 +102,7 @@ class Keyless:
     def _expected(self, public: Codes) -> npt.NDArray[np.float32]:  # (n, c, h, w)
         """Each film's own sizes of value, the largest where films usually have the largest, as far as signs agree.
 
-        Fakes have the sizes of true values, so every so-and-so-manieth value in order of size stands for a true one.
+        Fakes have the sizes of true values, so of the values in order of size, evenly spaced ones stand for true ones.
         """
         sizes = np.sort(np.abs(public.reshape(len(public), -1).astype(np.int16)), axis=1)
         kept = len(self._by_size)

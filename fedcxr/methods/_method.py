@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pydantic
 
 from fedcxr.cohort import Cohort
-from fedcxr.context import Workshop
+from fedcxr.context import RunContext
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.learning import Guarantee, Learning, Report
@@ -58,7 +58,7 @@ class Method(Plugin):
         """Where, in how many rounds and by which strategy `learn` is used; None: it has nothing to do."""
         return None
 
-    def briefly(self) -> Self:
+    def on_smoke_budget(self) -> Self:
         """The same method with less learning: what it promises, it promises at any budget."""
         return self
 
@@ -77,7 +77,7 @@ class Method(Plugin):
         self,
         cohort: Cohort,
         rng: np.random.Generator,
-        workshop: Workshop,
+        context: RunContext,
         start: Weights | None = None,
         turn: Round = Round(),
     ) -> Weights:
@@ -92,15 +92,15 @@ class Method(Plugin):
 
     @abstractmethod
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         """What the hospital `keys.origin.site` shares of these films, in their order."""
 
     @abstractmethod
-    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+    def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         """What the holder of given keys sees of everything that was shared."""
 
-    def clean(self, form: Form, films: Films, weights: Weights, workshop: Workshop) -> Array | None:
+    def clean(self, form: Form, films: Films, weights: Weights, context: RunContext) -> Array | None:
         """Films that nothing was done to, in one of the forms: what a hospital has of its own. None: it has none."""
         return films if form == "films" else None
 
@@ -109,21 +109,21 @@ class Method(Plugin):
         """Whether somebody who knows the method can do to films of their own what was done to those released."""
         return False
 
-    def appearance(self, own: Films, weights: Weights, workshop: Workshop) -> Appearance | None:
+    def appearance(self, own: Films, weights: Weights, context: RunContext) -> Appearance | None:
         """How what is shared looks to somebody without a key who has these films; None: there is nothing to look at."""
         return None
 
-    def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
+    def judged(self, cohort: Cohort, model: Weights, context: RunContext) -> Judged:
         """What a shared model says of films; asked of methods that share one."""
         raise DataError(f"{self.plugin_name()} shares no model", given=self.kind)
 
     def displacements(
-        self, films: Films, weights: Weights, workshop: Workshop
+        self, films: Films, weights: Weights, context: RunContext
     ) -> npt.NDArray[np.float32] | None:  # (n, 2, h, w)
         """How far from its place, in pixels, each pixel of a released film comes; None: nothing is moved."""
         return None
 
-    def moved(self, masks: Masks, films: Films, weights: Weights, workshop: Workshop) -> Masks:
+    def moved(self, masks: Masks, films: Films, weights: Weights, context: RunContext) -> Masks:
         """Where what these masks outline on clean films lies on the released ones; unchanged: nothing is moved."""
         return masks
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pydantic
 
 from fedcxr.cohort import FINDINGS, Cohort
-from fedcxr.context import Workshop
+from fedcxr.context import RunContext
 from fedcxr.data._vocabulary import known_by
 from fedcxr.keys import ReleaseKey
 from fedcxr.learning import Learning
@@ -38,24 +38,24 @@ class ModelMethod(Method):
     )
 
     @abstractmethod
-    def predict(self, films: Films, weights: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:  # (n, k)
+    def predict(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:  # (n, k)
         """How much each film shows of each of `findings`: the higher, the surer."""
 
-    def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
-        return Judged(self.findings, self.labels(cohort), self.predict(cohort.films(), model, workshop))
+    def judged(self, cohort: Cohort, model: Weights, context: RunContext) -> Judged:
+        return Judged(self.findings, self.labels(cohort), self.predict(cohort.films(), model, context))
 
     def labels(self, cohort: Cohort) -> npt.NDArray[np.float32]:  # (n, k) of 0, 1 or NaN
         """What is known of each of `findings`; what a hospital never looked for is unknown, and its model learns on."""
         return known_by(cohort, self.findings)
 
-    def view(self, shared: Shared, holder: Holder, workshop: Workshop) -> View:
+    def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         nothing = np.zeros(0, dtype=np.intp)
         # Where each site learns alone there are many models, and none is everybody's.
         model = shared.taught[0] if len(shared.taught) == 1 else None
         return View({}, nothing.astype(np.bool_), nothing.astype(np.int64), model)
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         """From how many films the site learnt; a model of its own with it, while one of all sites is known to all."""
         told = Release("update", keys.origin.site, self.plugin_name(), {}, {"films": len(cohort.where("train"))})

@@ -40,7 +40,7 @@ class Noise(ImageMethod):
         description="if the lungs found on a film cannot be right: noise on the whole film, leave it out, or stop",
     )
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         if self.weights is None or self.where == "all":
             return ()
         self._finder()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.methods import Films, Masks, Weights, Workshop
+from fedcxr.methods import Films, Masks, RunContext, Weights
 from fedcxr.methods import _generator as generators
 from fedcxr.methods._adversarial import DEVIATIONS, Adversarial, in_parts
 
@@ -51,29 +51,29 @@ class PriCheXyNet(Adversarial):
         """The largest displacement in half sides of a film: the same share of films of every size."""
         return self.mu if isinstance(self.mu, float) else float(self.mu.removesuffix("px")) / HALF_SIDE
 
-    def displacements(self, films: Films, weights: Weights, workshop: Workshop) -> npt.NDArray[np.float32]:
+    def displacements(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:
         import torch
 
         from fedcxr.training import to_tensor
 
         flow = cast("Flow", generators.network_of(self.generator, weights)).eval()
         with torch.inference_mode():
-            moved = flow.displacement(to_tensor(films, Workshop("cpu", "fp32").compute))
+            moved = flow.displacement(to_tensor(films, RunContext("cpu", "fp32").compute))
         height, width = films.shape[1:]
         half_sides = np.array([width, height], np.float32).reshape(1, 2, 1, 1) / np.float32(2)
         pixels: npt.NDArray[np.float32] = moved.numpy() * half_sides
         return pixels
 
-    def moved(self, masks: Masks, films: Films, weights: Weights, workshop: Workshop) -> Masks:
+    def moved(self, masks: Masks, films: Films, weights: Weights, context: RunContext) -> Masks:
         """Masks through the very field that moves their films; a pixel is inside where half of it is or more."""
         import torch
 
         from fedcxr.models.flow import moved
-        from fedcxr.training import place, to_tensor
+        from fedcxr.training import to_device, to_tensor
 
         generators.check_size(weights, films.shape[1:])
-        compute, lying = workshop.compute, np.empty_like(masks)
-        flow = cast("Flow", place(generators.network_of(self.generator, weights), compute)).eval()
+        compute, lying = context.compute, np.empty_like(masks)
+        flow = cast("Flow", to_device(generators.network_of(self.generator, weights), compute)).eval()
         with compute.session(), torch.inference_mode(), compute.autocast():
             for some in in_parts(films):
                 field = flow.displacement(to_tensor(films[some].copy(), compute))  # a copy: see `protector`

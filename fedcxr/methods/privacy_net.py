@@ -10,7 +10,7 @@ import pydantic
 from fedcxr.methods._adversarial import DEVIATIONS, Adversarial
 
 if TYPE_CHECKING:
-    from fedcxr.models.unet import Design, UNet
+    from fedcxr.models.unet import UNet, UNetDesign
 
 SLOPE = 0.2  # of LeakyReLU
 
@@ -45,7 +45,7 @@ class PrivacyNet(Adversarial):
 
         return unet(self._design(), rng)
 
-    def _design(self) -> Design:
-        from fedcxr.models.unet import Design
+    def _design(self) -> UNetDesign:
+        from fedcxr.models.unet import UNetDesign
 
-        return Design(widths=self.widths, outputs=1, activation="sigmoid", slope=SLOPE, stride=self.cell)
+        return UNetDesign(widths=self.widths, outputs=1, activation="sigmoid", slope=SLOPE, stride=self.cell)

@@ -25,7 +25,7 @@ class Flow(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], stride: int, reach: float) -> None:
         super().__init__()
-        self.generator = unet.UNet(unet.Design(widths=widths, outputs=2, activation="tanh", stride=stride))
+        self.generator = unet.UNet(unet.UNetDesign(widths=widths, outputs=2, activation="tanh", stride=stride))
         self.reach = reach
 
     def displacement(self, films: Tensor) -> Tensor:  # (n, 1, h, w) -> (n, 2, h, w) of x and y

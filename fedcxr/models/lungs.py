@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedcxr.errors import ConfigError
-from fedcxr.models.unet import Design, UNet
+from fedcxr.models.unet import UNet, UNetDesign
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Masks = npt.NDArray[np.bool_]  # (n, h, w)
 
 SHIPPED = Path(__file__).with_suffix(".json")  # written by `scripts/make lungs`
-DESIGN = Design(widths=(12, 24, 32, 48, 64))
+DESIGN = UNetDesign(widths=(12, 24, 32, 48, 64))
 SIZE = 128  # pixels; films of any size are brought to it
 BATCH = 8  # a larger one leaves the caches: a third of the speed at 64
 

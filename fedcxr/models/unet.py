@@ -16,7 +16,7 @@ from fedcxr.models.initialise import build
 
 
 @dataclass(frozen=True)
-class Design:
+class UNetDesign:
     """How wide and deep the network is, and what its outputs look like."""
 
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # channels from the full size downwards, which halves each time
@@ -35,7 +35,7 @@ class UNet(nn.Module):
     are cropped back.
     """
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: UNetDesign) -> None:
         super().__init__()
         narrow, *_ = widths = design.widths
         self.activation = design.activation
@@ -70,7 +70,7 @@ class UNet(nn.Module):
                 return pictures
 
 
-def unet(design: Design, rng: np.random.Generator) -> UNet:
+def unet(design: UNetDesign, rng: np.random.Generator) -> UNet:
     """A U-Net ready to be trained."""
     network = build(lambda: UNet(design), rng)
     with torch.no_grad():  # the rule for hidden layers would start a sigmoid or tanh saturated
@@ -78,11 +78,11 @@ def unet(design: Design, rng: np.random.Generator) -> UNet:
     return network
 
 
-def _level(channels: int, wider: int, design: Design) -> nn.Sequential:
+def _level(channels: int, wider: int, design: UNetDesign) -> nn.Sequential:
     return nn.Sequential(*_convolution(channels, wider, design), *_convolution(wider, wider, design))
 
 
-def _convolution(channels: int, wider: int, design: Design) -> list[nn.Module]:
+def _convolution(channels: int, wider: int, design: UNetDesign) -> list[nn.Module]:
     activation = nn.LeakyReLU(design.slope, inplace=True) if design.slope else nn.ReLU(inplace=True)
     match design.normalisation:
         case "batch":

@@ -16,7 +16,7 @@ from fedcxr.table import Table
 from fedcxr.view import View
 from fedcxr.world import Roles, World
 
-EARNEST = "protected"  # the world that is; all others are controls
+PROTECTED = "protected"  # the world that is; all others are controls
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Setting:
     """In which world a question is put, and how much of its budget an adversary spends there."""
 
     world: World
-    briefly: bool = False
+    smoke: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Question(Plugin):
 
     def settings(self, world: World) -> Mapping[str, Setting]:
         """The worlds in which it is put, by name: the one that is, and its controls."""
-        return {EARNEST: Setting(world)}
+        return {PROTECTED: Setting(world)}
 
     @abstractmethod
     def roles(self, world: World) -> Roles:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from fedcxr.knowledge import Holding
 from fedcxr.metrics import retrieval, verification
 from fedcxr.metrics.bootstrap import auc_interval
-from fedcxr.metrics.label_floor import LabelFloor
-from fedcxr.questions import EARNEST, Asked, Heard, Part, Question, Setting, no_film
+from fedcxr.metrics.label_baseline import LabelBaseline
+from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, no_film
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, share, span
 from fedcxr.view import View
@@ -28,7 +28,7 @@ DECISION = 0.0  # scores are log-odds at even prior odds
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ScoredPairs:
     """Every attacked film against every known one, with what only the scorer knows about them."""
 
     patients: npt.NDArray[np.object_]  # (n,) of the attacked films
@@ -40,7 +40,7 @@ class Pairs:
     known_labels: npt.NDArray[np.float32]  # (m, k)
 
     @classmethod
-    def of(cls, world: World, roles: Roles) -> Pairs:
+    def of(cls, world: World, roles: Roles) -> ScoredPairs:
         """What is asked in this world."""
         rows, known = world.rows_of(roles.attacked), np.flatnonzero(roles.known)
         films = world.released.films[rows]
@@ -77,9 +77,9 @@ class Linkage(Question):
 
     def settings(self, world: World) -> Mapping[str, Setting]:
         return {
-            EARNEST: Setting(world),
+            PROTECTED: Setting(world),
             RAW: Setting(world.unprotected()),
-            SHUFFLED: Setting(world.shuffled(), briefly=True),  # it fails at any budget
+            SHUFFLED: Setting(world.shuffled(), smoke=True),  # it fails at any budget
         }
 
     def roles(self, world: World) -> Roles:
@@ -91,16 +91,16 @@ class Linkage(Question):
         if not attacked.any():
             return None
         shape = (int(attacked.sum()), int(roles.known.sum()))
-        return Asked(view.take(attacked), {"scores": Part(shape, np.float32)}, Pairs.of(world, roles))
+        return Asked(view.take(attacked), {"scores": Part(shape, np.float32)}, ScoredPairs.of(world, roles))
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         scores = {name: {a: answer["scores"] for a, answer in one.answers.items()} for name, one in heard.items()}
         seconds = sum(one.seconds for one in heard.values())
-        return score_attack(scores, seconds, heard[EARNEST].key, heard[SHUFFLED].key, seed)
+        return score_attack(scores, seconds, heard[PROTECTED].key, heard[SHUFFLED].key, seed)
 
     def beside(self, key: Any, world: World, roles: Roles) -> dict[str, Any]:
         others = world.cohort.take(roles.owned)
-        return {"label_floor": label_floor(key, others.labels, others.patients, world.seed)}
+        return {"label_floor": label_baseline(key, others.labels, others.patients, world.seed)}
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table:
         worst, floor = privacy["worst_case"], privacy["label_floor"]
@@ -132,14 +132,14 @@ class Linkage(Question):
 
 
 def score_attack(
-    attackers: Mapping[str, Mapping[str, Scores]], seconds: float, pairs: Pairs, shuffled: Pairs, seed: int
+    attackers: Mapping[str, Mapping[str, Scores]], seconds: float, pairs: ScoredPairs, shuffled: ScoredPairs, seed: int
 ) -> list[dict[str, Any]]:
-    """One entry per attacker, from its scores in earnest and in both controls.
+    """One entry per attacker, from its scores in the real attack and in both controls.
 
     `shuffled` are the same pairs of films in the world in which identities mean nothing.
     """
     entries = []
-    for attacker, scores in attackers[EARNEST].items():
+    for attacker, scores in attackers[PROTECTED].items():
         report = verification(scores[pairs.genuine], scores[~pairs.genuine], DECISION)
         impostors = ~pairs.genuine & pairs.same_source
         found = retrieval(scores, pairs.patients, pairs.known_patients)
@@ -168,16 +168,16 @@ def score_attack(
     return entries
 
 
-def label_floor(
-    pairs: Pairs, labels: npt.NDArray[np.float32], patients: npt.NDArray[np.object_], seed: int
+def label_baseline(
+    pairs: ScoredPairs, labels: npt.NDArray[np.float32], patients: npt.NDArray[np.object_], seed: int
 ) -> dict[str, Any]:
     """What the findings alone give away: an attacker who sees both films' true labels and no pixel."""
-    floor = LabelFloor.fit(labels, patients, stream(seed, "label floor"))
+    floor = LabelBaseline.fit(labels, patients, stream(seed, "label floor"))
     scores = floor.score(pairs.labels, pairs.known_labels)
     return {"auc": {"value": _auc(scores, pairs), "ci95": interval(scores, pairs, seed)}}
 
 
-def interval(scores: Scores, pairs: Pairs, seed: int) -> list[float] | None:
+def interval(scores: Scores, pairs: ScoredPairs, seed: int) -> list[float] | None:
     """95 % interval of the verification AUC, by patients."""
     a, b = np.indices(scores.shape).reshape(2, -1)
     _, codes = np.unique(np.concatenate([pairs.patients, pairs.known_patients]), return_inverse=True)
@@ -191,11 +191,11 @@ def interval(scores: Scores, pairs: Pairs, seed: int) -> list[float] | None:
     return list(bounds) if bounds else None
 
 
-def _auc(scores: Scores, pairs: Pairs) -> float | None:
+def _auc(scores: Scores, pairs: ScoredPairs) -> float | None:
     return verification(scores[pairs.genuine], scores[~pairs.genuine]).auc
 
 
-def _auc_of(scores: Scores, pairs: Pairs, rows: npt.NDArray[np.bool_]) -> float | None:
+def _auc_of(scores: Scores, pairs: ScoredPairs, rows: npt.NDArray[np.bool_]) -> float | None:
     """Of these attacked films alone, against everybody who is known."""
     genuine = pairs.genuine[rows]
     return verification(scores[rows][genuine], scores[rows][~genuine]).auc

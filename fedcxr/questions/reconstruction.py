@@ -16,7 +16,7 @@ from fedcxr.methods import Method
 from fedcxr.metrics import auc
 from fedcxr.metrics.bootstrap import mean_interval
 from fedcxr.metrics.similarity import similarity
-from fedcxr.questions import EARNEST, Answer, Asked, Heard, Part, Question, no_film
+from fedcxr.questions import PROTECTED, Answer, Asked, Heard, Part, Question, no_film
 from fedcxr.rng import stream
 from fedcxr.table import Table, share
 from fedcxr.view import Films, View
@@ -43,7 +43,7 @@ class Truth:
         here = np.split(attacked, traces.shared.ends)
         parts = np.split(films, np.cumsum([rows.sum() for rows in here])[:-1])
         codes = [
-            world.method.clean("purified", part, traces.shared.weights_behind(release), world.workshop)
+            world.method.clean("purified", part, traces.shared.weights_behind(release), world.context)
             for release, part in zip(traces.shared.releases, parts, strict=True)
             if len(part)
         ]
@@ -78,11 +78,11 @@ class Reconstruction(Question):
         return Asked(view.take(attacked), parts, truth)
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
-        truth: Truth = heard[EARNEST].key
+        truth: Truth = heard[PROTECTED].key
         usual = similarity(truth.films, np.broadcast_to(truth.mean, truth.films.shape))["psnr"]
         return [
             {"attacker": attacker, "films": len(truth.films), **_figures(answer, truth, usual, seed)}
-            for attacker, answer in heard[EARNEST].answers.items()
+            for attacker, answer in heard[PROTECTED].answers.items()
         ]
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table | None:

@@ -10,7 +10,7 @@ import numpy as np
 from fedcxr.knowledge import Holding
 from fedcxr.metrics import auc
 from fedcxr.metrics.bootstrap import auc_interval
-from fedcxr.questions import EARNEST, Asked, Heard, Part, Question, no_film
+from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, no_film
 from fedcxr.rng import stream
 from fedcxr.table import Table, figure
 from fedcxr.view import View
@@ -40,8 +40,8 @@ class SameFilm(Question):
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         entries = []
-        patients = heard[EARNEST].key
-        for attacker, answer in heard[EARNEST].answers.items():
+        patients = heard[PROTECTED].key
+        for attacker, answer in heard[PROTECTED].answers.items():
             scores = answer["scores"]
             own = np.eye(len(scores), dtype=bool).ravel()
             a, b = np.indices(scores.shape).reshape(2, -1)

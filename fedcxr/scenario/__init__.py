@@ -14,7 +14,7 @@ from fedcxr import plugins
 from fedcxr.adversaries import Adversary
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError, UnknownName
-from fedcxr.keys.custody import SERVER
+from fedcxr.keys.provider import SERVER
 from fedcxr.knowledge import Knowledge
 from fedcxr.methods import Method
 from fedcxr.partition import Partition, site_names
@@ -176,7 +176,7 @@ class Scenario(Section):
         _check_learning(scenario)
         if scenario.cohort is None:
             return scenario._with_own_films(document)
-        return scenario.model_copy(update={"cohort": scenario.cohort.suited(sites, scenario.partition)})
+        return scenario.model_copy(update={"cohort": scenario.cohort.resolved_for(sites, scenario.partition)})
 
     def _check_grants(self, *, given: bool) -> None:
         if given and not self.method.keyed:
@@ -202,7 +202,7 @@ class Scenario(Section):
         if len({size for size in sizes.values() if size is not None}) > 1:
             told = ", ".join(f"{site} {size}" for site, size in sizes.items() if size is not None)
             raise ConfigError("the sites' films have different sizes", given=told, do="give all the same `size`")
-        alone = {site: source.suited(1, self.partition) for site, source in self.own_sources.items()}
+        alone = {site: source.resolved_for(1, self.partition) for site, source in self.own_sources.items()}
         return self.model_copy(update={"sites": alone})
 
     @classmethod

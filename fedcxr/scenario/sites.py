@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from fedcxr.errors import ConfigError
-from fedcxr.keys.custody import SERVER
+from fedcxr.keys.provider import SERVER
 from fedcxr.partition import natural, site_names
 
 RESERVED = (SERVER, "coordinator")  # keys are granted to the one, and files are written in the name of the other

@@ -16,14 +16,14 @@ from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.keys.custody import SERVER
+from fedcxr.keys.provider import SERVER
 from fedcxr.partition import Rows, deal
-from fedcxr.protocol import COORDINATOR, release_order, workshop_of
+from fedcxr.protocol import COORDINATOR, context_of, release_order
 from fedcxr.reading import Recipient, foreign_keys
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.consortium import join
-from fedcxr.simulation.custody import Simulated, simulated_identity, simulated_register
+from fedcxr.simulation.keys import Simulated, simulated_identity, simulated_register
 from fedcxr.tasks import Evidence, Progress
 from fedcxr.view import Films, Shared, View
 from fedcxr.world import Traces, World
@@ -62,7 +62,7 @@ class Experiment:
 
     def world(self, shared: Shared | None = None) -> World:
         """All there is to know, before or after the sites have released."""
-        workshop = workshop_of(self.scenario, COORDINATOR, None)
+        context = context_of(self.scenario, COORDINATOR, None)
         traces = None
         if shared is not None:
             sites = np.repeat([r.site for r in shared.releases], [len(r) for r in shared.releases]).astype(object)
@@ -72,7 +72,7 @@ class Experiment:
             patients=self.cohort.patients,
             method=self.scenario.method,
             seed=self.scenario.seed,
-            workshop=workshop,
+            context=context,
             sites=self.scenario.site_names,
             traces=traces,
         )
@@ -128,7 +128,7 @@ class Experiment:
         """All that was released, as a site or the coordinator sees it."""
         seed, sites = self.scenario.seed, self.scenario.site_names
         holder = Recipient(simulated_identity(seed, reader), simulated_register(seed, sites))
-        return self.scenario.method.view(shared, holder, workshop_of(self.scenario, COORDINATOR, None))
+        return self.scenario.method.view(shared, holder, context_of(self.scenario, COORDINATOR, None))
 
     def evidence(self, shared: Shared, view: View | None = None) -> Evidence:
         """What tasks are measured on: the releases as they are read by the one whom the scenario has read them."""
@@ -175,7 +175,7 @@ class Experiment:
         own, seen = self.cohort.films(np.flatnonzero(~world.tested)), world.view()
         films = np.zeros((len(seen), *self.cohort.size), dtype=np.uint8)
         for version, weights in enumerate(shared.taught or ({},)):
-            looks, rows = method.appearance(own, weights, world.workshop), seen.versions == version
+            looks, rows = method.appearance(own, weights, world.context), seen.versions == version
             if looks is not None and rows.any():
                 films[rows] = looks.released(seen.take(rows))
         return films

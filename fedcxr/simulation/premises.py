@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
-from fedcxr.keys.custody import Custodian
+from fedcxr.keys.provider import KeyProvider
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.keys import simulated
 
 PARTITION = "partition-id"  # the place among all sites that Flower's simulation gives a node
 
@@ -24,7 +24,7 @@ class Simulation:
         self._place = node.get(PARTITION)
 
     @contextmanager
-    def custodian(self, document: str) -> Iterator[Custodian]:
+    def key_provider(self, document: str) -> Iterator[KeyProvider]:
         if not document:
             raise Refused("this node is simulated, and the coordinator's run is no simulation")
         scenario = _parsed(document)

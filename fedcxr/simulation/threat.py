@@ -10,7 +10,7 @@ import pandas as pd
 
 from fedcxr.adversaries import Leak
 from fedcxr.knowledge import Holding
-from fedcxr.questions import EARNEST, Asked, Question, Setting
+from fedcxr.questions import PROTECTED, Asked, Question, Setting
 from fedcxr.release import AnswerKey
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
@@ -61,7 +61,7 @@ class Threat:
                 one = self._put(question, setting, views[seen])
                 if one is not None:
                     found[name][where] = one
-            if EARNEST not in found[name]:
+            if PROTECTED not in found[name]:
                 found[name] = {}  # controls of what cannot be asked would prove nothing
         return found
 

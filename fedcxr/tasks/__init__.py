@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fedcxr.cohort import SPLITS, Annotation, Cohort, Split
 from fedcxr.errors import DataError
-from fedcxr.methods import Form, Method, Workshop
+from fedcxr.methods import Form, Method, RunContext
 from fedcxr.plugins import Plugin
 from fedcxr.storage.artefacts import Artefacts
 from fedcxr.table import Table
@@ -71,13 +71,13 @@ class Evidence(Material):
         """The sites' films of one split."""
         return np.asarray(self.cohort.index["split"].to_numpy() == split)
 
-    def own(self, form: Form, films: Bools, workshop: Workshop) -> Array | None:
+    def own(self, form: Form, films: Bools, context: RunContext) -> Array | None:
         """Some of the sites' films as hospitals have them of their own, in one of the forms; None: in none."""
         places = np.flatnonzero(films)
         found: Array | None = None
         for version, weights in enumerate(self.taught):
             here = self.versions[places] == version
-            part = self.method.clean(form, self.clean[places[here]], weights, workshop)
+            part = self.method.clean(form, self.clean[places[here]], weights, context)
             if part is None:
                 return None
             found = np.empty((len(places), *part.shape[1:]), dtype=part.dtype) if found is None else found

@@ -17,7 +17,7 @@ import pydantic
 from fedcxr.cohort import Cohort
 from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import DataError
-from fedcxr.methods import Form, Method, Workshop
+from fedcxr.methods import Form, Method, RunContext
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
@@ -143,7 +143,7 @@ class Findings(Task):
     def applies(self, evidence: Evidence) -> bool:
         return self.on == "codes" or evidence.view.model is not None or super().applies(evidence)
 
-    def needs(self) -> tuple[Path, ...]:
+    def required_files(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
         return () if weights is None else (weights,)
 
@@ -160,7 +160,7 @@ class Findings(Task):
                 given=f"{len(train)} and {len(test)}",
                 do="use a larger cohort",
             )
-        lesson, workshop = self._lesson(evidence), Workshop.on(bench.compute)
+        lesson, context = self._lesson(evidence), RunContext.on(bench.compute)
         arms: dict[str, Scored] = {}
         with bench.compute.session():
             shared = None if lesson is None else self.train(lesson.learnt_from, bench, "released")
@@ -169,7 +169,7 @@ class Findings(Task):
             ceiling = shared if shared is not None and unprotected else self._ceiling(train, bench)
             arms["raw"] = _scored(ceiling, Labelled.of(test), bench)
             if lesson is not None and shared is not None:
-                own = evidence.own(self.on, evidence.films("test"), workshop)
+                own = evidence.own(self.on, evidence.films("test"), context)
                 if own is not None:
                     arms["trained"] = _scored(shared, replace(Labelled.of(test), inputs=cast(Inputs, own)), bench)
                 if len(lesson.read.labels):
@@ -177,7 +177,7 @@ class Findings(Task):
                 if len(lesson.read.labels) and self.on == "films":
                     arms["frozen"] = _scored(ceiling, lesson.read, bench)
             if evidence.view.model is not None:
-                judged = evidence.method.judged(test, evidence.view.model, workshop)
+                judged = evidence.method.judged(test, evidence.view.model, context)
                 arms["trained"] = Scored(judged.labels, judged.scores, test.patients, judged.findings)
             if evidence.unauthorised is not None:
                 arms["unauthorised"] = self._outside(evidence, evidence.unauthorised, bench)
@@ -204,7 +204,7 @@ class Findings(Task):
         own = known_by(cohort, taught.findings)
         with bench.compute.session():
             if "model" in method.forms:
-                judged = method.judged(cohort, taught.weights, Workshop.on(bench.compute))
+                judged = method.judged(cohort, taught.weights, RunContext.on(bench.compute))
                 one = Scored(judged.labels, judged.scores, cohort.patients, judged.findings)
             else:
                 films = Labelled(cohort.films(), own, cohort.patients, taught.findings)
@@ -248,7 +248,7 @@ class Findings(Task):
             labels=digest_of(films.labels),
             seed=bench.seed,
             compute=[compute.device.type, compute.precision, compute.threads],
-            pretrained=[digest_of(np.frombuffer(file.read_bytes(), dtype=np.uint8)) for file in self.needs()],
+            pretrained=[digest_of(np.frombuffer(file.read_bytes(), dtype=np.uint8)) for file in self.required_files()],
         )
         made = bench.artefacts.made(key, lambda: arrays_of(self.train(films, bench, "clean")))
         return loaded(self._network(films, bench), made)
@@ -278,13 +278,13 @@ class Findings(Task):
         """Not yet trained."""
         from fedcxr.models.backbone import Design
         from fedcxr.models.classifier import classifier
-        from fedcxr.training import place
+        from fedcxr.training import to_device
 
         channels = films.inputs.shape[1] if films.inputs.ndim == 4 else 1
         placed = channels > 1 and self.on == "purified"
         design = Design(self.network, self.width, self.stride, self.pretrained, channels, placed)
         rng = stream(bench.seed, "findings", "weights")
-        return place(classifier(design, films.labels.shape[1], rng), bench.compute)
+        return to_device(classifier(design, films.labels.shape[1], rng), bench.compute)
 
     def _figures(self, one: Scored, seed: int) -> dict[str, Any]:
         labels, scores, patients, findings = one.labels, one.scores, one.patients, one.findings

@@ -107,7 +107,7 @@ def _averaged(network: nn.Module) -> Iterator[Tensor]:
     yield from (b for b in network.buffers() if b.is_floating_point())
 
 
-def place(network: Network, compute: Compute) -> Network:
+def to_device(network: Network, compute: Compute) -> Network:
     """Move a network to where it runs; channels last is what oneDNN and tensor cores want (1.2 to 1.4x on a CPU)."""
     return network.to(device=compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

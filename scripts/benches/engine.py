@@ -83,8 +83,8 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
     from fedcxr.data import cache_folder
     from fedcxr.protocol import attack_seed, site_step, task_seed
     from fedcxr.questions import Heard
-    from fedcxr.simulation.custody import simulated
     from fedcxr.simulation.experiment import Experiment
+    from fedcxr.simulation.keys import simulated
     from fedcxr.simulation.threat import Threat
     from fedcxr.tasks import Bench
     from fedcxr.training.compute import Compute
@@ -107,9 +107,9 @@ def _plain(options: argparse.Namespace) -> dict[str, Any]:
             verifier, seed = scenario.adversaries["verifier"], attack_seed(scenario, "verifier")
             clean = verifier.prepare(put["protected"].leak.own, seed, compute, _silent)
             for world, one in put.items():
-                attacker = verifier.briefly() if one.setting.briefly else verifier
+                attacker = verifier.on_smoke_budget() if one.setting.smoke else verifier
                 # In a world of its own, what a brief attack learns from is its own too.
-                prepared = attacker.prepare(one.leak.own, seed, compute, _silent) if one.setting.briefly else clean
+                prepared = attacker.prepare(one.leak.own, seed, compute, _silent) if one.setting.smoke else clean
                 answers = attacker.answer("linkage", one.leak, prepared, seed, compute, _silent)
                 heard[world] = Heard(one.asked.key, answers, 0.0)
         attacks = scenario.questions["linkage"].score(heard, scenario.seed)

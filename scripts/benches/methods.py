@@ -23,14 +23,14 @@ from torch.nn import functional as F
 
 from fedcxr import plugins
 from fedcxr.cohort import COLUMNS, FINDINGS, Cohort
-from fedcxr.methods import Films, Protect, Round, Workshop
-from fedcxr.methods._duel import Duel
+from fedcxr.methods import Films, Protect, Round, RunContext
+from fedcxr.methods._adversarial_training import AdversarialTraining
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.classifier import findings_loss
 from fedcxr.models.siamese import partner_loss
 from fedcxr.rng import stream
 from fedcxr.training.compute import Compute, Device
-from fedcxr.training.course import Course
+from fedcxr.training.schedule import ResumableSchedule
 
 PAPER = {
     "widths": (32, 64, 128, 256, 512), "cell": 1, "classifier": "densenet121", "verifier": "resnet50", "batch": 64
@@ -42,12 +42,12 @@ def main() -> None:
     options = _options()
     devices: list[Device] = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     for device in devices:
-        workshop = Workshop(device=device, threads=options.threads)
-        print(f"{device}, {workshop.compute.precision}, threads: {options.threads}\n")
+        context = RunContext(device=device, threads=options.threads)
+        print(f"{device}, {context.compute.precision}, threads: {options.threads}\n")
         if not options.paper:
-            _releasing(workshop, options.sizes)
+            _releasing(context, options.sizes)
         for size in [256] if options.paper else options.sizes:
-            _training(workshop, size, options)
+            _training(context, size, options)
 
 
 def _options() -> argparse.Namespace:
@@ -71,16 +71,16 @@ def _cohort(size: int, patients: int = 128) -> Cohort:
 # Releasing ------------------------------------------------------------------------------------------------------------
 
 
-def _releasing(workshop: Workshop, sizes: list[int]) -> None:
+def _releasing(context: RunContext, sizes: list[int]) -> None:
     print("films released per second" + "".join(f"{f'{size} px':>12}" for size in sizes))
     for name in plugins.names("method"):
         method: Any = plugins.build("method", name)
         if method.kind != "images":
             continue
-        protect = method.protector(method.initial(stream(0)), workshop)
+        protect = method.protector(method.initial(stream(0)), context)
         print(
             f"  {name:<23}"
-            + "".join(f"{_rate(protect, _cohort(size).films(), workshop.compute):12.0f}" for size in sizes)
+            + "".join(f"{_rate(protect, _cohort(size).films(), context.compute):12.0f}" for size in sizes)
         )
     print()
 
@@ -107,11 +107,11 @@ def _clock(compute: Compute) -> Callable[[], float]:
 # Training -------------------------------------------------------------------------------------------------------------
 
 
-def _training(workshop: Workshop, size: int, options: argparse.Namespace) -> None:
+def _training(context: RunContext, size: int, options: argparse.Namespace) -> None:
     steps, cohort = options.steps, _cohort(size)
     method = PriCheXyNet(**(PAPER if options.paper else {}), steps=steps, shift=0)
-    ours, plain = _ours(method, cohort, workshop.compute), _plain(method, cohort, workshop)
-    compute = workshop.compute
+    ours, plain = _ours(method, cohort, context.compute), _plain(method, cohort, context)
+    compute = context.compute
     with compute.session():
         for arm in (ours, plain):
             arm(3)
@@ -130,32 +130,37 @@ def _seconds(arm: Callable[[int], None], steps: int, compute: Compute) -> float:
     return clock() - begun
 
 
-def _duel(method: PriCheXyNet, cohort: Cohort, compute: Compute) -> Duel:
-    return method._duel(cohort, stream(0, "learn"), compute, None)
+def _training_of(method: PriCheXyNet, cohort: Cohort, compute: Compute) -> AdversarialTraining:
+    return method._training(cohort, stream(0, "learn"), compute, None)
 
 
 def _ours(method: PriCheXyNet, cohort: Cohort, compute: Compute) -> Callable[[int], None]:
-    duel = _duel(method, cohort, compute)
-    stage = method._stages(duel, Round(), alone=False, trained=True)[0]
-    course = Course(duel.networks(), (stage,), duel.batches.rng, lambda *_: None)
-    course._enter(stage)
+    training = _training_of(method, cohort, compute)
+    stage = method._stages(training, Round(), alone=False, trained=True)[0]
+    schedule = ResumableSchedule(training.networks(), (stage,), training.batches.rng, lambda *_: None)
+    schedule._enter(stage)
 
     def steps(count: int) -> None:
         for step in range(count):
-            course._take(stage, step)
+            schedule._take(stage, step)
 
     return steps
 
 
-def _plain(method: PriCheXyNet, cohort: Cohort, workshop: Workshop) -> Callable[[int], None]:
-    compute = Compute(workshop.compute.device, "fp32", workshop.threads)
-    duel = _duel(method, cohort, compute)
-    for network in duel.networks().values():
+def _plain(method: PriCheXyNet, cohort: Cohort, context: RunContext) -> Callable[[int], None]:
+    compute = Compute(context.compute.device, "fp32", context.threads)
+    training = _training_of(method, cohort, compute)
+    for network in training.networks().values():
         network.to(memory_format=torch.contiguous_format).train()
-    generator, classifier, verifier, batches = duel.generator, duel.classifier, duel.verifier, duel.batches
+    generator, classifier, verifier, batches = (
+        training.generator,
+        training.classifier,
+        training.verifier,
+        training.batches,
+    )
     assert classifier is not None
     assert verifier is not None
-    optimisers = [torch.optim.AdamW(network.parameters(), lr=1e-4) for network in duel.networks().values()]
+    optimisers = [torch.optim.AdamW(network.parameters(), lr=1e-4) for network in training.networks().values()]
 
     def films(rows: np.ndarray) -> torch.Tensor:
         return (torch.from_numpy(cohort.films(rows)).to(compute.device).float() / 255)[:, None]

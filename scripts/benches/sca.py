@@ -22,7 +22,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.keys import MasterKey
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.signatures import sign_release
-from fedcxr.methods import Workshop
+from fedcxr.methods import RunContext
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
@@ -53,11 +53,11 @@ def main() -> None:
 
 
 def _time(method: CodeMethod, cohort: Cohort, turns: int) -> None:
-    films, workshop = cohort.films(), Workshop("cpu", "fp32")
-    codec, keys = method.codec({}, workshop), MasterKey.generate("site-1", 1).release_key("1")
+    films, context = cohort.films(), RunContext("cpu", "fp32")
+    codec, keys = method.codec({}, context), MasterKey.generate("site-1", 1).release_key("1")
     identity = Identity.generate("site-1")
     codes = codec.encode(films)
-    release = method.release(cohort, keys, {}, stream(0, "release"), workshop)
+    release = method.release(cohort, keys, {}, stream(0, "release"), context)
 
     def hide() -> Release:
         arrays = {**release.arrays, **method.hide(codes, 0, keys, method.version({}), cohort.size)}

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedcxr.adversaries._album import Album
+from fedcxr.adversaries._sampler import OwnPairSampler
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.models.backbone import Design
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
-from fedcxr.training import Plan, fit, place, to_tensor
+from fedcxr.training import Plan, fit, to_device, to_tensor
 from fedcxr.training.augmentation import Augmentation
 from fedcxr.training.compute import Compute
 from fedcxr.training.contrast import local_contrast
@@ -77,8 +77,10 @@ class Corpus:
     sources: npt.NDArray[np.int64]
     people: int
 
-    def album(self) -> Album:
-        return Album.owned(Owned(self.films, self.patients, self.sources, np.zeros(len(self.films), dtype=np.bool_)))
+    def album(self) -> OwnPairSampler:
+        return OwnPairSampler.owned(
+            Owned(self.films, self.patients, self.sources, np.zeros(len(self.films), dtype=np.bool_))
+        )
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,13 @@ class Recipe:
     def pretrained(self, corpus: Corpus, seed: int, compute: Compute) -> Siamese:
         """A verifier that has seen phantoms only."""
         rng = stream(seed, "real films", "weights")
-        network = place(siamese(self.design, self.dimensions, rng), compute)
+        network = to_device(siamese(self.design, self.dimensions, rng), compute)
         self._train(network, [corpus], self.first, stream(seed, "real films", "phantoms"), compute)
         return network
 
     def tuned(self, start: Siamese, corpora: Sequence[Corpus], rng: np.random.Generator, compute: Compute) -> Siamese:
         """A copy of `start`, gone on with other films."""
-        network = place(siamese(self.design, self.dimensions, rng), compute)
+        network = to_device(siamese(self.design, self.dimensions, rng), compute)
         network.load_state_dict(start.state_dict())
         self._train(network, corpora, self.second, rng, compute)
         return network

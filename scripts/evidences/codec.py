@@ -28,12 +28,12 @@ from PIL import Image
 
 from fedcxr.codes import Codes, entropy_bits
 from fedcxr.cohort import Cohort
-from fedcxr.methods import Weights, Workshop
+from fedcxr.methods import RunContext, Weights
 from fedcxr.methods.sca import Sca
 from fedcxr.metrics.similarity import similarity
 from fedcxr.rng import stream
 
-WORKSHOP = Workshop("cpu", "fp32")
+CONTEXT = RunContext("cpu", "fp32")
 Films = npt.NDArray[np.uint8]
 
 
@@ -58,7 +58,7 @@ def main() -> None:
         if options.train:
             method = Sca(s=s, together=together, fit="local", steps=options.train)
             started = time.process_time()
-            weights = method.learn(cohort.take(own), stream(options.seed, "learn"), WORKSHOP)
+            weights = method.learn(cohort.take(own), stream(options.seed, "learn"), CONTEXT)
             minutes = (time.process_time() - started) / 60
             print(f"    trained on {len(own)} films of other patients, {options.train} steps, {minutes:.1f} CPU min")
             points += _tell(method, weights, tested, options.seed)
@@ -77,7 +77,7 @@ class Point:
 
 def _tell(method: Sca, weights: Weights, cohort: Cohort, seed: int) -> tuple[Point, Point]:
     """Prints what the codec does, and JPEG."""
-    codec, films = method.codec(weights, WORKSHOP), cohort.films()
+    codec, films = method.codec(weights, CONTEXT), cohort.films()
     codes = codec.encode(films)
     pixels = films[0].size
     bits = _bits(codes) / pixels

@@ -25,7 +25,7 @@ from fedcxr.codes import Codes, entropy_bits, support
 from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
 from fedcxr.codes.support import Practice, Scores
 from fedcxr.keys import MasterKey
-from fedcxr.methods import Workshop
+from fedcxr.methods import RunContext
 from fedcxr.methods._codec import Codec
 from fedcxr.methods.sca import Sca
 from fedcxr.metrics import auc
@@ -89,7 +89,7 @@ def _prepared(options: argparse.Namespace) -> Bench:
     own, attacked = halves(cohort.patients, stream(options.seed, "halves"))
     attacked = attacked[: options.most]
     films = cohort.films()
-    codec = Sca(s=options.s).codec({}, Workshop.on(compute))
+    codec = Sca(s=options.s).codec({}, RunContext.on(compute))
     patients = cohort.patients[attacked]
     by_patient = ByPatient(patients, stream(options.seed, "bootstrap"))
     print(f"{len(own)} films of the adversary, {len(attacked)} attacked, {options.size} px, ", end="")

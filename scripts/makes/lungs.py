@@ -34,7 +34,7 @@ from fedcxr.cli.console import counted, stderr
 from fedcxr.models.lungs import DESIGN, SHIPPED, SIZE, LungFinder, implausible, ship, shipped, standardised
 from fedcxr.models.unet import UNet, unet
 from fedcxr.rng import stream
-from fedcxr.training import Plan, fit, place
+from fedcxr.training import Plan, fit, to_device
 from fedcxr.training.compute import Compute
 
 SEED = 0
@@ -76,7 +76,7 @@ def trained(steps: int) -> UNet:
     """A network that has learnt from randomised phantoms."""
     compute = Compute.choose("cpu")
     examples = Randomiser(phantoms(PATIENTS, SIZE, SEED), stream(SEED, "lungs", "examples"))
-    network = place(unet(DESIGN, stream(SEED, "lungs", "weights")), compute)
+    network = to_device(unet(DESIGN, stream(SEED, "lungs", "weights")), compute)
 
     def loss(step: int) -> Tensor:
         films, lungs = examples.draw(BATCH)

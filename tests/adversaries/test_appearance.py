@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from holdings import changed, leak
-from two_sides import WORKSHOP, TwoSides, codes_of
+from two_sides import CONTEXT, TwoSides, codes_of
 
 from fedcxr.adversaries import Leak
 from fedcxr.adversaries._appearance import appearances, pictures
@@ -31,7 +31,7 @@ def psnr(films: np.ndarray, seen: np.ndarray) -> float:
 
 def seen_in(given: Leak) -> Films:
     """What the films under attack look like."""
-    return pictures(given, appearances(given, WORKSHOP))
+    return pictures(given, appearances(given, CONTEXT))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_the_verifier_attacks_codes_as_it_attacks_films(name: str, sides: TwoSid
 
 def test_a_codec_that_is_not_known_shows_nothing(sides: TwoSides) -> None:
     unknown = changed(sides.leak(codes_of("sca")), mechanism=None)
-    assert appearances(unknown, WORKSHOP) == ()
+    assert appearances(unknown, CONTEXT) == ()
     assert not seen_in(unknown).any()
 
 
@@ -90,7 +90,7 @@ def test_codes_of_several_codecs_are_read_with_their_own(sides: TwoSides) -> Non
     own = sides.own.films()
     public = []
     for weights in taught:
-        hidden = Keyless(method, own, weights, WORKSHOP).hidden(films, rng)
+        hidden = Keyless(method, own, weights, CONTEXT).hidden(films, rng)
         assert hidden is not None
         public.append(hidden)
     people, closed = np.zeros(len(own), dtype=np.int64), np.zeros(2 * len(films), dtype=bool)

@@ -67,7 +67,7 @@ def heard(people: Cohort) -> Callable[[str], Heard]:
 
 
 def _in(put: Put, name: str) -> Adversary:
-    return adversary_of(name).briefly() if put.setting.briefly else adversary_of(name)
+    return adversary_of(name).on_smoke_budget() if put.setting.smoke else adversary_of(name)
 
 
 def test_it_is_asked_all_that_it_says_it_answers(name: str, heard: Callable[[str], Heard]) -> None:
@@ -134,7 +134,7 @@ def test_progress_ends_at_its_end(name: str, heard: Callable[[str], Heard]) -> N
 
 
 def test_the_control_that_fails_at_any_budget_is_the_same_attack(name: str) -> None:
-    brief = adversary_of(name).briefly()
+    brief = adversary_of(name).on_smoke_budget()
     assert type(brief) is type(adversary_of(name))
     assert brief.answers == adversary_of(name).answers
     assert plugins.build("adversary", brief.spec()) == brief
@@ -143,7 +143,7 @@ def test_the_control_that_fails_at_any_budget_is_the_same_attack(name: str) -> N
 def test_an_attacker_that_runs_the_mechanism_is_one_of_its_own(name: str, heard: Callable[[str], Heard]) -> None:
     own = {attacker for found in heard(name).answers.values() for attacker in found}
     for attacker in adversary_of(name).running_mechanism:
-        assert attacker in own or adversary_of(name).briefly() != adversary_of(name)
+        assert attacker in own or adversary_of(name).on_smoke_budget() != adversary_of(name)
 
 
 # Parameters -----------------------------------------------------------------------------------------------------------
@@ -176,4 +176,4 @@ def test_says_what_it_does_and_what_it_reads(name: str) -> None:
     assert (cls.__doc__ or "").strip()
     assert cls.reads <= {"films", "purified", "codes", "model"}
     assert cls.reads
-    assert isinstance(adversary_of(name).needs(), tuple)
+    assert isinstance(adversary_of(name).required_files(), tuple)

@@ -75,7 +75,7 @@ def test_only_what_is_asked_for_is_tried() -> None:
     given = consortium_of("sca", "published").leak("reconstruction")
     assert list(recovered(Support(recovery=("llr",)), given)) == ["llr"]
     assert recovered(Support(recovery=()), given) == {}
-    assert QUICK.briefly().recovery == ()
+    assert QUICK.on_smoke_budget().recovery == ()
 
 
 def test_two_codecs_guess_in_the_order_of_the_leak(monkeypatch: pytest.MonkeyPatch) -> None:

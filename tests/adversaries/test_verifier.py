@@ -11,7 +11,7 @@ import pytest
 from holdings import changed, leak, open_view
 
 from fedcxr.adversaries import Leak
-from fedcxr.adversaries._album import Album
+from fedcxr.adversaries._sampler import OwnPairSampler
 from fedcxr.adversaries.verifier import Verifier
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.knowledge.own_films import Owned
@@ -117,9 +117,9 @@ def test_each_film_is_protected_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) == len(set(seen)) == 20 * 30
 
 
-def album(people: list[int], sources: list[int], held_out: list[bool]) -> Album:
+def album(people: list[int], sources: list[int], held_out: list[bool]) -> OwnPairSampler:
     films = np.zeros((len(people), 4, 4), dtype=np.uint8)
-    return Album.owned(Owned(films, np.array(people), np.array(sources), np.array(held_out)))
+    return OwnPairSampler.owned(Owned(films, np.array(people), np.array(sources), np.array(held_out)))
 
 
 def test_pairs_are_two_films_of_one_person_and_never_of_the_held_out() -> None:
@@ -167,7 +167,7 @@ def test_checking_a_scenario_does_not_load_torch(module: str) -> None:
 
 def test_briefly_is_the_same_attack_with_fewer_steps() -> None:
     attacker = Verifier(width=8, steps_clean=5)
-    brief = attacker.briefly()
+    brief = attacker.on_smoke_budget()
     assert brief.steps_clean == 5
     assert brief.steps_retrain < attacker.steps_retrain
     assert brief.model_copy(update={"steps_retrain": attacker.steps_retrain}) == attacker

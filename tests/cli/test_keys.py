@@ -16,7 +16,7 @@ from canary import leaks
 from fedcxr import cli
 from fedcxr.keys import Origin
 from fedcxr.keys.envelopes import open_envelope
-from sites.strongbox import HEADER, Cost
+from sites.encrypted_file import HEADER, Cost
 from sites.vault import Vault
 
 WORDS = "correct horse battery staple"

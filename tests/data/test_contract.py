@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-import wards
+import sample_hospitals
 from parameters import wrong_parameters
 
 from fedcxr import plugins
@@ -31,13 +31,13 @@ pytestmark = [pytest.mark.parametrize("name", SOURCES), pytest.mark.usefixtures(
 def _of_a_ward(root: Path, reader: str) -> dict[str, Any]:
     if reader == "dicom":
         pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
-    parameters = wards.READERS[reader](root, wards.usual(reader))
+    parameters = sample_hospitals.READERS[reader](root, sample_hospitals.usual(reader))
     del parameters["name"]
-    return {"root": str(root), "size": wards.SIZE, **parameters}
+    return {"root": str(root), "size": sample_hospitals.SIZE, **parameters}
 
 
 def _phantom(root: Path) -> dict[str, Any]:
-    return {"patients": 4, "size": wards.SIZE}
+    return {"patients": 4, "size": sample_hospitals.SIZE}
 
 
 def _shard(root: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _shard(root: Path) -> dict[str, Any]:
 MADE: Mapping[str, Callable[[Path], dict[str, Any]]] = {
     "phantom": _phantom,
     "shard": _shard,
-    **{reader: partial(_of_a_ward, reader=reader) for reader in wards.READERS},
+    **{reader: partial(_of_a_ward, reader=reader) for reader in sample_hospitals.READERS},
 }
 
 
@@ -68,7 +68,7 @@ class Films:
 @pytest.fixture
 def films(name: str, tmp_path: Path, secret_file: Path) -> Films:
     assert name in MADE, "say in MADE how a few films of the new source are made"
-    root = tmp_path / wards.ROOT
+    root = tmp_path / sample_hospitals.ROOT
     root.mkdir()
     source = plugins.build("source", {"name": name, **MADE[name](root)})
     return Films(cast(Source, source), root, tmp_path)
@@ -145,7 +145,7 @@ def test_the_index_has_the_columns_of_every_index(films: Films) -> None:
 
 def test_films_are_eight_bits_of_the_size_asked_for(films: Films) -> None:
     cohort = films.open()
-    assert cohort.size == (wards.SIZE, wards.SIZE)
+    assert cohort.size == (sample_hospitals.SIZE, sample_hospitals.SIZE)
     pixels = cohort.films()
     assert pixels.shape == (len(cohort), *cohort.size)
     assert pixels.dtype == np.uint8
@@ -181,7 +181,7 @@ def test_a_cohort_names_nobody(films: Films, name: str) -> None:
     """Pseudonyms alone, in the index and in what was annotated."""
     cohort = films.open()
     told = cohort.index.to_csv() + (cohort.boxes().to_csv() if "boxes" in cohort.annotations.names else "")
-    ward = wards.usual(name if name in wards.READERS else "folder")
+    ward = sample_hospitals.usual(name if name in sample_hospitals.READERS else "folder")
     found = [secret for secret in (*ward.secrets, str(films.root)) if secret.casefold() in told.casefold()]
     assert not found
 
@@ -217,7 +217,7 @@ def test_a_folder_that_is_not_there_is_one_line_before_any_work(name: str, tmp_p
         pytest.skip(f"{name} reads no folder")
     source = plugins.build("source", {"name": name, "root": str(tmp_path / "nowhere")})
     with pytest.raises(FedcxrError) as caught:
-        source.needs()
+        source.required_files()
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
 

@@ -276,7 +276,7 @@ def test_a_wrong_scenario_is_refused_before_the_table_is_read(tmp_path: Path, wr
 
 def test_a_missing_table_is_said_at_load_time(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such table"):
-        source(tmp_path).needs()
+        source(tmp_path).required_files()
 
 
 def test_parquet_is_read(make: Make, tmp_path: Path) -> None:
@@ -415,7 +415,7 @@ def test_an_unusable_mask_is_an_unusable_film(
 def test_masks_that_are_not_there(make: Make) -> None:
     root = make(**FOUR)
     with pytest.raises(DataError, match="no such folder of masks of the heart"):
-        source(root, masks={"heart": "none"}).needs()
+        source(root, masks={"heart": "none"}).required_files()
     drawn(root, "e.png")
     with pytest.raises(DataError, match="no film has a mask of the lungs"):
         source(root, masks="masks").listing()

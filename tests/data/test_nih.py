@@ -257,7 +257,7 @@ def test_boxes_follow_the_films(download: Download, tmp_path: Path) -> None:
 def test_boxes_that_are_asked_for_must_be_there(download: Download) -> None:
     root = download()
     with pytest.raises(DataError, match="lacks the table of boxes"):
-        nih(root, boxes=True).needs()
+        nih(root, boxes=True).required_files()
     (root / "BBox_List_2017.csv").write_text(f"{BOX_HEADER}00000001_000.png,Infiltrate,1000,256,128,64,,,\n")
     with pytest.raises(DataError, match="does not lie on the film"):
         nih(root, boxes=True).listing()

@@ -15,18 +15,18 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
-import wards
+import sample_hospitals
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from wards import READERS, ROOT, Ward, grain, source, usual
+from sample_hospitals import READERS, ROOT, SampleHospital, grain, source, usual
 
 from fedcxr.cli import console
 from fedcxr.errors import FedcxrError
 from fedcxr.protocol import site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated
+from fedcxr.simulation.keys import simulated
 
 pytestmark = pytest.mark.usefixtures("secret_file")
 
@@ -107,7 +107,11 @@ def listening() -> Iterator[dict[str, io.StringIO]]:
 def test_nothing_kept_shown_or_released_tells_who_it_is(
     tmp_path_factory: pytest.TempPathFactory, reader: str, texts: list[str], numbers: list[str]
 ) -> None:
-    ward = wards.of_texts(texts) if reader in ("folder", "dicom") else wards.of_numbers(reader, numbers)
+    ward = (
+        sample_hospitals.of_texts(texts)
+        if reader in ("folder", "dicom")
+        else sample_hospitals.of_numbers(reader, numbers)
+    )
     top = tmp_path_factory.mktemp("leaks")
     films = source(top / ROOT, READERS[reader](top / ROOT, ward))
     with listening() as heard:
@@ -144,73 +148,73 @@ def table_of(root: Path) -> Path:
     return min(root.glob("*.csv"))
 
 
-def truncate(root: Path, ward: Ward) -> None:
+def truncate(root: Path, ward: SampleHospital) -> None:
     film = films_of(root)[0]
     film.write_bytes(film.read_bytes()[:-200])
 
 
-def truncate_a_mask(root: Path, ward: Ward) -> None:
+def truncate_a_mask(root: Path, ward: SampleHospital) -> None:
     mask = films_of(root / "masks")[0]
     mask.write_bytes(mask.read_bytes()[:45])
 
 
-def remove(root: Path, ward: Ward) -> None:
+def remove(root: Path, ward: SampleHospital) -> None:
     films_of(root)[0].unlink()
 
 
-def repeat_a_row(root: Path, ward: Ward) -> None:
+def repeat_a_row(root: Path, ward: SampleHospital) -> None:
     table = table_of(root)
     table.write_text(f"{table.read_text()}\n{table.read_text().splitlines()[-1]}")
 
 
-def swap_columns(root: Path, ward: Ward) -> None:
+def swap_columns(root: Path, ward: SampleHospital) -> None:
     """Names where numbers, views and splits are expected."""
     table = table_of(root)
     header, *lines = table.read_text().splitlines()
     table.write_text("\n".join((header, *(",".join(reversed(line.split(","))) for line in lines))))
 
 
-def exchange_patients(root: Path, ward: Ward) -> None:
+def exchange_patients(root: Path, ward: SampleHospital) -> None:
     table = table_of(root)
     text = table.read_text().replace(f",{ward.patients[0]},", ",?,").replace(f",{ward.patients[1]},", ",!,")
     table.write_text(text.replace(",?,", f",{ward.patients[1]},").replace(",!,", f",{ward.patients[2]},"))
 
 
-def spoil_dates(root: Path, ward: Ward) -> None:
+def spoil_dates(root: Path, ward: SampleHospital) -> None:
     table = table_of(root)
     table.write_text(table.read_text().replace(f",{ward.days[0]},", f",am {ward.days[0]} {ward.accession},"))
 
 
-def spoil_splits(root: Path, ward: Ward) -> None:
+def spoil_splits(root: Path, ward: SampleHospital) -> None:
     table = table_of(root)
     table.write_text(table.read_text().replace(",train,", f",{ward.patients[0]},"))
 
 
-def list_a_film_twice(root: Path, ward: Ward) -> None:
+def list_a_film_twice(root: Path, ward: SampleHospital) -> None:
     with (root / "test_list.txt").open("a") as file:
         file.write(f"\n{ward.films[0]}.png")
 
 
-def list_no_film(root: Path, ward: Ward) -> None:
+def list_no_film(root: Path, ward: SampleHospital) -> None:
     (root / "test_list.txt").write_text(ward.films[5])
 
 
-def split_a_patient(root: Path, ward: Ward) -> None:
+def split_a_patient(root: Path, ward: SampleHospital) -> None:
     for name, films in {"train_val_list.txt": ward.films[:5], "test_list.txt": ward.films[5:]}.items():
         (root / name).write_text("\n".join(f"{film}.png" for film in films))
 
 
-def keep_a_film_twice(root: Path, ward: Ward) -> None:
+def keep_a_film_twice(root: Path, ward: SampleHospital) -> None:
     shutil.copy(films_of(root)[0], root)
 
 
-def forget_the_patient(root: Path, ward: Ward) -> None:
+def forget_the_patient(root: Path, ward: SampleHospital) -> None:
     import dicoms
 
     dicoms.dicom(films_of(root)[0], grain(0), PatientID=None, PatientName=ward.name, StudyDate=ward.days[0])
 
 
-def copy_a_film(root: Path, ward: Ward) -> None:
+def copy_a_film(root: Path, ward: SampleHospital) -> None:
     film = films_of(root)[0]
     shutil.copy(film, film.with_name(f"{ward.accession}.dcm"))
 
@@ -234,7 +238,7 @@ NAMED = (truncate, truncate_a_mask, forget_the_patient, copy_a_film)  # by `data
     ("reader", "spoil"),
     [pytest.param(reader, spoil, id=f"{reader}-{spoil.__name__}") for reader in BROKEN for spoil in BROKEN[reader]],
 )
-def test_no_error_tells_who_it_is(tmp_path: Path, reader: str, spoil: Callable[[Path, Ward], None]) -> None:
+def test_no_error_tells_who_it_is(tmp_path: Path, reader: str, spoil: Callable[[Path, SampleHospital], None]) -> None:
     """An error travels to the server. Only the report of `data check` names files, where they lie."""
     ward, root = usual(reader), tmp_path / ROOT
     films = source(root, READERS[reader](root, ward))

@@ -27,7 +27,7 @@ from fedcxr.errors import ConfigError, DataError, EngineBroken, FedcxrError
 FILMS = 70  # three batches
 
 
-class Album(Packed):
+class OwnPairSampler(Packed):
     """A folder with one PNG per film, numbered, and a table made up; `odd` is a row that its table lacks."""
 
     odd: bool = False
@@ -67,8 +67,8 @@ def picture(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (40, 32), dtype=np.uint8)
 
 
-def album(root: Path, **fields: object) -> Album:
-    return Album.model_validate({"root": str(root), "size": 32, **fields})
+def album(root: Path, **fields: object) -> OwnPairSampler:
+    return OwnPairSampler.model_validate({"root": str(root), "size": 32, **fields})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -280,7 +280,7 @@ def test_rendered_films_are_checked_and_packed_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.films(), source.open(tmp_path / "cache").films())
     assert told.warnings
     as_source = Shard(root=str(tmp_path / "shard"), verify=True)
-    assert as_source.needs() == (tmp_path / "shard",)
+    assert as_source.required_files() == (tmp_path / "shard",)
     pd.testing.assert_frame_equal(as_source.open(tmp_path / "cache").index, opened.index)
     with pytest.raises(ConfigError):
         _packed.pack(source, tmp_path / "shard", tmp_path / "cache")

@@ -247,6 +247,6 @@ def test_only_envelopes_and_vaults_ask_a_key_to_reveal_itself(root: Path) -> Non
         ("fedcxr/keys/identity.py", "_key"),
         ("fedcxr/keys/envelopes.py", "reveal"),
         ("fedcxr/keys/keyring.py", "reveal"),
-        ("sites/strongbox.py", "_key"),
+        ("sites/encrypted_file.py", "_key"),
         ("fedcxr/data/_pseudonyms.py", "_key"),
     }

@@ -26,7 +26,7 @@ def test_they_open_the_films_of_their_sites_and_no_others(method: str, make_cons
     own = world.released.sites[attacked] == "site-1"
     assert own.any()
     assert not own.all()
-    coder = Sca().codec({}, world.workshop)
+    coder = Sca().codec({}, world.context)
     originals = world.cohort.films(world.released.films[attacked])
     films = coder.decode(coder.encode(originals), world.cohort.size)
     for name in ("protected", "control_shuffled"):
@@ -36,7 +36,7 @@ def test_they_open_the_films_of_their_sites_and_no_others(method: str, make_cons
         assert not view.forms["films"][~own].any()
         assert not view.forms["purified"][~own].any()
     leak = consortium.leak()
-    seen = pictures(leak, appearances(leak, world.workshop))
+    seen = pictures(leak, appearances(leak, world.context))
     np.testing.assert_array_equal(seen[own], films[own])
     assert not any(np.array_equal(a, b) for a, b in zip(seen[~own], films[~own], strict=True))
 

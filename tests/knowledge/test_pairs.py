@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from consortium import FILMS_OF, Consortium
 
-from fedcxr.knowledge.pairs import Pairs
+from fedcxr.knowledge.pairs import KnownPairs
 from fedcxr.methods.sca import Sca
 
 MakeConsortium = Callable[..., Consortium]
@@ -27,7 +27,7 @@ def test_each_code_is_of_the_film_beside_it(ambiguation: str, make_consortium: M
     films = np.asarray(pairs["films"])
     assert pairs["codes"].dtype == np.int8
     assert len(films) == len(set(films)) == len(pairs["codes"]) == len(pairs["versions"]) == 7
-    codes = Sca().codec({}, consortium.world.workshop).encode(leak.own.films[films])
+    codes = Sca().codec({}, consortium.world.context).encode(leak.own.films[films])
     for public, code in zip(pairs["codes"], codes, strict=True):
         if ambiguation == "keyed":  # values lie anywhere and with any sign: as many of each size as the film needs
             shown, needed = (np.bincount(np.abs(c.ravel().astype(int)), minlength=128)[1:] for c in (public, code))
@@ -40,7 +40,7 @@ def test_they_are_of_nobody_who_is_attacked_and_were_released(make_consortium: M
     consortium = paired(make_consortium, 7)
     put = consortium.put["same_film"]["protected"]
     index, cohort = consortium.experiment.cohort.index, consortium.experiment.cohort
-    rows = Pairs(most=7).chosen(consortium.world, put.roles)
+    rows = KnownPairs(most=7).chosen(consortium.world, put.roles)
     behind = consortium.world.released.films[rows]
     tested = set(index["patient"][index["split"] == "test"])
     assert not tested & set(cohort.patients[behind])
@@ -59,7 +59,7 @@ def test_no_more_than_there_are(make_consortium: MakeConsortium) -> None:
 
 def test_which_of_several_codecs_made_each_is_told(make_consortium: MakeConsortium) -> None:
     consortium = paired(make_consortium, 12, fit="local", steps=1, refinement=4, crop=16)
-    rows = Pairs(most=12).chosen(consortium.world, consortium.put["same_film"]["protected"].roles)
+    rows = KnownPairs(most=12).chosen(consortium.world, consortium.put["same_film"]["protected"].roles)
     versions = consortium.leak("same_film").holdings["pairs"].arrays["versions"]
     sites = [consortium.scenario.site_names.index(site) for site in consortium.world.released.sites[rows]]
     assert versions.tolist() == sites

@@ -12,7 +12,7 @@ from consortium import FILMS_OF, Consortium
 from fedcxr.keys import ReleaseKey
 from fedcxr.methods._coded import CodeMethod
 from fedcxr.methods.sca import Sca
-from fedcxr.questions import EARNEST
+from fedcxr.questions import PROTECTED
 
 MakeConsortium = Callable[..., Consortium]
 
@@ -36,7 +36,7 @@ def test_they_are_the_very_films_under_other_keys(
     # As many values of each size as the film needs are in both.
     attacked = consortium.world.rows_of(consortium.put["linkage"][world].roles.attacked)
     films = consortium.experiment.cohort.films(consortium.world.released.films[attacked])
-    for one, other, code in zip(public, again, Sca().codec({}, consortium.world.workshop).encode(films), strict=True):
+    for one, other, code in zip(public, again, Sca().codec({}, consortium.world.context).encode(films), strict=True):
         needed, *shown = (np.bincount(np.abs(c.ravel().astype(int)), minlength=128)[1:] for c in (code, one, other))
         assert all((counts >= needed).all() for counts in shown)
 
@@ -46,7 +46,7 @@ def test_each_row_is_of_the_film_in_the_same_row(make_consortium: MakeConsortium
     consortium = released_again(make_consortium)
     method, world = consortium.scenario.method, consortium.world
     assert isinstance(method, CodeMethod)
-    one = consortium.put["linkage"][EARNEST]
+    one = consortium.put["linkage"][PROTECTED]
     attacked = world.rows_of(one.roles.attacked)
     again, sites = one.leak.holdings["releases"].arrays["codes"], world.released.sites[attacked]
     places = {site: np.flatnonzero(sites == site) for site in np.unique(sites)}
@@ -54,7 +54,7 @@ def test_each_row_is_of_the_film_in_the_same_row(make_consortium: MakeConsortium
     for release in consortium.shared.releases:
         films = world.cohort.take(world.released.films[attacked][places[release.site]])
         key: ReleaseKey = consortium.experiment.release_key(release.site, "again")
-        second = method.release(films, key, {}, np.random.default_rng(0), world.workshop)
+        second = method.release(films, key, {}, np.random.default_rng(0), world.context)
         # Neither the generator nor anything but the key decides what a keyed release of these films is.
         np.testing.assert_array_equal(again[places[release.site]], second.arrays["codes"])
 

@@ -13,7 +13,7 @@ from parameters import wrong_parameters
 from fedcxr import plugins
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import ConfigError, DataError
-from fedcxr.methods import FilmMethod, Method, Weights, Workshop
+from fedcxr.methods import FilmMethod, Method, RunContext, Weights
 from fedcxr.methods._coded import release_key
 from fedcxr.release import Release
 from fedcxr.rng import stream
@@ -22,7 +22,7 @@ from fedcxr.view import Nobody, Shared, Thief
 METHODS = plugins.names("method")
 SITE = "site-1"
 KEYS, OTHER_KEYS = (release_key(SITE, stream(seed, "keys")) for seed in (1, 2))
-WORKSHOP = Workshop("cpu", "fp32")
+CONTEXT = RunContext("cpu", "fp32")
 CANARY = "Zaphod-Beeblebrox-"  # in the name of every patient and of every image
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
@@ -31,7 +31,7 @@ MakeCohort = Callable[..., Cohort]
 
 
 def method_of(name: str) -> Method:
-    return cast(Method, plugins.build("method", name)).briefly()
+    return cast(Method, plugins.build("method", name)).on_smoke_budget()
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,11 @@ def cohort(make_cohort: MakeCohort) -> Cohort:
 
 
 def share(method: Method, cohort: Cohort, rng: np.random.Generator, fit: int = 0) -> Release:
-    return method.release(cohort, KEYS, weights_of(method, cohort, fit), rng, WORKSHOP)
+    return method.release(cohort, KEYS, weights_of(method, cohort, fit), rng, CONTEXT)
 
 
 def weights_of(method: Method, cohort: Cohort, seed: int = 0) -> Weights:
-    return method.learn(cohort.where("train"), stream(seed, "learn"), WORKSHOP)
+    return method.learn(cohort.where("train"), stream(seed, "learn"), CONTEXT)
 
 
 def test_same_stream_same_release(name: str, cohort: Cohort) -> None:
@@ -95,7 +95,7 @@ def test_inputs_are_not_modified(name: str, make_cohort: MakeCohort) -> None:
     method = method_of(name)
     weights = weights_of(method, cohort)
     kept = {key: array.copy() for key, array in weights.items()}
-    method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
+    method.release(cohort, KEYS, weights, stream(1, "release"), CONTEXT)
     np.testing.assert_array_equal(cohort.pixels, untouched.pixels)
     assert cohort.index.equals(untouched.index)
     assert weights.keys() == kept.keys()
@@ -137,9 +137,9 @@ def _rows_are_films(release: Release, cohort: Cohort) -> None:
 def test_a_release_can_be_looked_at_by_those_it_is_for(name: str, cohort: Cohort) -> None:
     method = method_of(name)
     weights = weights_of(method, cohort)
-    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), CONTEXT)
     shared = Shared([release.publishing(weights)])
-    seen = method.view(shared, Thief({SITE: KEYS}), WORKSHOP)
+    seen = method.view(shared, Thief({SITE: KEYS}), CONTEXT)
     assert seen.opened.all()
     assert len(seen) == len(seen.versions) == len(release)
     assert seen.forms["films"].shape == (len(release), *cohort.size)
@@ -153,11 +153,11 @@ def test_a_release_can_be_looked_at_by_those_it_is_for(name: str, cohort: Cohort
 def test_a_key_matters_where_the_method_has_keys_and_nowhere_else(name: str, cohort: Cohort) -> None:
     method = method_of(name)
     weights = weights_of(method, cohort)
-    one, other = (method.release(cohort, keys, weights, stream(1, "release"), WORKSHOP) for keys in (KEYS, OTHER_KEYS))
+    one, other = (method.release(cohort, keys, weights, stream(1, "release"), CONTEXT) for keys in (KEYS, OTHER_KEYS))
     assert (one.digest() != other.digest()) == method.keyed
     shared = Shared([one.publishing(weights)])
     for holder in (Nobody(), Thief({SITE: OTHER_KEYS})):
-        seen = method.view(shared, holder, WORKSHOP)
+        seen = method.view(shared, holder, CONTEXT)
         assert (not seen.opened.any()) == ("films" not in seen.forms) == (SITE in seen.refusals) == method.keyed
         assert seen.opened.all() == (not method.keyed)
     assert method.opens(one, 0, KEYS.image_key("0")) == method.keyed
@@ -168,14 +168,14 @@ def test_ones_own_films_in_every_form_that_recipients_read(name: str, cohort: Co
     """What a hospital has of its own has the shape of what is read of others; published codes it has none of."""
     method = method_of(name)
     weights, films = weights_of(method, cohort), cohort.films()
-    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
-    seen = method.view(Shared([release.publishing(weights)]), Thief({SITE: KEYS}), WORKSHOP)
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), CONTEXT)
+    seen = method.view(Shared([release.publishing(weights)]), Thief({SITE: KEYS}), CONTEXT)
     for form in method.forms:
-        own = method.clean(form, films, weights, WORKSHOP)
+        own = method.clean(form, films, weights, CONTEXT)
         assert (own is None) == (form == "codes")
         if own is not None:
             assert (own.shape, own.dtype) == (seen.forms[form].shape, seen.forms[form].dtype)
-    clean = method.clean("films", films, weights, WORKSHOP)
+    clean = method.clean("films", films, weights, CONTEXT)
     assert clean is not None
     np.testing.assert_array_equal(clean, films)
 
@@ -183,9 +183,9 @@ def test_ones_own_films_in_every_form_that_recipients_read(name: str, cohort: Co
 def test_films_of_ones_own_look_as_released_ones_do_without_a_key(name: str, cohort: Cohort) -> None:
     method = method_of(name)
     weights, films = weights_of(method, cohort), cohort.films()
-    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
-    seen = method.view(Shared([release.publishing(weights)]), Nobody(), WORKSHOP)
-    looks = method.appearance(films, weights, WORKSHOP)
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), CONTEXT)
+    seen = method.view(Shared([release.publishing(weights)]), Nobody(), CONTEXT)
+    looks = method.appearance(films, weights, CONTEXT)
     assert (looks is None) == (not method.repeatable)
     if looks is None:
         return
@@ -202,11 +202,11 @@ def test_masks_lie_where_the_method_puts_what_they_outline(name: str, cohort: Co
         pytest.skip(f"{name} shares no films")
     weights, films = weights_of(method, cohort), cohort.films()
     masks = films > 127
-    moved = method.moved(masks, films, weights, WORKSHOP)
+    moved = method.moved(masks, films, weights, CONTEXT)
     assert moved.shape == masks.shape
     assert moved.dtype == np.bool_
     np.testing.assert_array_equal(masks, films > 127)
-    if method.displacements(films, weights, WORKSHOP) is None:
+    if method.displacements(films, weights, CONTEXT) is None:
         np.testing.assert_array_equal(moved, masks)
 
 
@@ -249,7 +249,7 @@ def test_a_hospital_with_a_single_film_can_share(name: str, make_cohort: MakeCoh
         with pytest.raises(DataError, match="too few"):
             weights_of(method, cohort)
         weights = weights_of(method, make_cohort((3, 2, 1, 3, 2, 3, 2, 1, 3, 2), size=32))
-    release = method.release(cohort, KEYS, weights, stream(1, "release"), WORKSHOP)
+    release = method.release(cohort, KEYS, weights, stream(1, "release"), CONTEXT)
     if release.kind != "update":
         assert len(release) == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from two_sides import WORKSHOP, TwoSides, codes_of
+from two_sides import CONTEXT, TwoSides, codes_of
 
 from fedcxr.methods._keyless import Keyless
 from fedcxr.metrics.similarity import similarity
@@ -20,7 +20,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> TwoSides:
 def test_one_makes_of_ones_own_films_what_one_makes_of_others(ambiguation: str, sides: TwoSides) -> None:
     """However few films at once, anew each time, and as a function of the generator alone."""
     films = sides.attacked.films()[:3]
-    looks = codes_of("sca", ambiguation=ambiguation).appearance(sides.own.films(), {}, WORKSHOP)
+    looks = codes_of("sca", ambiguation=ambiguation).appearance(sides.own.films(), {}, CONTEXT)
     assert looks is not None
     first, again, other = (looks.protected(films, stream(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
@@ -33,7 +33,7 @@ def test_one_makes_of_ones_own_films_what_one_makes_of_others(ambiguation: str, 
 def test_ones_own_films_look_as_like_themselves_as_released_ones(ambiguation: str, sides: TwoSides) -> None:
     """What is practised on must be as telling as what is attacked, or practice teaches the wrong thing."""
     method = codes_of("sca", ambiguation=ambiguation)
-    looks = method.appearance(sides.own.films(), {}, WORKSHOP)
+    looks = method.appearance(sides.own.films(), {}, CONTEXT)
     assert looks is not None
     practised = similarity(sides.films, looks.protected(sides.films, stream(1)))["psnr"].mean()
     attacked = similarity(sides.films, looks.released(sides.leak(method).view))["psnr"].mean()
@@ -41,7 +41,7 @@ def test_ones_own_films_look_as_like_themselves_as_released_ones(ambiguation: st
 
 
 def test_where_cells_share_the_usual_film_keeps_more_in_some_than_in_others(sides: TwoSides) -> None:
-    keyless = Keyless(codes_of("sca", s=8, together=4), sides.own.films(), {}, WORKSHOP)
+    keyless = Keyless(codes_of("sca", s=8, together=4), sides.own.films(), {}, CONTEXT)
     kept = keyless._usual.sum(axis=0)  # of 8 x 8 cells
     assert kept.min() < 8 < kept.max()
     assert (kept.reshape(2, 4, 2, 4).sum(axis=(1, 3)) == 8 * 16).all()

@@ -12,7 +12,7 @@ from averaged_model import AveragedModel
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError
 from fedcxr.learning import Learning
-from fedcxr.methods import Workshop
+from fedcxr.methods import RunContext
 from fedcxr.methods._coded import release_key
 from fedcxr.release import Release
 from fedcxr.rng import stream
@@ -20,7 +20,7 @@ from fedcxr.scenario import Scenario
 from fedcxr.view import Nobody, Shared
 
 MakeCohort = Callable[..., Cohort]
-CPU = Workshop("cpu", "fp32")
+CPU = RunContext("cpu", "fp32")
 KEY = release_key("site-1", stream(0))
 
 

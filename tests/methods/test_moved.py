@@ -9,12 +9,12 @@ import pytest
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError
-from fedcxr.methods import Weights, Workshop, _adversarial
+from fedcxr.methods import RunContext, Weights, _adversarial
 from fedcxr.methods import _generator as generators
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.rng import stream
 
-CPU = Workshop("cpu", "fp32")
+CPU = RunContext("cpu", "fp32")
 
 
 def wild(method: PriCheXyNet, side: int) -> Weights:

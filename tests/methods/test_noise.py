@@ -208,11 +208,11 @@ def test_own_weights_that_cannot_be_read_are_found_before_the_work_begins(tmp_pa
     own = tmp_path / "own.safetensors"
     method = Noise(where="outside_lungs", weights=str(own))
     with pytest.raises(ConfigError, match=r"own\.safetensors"):
-        method.needs()
+        method.required_files()
     own.write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match=r"own\.safetensors"):
-        method.needs()
-    assert Noise(weights=str(own)).needs() == ()  # never read on the whole film
+        method.required_files()
+    assert Noise(weights=str(own)).required_files() == ()  # never read on the whole film
     assert plugins.build("method", method.spec()) == method
 
 

@@ -15,14 +15,14 @@ from fedcxr.cli import catalogue
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError, DataError, StorageError, TrainingDiverged
 from fedcxr.learning import Learning
-from fedcxr.methods import Round, Weights, Workshop, _duel
+from fedcxr.methods import Round, RunContext, Weights, _adversarial_training
 from fedcxr.methods import _generator as generators
 from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.models.flow import flow
-from fedcxr.pairs.couples import Couples
+from fedcxr.pairs.sampler import PairSampler
 from fedcxr.rng import stream
 from fedcxr.storage.checkpoint import Checkpoint, digest
-from fedcxr.training import course
+from fedcxr.training import schedule
 
 MakeCohort = Callable[..., Cohort]
 
@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
     "widths": (4, 8), "width": 4, "batch": 6, "dimensions": 8,
     "steps_classifier": 2, "steps_verifier": 3, "steps": 4,
 }  # fmt: skip
-CPU = Workshop("cpu", "fp32")
+CPU = RunContext("cpu", "fp32")
 
 
 def small(**fields: Any) -> PriCheXyNet:
@@ -42,8 +42,8 @@ def cohort(make_cohort: MakeCohort) -> Cohort:
     return make_cohort((3, 2, 1, 3, 2, 3, 2, 1), size=32)
 
 
-def learn(cohort: Cohort, workshop: Workshop = CPU, seed: int = 1, **fields: Any) -> Weights:
-    return small(**fields).learn(cohort, stream(seed, "learn"), workshop)
+def learn(cohort: Cohort, context: RunContext = CPU, seed: int = 1, **fields: Any) -> Weights:
+    return small(**fields).learn(cohort, stream(seed, "learn"), context)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_ablations_learn_something_else(cohort: Cohort, learnt: Weights) -> None
 
 def test_an_ablation_does_not_train_who_is_left_out(cohort: Cohort) -> None:
     stages: set[str] = set()
-    learn(cohort, Workshop("cpu", "fp32", progress=lambda stage, *_: stages.add(stage)), against="classifier")
+    learn(cohort, RunContext("cpu", "fp32", progress=lambda stage, *_: stages.add(stage)), against="classifier")
     assert stages == {"prichexy_net classifier", "prichexy_net against"}
 
 
@@ -124,8 +124,8 @@ def test_interrupted_after_any_step_and_resumed_it_is_as_if_nothing_had_happened
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learn(cohort, Workshop("cpu", "fp32", progress=interrupt, folder=tmp_path))
-    resumed = learn(cohort, Workshop("cpu", "fp32", progress=interrupt, folder=tmp_path))
+        learn(cohort, RunContext("cpu", "fp32", progress=interrupt, folder=tmp_path))
+    resumed = learn(cohort, RunContext("cpu", "fp32", progress=interrupt, folder=tmp_path))
     assert digest(resumed) == digest(learnt)
     assert len(taken) == 9  # no step is taken twice
 
@@ -133,8 +133,8 @@ def test_interrupted_after_any_step_and_resumed_it_is_as_if_nothing_had_happened
 def test_killed_it_goes_on_from_the_last_checkpoint(
     cohort: Cohort, learnt: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(course, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(course, "SAVE_SHARE", 0)
+    monkeypatch.setattr(schedule, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(schedule, "SAVE_SHARE", 0)
     taken: list[str] = []
 
     def kill(stage: str, done: int, total: int) -> None:
@@ -143,20 +143,20 @@ def test_killed_it_goes_on_from_the_last_checkpoint(
             raise SystemError("killed")
 
     with pytest.raises(SystemError):
-        learn(cohort, Workshop("cpu", "fp32", progress=kill, folder=tmp_path))
-    assert digest(learn(cohort, Workshop("cpu", "fp32", progress=kill, folder=tmp_path))) == digest(learnt)
+        learn(cohort, RunContext("cpu", "fp32", progress=kill, folder=tmp_path))
+    assert digest(learn(cohort, RunContext("cpu", "fp32", progress=kill, folder=tmp_path))) == digest(learnt)
     assert len(taken) == 10  # the step that nobody had written down
 
 
 def test_what_is_done_is_not_done_again(cohort: Cohort, learnt: Weights, tmp_path: Path) -> None:
-    learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
-    again = learn(cohort, Workshop("cpu", "fp32", progress=lambda *_: pytest.fail("a step"), folder=tmp_path))
+    learn(cohort, RunContext("cpu", "fp32", folder=tmp_path))
+    again = learn(cohort, RunContext("cpu", "fp32", progress=lambda *_: pytest.fail("a step"), folder=tmp_path))
     assert digest(again) == digest(learnt)
 
 
 def test_another_training_in_the_same_folder_starts_afresh(cohort: Cohort, learnt: Weights, tmp_path: Path) -> None:
-    learn(cohort, Workshop("cpu", "fp32", folder=tmp_path), seed=5)
-    assert digest(learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))) == digest(learnt)
+    learn(cohort, RunContext("cpu", "fp32", folder=tmp_path), seed=5)
+    assert digest(learn(cohort, RunContext("cpu", "fp32", folder=tmp_path))) == digest(learnt)
 
 
 def test_what_other_code_has_begun_is_not_gone_on_from(cohort: Cohort, learnt: Weights, tmp_path: Path) -> None:
@@ -167,33 +167,33 @@ def test_what_other_code_has_begun_is_not_gone_on_from(cohort: Cohort, learnt: W
     with pytest.MonkeyPatch.context() as earlier:
         earlier.setattr("fedcxr.storage.version.code_version", lambda: "another")
         with pytest.raises(KeyboardInterrupt):
-            learn(cohort, Workshop("cpu", "fp32", progress=interrupt, folder=tmp_path))
+            learn(cohort, RunContext("cpu", "fp32", progress=interrupt, folder=tmp_path))
     taken: list[str] = []
-    again = Workshop("cpu", "fp32", progress=lambda stage, *_: taken.append(stage), folder=tmp_path)
+    again = RunContext("cpu", "fp32", progress=lambda stage, *_: taken.append(stage), folder=tmp_path)
     assert digest(learn(cohort, again)) == digest(learnt)
     assert len(taken) == 9  # every step
 
 
 def test_a_damaged_checkpoint_is_refused(cohort: Cohort, tmp_path: Path) -> None:
-    learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
+    learn(cohort, RunContext("cpu", "fp32", folder=tmp_path))
     path = tmp_path / "learning-0000.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(StorageError, match="damaged"):
-        learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
+        learn(cohort, RunContext("cpu", "fp32", folder=tmp_path))
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_good_state(
     cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(course, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(course, "SAVE_SHARE", 0)
+    monkeypatch.setattr(schedule, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(schedule, "SAVE_SHARE", 0)
     calls = iter([1.0] * 4 + [np.nan])  # the classifier's two steps alone, and two of four steps together
-    honest = vars(_duel)["findings_loss"]
-    monkeypatch.setattr(_duel, "findings_loss", lambda *told: honest(*told) * next(calls))
+    honest = vars(_adversarial_training)["findings_loss"]
+    monkeypatch.setattr(_adversarial_training, "findings_loss", lambda *told: honest(*told) * next(calls))
     with pytest.raises(TrainingDiverged, match=r"against: .* step 3 of 4: .* nan; given: learning rates: generator"):
-        learn(cohort, Workshop("cpu", "fp32", folder=tmp_path))
+        learn(cohort, RunContext("cpu", "fp32", folder=tmp_path))
     kept = Checkpoint.read(tmp_path / "learning-0000.safetensors")
     assert (kept.facts["step"], kept.facts["done"]) == (2, False)
     assert all(np.isfinite(array).all() for array in kept.arrays.values())
@@ -206,7 +206,7 @@ def turns(cohort: Cohort, folder: Path | None, start: Weights, seed: int = 1, tu
     rounds, method = 2, small(fit="federated", rounds=2, steps=5)
     for number in range(rounds) if turn is None else [turn]:
         rng = stream(seed, "learn", number)
-        start = method.learn(cohort, rng, Workshop("cpu", "fp32", folder=folder), start, Round(number, rounds))
+        start = method.learn(cohort, rng, RunContext("cpu", "fp32", folder=folder), start, Round(number, rounds))
     return start
 
 
@@ -232,8 +232,8 @@ def test_opponents_stay_at_the_site_between_turns(cohort: Cohort, tmp_path: Path
     stages: list[str] = []
     method, weights = small(fit="federated", rounds=4), small().initial(stream(0))
     for number in (0, 1, 3):  # it could not take part in one turn
-        workshop = Workshop("cpu", "fp32", progress=lambda stage, *_: stages.append(stage), folder=tmp_path)
-        weights = method.learn(cohort, stream(1, number), workshop, weights, Round(number, 4))
+        context = RunContext("cpu", "fp32", progress=lambda stage, *_: stages.append(stage), folder=tmp_path)
+        weights = method.learn(cohort, stream(1, number), context, weights, Round(number, 4))
     assert [stage.split()[1] for stage in stages] == ["classifier"] * 2 + ["verifier"] * 3 + ["against"] * 3
     assert not (tmp_path / "learning-0000.safetensors").exists()
     assert (tmp_path / "learning-0003.safetensors").exists()
@@ -256,24 +256,24 @@ def test_alone_a_site_too_small_to_learn_says_so(make_cohort: MakeCohort) -> Non
 def test_weights_in_a_file_replace_learning(cohort: Cohort, learnt: Weights, tmp_path: Path) -> None:
     small().save(learnt, tmp_path / "generator.safetensors")
     method = small(weights=str(tmp_path / "generator.safetensors"), fit="federated")
-    assert method.needs() == (tmp_path / "generator.safetensors",)
+    assert method.required_files() == (tmp_path / "generator.safetensors",)
     assert method.learning == Learning("local")
-    workshop = Workshop("cpu", "fp32", progress=lambda *_: pytest.fail("a step"))
-    assert digest(method.learn(cohort.take([0]), stream(9), workshop)) == digest(learnt)
+    context = RunContext("cpu", "fp32", progress=lambda *_: pytest.fail("a step"))
+    assert digest(method.learn(cohort.take([0]), stream(9), context)) == digest(learnt)
 
 
 def test_weights_of_another_generator_are_refused_at_load_time(learnt: Weights, tmp_path: Path) -> None:
     small().save(learnt, tmp_path / "generator.safetensors")
     path = str(tmp_path / "generator.safetensors")
     with pytest.raises(ConfigError, match=r"another widths.*\[4, 8\] in .*\[4, 8, 16\]"):
-        small(weights=path, widths=(4, 8, 16)).needs()
+        small(weights=path, widths=(4, 8, 16)).required_files()
     with pytest.raises(ConfigError, match=r"another method.*prichexy_net in .*privacy_net"):
-        plugins.build("method", {"name": "privacy_net", "weights": path}).needs()
+        plugins.build("method", {"name": "privacy_net", "weights": path}).required_files()
     with pytest.raises(ConfigError, match="there are no weights here"):
-        small(weights=str(tmp_path / "nothing")).needs()
+        small(weights=str(tmp_path / "nothing")).required_files()
     (tmp_path / "x").write_bytes(b"\x80\x04pickle")
     with pytest.raises(StorageError, match="cannot read"):
-        small(weights=str(tmp_path / "x")).needs()
+        small(weights=str(tmp_path / "x")).required_files()
 
 
 def test_weights_for_films_of_another_size_are_refused(
@@ -328,16 +328,16 @@ def test_global_random_numbers_are_neither_used_nor_moved(cohort: Cohort, learnt
 
 def test_couples_are_two_films_of_one_patient() -> None:
     patients = np.array(["b", "a", "b", "c", "a", "b"], dtype=object)
-    couples = Couples.of(patients)
+    sampler = PairSampler.of(patients)
     rng = stream(1)
     seen = set()
     for _ in range(50):
-        first, second = couples.pairs(9, rng)
+        first, second = sampler.pairs(9, rng)
         assert sorted(patients[first]) == ["a", "b"]
         assert (patients[first] == patients[second]).all()
         assert (first != second).all()
         seen |= {frozenset(pair) for pair in zip(first.tolist(), second.tolist(), strict=True)}
-        assert sorted(patients[couples.anyone(9, rng)]) == ["a", "b", "c"]
+        assert sorted(patients[sampler.anyone(9, rng)]) == ["a", "b", "c"]
     assert seen == {frozenset(pair) for pair in ((0, 2), (0, 5), (2, 5), (1, 4))}
 
 
@@ -358,8 +358,8 @@ def test_the_flow_that_is_drawn_is_the_flow_that_is_released(make_cohort: Any) -
     weights = generators.arrays_of(network, (32, 32))
     slope = np.ascontiguousarray(np.broadcast_to((np.arange(32) * 8).astype(np.uint8), (1, 32, 32)))
     for axis, film in ((0, slope), (1, np.ascontiguousarray(slope.transpose(0, 2, 1)))):
-        moved = method.displacements(film, weights, Workshop("cpu", "fp32"))[0, axis]
-        released = method.protector(weights, Workshop("cpu", "fp32"))(film, rng)[0].astype(float)
+        moved = method.displacements(film, weights, RunContext("cpu", "fp32"))[0, axis]
+        released = method.protector(weights, RunContext("cpu", "fp32"))(film, rng)[0].astype(float)
         places = np.arange(32)[None, :] if axis == 0 else np.arange(32)[:, None]
         expected = np.clip(places + moved, 0, 31) * 8
         assert np.abs(moved).max() > 0.3

@@ -13,7 +13,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.data.phantom import Phantom
 from fedcxr.errors import BrokenSeal, ConfigError, DataError, NotGranted
 from fedcxr.keys import MasterKey, ReleaseKey, SomeKeys
-from fedcxr.methods import Round, Workshop, _codec
+from fedcxr.methods import Round, RunContext, _codec
 from fedcxr.methods._coded import CodeMethod, release_key
 from fedcxr.methods.sca import Sca
 from fedcxr.methods.sealed import Sealed
@@ -23,7 +23,7 @@ from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.view import Shared, View
 
-WORKSHOP = Workshop("cpu", "fp32")
+CONTEXT = RunContext("cpu", "fp32")
 KEY = release_key("site-1", stream(1, "key"))
 BROKEN = (
     Sca(ambiguation="published"),
@@ -41,7 +41,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 
 def share(method: CodeMethod, cohort: Cohort, weights: dict[str, np.ndarray] | None = None) -> Release:
-    return method.release(cohort, KEY, weights or {}, stream(1, "release"), WORKSHOP)
+    return method.release(cohort, KEY, weights or {}, stream(1, "release"), CONTEXT)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Holder:
 
 
 def view(method: CodeMethod, release: Release, keys: ReleaseKey | SomeKeys) -> View:
-    return method.view(Shared([release]), Holder(keys), WORKSHOP)
+    return method.view(Shared([release]), Holder(keys), CONTEXT)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_whoever_has_the_key_sees_what_was_coded(method: CodeMethod, cohort: Cohort) -> None:
     release = Release.from_bytes(share(method, cohort).to_bytes())
-    seen, codec = view(method, release, KEY), method.codec({}, WORKSHOP)
+    seen, codec = view(method, release, KEY), method.codec({}, CONTEXT)
     codes = codec.encode(cohort.films())
     assert seen.opened.all()
     np.testing.assert_array_equal(seen.forms["purified"], codes)
@@ -134,7 +134,7 @@ def test_another_codec_is_told_and_not_tried(cohort: Cohort) -> None:
 
 
 def test_where_cells_share_some_keep_more_than_others(cohort: Cohort) -> None:
-    codes = Sca(together=4).codec({}, WORKSHOP).encode(cohort.films())
+    codes = Sca(together=4).codec({}, CONTEXT).encode(cohort.films())
     kept = (codes != 0).sum(axis=1)  # of 8 x 8 cells
     assert kept.min() < 8 < kept.max()
     assert (kept.reshape(-1, 2, 4, 2, 4).sum(axis=(2, 4)) == 8 * 16).all()
@@ -172,9 +172,9 @@ def test_training_helps_unseen_patients_or_changes_nothing(fit: str, together: i
     method = plugins.build("method", {"name": "sca", "fit": fit, "together": together, "steps": 10, "refinement": 8})
     assert isinstance(method, Sca)
     assert method.learning is not None
-    weights = method.learn(cohort, stream(1, "learn"), WORKSHOP, turn=Round(0, method.learning.rounds))
+    weights = method.learn(cohort, stream(1, "learn"), CONTEXT, turn=Round(0, method.learning.rounds))
     judged = _codec._divided(cohort)[1]
-    trained, untrained = (method.codec(w, WORKSHOP) for w in (weights, {}))
+    trained, untrained = (method.codec(w, CONTEXT) for w in (weights, {}))
     psnr = [similarity(judged, c.decode(c.encode(judged), cohort.size))["psnr"].mean() for c in (trained, untrained)]
     assert psnr[0] > psnr[1] - 0.02
     release = share(method, cohort, weights)
@@ -194,13 +194,13 @@ def test_training_learns_and_is_judged_by_films_whose_cells_share_as_they_will(
         return forward(coder, films, s, together)
 
     monkeypatch.setattr(SparseCoder, "forward", heard)
-    Sca(fit="local", s=4, together=2, steps=1, refinement=0).learn(cohort, stream(1, "learn"), WORKSHOP)
+    Sca(fit="local", s=4, together=2, steps=1, refinement=0).learn(cohort, stream(1, "learn"), CONTEXT)
     assert asked == {(True, 4, 2), (False, 4, 2)}
 
 
 @pytest.mark.parametrize("together", [1, 4])
 def test_training_that_destroys_is_undone(together: int, cohort: Cohort) -> None:
     method = Sca(fit="local", together=together, steps=8, learning_rate=1.0, refinement=0)
-    weights = method.learn(cohort, stream(1, "learn"), WORKSHOP)
+    weights = method.learn(cohort, stream(1, "learn"), CONTEXT)
     for name, start in method.initial(stream(1, "learn")).items():
         np.testing.assert_array_equal(weights[name], start)

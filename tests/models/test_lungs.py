@@ -139,9 +139,9 @@ def test_lungs_of_phantoms_are_plausible(phantom: tuple[np.ndarray, Masks, Masks
 
 
 def _another_network(path: Path) -> None:
-    from fedcxr.models.unet import Design, unet
+    from fedcxr.models.unet import UNetDesign, unet
 
-    safetensors.torch.save_file(unet(Design(widths=(4, 8)), np.random.default_rng(0)).state_dict(), path)
+    safetensors.torch.save_file(unet(UNetDesign(widths=(4, 8)), np.random.default_rng(0)).state_dict(), path)
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from fedcxr.models.unet import Design, UNet, unet
+from fedcxr.models.unet import UNet, UNetDesign, unet
 from fedcxr.rng import stream
 
-SMALL = Design(widths=(4, 6, 8))
+SMALL = UNetDesign(widths=(4, 6, 8))
 PAPERS = {
-    "prichexy": Design(widths=(32, 64, 128, 256, 512), outputs=2, activation="tanh"),
-    "privacy": Design(widths=(16, 32, 64), slope=0.2, activation="sigmoid"),
+    "prichexy": UNetDesign(widths=(32, 64, 128, 256, 512), outputs=2, activation="tanh"),
+    "privacy": UNetDesign(widths=(16, 32, 64), slope=0.2, activation="sigmoid"),
 }
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (1, 1), (3, 64)])
 def test_any_size_goes_in_and_comes_out(size: tuple[int, int]) -> None:
-    network = unet(Design(widths=(4, 6, 8, 8), outputs=3), stream(1)).eval()
+    network = unet(UNetDesign(widths=(4, 6, 8, 8), outputs=3), stream(1)).eval()
     assert network(torch.rand(2, 1, *size)).shape == (2, 3, *size)
 
 
@@ -46,7 +46,7 @@ def test_networks_of_the_papers(name: str) -> None:
 
 def test_number_of_weights_by_hand() -> None:
     """Widths 2 and 4, no normalisation: 3x3 convolutions with bias, a 2x2 way up, a 1x1 head."""
-    network = UNet(Design(widths=(2, 4), normalisation="none"))
+    network = UNet(UNetDesign(widths=(2, 4), normalisation="none"))
     down = (9 * 1 * 2 + 2) + (9 * 2 * 2 + 2) + (9 * 2 * 4 + 4) + (9 * 4 * 4 + 4)
     up = 4 * 4 * 2 + 2
     merge = (9 * 4 * 2 + 2) + (9 * 2 * 2 + 2)
@@ -55,7 +55,7 @@ def test_number_of_weights_by_hand() -> None:
 
 @pytest.mark.parametrize(("normalisation", "mixes"), [("batch", True), ("group", False), ("none", False)])
 def test_only_batch_norm_mixes_films(normalisation: Literal["batch", "group", "none"], mixes: bool) -> None:
-    network = unet(Design(widths=(4, 6, 8), normalisation=normalisation), stream(1)).train()
+    network = unet(UNetDesign(widths=(4, 6, 8), normalisation=normalisation), stream(1)).train()
     films = torch.rand(3, 1, 16, 16)
     together, alone = network(films)[:1], network(films[:1])
     assert (together - alone).abs().max().item() > 1e-4 if mixes else torch.allclose(together, alone, atol=1e-5)

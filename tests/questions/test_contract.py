@@ -21,7 +21,7 @@ from fedcxr.adversaries import Leak
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError
 from fedcxr.knowledge import Holding
-from fedcxr.questions import EARNEST, Answer, Heard, Part, Question
+from fedcxr.questions import PROTECTED, Answer, Heard, Part, Question
 from fedcxr.rng import stream
 from fedcxr.simulation.threat import Put
 from fedcxr.table import Table
@@ -81,11 +81,11 @@ def test_its_worlds_are_known_before_anything_is_released(name: str, case: Calla
     threat = case(name).tiny.threat
     before, after = threat.settings(name), threat.settings(name, case(name).tiny.shared)
     assert list(before) == list(after)
-    assert next(iter(before)) == EARNEST
-    assert not before[EARNEST].briefly
+    assert next(iter(before)) == PROTECTED
+    assert not before[PROTECTED].smoke
     assert set(case(name).puts) == set(before)  # with everything granted there is something to ask in each
     for where in before:
-        assert before[where].briefly == after[where].briefly
+        assert before[where].smoke == after[where].smoke
 
 
 def test_nobody_plays_two_parts(name: str, case: Callable[[str], Case]) -> None:
@@ -212,7 +212,7 @@ def test_the_same_answers_are_scored_the_same(name: str, case: Callable[[str], C
 
 
 def test_what_stands_beside_its_entries_is_plain(name: str, case: Callable[[str], Case]) -> None:
-    put = case(name).puts[EARNEST]
+    put = case(name).puts[PROTECTED]
     told = case(name).question.beside(put.asked.key, put.setting.world, put.roles)
     plain(told)
     check_ranges(told)
@@ -221,7 +221,7 @@ def test_what_stands_beside_its_entries_is_plain(name: str, case: Callable[[str]
 
 @pytest.mark.parametrize("fill", [at_random, always_the_same])
 def test_its_table_is_text(name: str, case: Callable[[str], Case], fill: Fill) -> None:
-    question, put = case(name).question, case(name).puts[EARNEST]
+    question, put = case(name).question, case(name).puts[PROTECTED]
     entries = [{"question": name, "adversary": "somebody", **entry} for entry in case(name).scored(fill)]
     beside = {"label_floor": None, **question.beside(put.asked.key, put.setting.world, put.roles)}
     privacy = {question.section: entries, "worst_case": None, **beside}

@@ -11,7 +11,7 @@ import pytest
 from consortium import Consortium
 
 from fedcxr.questions import Heard
-from fedcxr.questions.linkage import CHANCE_MAY_MISS_BY, Linkage, Pairs, _doubts, interval, label_floor
+from fedcxr.questions.linkage import CHANCE_MAY_MISS_BY, Linkage, ScoredPairs, _doubts, interval, label_baseline
 
 A, B, C = "anna", "bert", "cleo"
 LABELS = np.array([[1, 0], [0, 1], [0, 0]], dtype=np.float32)
@@ -20,20 +20,20 @@ LABELS = np.array([[1, 0], [0, 1], [0, 0]], dtype=np.float32)
 SCORES = np.array([[3.0, 1.0, -1.0], [2.0, 0.5, -2.0], [-3.0, -4.0, 1.0]], dtype=np.float32)
 
 
-def pairs_of(patients: list[str], known: list[str], sources: list[str], known_sources: list[str]) -> Pairs:
+def pairs_of(patients: list[str], known: list[str], sources: list[str], known_sources: list[str]) -> ScoredPairs:
     def texts(values: list[str]) -> np.ndarray:
         return np.array(values, dtype=object)
 
     labels = np.zeros((len(patients), 2), dtype=np.float32)
     known_labels = np.zeros((len(known), 2), dtype=np.float32)
     sites = texts([f"site-{source[1:]}" for source in sources])
-    return Pairs(texts(patients), texts(known), sites, texts(sources), texts(known_sources), labels, known_labels)
+    return ScoredPairs(texts(patients), texts(known), sites, texts(sources), texts(known_sources), labels, known_labels)
 
 
 PAIRS = pairs_of([A, B, C], [A, B, C], ["s1", "s1", "s2"], ["s1", "s1", "s2"])
 
 
-def in_another_world(pairs: Pairs, seed: int = 0) -> Pairs:
+def in_another_world(pairs: ScoredPairs, seed: int = 0) -> ScoredPairs:
     """The same films with everybody's identity drawn by lot."""
     everyone = np.random.default_rng(seed).permutation(np.concatenate([pairs.patients, pairs.known_patients]))
     n = len(pairs.patients)
@@ -44,8 +44,8 @@ def scored(
     protected: np.ndarray = SCORES,
     raw: np.ndarray = SCORES,
     shuffled: np.ndarray = SCORES,
-    pairs: Pairs = PAIRS,
-    world: Pairs | None = None,
+    pairs: ScoredPairs = PAIRS,
+    world: ScoredPairs | None = None,
 ) -> dict[str, Any]:
     heard = {
         "protected": Heard(pairs, {"naive": {"scores": protected}}, 1.0),
@@ -98,7 +98,7 @@ def test_a_site_without_a_second_patient_has_no_same_site_figure() -> None:
 # Controls -------------------------------------------------------------------------------------------------------------
 
 
-def crowd(patients: int = 500) -> tuple[Pairs, np.ndarray]:
+def crowd(patients: int = 500) -> tuple[ScoredPairs, np.ndarray]:
     """Many patients with one attacked and one known film, and scores that recognise nearly everybody."""
     names = [f"p{i}" for i in range(patients)]
     rng = np.random.default_rng(0)
@@ -183,9 +183,9 @@ def test_the_label_floor_is_the_figure_of_someone_who_sees_findings_only() -> No
     telling = replace(told, labels=own, known_labels=own)
     labels = np.repeat(own, 3, axis=0)
     patients = np.repeat(np.array(["q0", "q1", "q2", "q3"], dtype=object), 3)
-    assert label_floor(telling, labels, patients, seed=0)["auc"]["value"] == 1.0
+    assert label_baseline(telling, labels, patients, seed=0)["auc"]["value"] == 1.0
     mute = replace(told, labels=own * 0, known_labels=own * 0)
-    assert label_floor(mute, labels, patients, seed=0)["auc"]["value"] == 0.5
+    assert label_baseline(mute, labels, patients, seed=0)["auc"]["value"] == 0.5
 
 
 # Who is asked about ---------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_what_is_seen_are_the_released_bytes_in_the_order_of_the_answers(consort
 @pytest.mark.parametrize("world", ["protected", "control_raw", "control_shuffled"])
 def test_the_key_names_every_row_and_column_of_the_scores(world: str, consortium: Consortium) -> None:
     one, index = consortium.put["linkage"][world], consortium.experiment.cohort.index
-    pairs: Pairs = one.asked.key
+    pairs: ScoredPairs = one.asked.key
     table = consortium.threat.answers(consortium.shared, one.roles.attacked).table.query("attacked")
     assert one.asked.parts["scores"].shape == pairs.genuine.shape == (len(table), one.roles.known.sum())
     assert pairs.sites.tolist() == table["site"].tolist()
@@ -238,8 +238,8 @@ def test_the_key_names_every_row_and_column_of_the_scores(world: str, consortium
 
 
 def test_only_the_control_that_must_fail_is_tried_briefly(consortium: Consortium) -> None:
-    briefly = {world: one.setting.briefly for world, one in consortium.put["linkage"].items()}
-    assert briefly == {"protected": False, "control_raw": False, "control_shuffled": True}
+    on_smoke_budget = {world: one.setting.smoke for world, one in consortium.put["linkage"].items()}
+    assert on_smoke_budget == {"protected": False, "control_raw": False, "control_shuffled": True}
 
 
 def test_where_nobody_is_tested_nothing_is_asked(consortium: Consortium) -> None:

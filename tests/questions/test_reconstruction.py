@@ -78,7 +78,7 @@ def test_the_truth_is_of_the_rows_that_are_asked_about(method: str, ambiguation:
     cohort, films = consortium.experiment.cohort, consortium.world.released.films[attacked]
     np.testing.assert_array_equal(truth.films, cohort.films(films))
     assert truth.patients.tolist() == cohort.patients[films].tolist()
-    codes = Sca().codec({}, consortium.world.workshop).encode(truth.films)
+    codes = Sca().codec({}, consortium.world.context).encode(truth.films)
     np.testing.assert_array_equal(truth.codes, codes)  # also where nothing is public of them
     own = cohort.films(np.flatnonzero(cohort.index["split"] != "test"))
     np.testing.assert_array_equal(truth.mean, np.round(own.mean(axis=0)))

@@ -12,7 +12,7 @@ from nodes import SECRET, SITES, Nodes, named
 
 from fedcxr.errors import BadSignature, ConfigError, Refused
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated_identity
+from fedcxr.simulation.keys import simulated_identity
 from fedcxr.simulation.premises import Simulation
 from server.app import app
 from server.inline import InlineGrid

@@ -17,10 +17,10 @@ import sites.app
 from fedcxr import wire
 from fedcxr.data import cache_folder
 from fedcxr.errors import TooFewSites
-from fedcxr.keys.custody import signed
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring
-from fedcxr.methods import Workshop
+from fedcxr.keys.provider import signed
+from fedcxr.methods import RunContext
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
 from fedcxr.protocol import release_order
@@ -29,8 +29,8 @@ from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import Simulated, simulated_identity
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.keys import Simulated, simulated_identity
 from fedcxr.view import Shared
 from server.collect import collect
 from server.inline import InlineGrid
@@ -144,9 +144,9 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
         entries = collect(grid, run, hospitals.register)
         assert [entry["status"] for entry in entries] == ["ok"] * 3
         releases = run.releases(SITES)
-    workshop = Workshop("cpu", "fp32")
+    context = RunContext("cpu", "fp32")
     recipient = Recipient(SERVER, hospitals.register.cards)
-    found = [Sca().view(Shared([release]), recipient, workshop) for release in releases]
+    found = [Sca().view(Shared([release]), recipient, context) for release in releases]
     assert found[0].opened.all()
     assert 0 < found[1].opened.sum() < len(releases[1])
     assert not found[2].opened.any()
@@ -154,7 +154,7 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
     wished = simulated_identity(of.seed, "site-1")
     assert not any(wished.public.fingerprint in release.envelopes for release in releases)
     experiment = Experiment.open(of, cache_folder())
-    codec = Sca().codec({}, workshop)
+    codec = Sca().codec({}, context)
     for release, view, ring in zip(releases, found, hospitals.rings(), strict=True):
         order = release_order(release.site, len(release), ring.seed(of.run_name))
         originals = experiment.site(release.site).films(order)

@@ -13,7 +13,7 @@ from learners import Greyer
 from small import SMALL, figures
 
 from fedcxr.errors import ConfigError, Refused, TooFewSites
-from fedcxr.methods import Round, Workshop
+from fedcxr.methods import Round, RunContext
 from fedcxr.protocol import round_of
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
@@ -83,7 +83,7 @@ def test_a_federation_ends_at_the_mean_weighed_by_films(tmp_path: Path) -> None:
     assert not any(release.weights for release in releases)  # what all know need not be sent again
     known = put(of, tmp_path, done)["protected"].leak.taught
     assert [float(weights["grey"][0]) for weights in known] == pytest.approx([expected])
-    protect = Greyer().protector(learnt.weights, Workshop())
+    protect = Greyer().protector(learnt.weights, RunContext())
     experiment = Experiment.open(of, tmp_path)
     originals = experiment.cohort.films(experiment.truth(Shared(releases[:1])))
     np.testing.assert_array_equal(releases[0].arrays["films"], protect(originals, np.random.default_rng(0)))

@@ -18,7 +18,7 @@ from fedcxr.errors import EngineBroken, FedcxrError, TooFewSites
 from fedcxr.keys.signatures import sign_hello, verify_hello
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated_identity, simulated_register
+from fedcxr.simulation.keys import simulated_identity, simulated_register
 from server import roll_call
 from server.collect import collect
 from server.register import Register

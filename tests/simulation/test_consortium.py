@@ -20,8 +20,8 @@ from fedcxr.protocol import site_step
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import choose, override
 from fedcxr.simulation.consortium import join
-from fedcxr.simulation.custody import simulated
 from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.keys import simulated
 from fedcxr.simulation.premises import Simulation
 from fedcxr.view import Shared
 from server.simulate import Options, simulate
@@ -237,8 +237,8 @@ def test_sites_of_different_sources_end_to_end(own_folder: Path, tmp_path: Path)
 
 def test_findings_nobody_has_are_refused(own_folder: Path, tmp_path: Path) -> None:
     experiment = Experiment.open(Scenario.parse(mixed_with(own_folder)), tmp_path / "cache")
-    custodian = simulated(experiment.scenario, "site-2")
-    release = site_step(experiment.scenario, "site-2", experiment.site("site-2"), custodian)
+    key_provider = simulated(experiment.scenario, "site-2")
+    release = site_step(experiment.scenario, "site-2", experiment.site("site-2"), key_provider)
     facts = {**release.facts, "findings": ["Gout", *list(release.facts["findings"])[1:]]}
     strange = type(release)(release.kind, release.site, release.method, release.arrays, facts)
     with pytest.raises(DataError, match="site-2 released findings that it does not have; given: Gout"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from canary import leaks
 
 from fedcxr.keys.identity import Identity
-from sites.strongbox import DRAFT
+from sites.encrypted_file import DRAFT
 from sites.vault import Cost, Grant, Vault
 
 WORDS = b"correct horse battery staple"

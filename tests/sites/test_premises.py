@@ -11,7 +11,7 @@ from flwr.app import Context, Message, RecordDict
 from fedcxr import wire
 from fedcxr.errors import Refused
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.custody import simulated_identity
+from fedcxr.simulation.keys import simulated_identity
 from fedcxr.simulation.premises import Simulation
 from server.inline import InlineGrid
 from sites.app import app
@@ -78,17 +78,17 @@ def test_a_hospital_takes_no_share_of_one_cohort() -> None:
 
 def test_a_simulated_site_is_the_one_that_the_engine_says() -> None:
     scenario = Scenario.parse(SHARED_OUT)
-    with Simulation({"partition-id": 1}).custodian(scenario.to_yaml()) as keys:
+    with Simulation({"partition-id": 1}).key_provider(scenario.to_yaml()) as keys:
         assert keys.identity.reveal() == simulated_identity(scenario.seed, "site-2").reveal()
     assert "another site; given: site-2" in asked({"simulation": True, "partition-id": 1}).reason
     for place in (2, -1, None, "0", True):
         with (
             pytest.raises(Refused, match=r"none of the sites.*allowed: 0 to 1"),
-            Simulation({"partition-id": place}).custodian(scenario.to_yaml()),
+            Simulation({"partition-id": place}).key_provider(scenario.to_yaml()),
         ):
             pass
 
 
 def test_a_simulated_node_takes_no_part_in_a_run_that_is_none() -> None:
-    with pytest.raises(Refused, match="is no simulation"), Simulation({"partition-id": 0}).custodian(""):
+    with pytest.raises(Refused, match="is no simulation"), Simulation({"partition-id": 0}).key_provider(""):
         pass

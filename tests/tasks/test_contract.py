@@ -208,7 +208,7 @@ def test_it_reads_and_needs_what_there_is(name: str) -> None:
     assert task.forms
     assert set(task.forms) <= set(METHODS)
     assert set(task.annotations) <= {"lungs", "heart", "boxes"}
-    assert isinstance(task.needs(), tuple)
+    assert isinstance(task.required_files(), tuple)
 
 
 # Parameters -----------------------------------------------------------------------------------------------------------

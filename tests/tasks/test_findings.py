@@ -12,7 +12,7 @@ import pytest
 
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
-from fedcxr.methods import Films, Form, Judged, Weights, Workshop
+from fedcxr.methods import Films, Form, Judged, RunContext, Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
 from fedcxr.tasks import Bench, Evidence
@@ -139,7 +139,7 @@ def test_findings_are_learnt_from_codes(on: str) -> None:
     class Coded(Unprotected):
         """A hospital has its own films in these codes, but never as they were published."""
 
-        def clean(self, form: Form, films: Films, weights: Weights, workshop: Workshop) -> np.ndarray | None:
+        def clean(self, form: Form, films: Films, weights: Weights, context: RunContext) -> np.ndarray | None:
             return np.stack([code_of[film.tobytes()] for film in films]) if form == "purified" else None
 
     coded = replace(showing(given, {on: codes}), method=Coded())
@@ -189,7 +189,7 @@ def test_a_model_that_was_shared_is_read_as_it_is() -> None:
     tested = given.cohort.where("test")
 
     class Modelled(Unprotected):
-        def judged(self, cohort: Cohort, model: Weights, workshop: Workshop) -> Judged:
+        def judged(self, cohort: Cohort, model: Weights, context: RunContext) -> Judged:
             np.testing.assert_array_equal(cohort.films(), tested.films())
             upper = cohort.films()[:, 2:8, 2:8].mean(axis=(1, 2))
             return Judged(("Upper",), cohort.labels[:, :1], (model["sign"] * upper[:, None]).astype(np.float32))

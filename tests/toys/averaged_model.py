@@ -8,7 +8,7 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.learning import Learning
-from fedcxr.methods import ModelMethod, Round, Weights, Workshop
+from fedcxr.methods import ModelMethod, Round, RunContext, Weights
 
 SIDE = 8  # cells of a shrunken film
 
@@ -34,7 +34,7 @@ class AveragedModel(ModelMethod):
         self,
         cohort: Cohort,
         rng: np.random.Generator,
-        workshop: Workshop,
+        context: RunContext,
         start: Weights | None = None,
         turn: Round = Round(),  # noqa: B008
     ) -> Weights:
@@ -50,7 +50,7 @@ class AveragedModel(ModelMethod):
         return {name: array.astype(np.float32) for name, array in model.items()}
 
     def predict(
-        self, films: npt.NDArray[np.uint8], weights: Weights, workshop: Workshop
+        self, films: npt.NDArray[np.uint8], weights: Weights, context: RunContext
     ) -> npt.NDArray[np.float32]:  # (n, k)
         slopes, offsets = (weights[name].astype(np.float64) for name in ("slopes", "offsets"))
         return (shrunken(films) @ slopes + offsets).astype(np.float32)

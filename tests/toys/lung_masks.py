@@ -11,7 +11,7 @@ import pydantic
 
 from fedcxr.cohort import Annotation
 from fedcxr.errors import DataError
-from fedcxr.methods import Masks, Workshop
+from fedcxr.methods import Masks, RunContext
 from fedcxr.metrics.bootstrap import mean_interval
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, span
@@ -50,7 +50,7 @@ class LungMasks(Task):
         origin = evidence.origin[rows]
         clean, true = evidence.clean[origin], evidence.cohort.mask("lungs", origin)
         released = np.asarray(evidence.view.forms["films"], dtype=np.uint8)[rows]
-        moved = _moved(evidence, origin, true, clean, Workshop.on(bench.compute))
+        moved = _moved(evidence, origin, true, clean, RunContext.on(bench.compute))
         with bench.compute.session():
             dice = {"released": _dice(self._found(released), moved), "clean": _dice(self._found(clean), true)}
         patients = evidence.patients[rows]
@@ -77,13 +77,13 @@ class LungMasks(Task):
         return Table("Where the lungs are: Dice of their masks", ("Dice", "95 % interval"), tuple(rows))
 
 
-def _moved(evidence: Evidence, origin: Rows, masks: Masks, clean: Films, workshop: Workshop) -> Masks:
+def _moved(evidence: Evidence, origin: Rows, masks: Masks, clean: Films, context: RunContext) -> Masks:
     """Where the lungs lie on released films, each moved as the site moved it whose film it is."""
     moved = masks.copy()
     for version, weights in enumerate(evidence.taught):
         here = evidence.versions[origin] == version
         if here.any():
-            moved[here] = evidence.method.moved(masks[here], clean[here], weights, workshop)
+            moved[here] = evidence.method.moved(masks[here], clean[here], weights, context)
     return moved
 
 

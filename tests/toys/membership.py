@@ -15,10 +15,10 @@ from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.cohort import COLUMNS, Cohort
 from fedcxr.errors import ConfigError
 from fedcxr.knowledge import Holding
-from fedcxr.methods import Form, Round, Workshop
+from fedcxr.methods import Form, Round, RunContext
 from fedcxr.metrics import verification
 from fedcxr.metrics.bootstrap import auc_interval
-from fedcxr.questions import EARNEST, Answers, Asked, Heard, Part, Question, Setting, no_film
+from fedcxr.questions import PROTECTED, Answers, Asked, Heard, Part, Question, Setting, no_film
 from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, share, span
@@ -56,7 +56,7 @@ class Membership(Question):
     rounds: int = pydantic.Field(40, ge=1, le=1000, description="in which it does")
 
     def settings(self, world: World) -> Mapping[str, Setting]:
-        return {EARNEST: Setting(world), OVERFITTED: Setting(self._overfitted(world))}
+        return {PROTECTED: Setting(world), OVERFITTED: Setting(self._overfitted(world))}
 
     def _overfitted(self, world: World) -> World:
         """The same world, had all that is shared been learnt from a few films."""
@@ -69,7 +69,7 @@ class Membership(Question):
         method, weights = world.method, world.method.initial(stream(world.seed, "membership", "initial"))
         for number in range(self.rounds):
             turn = Round(number, self.rounds)
-            weights = method.learn(small.cohort.where("train"), rng, world.workshop, weights, turn)
+            weights = method.learn(small.cohort.where("train"), rng, world.context, weights, turn)
         learnt = Release("update", "control", method.plugin_name(), {}).publishing(weights)
         nothing = np.zeros(0, dtype=np.intp)
         traces = replace(world.traces, shared=Shared((), learnt), films=nothing, sites=nothing.astype(object))
@@ -91,12 +91,12 @@ class Membership(Question):
         return Asked(nothing, {"scores": Part((len(rows),), np.float32)}, truth, given)
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
-        truth, control = heard[EARNEST].key, heard[OVERFITTED].key
+        truth, control = heard[PROTECTED].key, heard[OVERFITTED].key
         halves = truth.member.copy()
         members = np.flatnonzero(truth.member)
         halves[stream(seed, "membership", "halves").permutation(members)[: len(members) // 2]] = False
         entries = []
-        for attacker, answer in heard[EARNEST].answers.items():
+        for attacker, answer in heard[PROTECTED].answers.items():
             scores, learnt_by_heart = answer["scores"], heard[OVERFITTED].answers[attacker]["scores"]
             report = verification(scores[truth.member], scores[~truth.member])
             caught = verification(learnt_by_heart[control.member], learnt_by_heart[~control.member]).auc
@@ -166,7 +166,7 @@ class LossThreshold(Adversary):
     ) -> Answers:
         if leak.mechanism is None or leak.view.model is None or leak.given is None:
             raise ConfigError("the loss of a model takes the model", do="set knowledge.mechanism to true")
-        judged = leak.mechanism.judged(_anonymous(leak.given), leak.view.model, Workshop.on(compute))
+        judged = leak.mechanism.judged(_anonymous(leak.given), leak.view.model, RunContext.on(compute))
         log_odds, labels = judged.scores.astype(np.float64), judged.labels
         losses = np.logaddexp(0.0, log_odds) - np.where(np.isnan(labels), 0.0, labels) * log_odds
         known = ~np.isnan(labels)

@@ -8,7 +8,7 @@ import pydantic
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.methods import SharesFilms, Weights, Workshop
+from fedcxr.methods import RunContext, SharesFilms, Weights
 from fedcxr.release import NOBODY, Release
 
 
@@ -22,7 +22,7 @@ class FilmsOfNobody(SharesFilms):
     scale: float = pydantic.Field(0.05, ge=0, le=10, description="standard deviation of the noise; 1 is white")
 
     def release(
-        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, workshop: Workshop
+        self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         train = cohort.where("train")
         if not len(train):

@@ -19,7 +19,7 @@ from rich.console import Console
 from small import SMALL, figures
 
 from fedcxr.cli.console import summary
-from fedcxr.methods import Round, Weights, Workshop
+from fedcxr.methods import Round, RunContext, Weights
 from fedcxr.metrics import finding_aucs
 from fedcxr.rng import stream
 from fedcxr.runs import Run
@@ -30,7 +30,7 @@ from server.simulate import Options, simulate
 
 METHOD = "averaged_model:AveragedModel"
 SITES = ("site-1", "site-2", "site-3")
-CPU = Workshop("cpu", "fp32")
+CPU = RunContext("cpu", "fp32")
 
 
 def scenario(**parameters: Any) -> Scenario:

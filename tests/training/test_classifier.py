@@ -10,7 +10,7 @@ from fedcxr.metrics import finding_aucs
 from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import Classifier, classifier
 from fedcxr.rng import stream
-from fedcxr.training import place, predict
+from fedcxr.training import predict, to_device
 from fedcxr.training.classifier import Recipe, class_weights, teach
 from fedcxr.training.compute import Compute
 
@@ -29,7 +29,7 @@ def squares(films: int = 160) -> tuple[np.ndarray, np.ndarray]:
 
 
 def untaught() -> Classifier:
-    return place(classifier(Design(width=4), 2, stream(1, "weights")), FP32)
+    return to_device(classifier(Design(width=4), 2, stream(1, "weights")), FP32)
 
 
 def taught(network: Classifier, seed: int, recipe: Recipe = RECIPE) -> Classifier:

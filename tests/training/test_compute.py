@@ -17,7 +17,7 @@ from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
 from fedcxr.rng import stream
 from fedcxr.storage.checkpoint import digest
-from fedcxr.training import Plan, arrays_of, fit, place, to_tensor
+from fedcxr.training import Plan, arrays_of, fit, to_device, to_tensor
 from fedcxr.training.compute import Compute
 
 Precision = Literal["fp32", "bf16"]
@@ -31,7 +31,7 @@ def trained(compute: Compute, seed: int) -> str:
     films = stream(seed, "films").integers(0, 256, (16, 32, 32), dtype=np.uint8)
     truth = torch.from_numpy((stream(seed, "labels").random(16) < 0.5).astype(np.float32))
     with compute.session():
-        network = place(classifier(Design(width=8), 1, stream(seed, "weights")), compute)
+        network = to_device(classifier(Design(width=8), 1, stream(seed, "weights")), compute)
 
         def loss(step: int) -> Tensor:
             # Twice in one step: whether a weight is cast once or again decides in which precision gradients add up.

@@ -16,7 +16,7 @@ from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
 from fedcxr.models.initialise import build
 from fedcxr.rng import stream
-from fedcxr.training import Plan, epochs, fit, place, predict, shifted, shifted_along, to_tensor
+from fedcxr.training import Plan, epochs, fit, predict, shifted, shifted_along, to_device, to_tensor
 from fedcxr.training.compute import Compute
 
 FP32 = Compute.choose("cpu", "fp32")
@@ -33,7 +33,7 @@ def toy(films: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(labels: np.ndarray, images: np.ndarray, seed: int = 1, plan: Plan | None = None) -> nn.Module:
-    network = place(classifier(Design(width=4), 1, stream(seed, "weights")), FP32)
+    network = to_device(classifier(Design(width=4), 1, stream(seed, "weights")), FP32)
     rng = stream(seed, "batches")
     order = epochs(len(images), 16, rng)
     truth = torch.from_numpy(labels)
@@ -169,7 +169,7 @@ def test_predictions_do_not_depend_on_the_batch_a_film_is_in() -> None:
 def test_bf16_learns_too() -> None:
     images, labels = toy(64, seed=1)
     bf16 = Compute.choose("cpu", "bf16")  # emulated where the CPU has none: slower, not different
-    network = place(classifier(Design(width=4), 1, stream(1)), bf16)
+    network = to_device(classifier(Design(width=4), 1, stream(1)), bf16)
     truth = torch.from_numpy(labels)
     values: list[float] = []
 

@@ -55,7 +55,7 @@ class Phantom(Source):
     def annotations(self) -> tuple[Annotation, ...]:
         return ORGANS
 
-    def suited(self, sites: int, partition: Partition) -> Self:
+    def resolved_for(self, sites: int, partition: Partition) -> Self:
         """One hospital per site and the partition's travellers, unless the scenario says otherwise."""
         wanted: dict[str, int | float] = {}
         if partition.by == "source":

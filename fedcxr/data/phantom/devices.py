@@ -60,8 +60,8 @@ def _clips(scene: Scene, place: Tensor) -> Tensor:
 def _tube(scene: Scene, chance: Tensor) -> Tensor:
     """A line from the neck, and often two electrodes on the chest."""
     at, brush = scene.at, scene.brush
-    course = -0.25 + 0.5 * chance[:, 1] + 0.30 * torch.sin(2.5 * at.row + 6 * chance[:, 1])
-    tube = brush.line(at.x - course, 0.010).mul_(smooth(0.7 * chance[:, 2] - at.row, 0.03)).mul_(0.22)
+    schedule = -0.25 + 0.5 * chance[:, 1] + 0.30 * torch.sin(2.5 * at.row + 6 * chance[:, 1])
+    tube = brush.line(at.x - schedule, 0.010).mul_(smooth(0.7 * chance[:, 2] - at.row, 0.03)).mul_(0.22)
     x, y = (at.x + 0.06).abs_() - 0.45 - 0.2 * chance[:, 1], at.row + 0.55 - 0.3 * chance[:, 2]
     electrode = brush.edge(1 - (x.square_() + y.square_()) / 0.0008, 0.5)
     return tube.add_(electrode.mul_(chance[:, 2] > 0.4), alpha=0.45)

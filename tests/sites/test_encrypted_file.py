@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError, VaultLocked
-from sites import strongbox
-from sites.strongbox import DRAFT, FILE, HEADER, LOCK, Cost, Strongbox
+from sites import encrypted_file
+from sites.encrypted_file import DRAFT, FILE, HEADER, LOCK, Cost, EncryptedFile
 
 WORDS = b"correct horse battery staple"
 OTHERS = b"quite another set of words"
@@ -31,8 +31,8 @@ CHEAP = Cost(log_n=4)
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Strongbox:
-    return Strongbox.create(tmp_path / "ring", WORDS, CONTENT, CHEAP)
+def box(tmp_path: Path) -> EncryptedFile:
+    return EncryptedFile.create(tmp_path / "ring", WORDS, CONTENT, CHEAP)
 
 
 def same(content: bytes) -> bytes:
@@ -42,14 +42,14 @@ def same(content: bytes) -> bytes:
 # What is right --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_put_in_comes_out(box: Strongbox) -> None:
+def test_what_is_put_in_comes_out(box: EncryptedFile) -> None:
     assert box.read() == CONTENT
-    assert Strongbox.unlock(box.folder, WORDS).read() == CONTENT
+    assert EncryptedFile.unlock(box.folder, WORDS).read() == CONTENT
     assert box.change(lambda old: old + b"!") == CONTENT + b"!"
-    assert Strongbox.unlock(box.folder, bytearray(WORDS)).read() == CONTENT + b"!"
+    assert EncryptedFile.unlock(box.folder, bytearray(WORDS)).read() == CONTENT + b"!"
 
 
-def test_nothing_of_it_shows_on_disk(box: Strongbox) -> None:
+def test_nothing_of_it_shows_on_disk(box: EncryptedFile) -> None:
     box.change(bytes.upper)
     assert not leaks([CONTENT, WORDS, bytes(box._key)], box.folder, repr(box))
 
@@ -57,7 +57,7 @@ def test_nothing_of_it_shows_on_disk(box: Strongbox) -> None:
 def test_only_its_owner_may_enter_and_read(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        box = Strongbox.create(tmp_path / "a" / "ring", WORDS, CONTENT, CHEAP)
+        box = EncryptedFile.create(tmp_path / "a" / "ring", WORDS, CONTENT, CHEAP)
         box.change(bytes.upper)
     finally:
         os.umask(before)
@@ -68,24 +68,24 @@ def test_only_its_owner_may_enter_and_read(tmp_path: Path) -> None:
 
 def test_the_default_cost_is_what_is_advised_today(tmp_path: Path) -> None:
     """OWASP's password storage cheat sheet: scrypt with N = 2^17, r = 8, p = 1."""
-    Strongbox.create(tmp_path / "ring", WORDS, CONTENT)
+    EncryptedFile.create(tmp_path / "ring", WORDS, CONTENT)
     _, _, log_n, r, p, _ = HEADER.unpack((tmp_path / "ring" / FILE).read_bytes()[: HEADER.size])
     assert log_n >= 17
     assert (r, p) >= (8, 1)
-    assert Strongbox.unlock(tmp_path / "ring", WORDS).read() == CONTENT
+    assert EncryptedFile.unlock(tmp_path / "ring", WORDS).read() == CONTENT
 
 
 def test_no_two_files_are_alike(tmp_path: Path) -> None:
     files = set()
     for number in range(8):
-        box = Strongbox.create(tmp_path / str(number), WORDS, CONTENT, CHEAP)
+        box = EncryptedFile.create(tmp_path / str(number), WORDS, CONTENT, CHEAP)
         files.add((box.folder / FILE).read_bytes()[HEADER.size - 16 :])
     assert len(files) == 8
     assert len({data[:16] for data in files}) == 8, "salts"
     assert len({data[16:28] for data in files}) == 8, "nonces"
 
 
-def test_every_write_has_its_own_nonce(box: Strongbox) -> None:
+def test_every_write_has_its_own_nonce(box: EncryptedFile) -> None:
     nonces = set()
     for number in range(20):
         box.change(lambda _, n=number: bytes([n]))  # type: ignore[misc]
@@ -93,13 +93,13 @@ def test_every_write_has_its_own_nonce(box: Strongbox) -> None:
     assert len(nonces) == 20
 
 
-def test_what_does_not_change_is_not_written(box: Strongbox) -> None:
+def test_what_does_not_change_is_not_written(box: EncryptedFile) -> None:
     before = (box.folder / FILE).stat()
     box.change(same)
     assert (box.folder / FILE).stat().st_ino == before.st_ino
 
 
-def test_closing_overwrites_the_derived_key(box: Strongbox) -> None:
+def test_closing_overwrites_the_derived_key(box: EncryptedFile) -> None:
     key = box._key
     assert any(key)
     box.close()
@@ -108,19 +108,19 @@ def test_closing_overwrites_the_derived_key(box: Strongbox) -> None:
         box.read()
 
 
-def test_a_failed_change_changes_nothing(box: Strongbox) -> None:
+def test_a_failed_change_changes_nothing(box: EncryptedFile) -> None:
     with pytest.raises(ZeroDivisionError):
         box.change(lambda old: bytes(1 // 0))
     assert box.read() == CONTENT
     box.change(bytes.upper)  # and the lock is free
 
 
-def test_another_passphrase_opens_the_same_and_the_old_one_nothing(box: Strongbox) -> None:
-    held, other, before = box._key, Strongbox.unlock(box.folder, WORDS), (box.folder / FILE).read_bytes()
+def test_another_passphrase_opens_the_same_and_the_old_one_nothing(box: EncryptedFile) -> None:
+    held, other, before = box._key, EncryptedFile.unlock(box.folder, WORDS), (box.folder / FILE).read_bytes()
     relocked = box.relock(OTHERS, CHEAP)
-    assert relocked.read() == Strongbox.unlock(box.folder, OTHERS).read() == CONTENT
+    assert relocked.read() == EncryptedFile.unlock(box.folder, OTHERS).read() == CONTENT
     with pytest.raises(VaultLocked, match="the passphrase is wrong"):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
     assert not any(held)
     for locked_out in (other, box):
         with pytest.raises(VaultLocked, match="unlock it again"):
@@ -134,13 +134,13 @@ def test_another_passphrase_opens_the_same_and_the_old_one_nothing(box: Strongbo
 
 
 @pytest.mark.parametrize("words", [b"", WORDS[:-1], WORDS + b" ", WORDS.upper(), b"x" * 1000])
-def test_a_wrong_passphrase_is_refused(box: Strongbox, words: bytes) -> None:
+def test_a_wrong_passphrase_is_refused(box: EncryptedFile, words: bytes) -> None:
     with pytest.raises(VaultLocked, match="the passphrase is wrong, or the file was altered") as refused:
-        Strongbox.unlock(box.folder, words)
+        EncryptedFile.unlock(box.folder, words)
     assert not leaks([words or WORDS, WORDS, CONTENT], refused.value)
 
 
-def test_every_flipped_bit_is_refused(box: Strongbox) -> None:
+def test_every_flipped_bit_is_refused(box: EncryptedFile) -> None:
     path = box.folder / FILE
     data = path.read_bytes()
     said = set()
@@ -148,7 +148,7 @@ def test_every_flipped_bit_is_refused(box: Strongbox) -> None:
         altered = bytearray(data)
         altered[bit // 8] ^= 1 << bit % 8
         path.write_bytes(altered)
-        for attempt in (lambda: Strongbox.unlock(box.folder, WORDS), box.read):
+        for attempt in (lambda: EncryptedFile.unlock(box.folder, WORDS), box.read):
             with pytest.raises(VaultLocked) as refused:
                 attempt()
             said.add(str(refused.value))
@@ -157,7 +157,7 @@ def test_every_flipped_bit_is_refused(box: Strongbox) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_whatever_else_lies_there_is_refused(box: Strongbox, data: st.DataObject) -> None:
+def test_whatever_else_lies_there_is_refused(box: EncryptedFile, data: st.DataObject) -> None:
     path = box.folder / FILE
     path.unlink()
     path.touch(mode=0o600)
@@ -166,58 +166,58 @@ def test_whatever_else_lies_there_is_refused(box: Strongbox, data: st.DataObject
     end = data.draw(st.integers(0, len(good)))
     path.write_bytes(good[:end] + data.draw(st.binary(max_size=60)))
     with pytest.raises(VaultLocked):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
 
 
 @pytest.mark.parametrize("length", range(0, 112, 7))
-def test_a_truncated_file_is_refused(box: Strongbox, length: int) -> None:
+def test_a_truncated_file_is_refused(box: EncryptedFile, length: int) -> None:
     path = box.folder / FILE
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(VaultLocked):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
 
 
 @pytest.mark.parametrize(
     ("log_n", "r", "p"), [(31, 8, 1), (255, 8, 1), (20, 8, 1), (17, 255, 1), (4, 8, 255), (0, 8, 1)]
 )
-def test_a_header_cannot_make_us_use_all_memory_or_time(box: Strongbox, log_n: int, r: int, p: int) -> None:
+def test_a_header_cannot_make_us_use_all_memory_or_time(box: EncryptedFile, log_n: int, r: int, p: int) -> None:
     path = box.folder / FILE
     data = path.read_bytes()
     path.write_bytes(data[:5] + struct.pack(">BBB", log_n, r, p) + data[8:])
     start = time.perf_counter()
     with pytest.raises(VaultLocked, match="memory"):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
     assert time.perf_counter() - start < 0.1
 
 
-def test_scrypts_own_refusal_has_a_name(box: Strongbox) -> None:
+def test_scrypts_own_refusal_has_a_name(box: EncryptedFile) -> None:
     path = box.folder / FILE
     data = path.read_bytes()
     path.write_bytes(data[:5] + struct.pack(">BBB", 18, 1, 1) + data[8:])
     with pytest.raises(VaultLocked):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
 
 
-def test_another_version_is_told_as_such(box: Strongbox) -> None:
+def test_another_version_is_told_as_such(box: EncryptedFile) -> None:
     path = box.folder / FILE
     data = bytearray(path.read_bytes())
     data[4] = 2
     path.write_bytes(data)
     with pytest.raises(VaultLocked, match="another version of fedcxr; given: format 2"):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
 
 
-def test_a_vault_put_in_its_place_is_not_written_over(box: Strongbox, tmp_path: Path) -> None:
-    other = Strongbox.create(tmp_path / "other", WORDS, b"other", CHEAP)
+def test_a_vault_put_in_its_place_is_not_written_over(box: EncryptedFile, tmp_path: Path) -> None:
+    other = EncryptedFile.create(tmp_path / "other", WORDS, b"other", CHEAP)
     (other.folder / FILE).replace(box.folder / FILE)
     with pytest.raises(VaultLocked, match="another vault than the one unlocked"):
         box.change(bytes.upper)
-    assert Strongbox.unlock(box.folder, WORDS).read() == b"other"
+    assert EncryptedFile.unlock(box.folder, WORDS).read() == b"other"
 
 
-def test_an_existing_vault_is_never_replaced(box: Strongbox) -> None:
+def test_an_existing_vault_is_never_replaced(box: EncryptedFile) -> None:
     with pytest.raises(ConfigError, match="there is a vault already"):
-        Strongbox.create(box.folder, WORDS, b"new", CHEAP)
+        EncryptedFile.create(box.folder, WORDS, b"new", CHEAP)
     assert box.read() == CONTENT
 
 
@@ -225,45 +225,45 @@ def test_no_vault_is_data_missing(tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
         tmp_path.chmod(0o700)
         with pytest.raises(DataError, match="there is no vault here"):
-            Strongbox.unlock(folder, WORDS)
+            EncryptedFile.unlock(folder, WORDS)
 
 
 @pytest.mark.parametrize("mode", [0o710, 0o750, 0o701, 0o755, 0o770, 0o777])
-def test_a_folder_that_others_may_enter_is_refused(box: Strongbox, mode: int) -> None:
+def test_a_folder_that_others_may_enter_is_refused(box: EncryptedFile, mode: int) -> None:
     box.folder.chmod(mode)
-    for attempt in (lambda: Strongbox.unlock(box.folder, WORDS), box.read, lambda: box.change(same)):
+    for attempt in (lambda: EncryptedFile.unlock(box.folder, WORDS), box.read, lambda: box.change(same)):
         with pytest.raises(Refused, match=f"mode {mode:04o}; allowed: 0700"):
             attempt()
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o602, 0o610])
-def test_a_file_that_others_may_read_is_refused(box: Strongbox, mode: int) -> None:
+def test_a_file_that_others_may_read_is_refused(box: EncryptedFile, mode: int) -> None:
     (box.folder / FILE).chmod(mode)
     with pytest.raises(Refused, match=f"mode {mode:04o}; allowed: 0600"):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
 
 
-def test_anothers_vault_is_refused(box: Strongbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anothers_vault_is_refused(box: EncryptedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(Refused, match="belongs to another user"):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
 
 
-def test_symbolic_links_are_refused(box: Strongbox, tmp_path: Path) -> None:
+def test_symbolic_links_are_refused(box: EncryptedFile, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(box.folder)
     with pytest.raises(Refused, match="symbolic link"):
-        Strongbox.unlock(tmp_path / "link", WORDS)
+        EncryptedFile.unlock(tmp_path / "link", WORDS)
     with pytest.raises(Refused, match="symbolic link"):
-        Strongbox.create(tmp_path / "link", WORDS, CONTENT, CHEAP)
+        EncryptedFile.create(tmp_path / "link", WORDS, CONTENT, CHEAP)
     (box.folder / FILE).rename(tmp_path / "elsewhere")
     (box.folder / FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Refused, match="not a plain file"):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
     with pytest.raises(ConfigError, match="there is a vault already"):
-        Strongbox.create(box.folder, WORDS, CONTENT, CHEAP)
+        EncryptedFile.create(box.folder, WORDS, CONTENT, CHEAP)
 
 
-def test_a_draft_that_is_a_link_is_not_followed(box: Strongbox, tmp_path: Path) -> None:
+def test_a_draft_that_is_a_link_is_not_followed(box: EncryptedFile, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     (box.folder / DRAFT).symlink_to(tmp_path / "precious")
     box.change(bytes.upper)
@@ -272,19 +272,19 @@ def test_a_draft_that_is_a_link_is_not_followed(box: Strongbox, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
-def test_what_is_no_plain_file_is_refused(box: Strongbox, make: Callable[[Path], None]) -> None:
+def test_what_is_no_plain_file_is_refused(box: EncryptedFile, make: Callable[[Path], None]) -> None:
     (box.folder / FILE).unlink()
     make(box.folder / FILE)
     with pytest.raises(Refused):
-        Strongbox.unlock(box.folder, WORDS)
+        EncryptedFile.unlock(box.folder, WORDS)
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "ring").touch()
-    attempts: tuple[Callable[[], Strongbox], ...] = (
-        lambda: Strongbox.unlock(tmp_path / "ring", WORDS),
-        lambda: Strongbox.create(tmp_path / "ring", WORDS, CONTENT, CHEAP),
-        lambda: Strongbox.create(tmp_path / "ring" / "below", WORDS, CONTENT, CHEAP),
+    attempts: tuple[Callable[[], EncryptedFile], ...] = (
+        lambda: EncryptedFile.unlock(tmp_path / "ring", WORDS),
+        lambda: EncryptedFile.create(tmp_path / "ring", WORDS, CONTENT, CHEAP),
+        lambda: EncryptedFile.create(tmp_path / "ring" / "below", WORDS, CONTENT, CHEAP),
     )
     for attempt in attempts:
         with pytest.raises(ConfigError, match="not a folder"):
@@ -297,7 +297,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [lambda box: box.change(bytes.upper), lambda box: box.relock(OTHERS, CHEAP)])
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_disk_that_fails_loses_nothing(
-    box: Strongbox, monkeypatch: pytest.MonkeyPatch, call: str, change: Callable[[Strongbox], object]
+    box: EncryptedFile, monkeypatch: pytest.MonkeyPatch, call: str, change: Callable[[EncryptedFile], object]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -306,11 +306,11 @@ def test_a_disk_that_fails_loses_nothing(
         patched.setattr(os, call, fail)
         with pytest.raises(StorageError, match="No space left"):
             change(box)
-    assert Strongbox.unlock(box.folder, WORDS).read() == CONTENT
+    assert EncryptedFile.unlock(box.folder, WORDS).read() == CONTENT
     assert {path.name for path in box.folder.iterdir()} == {FILE, LOCK}
 
 
-def test_file_and_folder_are_synced_in_order(box: Strongbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_and_folder_are_synced_in_order(box: EncryptedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
     fsync, move = os.fsync, os.replace
 
@@ -328,16 +328,16 @@ def test_file_and_folder_are_synced_in_order(box: Strongbox, monkeypatch: pytest
     assert done == ["file", "rename", "folder"]
 
 
-def test_a_draft_left_by_a_kill_is_cleared(box: Strongbox) -> None:
+def test_a_draft_left_by_a_kill_is_cleared(box: EncryptedFile) -> None:
     (box.folder / DRAFT).write_bytes(b"half")
     box.change(bytes.upper)
     assert not (box.folder / DRAFT).exists()
 
 
-def test_two_threads_and_two_unlockings_lose_no_change(box: Strongbox) -> None:
-    boxes = [Strongbox.unlock(box.folder, WORDS) for _ in range(4)]
+def test_two_threads_and_two_unlockings_lose_no_change(box: EncryptedFile) -> None:
+    boxes = [EncryptedFile.unlock(box.folder, WORDS) for _ in range(4)]
 
-    def add(one: Strongbox) -> None:
+    def add(one: EncryptedFile) -> None:
         for _ in range(10):
             one.change(lambda old: old + b"+")
 
@@ -352,14 +352,14 @@ def test_two_threads_and_two_unlockings_lose_no_change(box: Strongbox) -> None:
 ADDS = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from sites.strongbox import Strongbox
+    from sites.encrypted_file import Strongbox
     box = Strongbox.unlock(Path(sys.argv[1]), sys.argv[2].encode())
     for _ in range(50):
         box.change(lambda old: old + b"+")
 """)
 
 
-def test_two_processes_lose_no_change(box: Strongbox, root: Path) -> None:
+def test_two_processes_lose_no_change(box: EncryptedFile, root: Path) -> None:
     command = [sys.executable, "-c", ADDS, str(box.folder), WORDS.decode()]
     running = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in running:
@@ -368,12 +368,12 @@ def test_two_processes_lose_no_change(box: Strongbox, root: Path) -> None:
     assert box.read() == CONTENT + b"+" * 100
 
 
-def test_who_waits_too_long_is_told(box: Strongbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strongbox, "PATIENCE", 0.05)
+def test_who_waits_too_long_is_told(box: EncryptedFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encrypted_file, "PATIENCE", 0.05)
 
     def inner(old: bytes) -> bytes:
         with pytest.raises(ConfigError, match="another process is changing this vault"):
-            Strongbox.unlock(box.folder, WORDS).change(bytes.lower)
+            EncryptedFile.unlock(box.folder, WORDS).change(bytes.lower)
         assert box.read() == CONTENT  # reading need not wait
         return old
 

@@ -45,7 +45,7 @@ class Stage:
 
 
 @dataclass
-class Course:
+class ResumableSchedule:
     """Networks by name and the stages in which they learn."""
 
     networks: Mapping[str, nn.Module]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fedcxr.keys import MasterKey, ReleaseKey
-from fedcxr.keys.custody import Custodian
 from fedcxr.keys.identity import Identity, PublicIdentity
 from fedcxr.keys.keyring import Epoch, Grant, Keyring
+from fedcxr.keys.provider import KeyProvider
 from fedcxr.keys.stream import KEY_BYTES
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
@@ -44,7 +44,7 @@ class Simulated:
         return self._ring.envelopes(self._ring.made(release))
 
 
-def simulated(scenario: Scenario, site: str) -> Custodian:
+def simulated(scenario: Scenario, site: str) -> KeyProvider:
     """Who keeps a site's secrets in a simulation of this scenario."""
     return Simulated(scenario.seed, site, scenario.grant)
 

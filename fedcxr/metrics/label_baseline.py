@@ -1,4 +1,4 @@
-"""The label floor: how well two films are linked by someone who sees nothing but their findings.
+"""The label-only baseline: how well two films are linked by someone who sees nothing but their findings.
 
 No method that keeps the findings readable can be expected to push an attacker below it; an attacker who
 stays at the floor has learnt nothing else from the pixels. The figure is the AUC of `LabelFloor.score`.
@@ -21,7 +21,7 @@ MAX_PAIRS = 50_000  # of each kind: far more than two weights per finding need
 
 
 @dataclass(frozen=True)
-class LabelFloor:
+class LabelBaseline:
     """A logistic regression on two facts per finding: both films show it, exactly one does.
 
     A finding that is unknown in either film says neither. The order of the two films does not matter.
@@ -32,7 +32,7 @@ class LabelFloor:
     intercept: float
 
     @classmethod
-    def fit(cls, labels: Floats, patients: Ids, rng: np.random.Generator) -> LabelFloor:
+    def fit(cls, labels: Floats, patients: Ids, rng: np.random.Generator) -> LabelBaseline:
         """Learn on auxiliary films: labels (n, k) of 0, 1 or NaN and who they belong to (n,)."""
         # Imported here, because it takes a second.
         from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped, unused-ignore]
@@ -72,7 +72,7 @@ def _balanced_pairs(patients: Ids, rng: np.random.Generator) -> tuple[Indices, I
     genuine = _genuine_pairs(patient)
     if not genuine.shape[1] or not np.any(patient):
         raise DataError(
-            "the label floor cannot be learnt",
+            "the label-only baseline cannot be learnt",
             given=f"{len(patient)} films of {len(np.unique(patient))} patients",
             allowed="at least two patients, one of them with two films",
             do="give the adversary a larger auxiliary cohort",

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from fedcxr.cohort import Cohort
 from fedcxr.models.classifier import Classifier, findings_loss
 from fedcxr.models.siamese import Siamese, partner_loss
-from fedcxr.pairs.couples import Couples, Rows
+from fedcxr.pairs.sampler import PairSampler, Rows
 from fedcxr.training import shifted, to_tensor
 from fedcxr.training.compute import Compute
 
@@ -25,17 +25,17 @@ class Batches:
 
     def __init__(self, cohort: Cohort, batch: int, shift: int, compute: Compute, rng: np.random.Generator) -> None:
         self.cohort = cohort
-        self.couples = Couples.of(cohort.patients)
+        self.sampler = PairSampler.of(cohort.patients)
         self.labels = torch.tensor(cohort.labels, device=compute.device)
         self.batch, self.shift, self.compute, self.rng = batch, shift, compute, rng
 
     def anyone(self, beside: int = 0) -> Rows:
         """Films of as many patients as make a batch with those `beside` them."""
-        return self.couples.anyone(self.batch - beside, self.rng)
+        return self.sampler.anyone(self.batch - beside, self.rng)
 
     def pairs(self, share: float = 1.0) -> tuple[Rows, Rows]:
         """Two films each of patients who fill this share of a batch, if there are so many."""
-        return self.couples.pairs(max(2, round(share * self.batch)), self.rng)
+        return self.sampler.pairs(max(2, round(share * self.batch)), self.rng)
 
     def films(self, rows: Rows) -> Tensor:
         return to_tensor(shifted(self.cohort.films(rows), self.shift, self.rng), self.compute)
@@ -45,7 +45,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Duel:
+class AdversarialTraining:
     """Who takes part; an ablation leaves one of the opponents out."""
 
     generator: nn.Module
@@ -78,7 +78,7 @@ class Duel:
             embedded = self.verifier.embed(torch.cat((first, second)))
         return _backward(partner_loss(self.verifier.compare(*embedded.chunk(2)), self.sharpness))
 
-    def fight(self) -> Tensor:
+    def adversarial_step(self) -> Tensor:
         """All learn at once from the same protected films, half of which have a real partner.
 
         Every network runs forwards once, and so do the real films. What the generator and the verifier want of

@@ -48,7 +48,7 @@ class Cost:
         return 0 < self.log_n < 32 and self.r > 0 and 0 < self.p <= 16 and (128 * self.r) << self.log_n <= MOST_MEMORY
 
 
-class Strongbox:
+class EncryptedFile:
     """A folder of mode 0700 with one encrypted file in it, unlocked: the key derived from the passphrase is held."""
 
     def __init__(self, folder: Path, header: bytes, key: bytearray) -> None:
@@ -60,7 +60,9 @@ class Strongbox:
         return f"Strongbox({self.folder}, redacted)"
 
     @classmethod
-    def create(cls, folder: Path, passphrase: bytes | bytearray, content: bytes, cost: Cost | None = None) -> Strongbox:
+    def create(
+        cls, folder: Path, passphrase: bytes | bytearray, content: bytes, cost: Cost | None = None
+    ) -> EncryptedFile:
         """A new one; an existing one is never replaced."""
         with _explained(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,7 +74,7 @@ class Strongbox:
         return box
 
     @classmethod
-    def unlock(cls, folder: Path, passphrase: bytes | bytearray) -> Strongbox:
+    def unlock(cls, folder: Path, passphrase: bytes | bytearray) -> EncryptedFile:
         """An existing one; a wrong passphrase is refused."""
         with _entered(folder) as place:
             header, _ = _parts(_contents(place, folder), folder)
@@ -89,13 +91,13 @@ class Strongbox:
         return box
 
     @classmethod
-    def _under(cls, folder: Path, passphrase: bytes | bytearray, cost: Cost | None) -> Strongbox:
+    def _under(cls, folder: Path, passphrase: bytes | bytearray, cost: Cost | None) -> EncryptedFile:
         """One that nothing was written to yet, under a fresh salt."""
         cost, salt = cost or Cost(), os.urandom(16)
         header = HEADER.pack(MAGIC, FORMAT, cost.log_n, cost.r, cost.p, salt)
         return cls(folder, header, cost.key(passphrase, salt))
 
-    def relock(self, passphrase: bytes | bytearray, cost: Cost | None = None) -> Strongbox:
+    def relock(self, passphrase: bytes | bytearray, cost: Cost | None = None) -> EncryptedFile:
         """The same content under another passphrase; this one, and whoever else unlocked the old, is locked out."""
         box = self._under(self.folder, passphrase, cost)
         try:

@@ -9,11 +9,11 @@ import pytest
 
 from fedcxr.errors import BadSignature, NotGranted
 from fedcxr.keys import ReleaseKey, SomeKeys
-from fedcxr.keys.custody import signed
 from fedcxr.keys.envelopes import open_envelope
+from fedcxr.keys.provider import signed
 from fedcxr.keys.signatures import verify_release
 from fedcxr.release import Release
-from fedcxr.simulation.custody import Simulated, simulated_identity, simulated_register
+from fedcxr.simulation.keys import Simulated, simulated_identity, simulated_register
 
 IMAGES = [f"i-{n}" for n in range(200)]
 UPDATE = Release("update", "site-1", "sca", {"weights/a": np.zeros(3, np.float32)})

@@ -11,7 +11,7 @@ Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Couples:
+class PairSampler:
     """The films of each patient side by side; patients with two films or more can be shown as pairs."""
 
     rows: Rows  # (n,) films, sorted by patient
@@ -19,7 +19,7 @@ class Couples:
     count: Rows  # (p,) how many films a patient has
 
     @classmethod
-    def of(cls, patients: npt.NDArray[np.object_]) -> Couples:
+    def of(cls, patients: npt.NDArray[np.object_]) -> PairSampler:
         """All patients, in the order of their first films: what they are called must not matter."""
         _, first, number = np.unique(patients, return_index=True, return_inverse=True)
         return cls(*sorted_by(np.argsort(np.argsort(first))[number]))

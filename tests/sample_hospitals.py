@@ -19,7 +19,7 @@ SIZE = 16  # pixels of a packed film
 
 
 @dataclass(frozen=True)
-class Ward:
+class SampleHospital:
     """Three people with two films each, and what is written about them."""
 
     patients: tuple[str, ...] = ("MRN-Qx7741", "MRN-Zk9035", "MRN-Wv2268")
@@ -55,7 +55,7 @@ def save(path: Path, number: int) -> None:
     Image.fromarray(grain(number)).save(path)
 
 
-def nih(root: Path, ward: Ward) -> Parameters:
+def nih(root: Path, ward: SampleHospital) -> Parameters:
     """Numbers for patients, as NIH has them; films are named after them."""
     header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,Name,Date"
     lines = [
@@ -73,7 +73,7 @@ def nih(root: Path, ward: Ward) -> Parameters:
     return {"name": "nih", "boxes": True}
 
 
-def chexpert(root: Path, ward: Ward) -> Parameters:
+def chexpert(root: Path, ward: SampleHospital) -> Parameters:
     header = ",".join(("Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding", *LABELS, "Name,Date"))
     lines = []
     for i, (_, film, day) in enumerate(ward.rows):
@@ -83,7 +83,7 @@ def chexpert(root: Path, ward: Ward) -> Parameters:
     return {"name": "chexpert"}
 
 
-def folder(root: Path, ward: Ward) -> Parameters:
+def folder(root: Path, ward: SampleHospital) -> Parameters:
     """A folder per patient, masks for some, and everything a hospital might write into a table."""
     header = "image,patient,day,projection,ward,name,accession,part,Pleural Effusion"
     lines = []
@@ -99,7 +99,7 @@ def folder(root: Path, ward: Ward) -> Parameters:
     return {"name": "folder", "columns": columns, "findings": {"columns": ["Pleural Effusion"]}, "masks": "masks"}
 
 
-def dicom(root: Path, ward: Ward) -> Parameters:
+def dicom(root: Path, ward: SampleHospital) -> Parameters:
     import dicoms  # here: it needs the extra `dicom`
 
     for i, (patient, film, day) in enumerate(ward.rows):
@@ -121,22 +121,22 @@ def dicom(root: Path, ward: Ward) -> Parameters:
 
 
 READERS = {reader.__name__: reader for reader in (nih, chexpert, folder, dicom)}
-Reader = Callable[[Path, Ward], Parameters]
+Reader = Callable[[Path, SampleHospital], Parameters]
 
 
-def of_texts(texts: list[str]) -> Ward:
-    return Ward(patients=tuple(texts[:3]), films=tuple(texts[3:]))
+def of_texts(texts: list[str]) -> SampleHospital:
+    return SampleHospital(patients=tuple(texts[:3]), films=tuple(texts[3:]))
 
 
-def of_numbers(reader: str, numbers: list[str]) -> Ward:
+def of_numbers(reader: str, numbers: list[str]) -> SampleHospital:
     """People as the published sets call them: their films must be named after them."""
     patients = [f"317{number}" if reader == "nih" else f"patient{number}" for number in numbers]
     film = "{}_00{}" if reader == "nih" else "{}/study{}/view1_frontal"
-    return Ward(tuple(patients), tuple(film.format(patient, i + 1) for patient in patients for i in range(2)))
+    return SampleHospital(tuple(patients), tuple(film.format(patient, i + 1) for patient in patients for i in range(2)))
 
 
-def usual(reader: str) -> Ward:
-    return Ward() if reader in ("folder", "dicom") else of_numbers(reader, ["48151", "62342", "71903"])
+def usual(reader: str) -> SampleHospital:
+    return SampleHospital() if reader in ("folder", "dicom") else of_numbers(reader, ["48151", "62342", "71903"])
 
 
 def source(root: Path, parameters: Parameters) -> Packed:

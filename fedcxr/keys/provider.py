@@ -14,7 +14,7 @@ from fedcxr.release import Release
 SERVER = "server"  # what the coordinator is called as a recipient of keys
 
 
-class Custodian(Protocol):
+class KeyProvider(Protocol):
     """Who keeps a site's secrets."""
 
     @property
@@ -33,6 +33,6 @@ class Custodian(Protocol):
         ...
 
 
-def signed(release: Release, custodian: Custodian, about: Mapping[str, Any]) -> Release:
+def signed(release: Release, key_provider: KeyProvider, about: Mapping[str, Any]) -> Release:
     """The release as it leaves: it tells which request it answers, and its site stands by all of it."""
-    return sign_release(replace(release, facts={**release.facts, **about}), custodian.identity)
+    return sign_release(replace(release, facts={**release.facts, **about}), key_provider.identity)

@@ -12,7 +12,7 @@ import pytest
 
 from fedcxr.errors import DataError
 from fedcxr.metrics import auc
-from fedcxr.metrics.label_floor import MAX_PAIRS, LabelFloor, _balanced_pairs, _facts
+from fedcxr.metrics.label_baseline import MAX_PAIRS, LabelBaseline, _balanced_pairs, _facts
 
 NAN = np.nan
 Array = npt.NDArray[Any]
@@ -29,7 +29,7 @@ def films(
     return np.where(kept, chronic[owner], rng.random((len(owner), findings)) < rate).astype(np.float32), owner
 
 
-def floor_auc(floor: LabelFloor, labels: Array, owner: Array) -> float:
+def floor_auc(floor: LabelBaseline, labels: Array, owner: Array) -> float:
     a, b = np.triu_indices(len(owner), 1)
     return auc(owner[a] == owner[b], floor.score(labels, labels)[a, b])
 
@@ -37,20 +37,20 @@ def floor_auc(floor: LabelFloor, labels: Array, owner: Array) -> float:
 def test_findings_that_persist_link_films_and_others_do_not() -> None:
     rng = np.random.default_rng(0)
     for persistence, low, high in ((0.9, 0.7, 1.0), (0.0, 0.46, 0.54)):
-        floor = LabelFloor.fit(*films(rng, persistence=persistence), rng)
+        floor = LabelBaseline.fit(*films(rng, persistence=persistence), rng)
         assert low < floor_auc(floor, *films(rng, persistence=persistence)) < high
 
 
 def test_a_shared_rare_finding_says_more_than_a_shared_frequent_one() -> None:
     rng = np.random.default_rng(1)
-    floor = LabelFloor.fit(*films(rng, patients=2000), rng)
+    floor = LabelBaseline.fit(*films(rng, patients=2000), rng)
     assert floor.both[0] > floor.both[-1] > 0 > floor.one.max()
 
 
 def test_it_reaches_the_likelihood_ratio_where_that_is_known() -> None:
     """One finding of three in a hundred patients that never changes: what sharing it, or not, says."""
     rng = np.random.default_rng(2)
-    floor = LabelFloor.fit(*films(rng, patients=5000, findings=1, persistence=1.0), rng)
+    floor = LabelBaseline.fit(*films(rng, patients=5000, findings=1, persistence=1.0), rng)
     labels = np.array([[0.0], [1.0], [NAN]], np.float32)
     score = floor.score(labels, labels)
     rate = 0.03
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_facts_pair_by_pair() -> None:
     rng = np.random.default_rng(3)
     labels, owner = films(rng, patients=60)
     labels[rng.random(labels.shape) < 0.2] = NAN
-    floor = LabelFloor.fit(labels, owner, rng)
+    floor = LabelBaseline.fit(labels, owner, rng)
     scores = floor.score(labels[:20], labels[20:50])
     assert scores.shape == (20, 30)
     assert scores.dtype == np.float32
@@ -98,7 +98,7 @@ def test_pairs_are_limited() -> None:
 
 def test_fit_is_decided_by_its_generator() -> None:
     labels, owner = films(np.random.default_rng(4), patients=50)
-    first, again, other = (LabelFloor.fit(labels, owner, np.random.default_rng(s)) for s in (1, 1, 2))
+    first, again, other = (LabelBaseline.fit(labels, owner, np.random.default_rng(s)) for s in (1, 1, 2))
     assert (first.both == again.both).all()
     assert (first.both != other.both).any()
 
@@ -106,15 +106,15 @@ def test_fit_is_decided_by_its_generator() -> None:
 @pytest.mark.parametrize("owner", [[0, 0, 0], [0, 1, 2], []])
 def test_it_cannot_be_learnt_without_pairs_of_both_kinds(owner: list[int]) -> None:
     with pytest.raises(DataError, match="at least two patients"):
-        LabelFloor.fit(np.zeros((len(owner), 2)), np.array(owner, dtype=int), np.random.default_rng(0))
+        LabelBaseline.fit(np.zeros((len(owner), 2)), np.array(owner, dtype=int), np.random.default_rng(0))
 
 
 def test_labels_of_other_findings_are_refused() -> None:
-    floor = LabelFloor(np.ones(3, np.float32), np.ones(3, np.float32), 0.0)
+    floor = LabelBaseline(np.ones(3, np.float32), np.ones(3, np.float32), 0.0)
     with pytest.raises(DataError, match=r"allowed: \(n, 3\)"):
         floor.score(np.zeros((2, 3)), np.zeros((2, 4)))
 
 
 def test_importing_it_does_not_import_scikit_learn() -> None:
-    code = "import sys, fedcxr.metrics.bootstrap, fedcxr.metrics.label_floor; print('sklearn' in sys.modules)"
+    code = "import sys, fedcxr.metrics.bootstrap, fedcxr.metrics.label_baseline; print('sklearn' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

@@ -22,7 +22,7 @@ from fedcxr.storage.disk import write_atomic
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedPaths:
     """What decides what a source holds: nothing outside these files and folders."""
 
     files: tuple[Path, ...]
@@ -31,14 +31,14 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Fingerprint:
     """The note on a source, and the state its files are in now."""
 
     note: Path
     state: str
 
     @classmethod
-    def of(cls, note: Path, watched: Watched, reader: type) -> Seen | None:
+    def of(cls, note: Path, watched: WatchedPaths, reader: type) -> Fingerprint | None:
         """None where the files do not let themselves be looked at: then only a full look can tell."""
         digest = hashlib.blake2b(digest_size=16)
         try:
@@ -63,7 +63,7 @@ class Seen:
             write_atomic(self.note, f"{self.state} {folder.name}\n".encode())
 
 
-def _told(watched: Watched, reader: type) -> Iterator[str]:
+def _told(watched: WatchedPaths, reader: type) -> Iterator[str]:
     # Another version of the reader may see other things in the same files.
     for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(inspect.getfile(reader)), *watched.files):
         yield _state(file.name, file.stat())

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import wards
-from wards import READERS, ROOT, source, usual
+import sample_hospitals
+from sample_hospitals import READERS, ROOT, source, usual
 
 from fedcxr.data._listing import Listing
 from fedcxr.data._packed import Packed
@@ -75,15 +75,15 @@ def edit_a_list(root: Path) -> None:
 
 
 def add_a_folder(root: Path) -> None:
-    wards.save(root / "images_099" / "images" / "new.png", 0)
+    sample_hospitals.save(root / "images_099" / "images" / "new.png", 0)
 
 
 def add_below(root: Path) -> None:
-    wards.save(root / "images" / "new" / "deep" / "new.png", 0)
+    sample_hospitals.save(root / "images" / "new" / "deep" / "new.png", 0)
 
 
 def add_a_film(root: Path) -> None:
-    wards.dicom(root / "deep" / "below", usual("dicom"))
+    sample_hospitals.dicom(root / "deep" / "below", usual("dicom"))
 
 
 CHANGES = {
@@ -119,7 +119,7 @@ def test_a_table_is_read_again_when_anything_changes(
 
 def test_what_else_must_be_looked_at_again(tmp_path: Path, listed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     root, cache = tmp_path / ROOT, tmp_path / "cache"
-    parameters = wards.folder(root, usual("folder"))
+    parameters = sample_hospitals.folder(root, usual("folder"))
     films = source(root, parameters)
     films.open(cache)
     films.open(cache)
@@ -127,7 +127,7 @@ def test_what_else_must_be_looked_at_again(tmp_path: Path, listed: list[str], mo
 
     source(root, {**parameters, "size": 24}).open(cache)
     assert len(listed) == 2
-    assert films.open(cache).size == (wards.SIZE, wards.SIZE)
+    assert films.open(cache).size == (sample_hospitals.SIZE, sample_hospitals.SIZE)
     assert len(listed) == 2  # each has a note of its own
 
     secret = tmp_path / "another"
@@ -141,7 +141,9 @@ def test_what_else_must_be_looked_at_again(tmp_path: Path, listed: list[str], mo
     assert len(listed) == 3
 
     with monkeypatch.context() as newer:
-        newer.setattr("fedcxr.data._seen.inspect.getfile", lambda reader: __file__)  # another version of the reader
+        newer.setattr(
+            "fedcxr.data._fingerprint.inspect.getfile", lambda reader: __file__
+        )  # another version of the reader
         films.open(cache)
     assert len(listed) == 4
 
@@ -159,7 +161,7 @@ def test_what_else_must_be_looked_at_again(tmp_path: Path, listed: list[str], mo
 
 def test_tables_and_lists_elsewhere_are_watched_too(tmp_path: Path, listed: list[str]) -> None:
     root, cache = tmp_path / ROOT, tmp_path / "cache"
-    parameters = wards.folder(root, usual("folder"))
+    parameters = sample_hospitals.folder(root, usual("folder"))
     table, lists = tmp_path / "table.csv", {split: tmp_path / split for split in ("train", "test")}
     (root / "metadata.csv").rename(table)
     lists["train"].write_text("\n".join(usual("folder").patients[:2]))
@@ -178,7 +180,7 @@ def test_tables_and_lists_elsewhere_are_watched_too(tmp_path: Path, listed: list
 
 def test_a_cache_that_may_only_be_read_serves_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, cache = tmp_path / ROOT, tmp_path / "cache"
-    films = source(root, wards.nih(root, usual("nih")))
+    films = source(root, sample_hospitals.nih(root, usual("nih")))
     films.open(cache)
     for note in cache.glob("*.seen"):
         note.unlink()

@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from fedcxr.errors import DataError
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.pairs.couples import Couples, Rows, sorted_by
+from fedcxr.pairs.sampler import PairSampler, Rows, sorted_by
 
 
 @dataclass(frozen=True)
-class Album(Couples):
+class OwnPairSampler(PairSampler):
     """The films of people the adversary may train on, those of one person side by side."""
 
     source: npt.NDArray[np.int64]  # (p,) the hospital of a person's first film
 
     @classmethod
-    def owned(cls, own: Owned) -> Album:
+    def owned(cls, own: Owned) -> OwnPairSampler:
         """All films but those of held-out people."""
         films = np.flatnonzero(~own.held_out)
         places, start, count = sorted_by(own.people[films])
