@@ -96,7 +96,9 @@ def _attack(folder: Path, step: Step, adversary: Adversary, plan: Mapping[str, A
     outcome, shared = outcome_folder(folder, step.leak), outcome_folder(folder, step.prepared_by)
     os.environ["TMPDIR"] = str(outcome)  # torch wants a place for temporary files, and /tmp is outside the fence
     try:
-        fence = confine(readable=[folder / step.leak, shared, *adversary.required_files()], writable=[outcome])
+        # Of another attack's outcome only what was prepared: its answers are none of this one's business.
+        lent = [shared / PREPARED] if (shared / PREPARED).is_file() else []
+        fence = confine(readable=[folder / step.leak, *lent, *adversary.required_files()], writable=[outcome])
         from fedcxr.training.compute import Compute
 
         compute = Compute.choose(**plan["compute"])

@@ -20,7 +20,7 @@ from fedcxr.protocol import attack_seed
 from fedcxr.questions import PROTECTED, Heard
 from fedcxr.runs import Run
 from fedcxr.simulation.threat import Put, Threat
-from fedcxr.storage.artefacts import Artefacts
+from fedcxr.storage.artefacts import Artefacts, digest_of_file
 from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import read_json
 from fedcxr.storage.version import versions
@@ -82,8 +82,10 @@ class Attack:
     def keep_prepared(self) -> None:
         """Keep what it prepared, for other runs: it may not write outside its own folder."""
         for outcome, key in self._preparations():
-            if (outcome / process.PREPARED).is_file() and self._artefacts.get(key) is None:
-                self._artefacts.put(key, Checkpoint.read(outcome / process.PREPARED).arrays)
+            made = outcome / process.PREPARED
+            # Its process is over, and what it left may be a link to somebody else's file.
+            if made.is_file() and not made.is_symlink() and self._artefacts.get(key) is None:
+                self._artefacts.put(key, Checkpoint.read(made).arrays)
 
     def _preparations(self) -> Iterator[tuple[Path, str]]:
         """Where it prepares, and all that this depends on."""
@@ -99,6 +101,7 @@ class Attack:
                     holds=step["holds"],
                     seed=plan["seed"],
                     compute=[compute.device.type, compute.precision, compute.threads],
+                    files=[digest_of_file(file) for file in self.adversary.required_files()],
                     versions=versions([type(self.adversary)]),
                 )
                 yield process.outcome_folder(self._folder, step["leak"]), key

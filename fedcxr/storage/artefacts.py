@@ -204,6 +204,12 @@ def digest_of(array: npt.NDArray[Any]) -> str:
     return hashed.hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """What stands for a file of the user's in a specification."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _refused(value: object) -> object:
     raise ConfigError("a specification is plain data", given=type(value).__name__, do="give arrays by digest_of")
 

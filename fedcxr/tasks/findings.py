@@ -22,7 +22,7 @@ from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
 from fedcxr.rng import stream
-from fedcxr.storage.artefacts import digest_of
+from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Row, Table, figure, span
 from fedcxr.tasks import Bench, Bools, Evidence, Material, Task, Taught, Tested
 from fedcxr.view import Films
@@ -248,7 +248,7 @@ class Findings(Task):
             labels=digest_of(films.labels),
             seed=bench.seed,
             compute=[compute.device.type, compute.precision, compute.threads],
-            pretrained=[digest_of(np.frombuffer(file.read_bytes(), dtype=np.uint8)) for file in self.required_files()],
+            pretrained=[digest_of_file(file) for file in self.required_files()],
         )
         made = bench.artefacts.made(key, lambda: arrays_of(self.train(films, bench, "clean")))
         return loaded(self._network(films, bench), made)
