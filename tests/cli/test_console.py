@@ -19,8 +19,11 @@ def entry(attacker: str, gain: float | None, kept: float) -> dict[str, Any]:
 def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None = None, attacked: bool = True) -> str:
     console = Console(width=160)
     privacy = {"attacks": [], "recovery": recovery, "same_film": same_film or [], "formal": None}
-    asked: dict[str, Any] = {"linkage": {}, "reconstruction": {}, "same_film": {}}
-    scenario = {"questions": asked, "adversaries": {"support": {}} if attacked else {}}
+    asked = [name for name, entries in (("reconstruction", recovery), ("same_film", same_film)) if entries]
+    scenario = {
+        "questions": {name: {} for name in asked or ["linkage"]},
+        "adversaries": {"support": {}} if attacked else {},
+    }
     with console.capture() as captured:
         _print_privacy({"privacy": privacy, "scenario": scenario}, console)
     return captured.get()
@@ -38,7 +41,8 @@ def test_the_best_attack_is_told_and_the_support_decides_between_equal_pictures(
 
 
 def test_where_nothing_was_recovered_nothing_is_told() -> None:
-    assert told([]) == told([entry("net", None, 0.5)]) == NO_GUARANTEE
+    assert told([entry("net", None, 0.5)]) == NO_GUARANTEE
+    assert told([]) == f"linkage: does not apply\n{NO_GUARANTEE}"
     assert told([], attacked=False) == "Who can be re-identified: nobody attacked, so unknown\n\n"
 
 
@@ -50,7 +54,10 @@ def test_recognised_films_are_one_line() -> None:
 
 def test_an_answer_to_one_question_is_not_told_as_one_to_another() -> None:
     """Two questions may share a section of the result."""
-    assert told([{**entry("net", 3.0, 0.7), "question": "somebody:Elses"}]) == NO_GUARANTEE
+    assert (
+        told([{**entry("net", 3.0, 0.7), "question": "somebody:Elses"}])
+        == f"reconstruction: does not apply\n{NO_GUARANTEE}"
+    )
 
 
 def test_who_opens_how_much_and_why_not_more() -> None:

@@ -198,7 +198,7 @@ def test_masks_play_no_part_on_the_whole_film(monkeypatch: pytest.MonkeyPatch) -
 def test_torch_is_imported_for_masks_only() -> None:
     code = (
         "import sys, numpy as np; from fedcxr.methods.noise import Noise; films = np.zeros((1, 16, 16), np.uint8);"
-        "Noise().protect(films, np.random.default_rng(0)); Noise().complaints(films); Noise().needs();"
+        "Noise().protect(films, np.random.default_rng(0)); Noise().complaints(films); Noise().required_files();"
         "assert 'torch' not in sys.modules and 'scipy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=Path(__file__).parents[2])
