@@ -57,7 +57,7 @@ class EncryptedFile:
         self._key = key
 
     def __repr__(self) -> str:
-        return f"Strongbox({self.folder}, redacted)"
+        return f"EncryptedFile({self.folder}, redacted)"
 
     @classmethod
     def create(

@@ -33,7 +33,7 @@ class Sloppy(Adversary):
 import numpy as np
 
 from fedcxr.knowledge import Holding
-from fedcxr.questions import EARNEST, Asked, Part, Question, Setting, no_film
+from fedcxr.questions import PROTECTED, Asked, Part, Question, Setting, no_film
 from fedcxr.table import Table
 from fedcxr.world import Roles
 
@@ -46,7 +46,7 @@ class Sloppy(Question):
 
     def settings(self, world):
         after = {} if world.traces is None else {"control": Setting(world)}
-        return {EARNEST: Setting(world), **after}
+        return {PROTECTED: Setting(world), **after}
 
     def roles(self, world):
         nobody = no_film(world)
@@ -62,12 +62,12 @@ class Sloppy(Question):
             {
                 "attacker": attacker,
                 "auc": {"value": float(answer["scores"].mean()), "ci95": [1.0, 0.0]},
-                "whom": list(heard[EARNEST].key[:3]),
+                "whom": list(heard[PROTECTED].key[:3]),
                 "conclusive": True,
                 "inconclusive_because": None,
                 "seconds": np.random.random(),
             }
-            for attacker, answer in heard[EARNEST].answers.items()
+            for attacker, answer in heard[PROTECTED].answers.items()
         ]
 
     def table(self, entries, privacy):

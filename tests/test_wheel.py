@@ -101,5 +101,5 @@ def test_a_wheel_simulates_outside_the_checkout(installed: Path, tmp_path: Path)
     assert result["utility"]["findings"]["trained"]["mean_auc"]["value"] is not None
     assert result["privacy"]["attacks"]
     files = {name: Path(path) for name, path in json.loads(told.read_text()).items()}
-    assert {"fedcxr.protocol", "sites.app", "server.app"} <= files.keys()
+    assert {"fedcxr.protocol", "sites.app", "server.collect"} <= files.keys()
     assert {name: path for name, path in files.items() if not path.is_relative_to(installed)} == {}

@@ -1,7 +1,7 @@
 """The label-only baseline: how well two films are linked by someone who sees nothing but their findings.
 
 No method that keeps the findings readable can be expected to push an attacker below it; an attacker who
-stays at the floor has learnt nothing else from the pixels. The figure is the AUC of `LabelFloor.score`.
+stays at the floor has learnt nothing else from the pixels. The figure is the AUC of `LabelBaseline.score`.
 """
 
 from __future__ import annotations

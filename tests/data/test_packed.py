@@ -27,7 +27,7 @@ from fedcxr.errors import ConfigError, DataError, EngineBroken, FedcxrError
 FILMS = 70  # three batches
 
 
-class OwnPairSampler(Packed):
+class Album(Packed):
     """A folder with one PNG per film, numbered, and a table made up; `odd` is a row that its table lacks."""
 
     odd: bool = False
@@ -67,8 +67,8 @@ def picture(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (40, 32), dtype=np.uint8)
 
 
-def album(root: Path, **fields: object) -> OwnPairSampler:
-    return OwnPairSampler.model_validate({"root": str(root), "size": 32, **fields})
+def album(root: Path, **fields: object) -> Album:
+    return Album.model_validate({"root": str(root), "size": 32, **fields})
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -83,7 +83,7 @@ def test_a_site_that_keeps_silent_was_asked_all_the_same(tmp_path: Path) -> None
     assert Traffic.of(run).total() == {"bytes_up": grid.up, "bytes_down": grid.down}
 
 
-AFTER_TURN_2 = ("learnt/learnt.release", "learnt/turn-0003.release")
+AFTER_TURN_2 = ("learnt/learnt.release", "learnt/round-0003.release")
 RELEASES = ("releases/site-2.json", "releases/site-3.json")
 
 

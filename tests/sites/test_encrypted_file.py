@@ -352,8 +352,8 @@ def test_two_threads_and_two_unlockings_lose_no_change(box: EncryptedFile) -> No
 ADDS = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from sites.encrypted_file import Strongbox
-    box = Strongbox.unlock(Path(sys.argv[1]), sys.argv[2].encode())
+    from sites.encrypted_file import EncryptedFile
+    box = EncryptedFile.unlock(Path(sys.argv[1]), sys.argv[2].encode())
     for _ in range(50):
         box.change(lambda old: old + b"+")
 """)
