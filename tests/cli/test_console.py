@@ -20,7 +20,7 @@ def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None 
     console = Console(width=160)
     privacy = {"attacks": [], "recovery": recovery, "same_film": same_film or [], "formal": None}
     asked = [name for name, entries in (("reconstruction", recovery), ("same_film", same_film)) if entries]
-    scenario = {
+    scenario: dict[str, Any] = {
         "questions": {name: {} for name in asked or ["linkage"]},
         "adversaries": {"support": {}} if attacked else {},
     }
