@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -18,12 +19,14 @@ from server.register import Register
 from server.roll_call import PULL_INTERVAL, RollCall
 from server.traffic import Traffic
 
+Read = TypeVar("Read")
+
 
 class Exchange:
     """The sites of one run, each at a node, and how long they may take in all."""
 
     def __init__(self, grid: Grid, run: Run, register: Register) -> None:
-        self._grid, self._scenario, self._register = grid, run.scenario, register
+        self._grid, self._run, self._scenario, self._register = grid, run, run.scenario, register
         self._traffic = Traffic.of(run)
         limit = run.scenario.compute.timeout_s
         self._deadline = time.monotonic() + limit
@@ -64,6 +67,25 @@ class Exchange:
         for site in waiting.values():
             self._traffic.note(kind, turn, site, sizes[site], 0)
             yield site, wire.Answer(site, "dropped", f"no answer within {self._scenario.compute.timeout_s:g} s")
+
+    def gather(
+        self, kind: str, turn: int, told: Release, read: Callable[[str, wire.Answer], Read], about: str
+    ) -> dict[str, Read]:
+        """By site, what `read` makes of its answer; sites that have none are left out while enough others are left."""
+        found: dict[str, Read] = {}
+        silent: dict[str, str] = {}
+        for site, answer in self.ask(kind, self._scenario.site_names, turn, told):
+            reason = why_not(answer)
+            if reason is None and not isinstance(answer, Refused):
+                try:
+                    found[site] = read(site, answer)
+                    continue
+                except Refused as why:
+                    reason = str(why)
+            silent[site] = f"{reason}, {about}"
+            self._run.event("site", site=site, round=turn, status="dropped", reason=reason)
+            self.require_quorum(silent)
+        return dict(sorted(found.items()))  # they arrived in any order, and sums of floats depend on it
 
     def release(self, site: str, answer: wire.Answer, turn: int | None = None) -> Release:
         """The release in an answer, once it is certain that this site made it for this request."""

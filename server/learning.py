@@ -17,7 +17,7 @@ from fedcxr.runs import Run, round_name
 from fedcxr.storage.artefacts import Artefacts, digest_of
 from fedcxr.storage.version import versions
 from server.aggregation import Aggregation
-from server.exchange import Exchange, why_not
+from server.exchange import Exchange
 
 
 def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Release | None:
@@ -65,7 +65,7 @@ def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bo
     for number in range(1, learning.rounds + 1):
         known = run.learnt(round_name(number))
         if known is None:
-            updates = _updates(exchange, run, number, learnt)
+            updates = _updates(exchange, number, learnt)
             weights = aggregation.combined(number, learnt.weights, updates)
             # The round counts once its outcome is on file, which therefore comes last.
             if keep_updates:
@@ -80,27 +80,15 @@ def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bo
     return learnt
 
 
-def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mapping[str, Release]:
-    updates: dict[str, Release] = {}
-    silent: dict[str, str] = {}
-    for site, answer in exchange.ask(wire.LEARN, run.scenario.site_names, turn, learnt):
-        reason = why_not(answer)
-        if reason is None:
-            try:
-                updates[site] = _checked(exchange, answer, site, learnt, turn)
-                continue
-            except Refused as why:
-                reason = str(why)
-        silent[site] = f"{reason}, round {turn}"
-        run.event("site", site=site, round=turn, status="dropped", reason=reason)
-        exchange.require_quorum(silent)
-    return dict(sorted(updates.items()))  # they arrived in any order, and sums of floats depend on it
+def _updates(exchange: Exchange, turn: int, learnt: Release) -> Mapping[str, Release]:
+    def checked(site: str, answer: wire.Answer) -> Release:
+        return _checked(exchange, answer, site, learnt, turn)
+
+    return exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}")
 
 
-def _checked(exchange: Exchange, answer: wire.Answer | Refused, site: str, learnt: Release, turn: int) -> Release:
+def _checked(exchange: Exchange, answer: wire.Answer, site: str, learnt: Release, turn: int) -> Release:
     """The update in an answer, if it is one of the weights that were sent."""
-    if isinstance(answer, Refused):
-        raise answer
     update = exchange.release(site, answer, turn - 1)
     if (update.kind, update.site, update.method) != ("update", site, learnt.method):
         raise Refused("this is not the site's update", given=f"{update.kind} of {update.site}, {update.method}")

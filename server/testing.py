@@ -15,7 +15,7 @@ from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.tasks import Bench, Material, Tested
 from fedcxr.view import Holder, Shared
-from server.exchange import Exchange, why_not
+from server.exchange import Exchange
 
 
 def test_at_sites(exchange: Exchange, run: Run, shared: Shared, holder: Holder) -> dict[str, Any]:
@@ -28,30 +28,21 @@ def test_at_sites(exchange: Exchange, run: Run, shared: Shared, holder: Holder) 
         taught = task.teach(material, bench)
         figures[name] = None
         if taught is not None:
-            tested = _ask(exchange, run, taught_message(run.scenario, name, taught))
+            tested = _ask(exchange, taught_message(run.scenario, name, taught))
             figures[name] = task.figures(tested, taught, bench)
     return figures
 
 
-def _ask(exchange: Exchange, run: Run, message: Release) -> Mapping[str, Tested]:
+def _ask(exchange: Exchange, message: Release) -> Mapping[str, Tested]:
     """What each site that answers tells of its films."""
-    tested: dict[str, Tested] = {}
-    silent: dict[str, str] = {}
-    for site, answer in exchange.ask(wire.TEST, run.scenario.site_names, learnt=message):
-        reason = why_not(answer)
-        if reason is None and not isinstance(answer, Refused):
-            try:
-                told = exchange.release(site, answer)
-                if (told.kind, told.facts.get("task")) != ("update", message.facts["task"]):
-                    raise Refused("this is not the site's test", given=f"{told.kind} of {told.facts.get('task')}")
-                tested[site] = told.arrays
-                continue
-            except Refused as why:
-                reason = str(why)
-        silent[site] = f"{reason}, test"
-        run.event("site", site=site, round=1, status="dropped", reason=reason)
-        exchange.require_quorum(silent)
-    return tested
+
+    def told(site: str, answer: wire.Answer) -> Tested:
+        release = exchange.release(site, answer)
+        if (release.kind, release.facts.get("task")) != ("update", message.facts["task"]):
+            raise Refused("this is not the site's test", given=f"{release.kind} of {release.facts.get('task')}")
+        return release.arrays
+
+    return exchange.gather(wire.TEST, 1, message, told, "test")
 
 
 def _material(run: Run, shared: Shared, holder: Holder) -> Material:
