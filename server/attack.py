@@ -100,7 +100,7 @@ class Attack:
                     adversary=step["adversary"],
                     holds=step["holds"],
                     seed=plan["seed"],
-                    compute=[compute.device.type, compute.precision, compute.threads],
+                    compute=compute.settings,
                     files=[digest_of_file(file) for file in self.adversary.required_files()],
                     versions=versions([type(self.adversary)]),
                 )

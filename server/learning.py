@@ -51,7 +51,7 @@ def _from_public_films(run: Run) -> Release:
         patients=digest_of(pd.factorize(films.patients)[0]),
         splits=digest_of(pd.factorize(films.index["split"])[0]),
         seed=scenario.seed,
-        compute=[compute.device.type, compute.precision, compute.threads],
+        compute=compute.settings,
         versions=versions([type(scenario.method)]),
     )
     weights = artefacts.made(key, lambda: teach_step(scenario, films, folder).weights)

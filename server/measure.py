@@ -14,11 +14,10 @@ import numpy as np
 from fedcxr.data import cache_folder
 from fedcxr.learning import Report
 from fedcxr.methods import guarantee_of
-from fedcxr.protocol import context_of, task_seed
+from fedcxr.protocol import COORDINATOR, context_of, task_seed
 from fedcxr.questions import PROTECTED
 from fedcxr.runs import Run
 from fedcxr.runs.pictures import comparison, sheet
-from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Put, Threat
 from fedcxr.storage.artefacts import Artefacts
@@ -58,7 +57,8 @@ def _measure(
     attacks: Mapping[str, Attack],
     waiting: Sequence[Attack],
 ) -> result.Measured:
-    began, experiment, compute = time.monotonic(), threat.experiment, _compute(run.scenario)
+    began, experiment = time.monotonic(), threat.experiment
+    compute = context_of(run.scenario, COORDINATOR, None).compute
     ahead = Ahead.of(partial(_foresee, run, experiment, compute))
     if not run.has_stage("collect"):
         run.progress("sites", 0, len(run.scenario.site_names))
@@ -72,9 +72,9 @@ def _measure(
     _keep_answers(run, threat, shared, put)
     for attack in waiting:
         attack.leak(put)
-    views = {name: experiment.view(shared, name) for name in experiment.readers}
-    access = run.stage("access", partial(experiment.access, shared, views))
-    evidence = experiment.evidence(shared, views.get(run.scenario.reader))
+    view = experiment.view(shared, run.scenario.reader)
+    access = run.stage("access", partial(experiment.access, shared, view))
+    evidence = experiment.evidence(shared, view)
     _draw(run, shared, evidence)
     ahead.done()
     utility = _utility(run, evidence, compute)
@@ -123,12 +123,6 @@ class Ahead:
             self._work()
         except BaseException as failure:  # whatever it is belongs to the thread that waits
             self._failure = failure
-
-
-def _compute(scenario: Scenario) -> Compute:
-    from fedcxr.training.compute import Compute  # here and not above: it imports torch, which takes seconds
-
-    return Compute.choose(**scenario.compute.model_dump(include={"device", "precision", "threads"}))
 
 
 def _utility(run: Run, evidence: Evidence, compute: Compute) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Adversarial(FilmMethod):
         """The networks and their stages, taken as far as an interrupted training took them."""
         from fedcxr.training.schedule import Folder, ResumableSchedule
 
-        hardware = [compute.device.type, compute.precision, compute.threads]
+        hardware = list(compute.settings)
         settings = [versions([type(self)]), self.spec(), _films(cohort), *hardware, turn.of]
         given = [turn.number, rng.bit_generator.state, None if start is None else digest(start)]
         folder = Folder(context.folder, fingerprint(*settings), fingerprint(*settings, *given))

@@ -90,6 +90,12 @@ class Question(Plugin):
         """What people are shown of its entries; None: nothing."""
 
 
+def of_the_tested(world: World) -> Roles:
+    """The people of the test split are attacked; all others are the adversary's own."""
+    tested, nobody = world.tested, no_film(world)
+    return Roles(attacked=tested, owned=~tested, known=nobody, member=nobody)
+
+
 def no_film(world: World) -> npt.NDArray[np.bool_]:
     """A part that nobody plays."""
     return np.zeros(len(world.cohort), dtype=np.bool_)

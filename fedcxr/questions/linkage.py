@@ -13,7 +13,7 @@ from fedcxr.knowledge import Holding
 from fedcxr.metrics import retrieval, verification
 from fedcxr.metrics.bootstrap import auc_interval
 from fedcxr.metrics.label_baseline import LabelBaseline
-from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, no_film
+from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, of_the_tested
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, share, span
 from fedcxr.view import View
@@ -83,8 +83,7 @@ class Linkage(Question):
         }
 
     def roles(self, world: World) -> Roles:
-        tested, nobody = world.tested, no_film(world)
-        return Roles(attacked=tested, owned=~tested, known=nobody, member=nobody)
+        return of_the_tested(world)
 
     def ask(self, world: World, roles: Roles, view: View, held: Mapping[str, Holding]) -> Asked | None:
         attacked = world.rows_of(roles.attacked)

@@ -16,7 +16,7 @@ from fedcxr.methods import Method
 from fedcxr.metrics import auc
 from fedcxr.metrics.bootstrap import mean_interval
 from fedcxr.metrics.similarity import similarity
-from fedcxr.questions import PROTECTED, Answer, Asked, Heard, Part, Question, no_film
+from fedcxr.questions import PROTECTED, Answer, Asked, Heard, Part, Question, of_the_tested
 from fedcxr.rng import stream
 from fedcxr.table import Table, share
 from fedcxr.view import Films, View
@@ -64,8 +64,7 @@ class Reconstruction(Question):
     knows: ClassVar[tuple[str, ...]] = ("own_films", "known_films", "mechanism", "keys", "releases")
 
     def roles(self, world: World) -> Roles:
-        tested, nobody = world.tested, no_film(world)
-        return Roles(attacked=tested, owned=~tested, known=nobody, member=nobody)
+        return of_the_tested(world)
 
     def ask(self, world: World, roles: Roles, view: View, held: Mapping[str, Holding]) -> Asked | None:
         attacked = world.rows_of(roles.attacked)

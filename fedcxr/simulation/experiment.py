@@ -180,18 +180,22 @@ class Experiment:
                 films[rows] = looks.released(seen.take(rows))
         return films
 
-    def access(self, shared: Shared, views: Mapping[str, View]) -> dict[str, Any] | None:
-        """Who may read what, and what the key of one site does to another's films; None where there are no keys."""
+    def access(self, shared: Shared, view: View) -> dict[str, Any] | None:
+        """Who may read what, and what the key of one site does to another's films; None where there are no keys.
+
+        `view` is that of the scenario's reader, which is there already.
+        """
         method, scenario = self.scenario.method, self.scenario
         if not method.keyed:
             return None
         others = [self.release_key(site) for site in scenario.site_names]
+        views = ((name, view if name == scenario.reader else self.view(shared, name)) for name in self.readers)
         return {
             "reader": scenario.reader,
             "granted": dict(scenario.grant),
             "readers": [
                 {"name": name, "films": len(seen), "opened": int(seen.opened.sum()), "refusals": dict(seen.refusals)}
-                for name, seen in views.items()
+                for name, seen in views
             ],
             "other_site": foreign_keys(method, shared.releases, others),
         }

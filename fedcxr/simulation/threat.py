@@ -44,7 +44,8 @@ class Threat:
 
     def owned(self, question: str, world: World) -> dict[str, Holding]:
         """What an adversary who is asked this holds before anything is released."""
-        return self._held(self.scenario.questions[question], world, early=True)
+        asked = self.scenario.questions[question]
+        return self._held(asked, world, self._roles(asked, world), early=True)
 
     def put(self, shared: Shared) -> dict[str, dict[str, Put]]:
         """Every question in all its worlds, by names; none where there is nothing to ask."""
@@ -68,7 +69,7 @@ class Threat:
     def _put(self, question: Question, setting: Setting, view: View) -> Put | None:
         world = setting.world
         roles = self._roles(question, world)
-        held = self._held(question, world, early=True) | self._held(question, world, early=False)
+        held = self._held(question, world, roles, early=True) | self._held(question, world, roles, early=False)
         asked = question.ask(world, roles, view, held)
         if asked is None:
             return None
@@ -84,8 +85,7 @@ class Threat:
         holders = (self.scenario.knowledge[kind].holder(world) for kind in question.knows)
         return next((holder for holder in holders if holder is not None), None)
 
-    def _held(self, question: Question, world: World, *, early: bool) -> dict[str, Holding]:
-        roles = self._roles(question, world)
+    def _held(self, question: Question, world: World, roles: Roles, *, early: bool) -> dict[str, Holding]:
         known = {kind: self.scenario.knowledge[kind] for kind in question.knows}
         held = {kind: one.held(world, roles) for kind, one in known.items() if one.before_releases is early}
         return {kind: holding for kind, holding in held.items() if holding is not None}

@@ -247,7 +247,7 @@ class Findings(Task):
             films=digest_of(films.inputs),
             labels=digest_of(films.labels),
             seed=bench.seed,
-            compute=[compute.device.type, compute.precision, compute.threads],
+            compute=compute.settings,
             pretrained=[digest_of_file(file) for file in self.required_files()],
         )
         made = bench.artefacts.made(key, lambda: arrays_of(self.train(films, bench, "clean")))

@@ -63,6 +63,11 @@ class Compute:
             precision = "bf16" if has_fast_bf16(chosen) else "fp32"
         return cls(chosen, precision, threads)
 
+    @property
+    def settings(self) -> tuple[str, str, int]:
+        """All of it that a result depends on."""
+        return self.device.type, self.precision, self.threads
+
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
         """Apply the thread count for the length of a block.
