@@ -35,7 +35,7 @@ class FedcxrError(Exception):
     def __init__(self, what: str, *, given: object = None, allowed: str | None = None, do: str | None = None) -> None:
         parts = [what]
         if given is not None:
-            parts.append(f"given: {_one_line(given)}")
+            parts.append(f"given: {one_line(given)}")
         if allowed is not None:
             parts.append(f"allowed: {allowed}")
         if do is not None:
@@ -139,9 +139,11 @@ class Interrupted(FedcxrError):
     exit_code = 130
 
 
-def _one_line(value: object, limit: int = 200) -> str:
+def one_line(value: object, limit: int = 200) -> str:
+    """What somebody else gave, as text that is safe to show: one line, not too long, nothing a terminal would obey."""
     try:
         text = " ".join(str(value).split())
     except (ValueError, RecursionError):  # a number of too many digits, a list in a list in a list ...
         text = f"a {type(value).__name__} too large to show"
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    text = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

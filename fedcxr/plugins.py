@@ -52,6 +52,11 @@ class Plugin(pydantic.BaseModel):
         """What `build` needs to make an equal plug-in again."""
         return {"name": self.plugin_name(), **self.model_dump(mode="json")}
 
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """The SHA-256 of code that it is written in and that this process has not imported, by module."""
+        return {}
+
 
 def names(kind: Kind) -> tuple[str, ...]:
     """The names of the folder, without importing what is in it."""
@@ -60,7 +65,12 @@ def names(kind: Kind) -> tuple[str, ...]:
 
 
 def load(kind: Kind, name: str) -> type[Plugin]:
-    """The class behind a name of the folder or behind `package.module:Class`."""
+    """The class behind a name of the folder or behind `package.module:Class`.
+
+    What comes from outside is imported: it runs here, with all rights of this process. A method, a task, a question, a
+    source or a kind of knowledge is its user's own code; an adversary is not, and a scenario never loads one
+    (`fedcxr.adversaries.outside`).
+    """
     base: type[Plugin] = getattr(importlib.import_module(FOLDERS[kind]), kind.capitalize())
     if ":" in name:
         return _load_outside(kind, name, base)
@@ -97,15 +107,19 @@ def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model
     """A model from plain data, strictly: no unknown key, no text for a number, no number for a truth value."""
     try:
         # By way of JSON, pydantic's strict mode still accepts a list where a tuple is meant.
-        document = json.dumps(values)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: only numbers, text, lists and mappings are allowed", do=str(error)) from None
-    try:
-        return model.model_validate_json(document, strict=True)
+        return model.model_validate_json(document(values, where), strict=True)
     except pydantic.ValidationError as error:
         raise explain(error, where, model) from None
     except TypeError as error:  # an abstract class: a contribution without one of its verbs
         raise ConfigError(f"{where} is not complete", do=str(error)) from None
+
+
+def document(values: Mapping[str, Any], where: str) -> str:
+    """Plain data as JSON."""
+    try:
+        return json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: only numbers, text, lists and mappings are allowed", do=str(error)) from None
 
 
 def explain(error: pydantic.ValidationError, where: str, model: type[pydantic.BaseModel]) -> ConfigError:

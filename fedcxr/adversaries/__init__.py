@@ -18,6 +18,7 @@ from fedcxr.questions import Answers
 from fedcxr.view import Films, View, Weights
 
 if TYPE_CHECKING:
+    from fedcxr.adversaries._location import Location
     from fedcxr.training.compute import Compute
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
@@ -60,6 +61,17 @@ class Adversary(Plugin):
 
     answers: ClassVar[tuple[str, ...]] = ("linkage",)  # the questions it answers, by name
     reads: ClassVar[frozenset[Form]] = frozenset({"films"})  # of what a method's recipients can make of its releases
+
+    lends: ClassVar[bool] = True  # whether what it has prepared may be kept for other runs
+
+    @property
+    def location(self) -> Location | None:
+        """Where its code lies, if that is not ours: what its own process may read of it."""
+        return None
+
+    def described(self, *, weaker: bool) -> Self:
+        """The same, known well enough to be asked what it answers; `weaker`: even where no kernel fences it in."""
+        return self
 
     @property
     def running_mechanism(self) -> tuple[str, ...]:

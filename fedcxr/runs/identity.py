@@ -90,7 +90,8 @@ def _marker(folder: Path) -> Path:
 
 
 def _versions(scenario: Scenario) -> dict[str, str]:
-    return versions(type(plugin) for plugin in scenario.contributions)
+    unseen = {module: digest for plugin in scenario.contributions for module, digest in plugin.digests.items()}
+    return versions(type(plugin) for plugin in scenario.contributions) | unseen
 
 
 def _told(values: Mapping[str, Any]) -> str:

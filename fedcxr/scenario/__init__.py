@@ -37,6 +37,12 @@ class ComputePlan(Section):
     workers: int | None = pydantic.Field(None, ge=1, le=1024, description="sites at work at once; null: one per core")
     gpu_server_share: float = pydantic.Field(0.5, ge=0, lt=1, description="share of each GPU that sites leave free")
     timeout_s: float = pydantic.Field(3600.0, gt=0, le=1e7, description="longest wait for sites, and for an attack")
+    attack_memory_gb: float = pydantic.Field(32.0, gt=0, le=1e6, description="memory of an attack's process")
+    attack_disk_gb: float = pydantic.Field(8.0, gt=0, le=1e6, description="what an attack may leave on the disk")
+    attack_processes: int = pydantic.Field(512, ge=1, le=1_000_000, description="processes and threads of an attack")
+    weaker_fence: bool = pydantic.Field(
+        False, description="run adversaries from outside also where the kernel cannot fence them in"
+    )
 
 
 class Scenario(Section):
@@ -68,7 +74,7 @@ class Scenario(Section):
     questions: Annotated[dict[str, Question], sections.built_by_name("questions")] = pydantic.Field(
         {}, description="what adversaries are asked; by default all that they answer"
     )
-    adversaries: Annotated[dict[str, Adversary], sections.built_by_name("adversaries")]
+    adversaries: Annotated[dict[str, Adversary], sections.built_by_name("adversaries", sections.adversary)]
     compute: ComputePlan = ComputePlan()
 
     @property
@@ -165,6 +171,9 @@ class Scenario(Section):
             raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
         for known in scenario.knowledge.values():
             known.check(scenario.method, sites)
+        weaker = scenario.compute.weaker_fence
+        described = {name: one.described(weaker=weaker) for name, one in scenario.adversaries.items()}
+        scenario = scenario.model_copy(update={"adversaries": described})
         if not scenario.questions:
             scenario = scenario.model_copy(update={"questions": _usual_questions(scenario.adversaries)})
         _check_questions(scenario)
@@ -262,15 +271,19 @@ def _check_annotations(name: str, task: Task, scenario: Scenario) -> None:
 
 
 def _usual_questions(adversaries: Mapping[str, Adversary]) -> dict[str, Question]:
-    """All that the adversaries answer; and linkage, of which the findings alone answer something."""
-    names = dict.fromkeys(("linkage", *(name for one in adversaries.values() for name in one.answers)))
+    """All of ours that the adversaries answer; and linkage, of which the findings alone answer something.
+
+    A question from outside is imported here, so the scenario itself has to name it: no adversary can.
+    """
+    answered = (name for one in adversaries.values() for name in one.answers if ":" not in name)
+    names = dict.fromkeys(("linkage", *answered))
     return {name: cast(Question, plugins.build("question", name)) for name in names}
 
 
 def _check_questions(scenario: Scenario) -> None:
     """Whether every question has an adversary, every adversary a question, and all know what they ask for."""
     asked, answered = scenario.questions, {name: one.answers for name, one in scenario.adversaries.items()}
-    usual = _usual_questions(scenario.adversaries).keys()
+    usual = {"linkage", *(name for own in answered.values() for name in own)}
     for name in asked:
         if name not in usual:
             raise ConfigError(

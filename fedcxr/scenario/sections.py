@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import pydantic
 
 from fedcxr import plugins
+from fedcxr.adversaries import Adversary
+from fedcxr.adversaries._outside import Outside
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError
 from fedcxr.knowledge import Knowledge
@@ -50,7 +52,10 @@ def built(section: str) -> pydantic.PlainValidator:
     return pydantic.PlainValidator(lambda value: _one(section, kind, key, value))
 
 
-def built_by_name(section: str) -> pydantic.PlainValidator:
+Build = Callable[[plugins.Kind, Mapping[str, Any]], plugins.Plugin]
+
+
+def built_by_name(section: str, build_one: Build = plugins.build) -> pydantic.PlainValidator:
     """For a section that holds plug-ins by name."""
     kind = SEVERAL[section]
 
@@ -61,9 +66,17 @@ def built_by_name(section: str) -> pydantic.PlainValidator:
             if not isinstance(parameters, Mapping):
                 raise ConfigError(f"{section}.{name} must map parameters to values", given=parameters)
             _refuse_second_name(f"{section}.{name}", parameters)
-        return {name: plugins.build(kind, {"name": name, **parameters}) for name, parameters in value.items()}
+        return {name: build_one(kind, {"name": name, **parameters}) for name, parameters in value.items()}
 
     return pydantic.PlainValidator(build)
+
+
+def adversary(kind: plugins.Kind, spec: Mapping[str, Any]) -> Adversary:
+    """One of ours, or a stand-in for one from outside: to import that would run code of whoever is measured."""
+    name = str(spec["name"])
+    if ":" in name:
+        return Outside.named(name, {key: value for key, value in spec.items() if key != "name"})
+    return cast(Adversary, plugins.build(kind, spec))
 
 
 def known(value: object) -> Mapping[str, Knowledge]:

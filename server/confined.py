@@ -1,0 +1,203 @@
+"""A child inside a fence: forked, listened to, and ended with all that it has started.
+
+Its first line is ours: that it is confined, and how, said before anything of a contribution is imported. Whatever it
+says afterwards may be the contribution's word, so it is bounded, cleaned and believed in nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from fedcxr.errors import one_line
+from server import family, left
+from server.limits import Limits
+from server.sandbox import confine, die_with_parent
+
+LOOK_EVERY = 0.25  # seconds
+LONGEST_LINE = 1 << 13  # bytes
+MOST_SAID = 1 << 26  # bytes in all
+LONGEST_REASON = 300  # characters
+FENCED = "fenced"
+
+
+@dataclass(frozen=True)
+class Fence:
+    """What a child may read, write and use; the interpreter, its libraries and our own code are always there."""
+
+    readable: Sequence[Path]
+    writable: Sequence[Path]
+    limits: Limits
+    weaker: bool = False  # also where no kernel fences it in
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it went: `reason` is None where all went well."""
+
+    fence: str
+    seconds: float  # of processors, as the kernel counted them for the child and all that it had started
+    reason: str | None
+
+
+class Overstepped(Exception):
+    """It has said or left more than it may, or taken longer."""
+
+
+def run(
+    job: Callable[[], None],
+    fence: Fence,
+    hear: Callable[[str], None],
+    longest: int = LONGEST_LINE,
+    seconds: float | None = None,
+) -> Ended:
+    """One child that does this job; `hear` is given each line that it says, but for the first."""
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        _inside(job, fence, writing)
+    os.close(writing)
+    ears = _Ears(longest)
+    try:
+        used, code, reason = 0.0, 0, None
+        try:
+            used, code = _watched(child, reading, ears, hear, fence, seconds)
+        except Overstepped as error:
+            reason = str(error)
+        used += family.end()  # before what it left is looked at: nobody writes there any more
+        for line in ears.rest(reading):
+            hear(line)
+        reason = reason or _complaint(ears, code) or _too_large(fence)
+        return Ended(ears.fence, used, reason)
+    finally:
+        family.end()
+        os.close(reading)
+
+
+def say(event: str, **facts: object) -> None:
+    """One line of JSON on stdout."""
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    sys.stdout.flush()
+
+
+# Inside ---------------------------------------------------------------------------------------------------------------
+
+
+def _inside(job: Callable[[], None], fence: Fence, pipe: int) -> NoReturn:
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        die_with_parent()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for ours, theirs in ((nothing, 0), (pipe, 1), (pipe, 2)):
+            os.dup2(ours, theirs)
+        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[1] & 0x7FFFFFFF)
+        say(FENCED, fence=confine(fence.readable, fence.writable))
+        job()
+        sys.stdout.flush()
+        os._exit(0)
+    # The last line of defence of a process: whatever happened must be told in one line.
+    except BaseException as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        say("error", reason=f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"[:2000])
+        os._exit(1)
+
+
+# Outside --------------------------------------------------------------------------------------------------------------
+
+
+class _Ears:
+    """Lines of what is said, each short enough, and all of them together."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest, self._rest, self._said, self._skipping = longest, b"", 0, False
+        self.fence, self.last = "", ""  # the first line, and the last complaint
+
+    def lines(self, heard: bytes) -> Iterator[str]:
+        self._said += len(heard)
+        if self._said > MOST_SAID:
+            raise Overstepped(f"it said more than {MOST_SAID >> 20} MiB")
+        *whole, self._rest = (self._rest + heard).split(b"\n")
+        for line in whole:
+            if not self._skipping and len(line) <= self._longest:
+                yield from self._line(line.decode(errors="replace"))
+            self._skipping = False
+        if len(self._rest) > self._longest:
+            self._rest, self._skipping = b"", True
+
+    def rest(self, reading: int) -> Iterator[str]:
+        """What is left in the pipe when nobody is there any more to write into it."""
+        try:
+            while heard := os.read(reading, 1 << 16):
+                yield from self.lines(heard)
+        except Overstepped:
+            return
+
+    def _line(self, line: str) -> Iterator[str]:
+        try:
+            said = json.loads(line)
+            if not self.fence and said["event"] == FENCED:
+                self.fence = str(said["fence"])
+                return
+            if said["event"] == "error":
+                self.last = str(said["reason"])
+                return
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self.last = line if line.strip() else self.last
+        yield line
+
+
+def _watched(
+    child: int, reading: int, ears: _Ears, hear: Callable[[str], None], fence: Fence, seconds: float | None
+) -> tuple[float, int]:
+    """Until it has ended: the seconds it used, and its exit code."""
+    began = looked = time.monotonic()
+    speaking = True
+    while True:
+        if speaking:
+            if select.select([reading], [], [], LOOK_EVERY)[0]:
+                heard = os.read(reading, 1 << 16)
+                speaking = bool(heard)
+                for line in ears.lines(heard):
+                    hear(line)
+        else:
+            time.sleep(0.01)
+        ended, status, used = os.wait4(child, os.WNOHANG)
+        if ended:
+            return used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status)
+        now = time.monotonic()
+        if seconds is not None and now - began > seconds:
+            raise Overstepped(f"it was not done in {seconds:g} s")
+        if now - looked > 1.0:
+            looked = now
+            too_large = _too_large(fence)
+            if too_large:
+                raise Overstepped(too_large)
+
+
+def _complaint(ears: _Ears, code: int) -> str | None:
+    if code == 0 and ears.fence:
+        return None
+    ended = f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return one_line(ears.last, LONGEST_REASON) if ears.last and code >= 0 else ended
+
+
+def _too_large(fence: Fence) -> str | None:
+    for folder in fence.writable:
+        try:
+            size = left.measured(folder)
+        except OSError as error:
+            return f"it left what cannot be measured: {one_line(error)}"
+        if size > fence.limits.disk:
+            return f"it left {size / 1e9:.3g} GB, and may leave {fence.limits.disk / 1e9:.3g}"
+    return None
