@@ -13,6 +13,7 @@ FedcxrError                      1   never raised itself
 │   ├── WrongEnvelope            5   a genuine envelope, but for somebody or something else
 │   ├── BrokenSeal               5   sealed bytes that this key does not open
 │   ├── NotGranted               5   an image whose key was not given
+│   ├── FenceMissing             5   this machine cannot keep an adversary in
 │   └── VaultLocked              5   a wrong passphrase, or a vault that was altered
 ├── ControlFailed                6   an attack's control failed under --strict
 ├── TrainingDiverged             1   a loss stopped being a number
@@ -107,6 +108,10 @@ class BrokenSeal(Refused):
 
 class NotGranted(Refused):
     """An image whose key was not given."""
+
+
+class FenceMissing(Refused):
+    """This machine cannot keep an adversary from what it must not reach."""
 
 
 class VaultLocked(Refused):
