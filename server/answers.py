@@ -9,7 +9,6 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +18,13 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from fedcxr.errors import AttackFailed
 from fedcxr.questions import Answer, Answers, Part
+from fedcxr.storage.disk import write_json
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 LONGEST_TOLD = 200  # bytes of a file that is refused
-LONGEST_NOTE = 1 << 16  # bytes
-
-
-@dataclass(frozen=True)
-class Note:
-    """What an adversary's process says of its work."""
-
-    attackers: object  # not believed before `load` has looked at it
-    seconds: float
-    fence: str
-
-    @classmethod
-    def read(cls, path: Path) -> Note:
-        """One that makes sense."""
-        try:
-            with open(path, "rb", opener=_plainly) as file:
-                told = json.loads(file.read(LONGEST_NOTE))
-            note = cls(told["attackers"], float(told["seconds"]), str(told["fence"]))
-            if not 0 <= note.seconds < math.inf:
-                raise ValueError(f"{note.seconds} seconds")
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise AttackFailed("an adversary left no account of its work", given=str(error)[:LONGEST_TOLD]) from None
-        return note
+LONGEST_NOTE = 1 << 12  # bytes
+MOST_ATTACKERS = 32
+ATTACKERS = "attackers.json"
 
 
 def check(answers: Answers, parts: Mapping[str, Part]) -> None:
@@ -63,19 +43,33 @@ def check(answers: Answers, parts: Mapping[str, Part]) -> None:
 
 
 def save(answers: Answers, parts: Mapping[str, Part], outcome: Path) -> None:
-    """Write every part of every answer, as the question wants it."""
+    """Write every part of every answer, as the question wants it, and last whose they are."""
     for attacker, answer in answers.items():
         for name, part in parts.items():
             if name in answer:
                 array = answer[name].astype(part.dtype, order="C")
                 np.save(outcome / _file(attacker, name), array, allow_pickle=False)
+    write_json(outcome / ATTACKERS, list(answers))
 
 
-def load(outcome: Path, attackers: object, parts: Mapping[str, Part]) -> Answers:
-    """The answers that these attackers left, if they are what they should be."""
-    if not isinstance(attackers, list):
-        raise AttackFailed("an adversary left no list of its attackers", given=type(attackers).__name__)
-    return {_named(attacker): _answer(outcome, attacker, parts) for attacker in attackers}
+def load(outcome: Path, parts: Mapping[str, Part]) -> Answers:
+    """The answers that were left, if they are what they should be."""
+    return {attacker: _answer(outcome, attacker, parts) for attacker in _attackers(outcome / ATTACKERS)}
+
+
+def _attackers(path: Path) -> list[str]:
+    """Who answered: a few names, each once."""
+    try:
+        with open(path, "rb", opener=plainly) as file:
+            told = json.loads(file.read(LONGEST_NOTE))
+        if not isinstance(told, list) or len(told) > MOST_ATTACKERS:
+            raise ValueError(f"a list of {MOST_ATTACKERS} names at most is allowed")
+    except (OSError, ValueError, RecursionError) as error:
+        raise AttackFailed("an adversary left no list of its attackers", given=error) from None
+    names = [_named(attacker) for attacker in told]
+    if len(set(names)) != len(names):
+        raise AttackFailed("an adversary left an attacker twice", given=", ".join(names))
+    return names
 
 
 def _answer(outcome: Path, attacker: str, parts: Mapping[str, Part]) -> Answer:
@@ -101,10 +95,10 @@ def _load(path: Path, name: str, part: Part) -> npt.NDArray[Any]:  # read-only
     kind, begins = np.dtype(part.dtype), _header(part)
     length = len(begins) + math.prod(part.shape) * kind.itemsize
     try:
-        with open(path, "rb", opener=_plainly) as file:
+        with open(path, "rb", opener=plainly) as file:
             raw = file.read(length + 1)
     except OSError as error:
-        raise AttackFailed(f"an adversary left `{name}` unreadable", given=str(error)[:200]) from None
+        raise AttackFailed(f"an adversary left `{name}` unreadable", given=error) from None
     if not raw.startswith(begins) or len(raw) != length:
         told = repr(raw[:LONGEST_TOLD])
         raise AttackFailed(f"an adversary left the wrong `{name}`", given=told, allowed=f"{part.shape} of {kind}")
@@ -122,7 +116,7 @@ def _header(part: Part) -> bytes:
     return begins.getvalue()
 
 
-def _plainly(path: str, flags: int) -> int:
+def plainly(path: str, flags: int) -> int:
     """Open a plain file: a pipe could be read for ever, and a link points out of the fence."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fedcxr.adversaries import Adversary
-from fedcxr.errors import AttackFailed
+from fedcxr.adversaries._process import command, environment
+from fedcxr.data import cache_folder
+from fedcxr.errors import AttackFailed, ConfigError
 from fedcxr.protocol import attack_seed
 from fedcxr.questions import PROTECTED, Heard
 from fedcxr.runs import Run
@@ -25,9 +27,10 @@ from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import read_json
 from fedcxr.storage.version import versions
 from server import adversary as process
-from server import answers
+from server import answers, left, prepared
 from server import leak as leaks
 
+LONGEST_LINE = 1 << 16  # characters
 GRACE = 5.0  # seconds between asking a process to end and making it
 
 
@@ -52,59 +55,85 @@ class Attack:
 
     def start(self) -> None:
         """Write what the adversary owns, unless an earlier attempt did, and start the process on it."""
-        scenario = self._threat.scenario
+        compute = self._threat.scenario.compute
         if not (self._folder / process.PLAN).is_file():
-            shutil.rmtree(self._folder, ignore_errors=True)
-            compute = scenario.compute.model_dump(include={"device", "precision", "threads"})
-            mechanism = scenario.method.plugin_name() if scenario.knowledge["mechanism"].granted else None
-            process.write_plan(self._folder, self._steps(), attack_seed(scenario, self.name), compute, mechanism)
+            left.remove(self._folder)
+            self._plan().write(self._folder)
             self._lend_prepared()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server.adversary", str(self._folder)],
+            command("server.adversary", str(self._folder)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=_bare_environment(scenario.compute.threads),
+            errors="replace",
+            env=environment(compute.threads),
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._forward, daemon=True)
         self._reader.start()
 
+    def _plan(self) -> process.Plan:
+        scenario, location = self._threat.scenario, self.adversary.location
+        compute = scenario.compute
+        plan = process.Plan(
+            steps=self._steps(),
+            seed=attack_seed(scenario, self.name),
+            compute=compute.model_dump(include={"device", "precision", "threads"}),
+            limits={
+                "memory": round(compute.attack_memory_gb * 1e9),
+                "processes": compute.attack_processes,
+                "disk": round(compute.attack_disk_gb * 1e9),
+                "seconds": compute.timeout_s,
+            },
+            # One of ours means no harm, and attacks as well where no kernel can fence it in.
+            weaker=compute.weaker_fence or location is None,
+            path=[str(Path(path).resolve()) for path in sys.path],
+            mechanism=scenario.method.plugin_name() if scenario.knowledge["mechanism"].granted else None,
+            location=None if location is None else asdict(location),
+            files=[str(file) for file in self.adversary.required_files()],
+        )
+        for kept in (self._run.folder, cache_folder()):
+            for opened in plan.readable:
+                if kept.resolve().is_relative_to(opened.resolve()):
+                    raise ConfigError(
+                        f"the adversary {self.name} lies around the films that it is to attack",
+                        given=opened,
+                        do="choose another --out, or move the adversary's package into a folder of its own",
+                    )
+        return plan
+
     def _lend_prepared(self) -> None:
         """Spare it the preparation that it went through for another run."""
-        for outcome, key in self._preparations():
+        for made, key in self._preparations():
             arrays = self._artefacts.get(key)
             if arrays is not None:
-                outcome.mkdir(exist_ok=True)
-                Checkpoint(arrays, {}).write(outcome / process.PREPARED)
+                Checkpoint(arrays, {}).write(made)
 
     def keep_prepared(self) -> None:
         """Keep what it prepared, for other runs: it may not write outside its own folder."""
-        for outcome, key in self._preparations():
-            made = outcome / process.PREPARED
-            # Its process is over, and what it left may be a link to somebody else's file.
-            if made.is_file() and not made.is_symlink() and self._artefacts.get(key) is None:
-                self._artefacts.put(key, Checkpoint.read(made).arrays)
+        for made, key in self._preparations():
+            if self._artefacts.get(key) is None:
+                self._artefacts.put(key, prepared.read(made, process.Plan.read(self._folder).limits["disk"]))
 
     def _preparations(self) -> Iterator[tuple[Path, str]]:
-        """Where it prepares, and all that this depends on."""
+        """Where it prepares, and all that this depends on; nothing, where no other run would believe it."""
         from fedcxr.training.compute import Compute  # here and not above: it imports torch, which takes seconds
 
-        plan = read_json(self._folder / process.PLAN)
-        compute = Compute.choose(**plan["compute"])
-        for step in plan["steps"]:
-            if step["prepared_by"] == step["leak"]:
+        plan = process.Plan.read(self._folder)
+        compute = Compute.choose(**plan.compute)
+        for step in plan.steps if self.adversary.lends else ():
+            if step.prepared_by == step.leak:
                 key = self._artefacts.key(
                     "prepared",
-                    adversary=step["adversary"],
-                    holds=step["holds"],
-                    seed=plan["seed"],
+                    adversary=step.adversary,
+                    holds=step.holds,
+                    seed=plan.seed,
                     compute=compute.settings,
                     files=[digest_of_file(file) for file in self.adversary.required_files()],
                     versions=versions([type(self.adversary)]),
                 )
-                yield process.outcome_folder(self._folder, step["leak"]), key
+                yield process.prepared_file(self._folder, step.leak), key
 
     def _steps(self) -> list[process.Step]:
         """Every question in every world, and what is held from the start of each."""
@@ -144,10 +173,9 @@ class Attack:
         """Its answers to one question, from every world in which that was put."""
         heard: dict[str, Heard] = {}
         for where, one in put.items():
-            outcome = process.outcome_folder(self._folder, _leak(question, where))
-            note = answers.Note.read(outcome / process.DONE)
-            given = answers.load(outcome, note.attackers, one.asked.parts)
-            heard[where] = Heard(one.asked.key, given, note.seconds)
+            leak = _leak(question, where)
+            given = answers.load(process.outcome_folder(self._folder, leak), one.asked.parts)
+            heard[where] = Heard(one.asked.key, given, self._note(leak).seconds)
         silent = {name for one in heard.values() for name in heard[PROTECTED].answers.keys() - one.answers.keys()}
         if silent:
             told = ", ".join(sorted(silent))
@@ -156,9 +184,12 @@ class Attack:
 
     @property
     def fence(self) -> str:
-        """What held the adversary's process."""
-        [first, *_] = read_json(self._folder / process.PLAN)["steps"]
-        return answers.Note.read(process.outcome_folder(self._folder, first["leak"]) / process.DONE).fence
+        """What held the adversary, as its children said before anything of it was imported."""
+        [first, *_] = process.Plan.read(self._folder).steps
+        return self._note(first.leak).fence
+
+    def _note(self, leak: str) -> process.Note:
+        return process.Note(**read_json(process.note_file(self._folder, leak)))
 
     def stop(self) -> None:
         """End the process and all its children, if they still run."""
@@ -170,13 +201,13 @@ class Attack:
 
     def clear(self) -> None:
         """Remove the leaks: they hold copies of real films."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        left.remove(self._folder)
 
     def _forward(self) -> None:
         """Pass the process's JSON lines on as events; anything else it says is kept for an error message."""
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
+        while line := self._process.stdout.readline(LONGEST_LINE):
             try:
                 said: Mapping[str, Any] = json.loads(line)
                 if said["event"] == "progress":
@@ -206,14 +237,3 @@ def end_group(
         except subprocess.TimeoutExpired:
             continue
     process.wait()
-
-
-def _bare_environment(threads: int) -> dict[str, str]:
-    """No secrets, proxies or paths of the coordinator's: only what Python and the drivers need."""
-    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HOME", "FEDCXR_WEIGHTS")
-    return {
-        **{name: os.environ[name] for name in kept if name in os.environ},
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "OMP_NUM_THREADS": str(threads),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }

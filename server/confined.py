@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -101,8 +100,7 @@ def _inside(job: Callable[[], None], fence: Fence, pipe: int) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for ours, theirs in ((nothing, 0), (pipe, 1), (pipe, 2)):
             os.dup2(ours, theirs)
-        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[1] & 0x7FFFFFFF)
-        say(FENCED, fence=confine(fence.readable, fence.writable))
+        say(FENCED, fence=confine(fence.readable, fence.writable, fence.limits, weaker=fence.weaker))
         job()
         sys.stdout.flush()
         os._exit(0)

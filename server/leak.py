@@ -60,6 +60,11 @@ def save(leak: Leak | None, asked: Asked | None, folder: Path) -> None:
     write_json(folder / COMPLETE, told)
 
 
+def early_files(folder: Path) -> list[Path]:
+    """What `load_early` reads."""
+    return [folder / EARLY, *(folder / _file(HELD.format(kind)) for kind in read_json(folder / EARLY))]
+
+
 def load_early(folder: Path) -> dict[str, Holding]:
     """What is held from the start, memory-mapped."""
     return {kind: _load(folder, HELD.format(kind), told) for kind, told in read_json(folder / EARLY).items()}

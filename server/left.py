@@ -33,20 +33,20 @@ def remove(folder: Path) -> None:
         waiting, number = [folder], 0
         while waiting:
             place = waiting.pop()
-            os.chmod(place, 0o700)
+            place.chmod(0o700)
             with os.scandir(place) as found:
                 inside = list(found)
             for entry in inside:
                 if entry.is_dir(follow_symlinks=False):
                     number += 1
                     beside = folder / f".removed-{os.getpid()}-{number}"
-                    os.chmod(entry.path, 0o700)  # to be moved, a folder is written to
-                    os.rename(entry.path, beside)
+                    Path(entry.path).chmod(0o700)  # to be moved, a folder is written to
+                    Path(entry.path).rename(beside)
                     waiting.append(beside)
                 else:
-                    os.unlink(entry.path)
+                    Path(entry.path).unlink()
             if place != folder:
-                os.rmdir(place)
-        os.rmdir(folder)
+                place.rmdir()
+        folder.rmdir()
     except OSError:
         return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,6 +95,6 @@ def _plain_file(path: Path) -> Path:
     """The file behind a module, whatever it is called: a link to something else would open that."""
     path = path.resolve()
     known = path.name.endswith((*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES))
-    if not known or not stat.S_ISREG(os.stat(path).st_mode):
+    if not known or not path.is_file():
         raise ConfigError("a module is a plain file of Python's", given=path)
     return path

@@ -38,7 +38,7 @@ Few = pydantic.Field(max_length=64)
 
 
 class Told(pydantic.BaseModel):
-    """What a process says of an adversary that it has imported; of the right form, and not believed in anything else."""
+    """What a process says of an adversary that it has imported: of the right form, and believed in nothing else."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
