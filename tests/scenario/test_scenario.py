@@ -378,7 +378,14 @@ def test_unless_told_otherwise_adversaries_are_asked_all_that_they_answer() -> N
     assert asked(adversaries=["verifier"]) == ["linkage"]
     assert asked(method="sca", adversaries=["verifier", "support"]) == ["linkage", "reconstruction", "same_film"]
     assert asked(method="sca", adversaries=["verifier"], questions=["linkage"]) == ["linkage"]
-    assert asked(adversaries=["faults:Eavesdropper"]) == ["linkage", "faults:Gossip"]
+
+
+def test_no_adversary_has_a_question_from_outside_imported() -> None:
+    """The scenario may: then it is the user's own word."""
+    with pytest.raises(ConfigError, match="is asked nothing that it answers; .*add one of them to `questions`"):
+        Scenario.parse({**BARE, "adversaries": ["faults:Eavesdropper"]})
+    asked = Scenario.parse({**BARE, "adversaries": ["faults:Eavesdropper"], "questions": ["faults:Gossip"]})
+    assert [*asked.questions] == ["faults:Gossip"]
 
 
 ASKED = st.lists(st.sampled_from(["linkage", "reconstruction", "same_film"]), unique=True)
