@@ -16,12 +16,10 @@ WRITING_EVENTS = {
     "os.remove": 1, "os.rmdir": 1, "os.mkdir": 1, "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "os.utime": 1,
     "os.setxattr": 1, "os.removexattr": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2,
 }  # fmt: skip
-FORBIDDEN_EVENTS = frozenset(
-    {
-        "socket.connect", "socket.bind", "socket.sendto", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.system",
-        "os.fork", "os.forkpty",
-    }  # fmt: skip
-)
+FORBIDDEN_EVENTS = frozenset({
+    "socket.connect", "socket.bind", "socket.sendto", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.system",
+    "os.fork", "os.forkpty",
+})  # fmt: skip
 PROCESS = re.compile(r"/proc/(\d+)(?=/|$)")
 
 

@@ -46,7 +46,7 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path], devices: Iterab
     for paths, rights in ((readable, READING), (writable, WRITING), (devices, DRIVING)):
         for path in paths:
             _allow(ruleset, path, rights & handled)
-    if os.path.exists("/proc/self"):
+    if Path("/proc/self").exists():
         os.open("/proc/self", os.O_PATH | os.O_CLOEXEC)  # never closed: its rule would be lost with its inode
     kernel.checked(kernel.call(RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)

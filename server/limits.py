@@ -20,23 +20,22 @@ class Limits:
     disk: int  # bytes, of all that it leaves and of each file
     seconds: float  # on the clock
 
+    def enforce(self, *, counted_alone: bool) -> None:
+        """Ask the kernel to refuse what goes beyond; a limit that stood lower stays.
 
-def restrict(limits: Limits, *, counted_alone: bool) -> None:
-    """Ask the kernel to refuse what goes beyond; a limit that stood lower stays.
-
-    RLIMIT_DATA and not RLIMIT_AS: it counts private memory that can be written, while drivers of graphics cards reserve
-    hundreds of gigabytes of addresses without touching them. RLIMIT_NPROC counts all threads of a user, so it is set
-    only where this process is alone in a user namespace (`counted_alone`). Nobody can use more seconds of processors
-    than there are processors, so that limit holds where nobody watches and never comes first where somebody does.
-    """
-    _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_FSIZE, limits.disk)
-    _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
-    _lower(resource.RLIMIT_CPU, math.ceil(limits.seconds * (os.cpu_count() or 1)) + 1)
-    if sys.platform == "linux":  # elsewhere it does not count what is mapped
-        _lower(resource.RLIMIT_DATA, limits.memory)
-    if counted_alone:
-        _lower(resource.RLIMIT_NPROC, limits.processes)
+        RLIMIT_DATA and not RLIMIT_AS: it counts private memory that can be written, while drivers of graphics cards
+        reserve hundreds of gigabytes of addresses without touching them. RLIMIT_NPROC counts all threads of a user, so
+        it is set only where this process is alone in a user namespace (`counted_alone`). Nobody can use more seconds
+        of processors than there are processors: that limit holds where nobody watches, and never comes first.
+        """
+        _lower(resource.RLIMIT_CORE, 0)
+        _lower(resource.RLIMIT_FSIZE, self.disk)
+        _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
+        _lower(resource.RLIMIT_CPU, math.ceil(self.seconds * (os.cpu_count() or 1)) + 1)
+        if sys.platform == "linux":  # elsewhere it does not count what is mapped
+            _lower(resource.RLIMIT_DATA, self.memory)
+        if counted_alone:
+            _lower(resource.RLIMIT_NPROC, self.processes)
 
 
 def _lower(kind: int, value: int) -> None:

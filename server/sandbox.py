@@ -6,12 +6,11 @@ import os
 import signal
 import struct
 import sys
-import sysconfig
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fedcxr.errors import FenceMissing
-from server import audit_hook, kernel, landlock, limits, seccomp
+from server import audit_hook, kernel, landlock, seccomp
 from server.limits import Limits
 
 PARENT_DEATH_SIGNAL, NO_NEW_PRIVILEGES, DROP_BOUNDING, AMBIENT, CLEAR_ALL = 1, 38, 24, 47, 4  # prctl options
@@ -26,11 +25,11 @@ SYS = ("devices", "bus", "class", "module")
 PROCESSORS = ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")  # how many: joblib insists
 
 
-def confine(readable: Iterable[Path], writable: Iterable[Path], bounds: Limits, *, weaker: bool = False) -> str:
+def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, *, weaker: bool = False) -> str:
     """Fence this process in for good, and say with what. Call it before anything foreign is imported.
 
     Files are Landlock's (from its interface 3), everything else is the filter of `server.seccomp`, amounts are
-    `server.limits`; besides, this process leaves the network and shared memory of others, keeps no descriptor but
+    `Limits`; besides, this process leaves the network and shared memory of others, keeps no descriptor but
     stdin, stdout and stderr, and no capability, not even root's. Where the kernel has no such Landlock or filter:
     FenceMissing, unless a `weaker` fence is asked for, which then says so.
     """
@@ -46,7 +45,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], bounds: Limits, 
         )
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     own_user = _leave_others()
-    limits.restrict(bounds, counted_alone=own_user)
+    limits.enforce(counted_alone=own_user)
     if sys.platform == "linux":
         kernel.checked(kernel.prctl(NO_NEW_PRIVILEGES, 1))
         _give_up_capabilities()
@@ -107,7 +106,7 @@ def _give_up_capabilities() -> None:
 
 
 def _reachable(given: Sequence[Path]) -> None:
-    """Without capabilities root cannot enter folders that others keep to themselves: said here, and not by an import."""
+    """Without capabilities root cannot enter what others keep to themselves: said here and not by an import."""
     for path in given:
         if os.path.lexists(path) and not os.access(path, os.R_OK):
             raise FenceMissing(
@@ -123,10 +122,18 @@ def _system() -> list[Path]:
     # Not the whole prefix: it may be a folder that holds other things.
     prefixes = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
     interpreter = {prefix / part for prefix in prefixes for part in ("bin", "lib", "lib64", "pyvenv.cfg")}
-    interpreter |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     # `pip install --user` and .pth files put libraries elsewhere.
     interpreter |= {Path(p) for p in sys.path if Path(p).name in ("site-packages", "dist-packages")}
-    system = ["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/zero", "/dev/random", "/dev/urandom"]
+    system = [
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/dev/zero",
+        "/dev/random",
+        "/dev/urandom",
+    ]
     cards = [*Path("/opt").glob("rocm*"), *Path("/opt").glob("nvidia*"), *Path("/opt").glob("cuda*")]
     facts = [Path("/proc") / name for name in PROC] + [Path("/sys") / name for name in SYS]
     facts += [Path("/sys/fs/cgroup") / name for name in PROCESSORS]
