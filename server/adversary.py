@@ -81,7 +81,7 @@ class Plan:
         return [*own, *map(Path, self.files)]
 
     def fence(self, readable: Sequence[Path], writable: Path) -> Fence:
-        return Fence([*readable, *self.readable], [writable], Limits(**self.limits), self.weaker)
+        return Fence([*readable, *self.readable], writable, Limits(**self.limits), self.weaker)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,8 @@ def _learnt(folder: Path, step: Step, plan: Plan) -> Ended:
 
 
 def _answered(folder: Path, step: Step, plan: Plan) -> Ended:
-    """A child that may read its own leak and what was prepared for it."""
+    """A child that may read its own leak, once that is there, and what was prepared for it."""
+    leaks.wait_for(folder / step.leak)
     outcome, lent = outcome_folder(folder, step.leak), prepared_file(folder, step.prepared_by)
     outcome.mkdir(exist_ok=True)
     fence = plan.fence([folder / step.leak, lent], outcome)
@@ -171,12 +172,11 @@ def _learn(leak: Path, made: Path, step: Step, plan: Plan) -> None:
 
 
 def _answer(leak: Path, lent: Path, outcome: Path, step: Step, plan: Plan) -> None:
+    put = leaks.read(leak)
+    if put is None:
+        return
     weights = prepared.read(lent, plan.limits["disk"])  # before anything of outside is imported
     adversary, compute = _imported(step, plan, outcome)
-    put, found = leaks.wait_for(leak), dict[str, Any]()
-    if put is None:
-        answers.save({}, {}, outcome)
-        return
     shown, parts = put
     with compute.session():
         found = dict(adversary.answer(step.question, shown, weights, plan.seed, compute, _Report()))

@@ -32,6 +32,7 @@ from server import leak as leaks
 
 LONGEST_LINE = 1 << 16  # characters
 GRACE = 5.0  # seconds between asking a process to end and making it
+LAST_WORD = 60.0  # seconds: beyond its time an attack is ended by us, and where we cannot, by who watches it
 
 
 class Attack:
@@ -84,7 +85,7 @@ class Attack:
                 "memory": round(compute.attack_memory_gb * 1e9),
                 "processes": compute.attack_processes,
                 "disk": round(compute.attack_disk_gb * 1e9),
-                "seconds": compute.timeout_s,
+                "seconds": compute.timeout_s + LAST_WORD,
             },
             # One of ours means no harm, and attacks as well where no kernel can fence it in.
             weaker=compute.weaker_fence or location is None,

@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import sys
-import time
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from fedcxr.errors import one_line
-from server import family, left
+from server import family
 from server.limits import Limits
 from server.sandbox import confine, die_with_parent
+from server.watch import occupied, watch
 
 LOOK_EVERY = 0.25  # seconds
 LONGEST_LINE = 1 << 13  # bytes
@@ -35,7 +36,7 @@ class Fence:
     """What a child may read, write and use; the interpreter, its libraries and our own code are always there."""
 
     readable: Sequence[Path]
-    writable: Sequence[Path]
+    writable: Path
     limits: Limits
     weaker: bool = False  # also where no kernel fences it in
 
@@ -49,17 +50,7 @@ class Ended:
     reason: str | None
 
 
-class Overstepped(Exception):
-    """It has said or left more than it may, or taken longer."""
-
-
-def run(
-    job: Callable[[], None],
-    fence: Fence,
-    hear: Callable[[str], None],
-    longest: int = LONGEST_LINE,
-    seconds: float | None = None,
-) -> Ended:
+def run(job: Callable[[], None], fence: Fence, hear: Callable[[str], None], longest: int = LONGEST_LINE) -> Ended:
     """One child that does this job; `hear` is given each line that it says, but for the first."""
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -67,20 +58,22 @@ def run(
     if child == 0:
         _inside(job, fence, writing)
     os.close(writing)
-    ears = _Ears(longest)
+    beyond: list[str | None] = [None]
+
+    def look() -> None:
+        beyond[0] = watch(child, fence.writable, fence.limits)
+
+    ears, watching = _Ears(longest), threading.Thread(target=look)
     try:
-        used, code, reason = 0.0, 0, None
-        try:
-            used, code = _watched(child, reading, ears, hear, fence, seconds)
-        except Overstepped as error:
-            reason = str(error)
+        watching.start()
+        used, code = _heard(child, reading, ears, hear, watching)
         used += family.end()  # before what it left is looked at: nobody writes there any more
         for line in ears.rest(reading):
             hear(line)
-        reason = reason or _complaint(ears, code) or _too_large(fence)
-        return Ended(ears.fence, used, reason)
+        return Ended(ears.fence, used, _complaint(fence, ears, code, beyond[0]))
     finally:
         family.end()
+        watching.join()
         os.close(reading)
 
 
@@ -100,7 +93,7 @@ def _inside(job: Callable[[], None], fence: Fence, pipe: int) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for ours, theirs in ((nothing, 0), (pipe, 1), (pipe, 2)):
             os.dup2(ours, theirs)
-        say(FENCED, fence=confine(fence.readable, fence.writable, fence.limits, weaker=fence.weaker))
+        say(FENCED, fence=confine(fence.readable, [fence.writable], fence.limits, weaker=fence.weaker))
         job()
         sys.stdout.flush()
         os._exit(0)
@@ -115,16 +108,20 @@ def _inside(job: Callable[[], None], fence: Fence, pipe: int) -> NoReturn:
 
 
 class _Ears:
-    """Lines of what is said, each short enough, and all of them together."""
+    """Lines of what is said, each short enough; after too many of them, deaf."""
 
     def __init__(self, longest: int) -> None:
         self._longest, self._rest, self._said, self._skipping = longest, b"", 0, False
         self.fence, self.last = "", ""  # the first line, and the last complaint
 
+    @property
+    def full(self) -> bool:
+        return self._said > MOST_SAID
+
     def lines(self, heard: bytes) -> Iterator[str]:
         self._said += len(heard)
-        if self._said > MOST_SAID:
-            raise Overstepped(f"it said more than {MOST_SAID >> 20} MiB")
+        if self.full:
+            return
         *whole, self._rest = (self._rest + heard).split(b"\n")
         for line in whole:
             if not self._skipping and len(line) <= self._longest:
@@ -135,11 +132,9 @@ class _Ears:
 
     def rest(self, reading: int) -> Iterator[str]:
         """What is left in the pipe when nobody is there any more to write into it."""
-        try:
-            while heard := os.read(reading, 1 << 16):
-                yield from self.lines(heard)
-        except Overstepped:
-            return
+        while heard := os.read(reading, 1 << 16):
+            yield from self.lines(heard)
+        yield from self.lines(b"\n")
 
     def _line(self, line: str) -> Iterator[str]:
         try:
@@ -155,47 +150,35 @@ class _Ears:
         yield line
 
 
-def _watched(
-    child: int, reading: int, ears: _Ears, hear: Callable[[str], None], fence: Fence, seconds: float | None
+def _heard(
+    child: int, reading: int, ears: _Ears, hear: Callable[[str], None], watching: threading.Thread
 ) -> tuple[float, int]:
-    """Until it has ended: the seconds it used, and its exit code."""
-    began = looked = time.monotonic()
-    speaking = True
-    while True:
-        if speaking:
-            if select.select([reading], [], [], LOOK_EVERY)[0]:
-                heard = os.read(reading, 1 << 16)
-                speaking = bool(heard)
-                for line in ears.lines(heard):
-                    hear(line)
-        else:
-            time.sleep(0.01)
-        ended, status, used = os.wait4(child, os.WNOHANG)
-        if ended:
-            return used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status)
-        now = time.monotonic()
-        if seconds is not None and now - began > seconds:
-            raise Overstepped(f"it was not done in {seconds:g} s")
-        if now - looked > 1.0:
-            looked = now
-            too_large = _too_large(fence)
-            if too_large:
-                raise Overstepped(too_large)
+    """Until it has ended, which its watch tells first: the seconds it used, and its exit code."""
+    while watching.is_alive():
+        if not select.select([reading], [], [], LOOK_EVERY)[0]:
+            continue
+        heard = os.read(reading, 1 << 16)
+        if not heard:  # it says no more, which is not the end of it
+            watching.join()
+        for line in ears.lines(heard):
+            hear(line)
+        if ears.full:
+            os.kill(child, signal.SIGKILL)
+            watching.join()
+    _, status, used = os.wait4(child, 0)
+    return used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status)
 
 
-def _complaint(ears: _Ears, code: int) -> str | None:
-    if code == 0 and ears.fence:
-        return None
-    ended = f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return one_line(ears.last, LONGEST_REASON) if ears.last and code >= 0 else ended
-
-
-def _too_large(fence: Fence) -> str | None:
-    for folder in fence.writable:
-        try:
-            size = left.measured(folder)
-        except OSError as error:
-            return f"it left what cannot be measured: {one_line(error)}"
-        if size > fence.limits.disk:
-            return f"it left {size / 1e9:.3g} GB, and may leave {fence.limits.disk / 1e9:.3g}"
+def _complaint(fence: Fence, ears: _Ears, code: int, beyond: str | None) -> str | None:
+    """Why it cannot be counted, if so."""
+    if ears.full:
+        return f"it said more than {MOST_SAID >> 20} MiB"
+    if beyond is None and occupied(fence.writable, fence.limits.disk) > fence.limits.disk:
+        beyond = "disk"
+    if beyond is not None:
+        return f"it went beyond its limit of {beyond}, {getattr(fence.limits, beyond):g}"
+    if code < 0:
+        return f"it was ended by {signal.Signals(-code).name}"
+    if code > 0 or not ears.fence:
+        return one_line(ears.last, LONGEST_REASON) or f"exit code {code}"
     return None

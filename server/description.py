@@ -8,8 +8,10 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from fedcxr import plugins
@@ -21,8 +23,7 @@ from server.confined import Fence
 from server.limits import Limits
 
 LONGEST = 1 << 18  # bytes of a description
-SECONDS = 60.0
-LIMITS = Limits(memory=4 << 30, processes=256, disk=1 << 20, seconds=SECONDS)
+LIMITS = Limits(memory=4 << 30, processes=256, disk=1 << 20, seconds=60.0)
 PREFIX = "told: "
 
 
@@ -36,8 +37,9 @@ def main(request: Mapping[str, Any]) -> str:
             heard[:] = [line.removeprefix(PREFIX)]
 
     location = Location(request["module"], request["file"])
-    fence = Fence([location.readable], [], LIMITS, request["weaker"])
-    ended = confined.run(partial(_told, request, location), fence, hear, LONGEST, SECONDS)
+    with tempfile.TemporaryDirectory() as scratch:
+        fence = Fence([location.readable], Path(scratch), LIMITS, request["weaker"])
+        ended = confined.run(partial(_told, request, location), fence, hear, LONGEST)
     if ended.reason is not None or not heard:
         return json.dumps({"refused": ended.reason or "it said nothing"})
     return heard[0]

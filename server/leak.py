@@ -70,10 +70,14 @@ def load_early(folder: Path) -> dict[str, Holding]:
     return {kind: _load(folder, HELD.format(kind), told) for kind, told in read_json(folder / EARLY).items()}
 
 
-def wait_for(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
-    """The whole leak, once it is there. Whoever writes it ends this process if it never will be."""
+def wait_for(folder: Path) -> None:
+    """Until the whole leak is there. Whoever writes it ends this process if it never will be."""
     while not (folder / COMPLETE).is_file():
         time.sleep(LOOK_EVERY)
+
+
+def read(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
+    """The whole leak, and what an answer consists of; None: nothing is asked."""
     told = read_json(folder / COMPLETE)
     if told is None:
         return None

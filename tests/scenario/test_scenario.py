@@ -382,7 +382,7 @@ def test_unless_told_otherwise_adversaries_are_asked_all_that_they_answer() -> N
 
 def test_no_adversary_has_a_question_from_outside_imported() -> None:
     """The scenario may: then it is the user's own word."""
-    with pytest.raises(ConfigError, match="is asked nothing that it answers; .*add one of them to `questions`"):
+    with pytest.raises(ConfigError, match=r"is asked nothing that it answers; .*add one of them to `questions`"):
         Scenario.parse({**BARE, "adversaries": ["faults:Eavesdropper"]})
     asked = Scenario.parse({**BARE, "adversaries": ["faults:Eavesdropper"], "questions": ["faults:Gossip"]})
     assert [*asked.questions] == ["faults:Gossip"]

@@ -38,7 +38,7 @@ def write(consortium: Consortium, folder: Path, question: str = "linkage") -> Pa
 
 
 def read(folder: Path) -> Leak:
-    found = leaks.wait_for(folder)
+    found = leaks.read(folder)
     assert found is not None
     return found[0]
 
@@ -93,7 +93,7 @@ def protected(consortium: Consortium) -> tuple[Leak, Asked]:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_round_trip(consortium: Consortium, folder: Path, world: str) -> None:
-    found = leaks.wait_for(folder / world)
+    found = leaks.read(folder / world)
     assert found is not None
     leak, parts = found
     assert_same(leak, consortium.leak(world=world))
@@ -120,7 +120,7 @@ def test_codes_round_trip(
     assert read(tmp_path / "control_raw").view.forms.keys() == {"films"}
     write(coded, tmp_path / "same film", "same_film")
     if method == "sealed" or not pairs:
-        assert leaks.wait_for(tmp_path / "same film" / "protected") is None
+        assert leaks.read(tmp_path / "same film" / "protected") is None
     else:
         leak = read(tmp_path / "same film" / "protected")
         assert_same(leak, coded.leak("same_film"))
@@ -178,7 +178,7 @@ def test_pickles_are_refused(protected: tuple[Leak, Asked], tmp_path: Path) -> N
     file.unlink()
     np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"pickle|Python objects"):
-        leaks.wait_for(tmp_path / "leak")
+        leaks.read(tmp_path / "leak")
 
 
 def test_a_damaged_leak_is_an_error(protected: tuple[Leak, Asked], tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_damaged_leak_is_an_error(protected: tuple[Leak, Asked], tmp_path: Pat
         _ = read(tmp_path / "leak").mechanism
     told.write_text("{")
     with pytest.raises(StorageError):
-        leaks.wait_for(tmp_path / "leak")
+        leaks.read(tmp_path / "leak")
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
@@ -233,7 +233,7 @@ def test_a_leak_that_is_there_is_not_written_again(folder: Path, consortium: Con
 def test_nothing_to_ask_is_told(tmp_path: Path) -> None:
     leaks.save_early({}, tmp_path / "leak")
     leaks.save(None, None, tmp_path / "leak")
-    assert leaks.wait_for(tmp_path / "leak") is None
+    assert leaks.read(tmp_path / "leak") is None
 
 
 def test_what_leaks_have_in_common_lies_on_disk_once(folder: Path) -> None:
@@ -309,7 +309,7 @@ def test_whatever_is_seen_and_held_reads_back_the_same(
     place = tmp_path_factory.mktemp("attack") / "leak"
     leaks.save_early({"own_films": first}, place)
     leaks.save(leak, asked_about(view, scores=Part((rows, 2), np.float32, optional)), place)
-    found = leaks.wait_for(place)
+    found = leaks.read(place)
     assert found is not None
     assert_same(found[0], leak)
     assert found[1] == {"scores": Part((rows, 2), np.dtype(np.float32), optional)}
