@@ -151,4 +151,9 @@ def one_line(value: object, limit: int = 200) -> str:
     except (ValueError, RecursionError):  # a number of too many digits, a list in a list in a list ...
         text = f"a {type(value).__name__} too large to show"
     text = text if len(text) <= limit else text[: limit - 3] + "..."
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey: control characters, escapes, marks of direction."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -74,7 +74,7 @@ def _description(adversary: Adversary) -> dict[str, Any]:
         "about": {
             "does": inspect.getdoc(cls), "paper": cls.paper, "equations": cls.equations, "deviations": cls.deviations
         },
-        "schema_": cls.model_json_schema(),
+        "takes": cls.model_json_schema().get("properties", {}),
     }  # fmt: skip
 
 

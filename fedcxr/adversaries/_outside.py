@@ -13,7 +13,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 
 import pydantic
 
@@ -48,10 +48,10 @@ class Told(pydantic.BaseModel):
     running_mechanism: Annotated[tuple[Attacker, ...], Few]
     smoke: dict[str, pydantic.JsonValue]  # its parameters on a smoke budget
     files: Annotated[tuple[Text, ...], Few]  # that it asks to read
-    about: dict[Literal["does", "paper", "equations", "deviations"], Text | None]
-    schema_: dict[str, pydantic.JsonValue]  # of its parameters
+    about: dict[str, Text | None]  # what it does, its paper, its equations and its deviations
+    takes: Annotated[dict[Text, dict[Text, pydantic.JsonValue]], Few]  # its parameters, each with its JSON schema
 
-    @pydantic.field_validator("smoke", "schema_")
+    @pydantic.field_validator("smoke", "takes")
     @classmethod
     def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
         json.dumps(value, allow_nan=False)
@@ -95,26 +95,27 @@ class Outside(Adversary):
                 yield from (value, str(Path(value).expanduser()), str(Path(value).expanduser().resolve()))
 
     @property
-    def _known(self) -> Told:
+    def known(self) -> Told:
+        """What is told of it, once it has been described."""
         if self.told is None:
             raise ConfigError(f"the adversary {self.name} has not been described yet")
         return self.told
 
     @property
     def answers(self) -> tuple[str, ...]:  # type: ignore[override]  # of each, where others have it by class
-        return self._known.answers
+        return self.known.answers
 
     @property
     def reads(self) -> frozenset[Form]:  # type: ignore[override]
-        return self._known.reads
+        return self.known.reads
 
     @property
     def attackers(self) -> tuple[str, ...]:
-        return self._known.attackers
+        return self.known.attackers
 
     @property
     def running_mechanism(self) -> tuple[str, ...]:
-        return self._known.running_mechanism
+        return self.known.running_mechanism
 
     @property
     def location(self) -> Location:
@@ -125,10 +126,10 @@ class Outside(Adversary):
         return {self.located.module: self.located.digest}
 
     def required_files(self) -> tuple[Path, ...]:
-        return tuple(Path(file) for file in self._known.files)
+        return tuple(Path(file) for file in self.known.files)
 
     def on_smoke_budget(self) -> Self:
-        return self.model_copy(update={"parameters": self._known.smoke})
+        return self.model_copy(update={"parameters": self.known.smoke})
 
     def spec(self) -> dict[str, Any]:
         return {**self.parameters, "name": self.name}

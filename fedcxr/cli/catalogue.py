@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 from fedcxr import plugins
+from fedcxr.errors import one_line, printable
 
 
 def listing(kind: plugins.Kind, form: str) -> str:
@@ -19,28 +21,41 @@ def listing(kind: plugins.Kind, form: str) -> str:
 
 def entry(kind: plugins.Kind, name: str, form: str) -> str:
     """One plug-in: what it does, its paper, our deviations, its guarantee and its parameters."""
-    cls = plugins.load(kind, name)
+    about, schema = _outside(name) if kind == "adversary" and ":" in name else _about(plugins.load(kind, name))
     facts: dict[str, Any] = {
         "name": name,
-        "does": inspect.getdoc(cls),
-        "paper": cls.paper,
-        **({"equations": cls.equations} if cls.equations else {}),
-        "deviations": cls.deviations,
+        "does": about["does"],
+        "paper": about["paper"],
+        **({"equations": about["equations"]} if about["equations"] else {}),
+        "deviations": about["deviations"],
     }
     if kind == "method":
         from fedcxr.methods import Method, guarantee_of  # here and not above: they import NumPy
 
         guarantee = guarantee_of(cast(Method, plugins.build(kind, name)))
         facts["guarantee"] = guarantee.model_dump() if guarantee else None
-    schema = cls.model_json_schema()
     facts["parameters"] = schema.get("properties", {})
     if form == "json":
         return json.dumps(facts, indent=1)
     lines = [f"{name}: {facts['does']}"]
     told = ("paper", "equations", "deviations", "guarantee")
     lines += [f"{key}: {facts[key] or 'none'}" for key in told if key in facts]
-    lines += [_parameter(key, value) for key, value in facts["parameters"].items()]
+    lines += [printable(_parameter(key, value)) for key, value in facts["parameters"].items()]
     return "\n".join(lines)
+
+
+def _about(cls: type[plugins.Plugin]) -> tuple[dict[str, str | None], dict[str, Any]]:
+    told = {"does": inspect.getdoc(cls), "paper": cls.paper, "equations": cls.equations, "deviations": cls.deviations}
+    return told, cls.model_json_schema()
+
+
+def _outside(name: str) -> tuple[Mapping[str, str | None], Mapping[str, Any]]:
+    """The same of an adversary whose module must not run here, in words that are safe to show."""
+    from fedcxr.adversaries._outside import Outside  # here and not above: it imports NumPy
+
+    told = Outside.named(name, {}).described(weaker=False).known
+    about = {key: None if text is None else one_line(text, 1000) for key, text in told.about.items()}
+    return about, {"properties": told.takes}
 
 
 def _sentence(cls: type[plugins.Plugin]) -> str:

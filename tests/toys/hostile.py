@@ -120,7 +120,7 @@ class TalksToItsControls(Cheat):
                 (folder / "said").write_text(here.name)
             with contextlib.suppress(OSError):
                 whole = (folder / "prepared.safetensors").read_bytes()
-                (folder / "prepared.safetensors").write_bytes(whole[:-8] + np.float32([1, 1]).tobytes())
+                (folder / "prepared.safetensors").write_bytes(whole[:-8] + np.ones(2, np.float32).tobytes())
         return "heard_of_another_world" if heard else "honest"
 
 
@@ -161,7 +161,7 @@ class LeavesStrangeThings(Cheat):
                 file.unlink()
             case "deep":
                 os.chdir(outcome)
-                for _ in range(5000):
+                for _ in range(2500):
                     os.mkdir("d")  # noqa: PTH102  a path of so many parts is no path
                     os.chdir("d")
             case "many":
@@ -200,7 +200,7 @@ class TalksTooMuch(Cheat):
             case "markup":
                 progress("[/nothing][link=file:///]here", 1, 1)
             case "line":
-                sys.stdout.write("x" * (1 << 22))
+                sys.stdout.write("x" * (1 << 22) + "\n")
                 progress("after the line", 1, 1)
             case "events":
                 for number in range(20_000):
