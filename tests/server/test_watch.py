@@ -226,7 +226,9 @@ def test_a_watch_costs_little(tmp_path: Path, fenced: Callable[..., Fenced]) -> 
     """Less than two per cent of a processor, on a process with as many pieces of memory as PyTorch makes one."""
     code = (
         "fence(); file = os.open(own / 'film.npy', os.O_RDONLY)\n"
-        "held = [mmap.mmap(file, 8, prot=mmap.PROT_READ) for _ in range(700)]\n"
+        "libc.mmap.restype = ctypes.c_void_p\n"
+        "held = [libc.mmap(None, ctypes.c_size_t(8), 1, 1, file, ctypes.c_long(0)) for _ in range(1500)]\n"
+        "assert len(Path('/proc/self/maps').read_text().split('\\n')) > 1500\n"
         "print('up'); sys.stdout.flush(); time.sleep(60)"
     )
     child = fenced(code).start()
