@@ -104,13 +104,10 @@ def _beyond(process: int, folder: Path, limits: Limits) -> str | None:
 
 def memory(process: int) -> int:
     """Bytes that it takes from others: private, swapped, shared without a file, and the tables that say where."""
-    # Bytes, and lines by line feeds alone: the process chose its name, which is in there, and its files' names.
+    # Bytes, and lines by line feeds alone: the process chose its name, which is in there.
     status = Path(f"/proc/{process}/status").read_bytes()
     counted = sum(int(line.split()[1]) for line in status.split(b"\n") if line.startswith(MEMORY_LINES)) * 1024
-    for _, addresses, shared, name in _maps(process):
-        if shared and name.startswith(SHARED):
-            start, end = (int(address, 16) for address in addresses.split(b"-"))
-            counted += end - start
+    counted += sum(size for _, size, name in _deleted_maps(process) if name.startswith(SHARED))
     return counted
 
 
@@ -142,19 +139,23 @@ def _deleted(process: int, folder: Path, limits: Limits) -> int:
             about = Path(descriptor.path).stat()
             if stat.S_ISREG(about.st_mode) and about.st_nlink == 0:
                 found[about.st_dev, about.st_ino] = about.st_blocks * 512
-    for file, _, _, name in _maps(process):
-        if name.startswith(os.fsencode(folder) + b"/") and name.endswith(b" (deleted)"):
+    for file, _, name in _deleted_maps(process):
+        if name.startswith(os.fsencode(folder) + b"/"):
             found.setdefault(file, limits.disk + 1)  # nobody can tell how large it is: a file that hides is too large
     return sum(found.values())
 
 
-def _maps(process: int) -> Iterator[tuple[tuple[int, int], bytes, bool, bytes]]:
-    """For each piece of memory with a name: device and inode, addresses, whether it is shared, and the name."""
-    for line in Path(f"/proc/{process}/maps").read_bytes().split(b"\n")[:-1]:
-        addresses, rights, _, device, inode, *name = line.split(maxsplit=5)
-        if name:
+def _deleted_maps(process: int) -> Iterator[tuple[tuple[int, int], int, bytes]]:
+    """For each piece of memory whose file has no name any more: device and inode, size, last name.
+
+    Lines end with line feeds alone: a process chooses its files' names.
+    """
+    for line in Path(f"/proc/{process}/maps").read_bytes().split(b"\n"):
+        if line.endswith(b" (deleted)"):
+            addresses, _, _, device, inode, name = line.split(maxsplit=5)
+            start, end = (int(address, 16) for address in addresses.split(b"-"))
             major, minor = (int(part, 16) for part in device.split(b":"))
-            yield (os.makedev(major, minor), int(inode)), addresses, rights[3:] == b"s", name[0]
+            yield (os.makedev(major, minor), int(inode)), end - start, name
 
 
 def _listed(folder: str | Path) -> list[os.DirEntry[str]]:

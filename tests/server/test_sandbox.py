@@ -1,4 +1,4 @@
-"""The fence around an adversary's process: each probe is tried inside it, with both kinds of fence."""
+"""The fence around an adversary's process: files, and how it is put up; what else it holds is in test_fence.py."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fenced import Fenced
 
-from server import sandbox
+from server import landlock, seccomp
 
 ROOT = Path(__file__).resolve().parents[2]
-LANDLOCK = sandbox._libc.syscall(sandbox.CREATE_RULESET, None, 0, 1)
-FENCES = ("landlock", "audit hook")
+LANDLOCK, FILTERED = landlock.version(), seccomp.supported()
+FENCES = ("landlock and seccomp", "landlock", "audit hook")  # whole; without filters of calls; without both
 
 # Runs inside the fence: prints, for each probe, what came of it.
 PROBES = """
-import json, os, socket, subprocess, sys, types
+import json, os, socket, subprocess, sys
 from pathlib import Path
-from server import sandbox
+from server import landlock, sandbox, seccomp
+from server.limits import Limits
 
 plan = json.loads(sys.argv[1])
-if plan["fence"] == "audit hook":  # as on a kernel without Landlock
-    sandbox._libc = types.SimpleNamespace(syscall=lambda *arguments: -1, unshare=sandbox._libc.unshare)
+whole = plan["fence"] == "landlock and seccomp"
+if not whole:  # as on kernels without
+    seccomp.supported = lambda: False
+if plan["fence"] == "audit hook":
+    landlock.version = lambda: -1
 
 own, outcome, secret, home = (Path(plan[k]) for k in ("own", "outcome", "secret", "home"))
 parent = os.getppid()
@@ -93,7 +98,6 @@ allowed = {
     "read about itself": lambda: text("/proc/self/status"),
     "count the processors": lambda: text("/proc/cpuinfo"),
     "read its own environment": lambda: text(f"/proc/{os.getpid()}/environ"),
-    "fork and read": lambda: in_fork(lambda: text(own / "film.npy")),
 }
 forbidden = {
     "read the answers": lambda: text(secret),
@@ -145,7 +149,8 @@ forbidden = {
 if sys.argv[2] == "outside":
     fence = "none"
 else:
-    fence = sandbox.confine([own], [outcome])
+    limits = Limits(memory=1 << 32, processes=64, disk=1 << 30, seconds=60)
+    fence = sandbox.confine([own], [outcome], limits, weaker=not whole)
 said = {}
 for name, probe in {**allowed, **forbidden}.items():
     harmless = name.split()[0] in ("read", "list", "talk", "follow", "climb", "go", "walk", "fork")
@@ -176,7 +181,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[
         stack.callback(shared.unlink, missing_ok=True)
         found = {}
         for fence in ("none", *FENCES):
-            if fence == "landlock" and LANDLOCK < 1:
+            if (fence.startswith("landlock") and LANDLOCK < 1) or ("seccomp" in fence and not FILTERED):
                 continue
             folder = tmp_path_factory.mktemp("run")
             for part in ("attack/protected", "attack/control_raw", "attack/outcome", "answers", "home/.ssh", "cwd"):
@@ -218,8 +223,13 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[
 
 def need(fence: str, probed: dict[str, dict[str, object]]) -> dict[str, object]:
     if fence not in probed:
-        pytest.skip(f"this kernel has no Landlock ({os.uname().release}): only the audit hook was tested")
+        pytest.skip(f"this kernel ({os.uname().release}) has Landlock {LANDLOCK}; filters of calls: {FILTERED}")
     return probed[fence]
+
+
+def need_whole() -> None:
+    if LANDLOCK < landlock.WHOLE or not FILTERED:
+        pytest.skip(f"this kernel ({os.uname().release}) has Landlock {LANDLOCK}; filters of calls: {FILTERED}")
 
 
 def test_without_a_fence_the_probes_succeed(probed: dict[str, dict[str, object]]) -> None:
@@ -237,14 +247,20 @@ def test_without_a_fence_the_probes_succeed(probed: dict[str, dict[str, object]]
 @pytest.mark.parametrize("fence", FENCES)
 def test_an_attack_can_do_its_work(fence: str, probed: dict[str, dict[str, object]]) -> None:
     found = need(fence, probed)
-    assert str(found["fence"]).startswith(fence)
+    assert (
+        str(found["fence"])
+        == {
+            "landlock and seccomp": f"landlock v{LANDLOCK}, seccomp",
+            "landlock": f"weaker: landlock v{LANDLOCK}, no filter of system calls",
+            "audit hook": "weaker: audit hook, no filter of system calls",
+        }[fence]
+    )
     said, allowed = found["said"], found["allowed"]
     assert isinstance(said, dict)
     assert isinstance(allowed, list)
     assert {name: said[name] for name in allowed if said[name] != "done"} == {}
 
 
-# Beyond an audit hook: what is done by another program it refuses as a whole, and a bare connection it sees.
 @pytest.mark.parametrize("fence", FENCES)
 def test_an_attack_can_do_nothing_else(fence: str, probed: dict[str, dict[str, object]]) -> None:
     found = need(fence, probed)
@@ -257,9 +273,9 @@ def test_an_attack_can_do_nothing_else(fence: str, probed: dict[str, dict[str, o
         "ConnectionRefusedError",  # nobody listens in a network namespace of one's own
     }
     escaped = {n: said[n] for n in forbidden if said[n] != "refused" and not str(said[n]).startswith(tuple(tolerated))}
-    if LANDLOCK < sandbox.SCOPES_FROM and fence == "landlock":
+    if LANDLOCK < landlock.SCOPES_FROM and fence == "landlock":
         escaped.pop("talk on an abstract socket", None)
-    if LANDLOCK < sandbox.NETWORK_FROM and fence == "landlock":
+    if LANDLOCK < landlock.NETWORK_FROM and fence == "landlock":
         escaped = {n: s for n, s in escaped.items() if "talk" not in n and "visitors" not in n}
     assert escaped == {}
 
@@ -271,57 +287,160 @@ def test_the_answers_are_untouched(fence: str, probed: dict[str, dict[str, objec
     assert found["folder"] == ["answers.csv"]
 
 
-def test_two_fences_stand_one_inside_the_other(tmp_path: Path) -> None:
-    """A child that confines itself again cannot win back what its parent gave up."""
-    if LANDLOCK < 1:
-        pytest.skip("this kernel has no Landlock")
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "outer").mkdir()
-    (tmp_path / "outer" / "file").write_text("contents")
-    (tmp_path / "inner" / "file").write_text("contents")
+def test_a_fence_is_not_put_up_twice(fenced: Callable[..., Fenced]) -> None:
+    """Whoever is inside cannot win back what was given up by asking for more."""
+    need_whole()
     code = (
-        "import sys; from pathlib import Path; from server.sandbox import confine\n"
-        "inner, outer = Path(sys.argv[1]), Path(sys.argv[2])\n"
-        "confine([inner], []); confine([inner, outer], [outer])\n"
-        "print((inner / 'file').read_text())\n"
-        "try: (outer / 'file').read_text()\n"
-        "except PermissionError: print('refused')\n"
+        "fence(); folder = Path(plan['folder'])\n"
+        "for path in ('answers', 'own', 'outcome'):\n"
+        "    try: sandbox.confine([folder], [folder], Limits(**plan['limits']), weaker=True)\n"
+        "    except (OSError, FenceMissing) as error: pass\n"
+        "    try: Path(plan['folder'], path, 'new').write_text('x')\n"
+        "    except PermissionError: print('refused')\n"
+        "    else: print('written')\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "inner"), str(tmp_path / "outer")],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert ran.stdout.split() == ["contents", "refused"]
+    assert fenced("from fedcxr.errors import FenceMissing\n" + code).run().split() == ["refused", "refused", "written"]
 
 
-def test_a_datagram_goes_nowhere() -> None:
+def test_a_datagram_goes_nowhere_without_filters_of_calls(fenced: Callable[..., Fenced]) -> None:
     """Landlock knows TCP only; the rest of the network is left behind with its namespace."""
     code = (
-        "import socket; from server.sandbox import confine\n"
-        "fence = confine([], [])\n"
+        "seccomp.supported = lambda: False\n"
+        "before = os.readlink('/proc/self/ns/net')\n"
+        "fence(weaker=True)\n"
         "try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9)); sent = True\n"
         "except OSError: sent = False\n"
-        "print('no network' in fence, sent)\n"
+        "print(os.readlink('/proc/self/ns/net') != before, sent)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    fenced, sent = (word == "True" for word in ran.stdout.split())
-    if not fenced:
+    left, sent = fenced(code).run().split()
+    if left == "False":
         pytest.skip("this machine lets no user make a network namespace")
-    assert not sent
+    assert sent == "False"
 
 
-def test_a_folder_that_is_missing_is_no_hole(tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_is_no_hole(fenced: Callable[..., Fenced]) -> None:
+    need_whole()
     code = (
-        "import sys; from pathlib import Path; from server.sandbox import confine\n"
-        "here = Path(sys.argv[1]); confine([here / 'none'], [here / 'nowhere'])\n"
-        "try: (here / 'file').read_text()\n"
+        "own = Path(plan['folder'], 'none'); outcome = Path(plan['folder'], 'nowhere'); fence()\n"
+        "try: Path(plan['folder'], 'own', 'film.npy').read_text()\n"
         "except PermissionError: print('refused')\n"
     )
-    (tmp_path / "file").write_text("contents")
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=False, cwd=ROOT, capture_output=True, text=True
+    assert fenced(code).run() == "refused\n"
+
+
+@pytest.mark.parametrize(
+    "missing", ["landlock.version = lambda: 2", "landlock.version = lambda: -1", "seccomp.supported = lambda: False"]
+)
+def test_a_machine_that_cannot_fence_is_refused(missing: str, fenced: Callable[..., Fenced]) -> None:
+    code = (
+        "from fedcxr.errors import FenceMissing\n"
+        f"{missing}\n"
+        "try: fence()\n"
+        "except FenceMissing as error: print(error.exit_code, error)\n"
     )
-    assert ran.stdout == "refused\n", ran.stderr
+    said = fenced(code).run()
+    assert said.startswith("5 ")
+    assert "ask for a weaker fence" in said
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_fence_of_an_older_kernel_says_that_it_is_weaker(version: int, fenced: Callable[..., Fenced]) -> None:
+    need_whole()
+    code = (
+        f"landlock.version = lambda: {version}\n"
+        "print(fence(weaker=True))\n"
+        "try: Path(plan['folder'], 'answers', 'key').read_text()\n"
+        "except PermissionError: print('refused')\n"
+    )
+    assert fenced(code).run().splitlines() == [f"weaker: landlock v{version}, seccomp", "refused"]
+
+
+def test_a_whole_fence_is_whole_whether_or_not_a_weaker_one_would_do(fenced: Callable[..., Fenced]) -> None:
+    need_whole()
+    assert fenced("print(fence(weaker=True))").run() == f"landlock v{LANDLOCK}, seccomp\n"
+
+
+def test_threads_that_run_already_would_stay_outside(fenced: Callable[..., Fenced]) -> None:
+    code = (
+        "threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n"
+        "try: fence(weaker=True)\n"
+        "except RuntimeError as error: print(error)\n"
+        "os._exit(0) if sys.stdout.flush() is None else None\n"
+    )
+    assert "2 run" in fenced(code).run()
+
+
+def test_no_capability_is_left(fenced: Callable[..., Fenced]) -> None:
+    need_whole()
+    status = dict(
+        line.split(":\t")
+        for line in fenced("fence(); print(Path('/proc/self/status').read_text())").run().split("\n")
+        if ":\t" in line
+    )
+    kinds = ("CapInh", "CapPrm", "CapEff", "CapAmb", *(["CapBnd"] if os.getuid() == 0 else []))
+    assert {kind: int(status[kind], 16) for kind in kinds} == dict.fromkeys(kinds, 0)
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can enter what is closed to it")
+def test_root_is_told_when_it_could_not_read_what_it_is_given(fenced: Callable[..., Fenced]) -> None:
+    need_whole()
+    inside = fenced(
+        "from fedcxr.errors import FenceMissing\n"
+        "try: fence()\n"
+        "except FenceMissing as error: print(error)\n"
+    )  # fmt: skip
+    (inside.folder / "own").chmod(0o700)
+    os.chown(inside.folder / "own", 65534, 65534)
+    assert str(inside.folder / "own") in inside.run()
+
+
+def test_a_fence_is_up_at_once(fenced: Callable[..., Fenced]) -> None:
+    need_whole()
+    code = "start = time.perf_counter(); fence(); print(time.perf_counter() - start)"
+    assert min(float(fenced(code).run()) for _ in range(5)) < 0.03
+
+
+WORK = """
+fence()
+import numpy as np, torch
+from safetensors.torch import load_file, save_file
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from fedcxr.rng import stream
+
+draw = np.random.default_rng(0)
+net = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 1, 3, padding=1))
+adam = torch.optim.Adam(net.parameters())
+films = torch.from_numpy(draw.random((8, 1, 32, 32), dtype="f4"))
+losses = []
+for _ in range(5):
+    loss = ((net(films) - films) ** 2).mean()
+    loss.backward(); adam.step(); adam.zero_grad()
+    losses.append(float(loss))
+save_file(net.state_dict(), outcome / "w.safetensors")
+assert load_file(outcome / "w.safetensors").keys() == net.state_dict().keys()
+table = np.memmap(outcome / "table", dtype="f4", mode="w+", shape=(100, 100)); table[:] = 1; table.flush()
+table = np.memmap(outcome / "table", dtype="f4", mode="r+", shape=(100, 100)); table[0] = 2; table.flush()
+np.save(outcome / "scores.npy", table); os.replace(outcome / "scores.npy", outcome / "moved.npy")
+thread = threading.Thread(target=lambda: losses.append(0.0)); thread.start(); thread.join()
+points = draw.random((60, 8))
+PCA(2).fit(points); LogisticRegression().fit(points, np.arange(60) % 2)
+import pandas, scipy.fft, scipy.linalg, tempfile, subprocess, warnings
+scipy.linalg.eigh(points.T @ points)
+with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as file:
+    Path(folder, "x").write_text("x"); file.write(b"x")
+import asyncio.events, concurrent.futures as futures
+assert list(futures.ThreadPoolExecutor(2).map(abs, [-1, -2])) == [1, 2]
+try: subprocess.run(["true"])
+except PermissionError: print(losses[-2] < losses[0])
+"""
+
+
+@pytest.mark.slow
+def test_training_and_statistics_work_inside(fenced: Callable[..., Fenced]) -> None:
+    need_whole()
+    assert fenced(WORK).run() == "True\n"
 
 
 # Death ----------------------------------------------------------------------------------------------------------------
