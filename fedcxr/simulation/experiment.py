@@ -16,7 +16,7 @@ from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.keys.provider import SERVER
+from fedcxr.keys.provider import SERVER, Job
 from fedcxr.partition import Rows, deal
 from fedcxr.protocol import COORDINATOR, context_of, release_order
 from fedcxr.reading import Recipient, foreign_keys
@@ -207,7 +207,8 @@ class Experiment:
 
     def release_key(self, site: str, release: str = "") -> ReleaseKey:
         """A simulated site's key for its release in this run, or for another one."""
-        return Simulated(self.scenario.seed, site, {}).begin(f"{self.scenario.run_name}{release}", ())
+        job = Job("release", f"{self.scenario.run_name}{release}")
+        return Simulated(self.scenario.seed, site, {}).begin(job, ())
 
 
 def _joined(parts: list[Any], empty: tuple[int, ...]) -> npt.NDArray[Any]:
