@@ -152,14 +152,14 @@ def test_step(
 
 def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -> Release:
     """What the coordinator does where the method learns from public films, for all sites."""
-    rng = stream(scenario.seed, COORDINATOR, "learn")
+    rng = stream(scenario.root, COORDINATOR, "learn")
     learnt = scenario.method.learn(public.where("train"), rng, context_of(scenario, COORDINATOR, folder))
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(learnt)
 
 
 def initial_step(scenario: Scenario) -> Release:
     """What all sites of a federation start from."""
-    initial = scenario.method.initial(stream(scenario.seed, COORDINATOR, "initial"))
+    initial = scenario.method.initial(stream(scenario.root, COORDINATOR, "initial"))
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(initial)
 
 
@@ -191,9 +191,9 @@ def _order(site: str) -> tuple[str, str, str]:
 
 def task_seed(scenario: Scenario, task: str) -> int:
     """Where the random streams of one measure begin."""
-    return derive(scenario.seed, "task", task)
+    return derive(scenario.root, "task", task)
 
 
 def attack_seed(scenario: Scenario, adversary: str) -> int:
     """The adversary's own seed: from the scenario's it could draw the noise again and subtract it."""
-    return derive(scenario.seed, "adversary", adversary)
+    return derive(scenario.root, "adversary", adversary)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from fedcxr import wire
+from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import Job
@@ -15,6 +16,7 @@ from fedcxr.learning import Learning, Report
 from fedcxr.protocol import COORDINATOR, context_of, initial_step, job_of, teach_step
 from fedcxr.release import Release
 from fedcxr.runs import Run, round_name
+from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts, digest_of
 from fedcxr.storage.version import versions
 from server.aggregation import Aggregation
@@ -41,8 +43,7 @@ def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Releas
 
 
 def _from_public_films(run: Run) -> Release:
-    assert run.scenario.public is not None, "a scenario is checked when it is parsed"
-    scenario, films, folder = run.scenario, run.scenario.public.open(cache_folder()), run.folder / "workshop"
+    scenario, films, folder = run.scenario, _public_films(run.scenario), run.folder / "workshop"
     artefacts, compute = Artefacts.below(cache_folder()), context_of(run.scenario, COORDINATOR, None).compute
     key = artefacts.key(
         "learnt",
@@ -51,13 +52,18 @@ def _from_public_films(run: Run) -> Release:
         labels=digest_of(films.labels),
         patients=digest_of(pd.factorize(films.patients)[0]),
         splits=digest_of(pd.factorize(films.index["split"])[0]),
-        seed=scenario.seed,
+        seed=scenario.root,
         compute=compute.settings,
         versions=versions([type(scenario.method)]),
     )
     weights = artefacts.made(key, lambda: teach_step(scenario, films, folder).weights)
     shutil.rmtree(folder, ignore_errors=True)
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(weights)
+
+
+def _public_films(scenario: Scenario) -> Cohort:
+    assert scenario.public is not None, "a scenario is checked when it is parsed"
+    return scenario.films_of(scenario.public).open(cache_folder())
 
 
 def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bool) -> Release:

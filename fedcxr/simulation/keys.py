@@ -48,7 +48,7 @@ class Simulated:
 
 def simulated(scenario: Scenario, site: str) -> KeyProvider:
     """Who keeps a site's secrets in a simulation of this scenario."""
-    return Simulated(scenario.seed, site, scenario.grant)
+    return Simulated(scenario.root, site, scenario.grant)
 
 
 def simulated_identity(seed: int, name: str) -> Identity:

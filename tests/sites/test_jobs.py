@@ -76,7 +76,7 @@ def test_two_requests_do_not_cancel_a_hospitals_noise(films: Cohort, vault: Vaul
 @pytest.mark.parametrize("changed", ["digest", "part", "kind"])
 def test_every_part_of_a_job_counts(vault: Vault, changed: str) -> None:
     job = Job("release", "r", "", "0" * 64)
-    others = {"digest": "1" * 64, "part": "1", "kind": "learn"}
+    others: dict[str, Any] = {"digest": "1" * 64, "part": "1", "kind": "learn"}
     other = replace(job, **{changed: others[changed]})
     assert vault.stream(job, "a").bytes(9) == vault.stream(job, "a").bytes(9)
     if changed != "part":  # of which a release has none
