@@ -47,7 +47,7 @@ class Scenario(Section):
     secret: Annotated[str | None, pydantic.PlainValidator(sections.secret)] = pydantic.Field(
         None,
         description="with it nothing that an adversary must not know follows from the seed, which can be guessed",
-        json_schema_extra={"type": ["string", "null"], "pattern": sections.SECRET_PATTERN},
+        json_schema_extra={"type": ["string", "null"], "pattern": sections.HEX},
     )
     preset: Preset = "default"
     sites: Annotated[int | dict[str, Source], pydantic.PlainValidator(sections.number_or_sources)] = pydantic.Field(

@@ -23,12 +23,12 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-SECRET_PATTERN = "^[0-9a-f]{64}$"
+HEX = "^[0-9a-f]{64}$"  # of a secret
 
 
 def secret(value: object) -> str | None:
     """256 bits, which no error shows."""
-    if value is not None and not (isinstance(value, str) and re.fullmatch(SECRET_PATTERN, value)):
+    if value is not None and not (isinstance(value, str) and re.fullmatch(HEX, value)):
         raise ConfigError("this is no secret of a scenario", allowed="64 digits of 0 to 9 and a to f, or null")
     return value
 
