@@ -23,7 +23,7 @@ class Register:
 
     @classmethod
     def of_simulation(cls, scenario: Scenario) -> Register:
-        return cls(simulated_register(scenario.seed, scenario.site_names), simulated=True)
+        return cls(simulated_register(scenario.root, scenario.site_names), simulated=True)
 
     @classmethod
     def read(cls, folder: Path) -> Register:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from fedcxr.errors import ConfigError, Refused, UnknownName, VaultLocked
 from fedcxr.keys import MasterKey, ReleaseKey, check_name, context
 from fedcxr.keys.envelopes import grant
 from fedcxr.keys.identity import Identity, PublicIdentity
+from fedcxr.keys.provider import Job
 from fedcxr.keys.stream import KEY_BYTES
 
 FORMAT = 1
@@ -127,9 +129,9 @@ class Keyring:
     def release_key(self, made: ReleaseRecord) -> ReleaseKey:
         return next(e.key for e in self.epochs if e.key.epoch == made.epoch).release_key(made.release)
 
-    def seed(self, release: str) -> int:
-        """For what is random about a release of this epoch; the same when it is gone on with."""
-        return self.epochs[-1].key.seed(release)
+    def stream_key(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> bytes:
+        """For what is random about a job in this epoch; the same when it is gone on with."""
+        return self.epochs[-1].key.stream_key(job.name, job.digest, _digest(images), *path)
 
     def envelopes(self, made: ReleaseRecord) -> dict[str, bytes]:
         """For each recipient who is to have any key of this release and was not revoked: fingerprint -> envelope."""
@@ -233,6 +235,11 @@ class Keyring:
                 "this vault holds no key ring that this version of fedcxr can read", allowed=f"format {FORMAT}"
             )
         return ring
+
+
+def _digest(images: Sequence[str]) -> bytes:
+    """Of these images in this order."""
+    return hashlib.sha256(context("images", *images)).digest()
 
 
 def _unpacked(data: bytes) -> Keyring | None:

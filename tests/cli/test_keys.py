@@ -16,6 +16,7 @@ from canary import leaks
 from fedcxr import cli
 from fedcxr.keys import Origin
 from fedcxr.keys.envelopes import open_envelope
+from fedcxr.keys.provider import Job
 from sites.encrypted_file import HEADER, Cost
 from sites.vault import Vault
 
@@ -77,7 +78,7 @@ def failed(result: tuple[int, str, str], code: int) -> str:
 
 def test_the_whole_life_of_a_grant(two: Fedcxr, tmp_path: Path) -> None:
     mercy, charity = unlocked("mercy"), unlocked("charity")
-    sealed = mercy.begin("spring", IMAGES).image_key("3").seal(b"film", "1")
+    sealed = mercy.begin(Job("release", "spring"), IMAGES).image_key("3").seal(b"film", "1")
     code, out, _ = two("grant", "charity.card", "--release", "spring", "--out", "post", "--vault", "mercy")
     assert code == 0
     assert "granted: all of spring, to charity" in out
@@ -112,7 +113,7 @@ def test_json_of_every_command(two: Fedcxr) -> None:
     made = done(two("init", "--site", "grace", "--vault", "grace", *json_))
     assert made["site"] == "grace"
     assert (made["epoch"], len(made["fingerprint"])) == (1, 64)
-    unlocked("mercy").begin("spring", IMAGES)
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
     Path("list").write_text("i-01\ni-03\n\ni-03\n")
     given = done(
         two(
@@ -167,7 +168,7 @@ def test_another_passphrase(two: Fedcxr, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_nothing_printed_or_written_holds_a_key(two: Fedcxr, tmp_path: Path) -> None:
-    unlocked("mercy").begin("spring", IMAGES)
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
     said = [
         two("grant", "charity.card", "--release", "spring", "--out", "post", "--vault", "mercy"),
         two("rotate", "--out", "post", "--vault", "mercy", "--format", "json"),
@@ -212,7 +213,7 @@ def test_a_wrong_passphrase_is_refused(two: Fedcxr, tmp_path: Path) -> None:
 
 
 def test_refusals_exit_5(two: Fedcxr, tmp_path: Path) -> None:
-    unlocked("mercy").begin("spring", IMAGES)
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
     two("grant", "charity.card", "--release", "spring", "--out", "post", "--vault", "mercy")
     (envelope,) = (tmp_path / "post").iterdir()
     good = envelope.read_bytes()
