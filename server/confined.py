@@ -134,7 +134,8 @@ class _Ears:
         """What is left in the pipe when nobody is there any more to write into it."""
         while heard := os.read(reading, 1 << 16):
             yield from self.lines(heard)
-        yield from self.lines(b"\n")
+        if self._rest:
+            yield from self.lines(b"\n")
 
     def _line(self, line: str) -> Iterator[str]:
         try:

@@ -37,9 +37,12 @@ def main(request: Mapping[str, Any]) -> str:
             heard[:] = [line.removeprefix(PREFIX)]
 
     location = Location(request["module"], request["file"])
-    with tempfile.TemporaryDirectory() as scratch:
-        fence = Fence([location.readable], Path(scratch), LIMITS, request["weaker"])
-        ended = confined.run(partial(_told, request, location), fence, hear, LONGEST)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            fence = Fence([location.readable], Path(scratch), LIMITS, request["weaker"])
+            ended = confined.run(partial(_told, request, location), fence, hear, LONGEST)
+    finally:
+        family.end()
     if ended.reason is not None or not heard:
         return json.dumps({"refused": ended.reason or "it said nothing"})
     return heard[0]
