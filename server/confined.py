@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fedcxr.errors import one_line
-from server import family
+from server import family, left
 from server.limits import Limits
 from server.sandbox import confine, die_with_parent
 from server.watch import occupied, watch
@@ -70,7 +70,9 @@ def run(job: Callable[[], None], fence: Fence, hear: Callable[[str], None], long
         used += family.end()  # before what it left is looked at: nobody writes there any more
         for line in ears.rest(reading):
             hear(line)
-        return Ended(ears.fence, used, _complaint(fence, ears, code, beyond[0]))
+        reason = _complaint(fence, ears, code, beyond[0])
+        left.prune(fence.writable)
+        return Ended(ears.fence, used, reason)
     finally:
         family.end()
         watching.join()

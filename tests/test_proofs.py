@@ -245,7 +245,10 @@ def test_films_of_nobody_are_learnt_from_and_cannot_be_linked(finished: Callable
     ("changed", "said"),
     [
         (MASKS | {"cohort": {"source": "chexpert", "root": "/films"}}, "annotations that no site's films have; "),
-        (MASKS | {"adversaries": {"membership:LossThreshold": {}}}, "has nothing to read in what the method releases"),
+        (
+            MASKS | {part: MODEL[part] for part in ("questions", "adversaries")},
+            "has nothing to read in what the method releases",
+        ),
         (MODEL | {"adversaries": {}}, "no adversary answers the question `membership:Membership`"),
         (MODEL | {"questions": {"linkage": {}}}, "is asked nothing that it answers; given: linkage"),
         (MODEL | {"questions": {"membership:Membership": {"films": 1}}}, "membership:Membership: films: .*given: 1"),

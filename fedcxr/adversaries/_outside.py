@@ -71,8 +71,11 @@ class Outside(Adversary):
     @classmethod
     def named(cls, name: str, parameters: Mapping[str, Any]) -> Outside:
         """Not described yet; a module that is not there is an error here."""
+        module, _, own = name.partition(":")
         try:
-            located = Location.of(name.partition(":")[0])
+            if not own.isidentifier():
+                raise ConfigError("this is no name of a class", given=own)
+            located = Location.of(module)
         except (ConfigError, OSError) as error:
             raise refused(name, str(error)) from None
         given = cast(dict[str, pydantic.JsonValue], json.loads(plugins.document(parameters, f"adversary {name}")))

@@ -139,6 +139,7 @@ def test_it_cannot_say_what_may_be_read() -> None:
         Scenario.parse({"adversaries": {"hostile:OpensTheFence": {}}})
 
 
+@pytest.mark.slow
 def test_it_reads_what_the_scenario_names_and_no_more(begun: Any, tmp_path: Path) -> None:
     (tmp_path / "weights").write_text("")
     attack, consortium = begun("OpensTheFence", file=str(tmp_path / "weights"))
@@ -164,6 +165,7 @@ def test_nothing_is_left_for_another_world(begun: Any) -> None:
     assert attackers(attack, consortium) == {"honest"}
 
 
+@pytest.mark.slow
 def test_what_it_prepared_is_lent_to_no_other_run(begun: Any, tmp_path: Path) -> None:
     attack, _ = begun("TalksToItsControls")
     waited(attack)
@@ -186,9 +188,9 @@ def test_its_report_is_not_believed(begun: Any) -> None:
     ("what", "said"),
     [
         ("nan", "`scores` with numbers that are not finite"),
-        ("header", "wrong `scores`"),
-        ("nothing", "`scores` unreadable"),
-        ("many", "no list of its attackers"),
+        pytest.param("header", "wrong `scores`", marks=pytest.mark.slow),
+        pytest.param("nothing", "`scores` unreadable", marks=pytest.mark.slow),
+        pytest.param("many", "no list of its attackers", marks=pytest.mark.slow),
     ],
 )
 def test_what_it_leaves_is_read_as_a_strangers(begun: Any, what: str, said: str) -> None:
@@ -197,6 +199,7 @@ def test_what_it_leaves_is_read_as_a_strangers(begun: Any, what: str, said: str)
         attackers(attack, consortium)
 
 
+@pytest.mark.slow
 def test_folders_deeper_than_any_path_are_refused_and_removed(begun: Any) -> None:
     attack, _ = begun("LeavesStrangeThings", what="deep")
     with pytest.raises(AttackFailed, match="beyond its limit of disk"):
@@ -206,6 +209,7 @@ def test_folders_deeper_than_any_path_are_refused_and_removed(begun: Any) -> Non
     assert not attack._folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "said"), [("nan", "not finite"), ("header", "unreadable"), ("huge", "unreadable")])
 def test_what_it_prepares_is_read_as_a_strangers(begun: Any, what: str, said: str) -> None:
     attack, _ = begun("PreparesPoison", what=what)
@@ -225,7 +229,7 @@ def test_a_terminal_is_told_nothing(begun: Any) -> None:
     assert all(event["stage"].isprintable() for event in events(attack))
 
 
-@pytest.mark.parametrize("what", ["markup", "line", "events"])
+@pytest.mark.parametrize("what", ["events", *(pytest.param(w, marks=pytest.mark.slow) for w in ("markup", "line"))])
 def test_what_it_says_is_bounded(begun: Any, what: str) -> None:
     attack, consortium = begun("TalksTooMuch", what=what)
     assert attackers(attack, consortium) == {"honest"}
@@ -235,6 +239,7 @@ def test_what_it_says_is_bounded(begun: Any, what: str) -> None:
     assert not [event for event in told if "[" in event["stage"]]
 
 
+@pytest.mark.slow
 def test_who_talks_for_ever_is_ended(begun: Any) -> None:
     attack, _ = begun("TalksTooMuch", what="for_ever")
     with pytest.raises(AttackFailed, match="it said more than 64 MiB"):
@@ -254,6 +259,7 @@ def test_it_starts_nobody(begun: Any) -> None:
     assert attackers(attack, consortium) == {"honest"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "said"), [({"attack_memory_gb": 0.001}, "MemoryError|memory"), ({"attack_disk_gb": 1e-5}, "disk")]
 )
@@ -263,6 +269,7 @@ def test_its_limits_are_the_scenarios(begun: Any, limit: dict[str, float], said:
         waited(attack)
 
 
+@pytest.mark.slow
 def test_the_control_is_there(begun: Any) -> None:
     """All of these would mean nothing if no adversary from outside could answer."""
     attack, consortium = begun("Cheat")

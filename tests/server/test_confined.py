@@ -76,6 +76,13 @@ def test_however_it_ends_it_is_told_in_one_line(root: Path, tmp_path: Path, job:
     assert found["reason"].isprintable()
 
 
+def test_of_what_it_left_plain_files_stay(root: Path, tmp_path: Path) -> None:
+    """Folders may be too deep for whoever removes them without expecting it."""
+    deep = "(folder / 'kept').touch(); os.makedirs(folder / '/'.join('d' * 40))"
+    assert ran(root, tmp_path, deep)["reason"] is None
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
 def test_long_lines_are_left_out_and_the_next_is_heard(root: Path, tmp_path: Path) -> None:
     found = ran(root, tmp_path, "print('x' * 100_000); print('next'); print('y' * 8000)")
     assert [line[:5] for line in found["heard"]] == ["next", "yyyyy"]
