@@ -99,7 +99,7 @@ class Vault:
     def revoke(self, who: str) -> Keyring:
         return self._change(lambda ring: ring.revoked(who))
 
-    def accept(self, card: Card) -> Keyring:
+    def accept_card(self, card: Card) -> Keyring:
         return self._change(lambda ring: ring.accepted(card))
 
     def rotate(self) -> Keyring:

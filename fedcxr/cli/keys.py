@@ -141,7 +141,7 @@ def keys_accept(
     card = read_card(renewed)
     to = card.public
     with _unlocked(vault) as opened:
-        ring = opened.accept(card)
+        ring = opened.accept_card(card)
         made = opened.rewrapped(only=to.fingerprint) if out is not None else []
     written = write_envelopes(out, made)
     moved = sum(given.recipient == to for given in ring.grants)

@@ -150,7 +150,7 @@ def test_json_of_every_command(two: Fedcxr) -> None:
 
 def test_the_whole_life_of_a_renewed_card(two: Fedcxr, tmp_path: Path) -> None:
     json_ = ("--format", "json")
-    unlocked("mercy").begin("spring", IMAGES)
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
     given = done(
         two("grant", "charity.card", "--release", "spring", "--share", "0.5", "--out", "a", "--vault", "mercy", *json_)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,10 @@ from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring
 
 IMAGES = [f"i-{n:03d}" for n in range(300)]
+
+
+def begun(ring: Keyring, release: str, images: Sequence[str] = IMAGES) -> Keyring:
+    return ring.begun(release, images)
 
 
 def opened(ring: Keyring, reader: Keyring, release: str) -> set[str]:
@@ -30,7 +36,7 @@ def opened(ring: Keyring, reader: Keyring, release: str) -> set[str]:
 def test_renewing_a_card_ten_times_opens_no_more() -> None:
     """By a card that the old one signed, or by one that the hospital took after revoking the old one."""
     ring, charity = Keyring.new("mercy"), Keyring.new("charity")
-    ring = ring.granted(Grant(charity.identity.public, share=0.1)).begun("r-0", IMAGES)
+    ring = begun(ring.granted(Grant(charity.identity.public, share=0.1)), "r-0")
     first = opened(ring, charity, "r-0")
     assert 0 < len(first) < 75
     union = set(first)
@@ -40,7 +46,7 @@ def test_renewing_a_card_ten_times_opens_no_more() -> None:
             ring = ring.accepted(charity.card)
         else:
             ring = ring.revoked("charity").granted(Grant(charity.identity.public, share=0.1))
-        ring = ring.begun(f"r-{n}", IMAGES)
+        ring = begun(ring, f"r-{n}")
         union |= opened(ring, charity, f"r-{n}")
     assert union == first
 
@@ -52,7 +58,7 @@ def test_a_name_written_otherwise_is_no_other_name(name: str) -> None:
     again = Grant(Identity.generate(name).public, share=0.5)
     with pytest.raises(Refused, match="known by another fingerprint"):
         ring.granted(again)
-    before, after = ring.begun("r", IMAGES), ring.revoked("charity").granted(again).begun("r", IMAGES)
+    before, after = begun(ring, "r"), begun(ring.revoked("charity").granted(again), "r")
     shares = [one._rows(one.grants[-1], one.made("r")) for one in (before, after)]
     assert shares[0] == shares[1]
 
@@ -62,14 +68,14 @@ def test_two_recipients_have_two_shares() -> None:
     readers = [Keyring.new(name) for name in ("charity", "grace")]
     for reader in readers:
         ring = ring.granted(Grant(reader.identity.public, share=0.5))
-    ring = ring.begun("r", IMAGES)
+    ring = begun(ring, "r")
     assert opened(ring, readers[0], "r") != opened(ring, readers[1], "r")
 
 
 def test_what_was_granted_moves_to_the_accepted_card() -> None:
-    ring, charity = Keyring.new("mercy").begun("early", IMAGES), Keyring.new("charity")
+    ring, charity = begun(Keyring.new("mercy"), "early"), Keyring.new("charity")
     ring = ring.granted(Grant(charity.identity.public, images=("i-001", "i-002"), releases=("early",)))
-    ring = ring.granted(Grant(charity.identity.public, share=0.5)).begun("late", IMAGES)
+    ring = begun(ring.granted(Grant(charity.identity.public, share=0.5)), "late")
     before = {release: opened(ring, charity, release) for release in ("early", "late")}
     renewed = charity.renewed()
     moved = ring.accepted(Card.read(renewed.card.text))
@@ -101,7 +107,7 @@ def test_a_card_of_unknown_hand_or_of_an_earlier_time_moves_nothing() -> None:
 
 def test_who_was_revoked_stays_so_under_a_new_card() -> None:
     charity = Keyring.new("charity")
-    ring = Keyring.new("mercy").granted(Grant(charity.identity.public)).begun("spring", IMAGES).revoked("charity")
+    ring = begun(Keyring.new("mercy").granted(Grant(charity.identity.public)), "spring").revoked("charity")
     renewed = charity.renewed()
     with pytest.raises(Refused, match=r"no grant is waiting for this card.*revoked"):
         ring.accepted(renewed.card)
@@ -112,13 +118,14 @@ def test_who_was_revoked_stays_so_under_a_new_card() -> None:
     assert [bool(one.revoked) for one in moved.grants] == [True, False]
     assert opened(moved, third, "spring") == set()
     with pytest.raises(Refused, match="revoked since"):
-        moved.begun("spring", IMAGES)
-    assert moved.revoked("charity").envelopes(moved.begun("summer", IMAGES).made("summer")) == {}
+        begun(moved, "spring")
+    assert moved.revoked("charity").envelopes(begun(moved, "summer").made("summer")) == {}
 
 
 def test_what_was_sealed_to_earlier_keys_still_opens() -> None:
     mercy, charity = Keyring.new("mercy"), Keyring.new("charity")
-    key = mercy.begun("r", IMAGES).release_key(mercy.begun("r", IMAGES).made("r"))
+    began = begun(mercy, "r")
+    key = began.release_key(began.made("r"))
     envelopes = []
     for _ in range(3):
         envelopes.append((charity.identity.public.fingerprint, grant(key, mercy.identity, charity.identity.public)))
@@ -133,7 +140,7 @@ def test_what_was_sealed_to_earlier_keys_still_opens() -> None:
 
 
 def test_renewing_keeps_all_else() -> None:
-    ring = Keyring.new("mercy").begun("spring", IMAGES).granted(Grant(Identity.generate("charity").public, share=0.3))
+    ring = begun(Keyring.new("mercy"), "spring").granted(Grant(Identity.generate("charity").public, share=0.3))
     renewed = ring.renewed()
     assert renewed.identity.public.name == "mercy"
     assert renewed.identity.public.fingerprint != ring.identity.public.fingerprint
@@ -159,10 +166,10 @@ def test_whatever_happens_a_recipient_opens_no_more_than_its_share(steps: list[s
                 ring = ring.granted(Grant(charity.identity.public, share=0.2))
         except (Refused, ConfigError):
             continue
-        ring = ring.begun(f"s-{n}", IMAGES[:40])
+        ring = begun(ring, f"s-{n}", IMAGES[:40])
         assert opened(ring, charity, f"s-{n}") in (set(), share)
 
 
 CHARITY = Keyring.new("charity")
-RING = Keyring.new("mercy").granted(Grant(CHARITY.identity.public, share=0.2)).begun("r", IMAGES[:40])
+RING = begun(Keyring.new("mercy").granted(Grant(CHARITY.identity.public, share=0.2)), "r", IMAGES[:40])
 SHARE = opened(RING, CHARITY, "r")
