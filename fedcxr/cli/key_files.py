@@ -15,9 +15,9 @@ LARGEST_INPUT = 1 << 28  # bytes
 
 def read_card(path: Path) -> Card:
     """Somebody's card, whole; whose it is, its fingerprint tells."""
-    from fedcxr.keys.cards import Card
+    from fedcxr.keys.cards import LONGEST, Card
 
-    return Card.read(read_text(path))
+    return Card.read(read_text(path, LONGEST))
 
 
 def write_card(path: Path | None, card: Card) -> None:
@@ -44,21 +44,23 @@ def write_envelopes(out: Path | None, made: list[Any]) -> list[str]:
     return written
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = LARGEST_INPUT) -> str:
     """A file of text that somebody may have sent."""
     try:
-        return read_bytes(path).decode()
+        return read_bytes(path, most).decode()
     except UnicodeDecodeError:
         raise ConfigError("this file is not text", given=path, allowed="UTF-8") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file that somebody may have sent."""
+def read_bytes(path: Path, most: int = LARGEST_INPUT) -> bytes:
+    """A file that somebody may have sent; what it says of its size is not believed."""
     try:
-        if path.stat().st_size > LARGEST_INPUT:
-            raise ConfigError("this file is too large", given=path, allowed=f"{LARGEST_INPUT} bytes")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(most + 1)
     except FileNotFoundError:
         raise DataError("this file does not exist", given=path) from None
     except OSError as error:
         raise StorageError("cannot read this file", given=path, do=error.strerror or "") from None
+    if len(data) > most:
+        raise ConfigError("this file is too large", given=path, allowed=f"{most} bytes")
+    return data

@@ -20,7 +20,7 @@ SUCCESSION = "succession of an identity"
 KIND = "identity"
 FORMAT = 2
 FIELDS = {"fedcxr", "format", "name", "verifying", "sealing", "follows", "signature"}
-LONGEST = 8192  # characters
+LONGEST = 1 << 14  # characters, all of them ASCII
 MOST_PREDECESSORS = 16  # what fits; whoever missed more renewals compares the fingerprint again
 
 

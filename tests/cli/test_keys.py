@@ -289,6 +289,9 @@ def test_wrong_usage_exits_2(two: Fedcxr, monkeypatch: pytest.MonkeyPatch) -> No
     failed(two("grant", "charity.card", "--images", "empty", "--vault", "mercy"), 2)
     Path("list").write_bytes(b"\xff\xfe")
     failed(two("grant", "charity.card", "--images", "list", "--vault", "mercy"), 2)
+    for endless in ("/dev/zero", "sent.card"):
+        Path("sent.card").write_text("x" * 17_000)
+        assert "too large" in failed(two("accept", endless, "--vault", "mercy"), 2)
     assert "unknown recipient" in failed(two("revoke", "nobody", "--vault", "mercy"), 2)
     assert "no such" in failed(two("shew"), 2).lower()
     failed(two("show", "--passphrase", "x", "--vault", "mercy"), 2)

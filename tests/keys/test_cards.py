@@ -28,8 +28,8 @@ def test_a_card_tells_who_it_is(card: Card) -> None:
 
 
 def test_a_card_of_many_renewals_still_fits() -> None:
-    earlier = [Identity.generate("mercy" * 40) for _ in range(MOST_PREDECESSORS + 3)]
-    card = Card.issue(Identity.generate("mercy" * 40), earlier)
+    earlier = [Identity.generate("\N{GRINNING FACE}" * 200) for _ in range(MOST_PREDECESSORS + 3)]
+    card = Card.issue(Identity.generate("\N{GRINNING FACE}" * 200), earlier)
     assert len(card.text) <= LONGEST
     Card.read(card.text).check_follows(earlier[-MOST_PREDECESSORS].public)
     with pytest.raises(Refused, match="does not follow the one that is known"):
@@ -97,7 +97,7 @@ def test_a_card_of_another_format_is_refused_by_name() -> None:
         Card.read(json.dumps({**earlier, "signature": "00" * 64}))
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "7", "NaN", "[" * 5000, "{" * 3000, '"' + "x" * 9000, "\0"])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "7", "NaN", "[" * 5000, "{" * 3000, '"' + "x" * 17_000, "\0"])
 def test_what_is_no_card_is_refused(text: str) -> None:
     with pytest.raises(BadSignature, match="no identity card"):
         Card.read(text)

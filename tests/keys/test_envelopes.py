@@ -65,6 +65,13 @@ def test_some_images() -> None:
         keys.image_key("1")
 
 
+def test_the_longest_names_fit() -> None:
+    sender, recipient = (Identity.generate(face * 200) for face in "\N{GRINNING FACE}\N{WINKING FACE}")
+    keys = MasterKey.generate(sender.public.name, 1 << 30).release_key("\N{NEUTRAL FACE}" * 200)
+    envelope = grant(keys, sender, recipient.public)
+    assert open_envelope(envelope, recipient, sender.public, keys.origin).origin == keys.origin
+
+
 def test_ten_thousand_images() -> None:
     images = [str(row) for row in range(10_000)]
     keys = opened(grant(SPRING.only(images), MERCY, CHARITY.public))
