@@ -150,9 +150,9 @@ def keys_accept(
         {"recipient": to.name, "fingerprint": to.fingerprint, "grants": moved, "envelopes": written},
         "\n".join(
             [
-                f"accepted: {to}, signed by the card known before; its grants: {moved}",
+                f"accepted: {to}; what it holds: {moved} grants",
                 f"fingerprint: {_spaced(to.fingerprint)}",
-                "Whoever has stolen the old keys could have signed this too: in doubt, telephone, or revoke.",
+                "The card known before signed it. So could whoever stole its keys: in doubt, telephone, or revoke.",
                 *written,
             ]
         ),
