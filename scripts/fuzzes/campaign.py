@@ -140,7 +140,6 @@ def main() -> int:
     names = given.targets or list(TARGETS)
     seed = random.SystemRandom().randrange(1 << 31) if given.seed is None else given.seed
     if given.alone:
-        guarded()
         return _alone(TARGETS[names[0]], given.corpus, 60 * given.minutes, seed)
     failed = 0
     for name in names:
@@ -153,6 +152,8 @@ def main() -> int:
 
 
 def _alone(target: Target, corpus: Path, seconds: float, seed: int) -> int:
+    target.examples()  # before memory is bounded, for some are made with torch
+    guarded()
     outcome = campaign(target, corpus, seconds, seed)
     told = f"{outcome.inputs} inputs, {outcome.accepted} accepted, {outcome.kept} kept, {outcome.failures} failures"
     print(f"{target.name:10} {told}; seed {seed}")
