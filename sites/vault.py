@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from fedcxr.keys import ReleaseKey
+from fedcxr.keys.cards import Card
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring, ReleaseRecord
 from fedcxr.keys.provider import Job
@@ -98,8 +99,14 @@ class Vault:
     def revoke(self, who: str) -> Keyring:
         return self._change(lambda ring: ring.revoked(who))
 
+    def accept_card(self, card: Card) -> Keyring:
+        return self._change(lambda ring: ring.accepted(card))
+
     def rotate(self) -> Keyring:
         return self._change(Keyring.rotated)
+
+    def renew(self) -> Keyring:
+        return self._change(Keyring.renewed)
 
     def _change(self, step: Callable[[Keyring], Keyring]) -> Keyring:
         return Keyring.unpack(self._box.change(lambda packed: step(Keyring.unpack(packed)).pack()))
