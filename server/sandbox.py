@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import struct
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fedcxr.errors import FenceMissing
-from server import audit_hook, kernel, landlock, seccomp
+from server import audit_hook, kernel, landlock, seccomp, tree
 from server.limits import Limits
 
 PARENT_DEATH_SIGNAL, NO_NEW_PRIVILEGES, DROP_BOUNDING, AMBIENT, CLEAR_ALL = 1, 38, 24, 47, 4  # prctl options
@@ -29,14 +31,15 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
     """Fence this process in for good, and say with what. Call it before anything foreign is imported.
 
     Files are Landlock's (from its interface 3), everything else is the filter of `server.seccomp`, amounts are
-    `Limits`; besides, this process leaves the network and shared memory of others, keeps no descriptor but
-    stdin, stdout and stderr, and no capability, not even root's. Where the kernel has no such Landlock or filter:
-    FenceMissing, unless a `weaker` fence is asked for, which then says so.
+    `Limits`; besides, this process leaves the network, the shared memory and the file tree of others, keeps no
+    descriptor but stdin, stdout and stderr, and no capability, not even root's. Its working folder is the root.
+    Where the kernel has no such Landlock or filter: FenceMissing, unless a `weaker` fence is asked for, which then
+    says so.
     """
     _alone()
-    readable, writable = _resolved(readable), _resolved(writable)
     interface, filtered = landlock.version(), seccomp.supported()
-    if not weaker and (interface < landlock.WHOLE or not filtered):
+    whole = interface >= landlock.WHOLE and filtered
+    if not whole and not weaker:
         raise FenceMissing(
             "this machine cannot fence an adversary in",
             given=f"Landlock interface {max(interface, 0)}, {'a' if filtered else 'no'} filter of system calls",
@@ -45,21 +48,25 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
         )
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     own_user = _leave_others()
+    given = [*readable, *writable]
+    readable, writable, cards = [*_system(), *readable], [Path("/dev/null"), *writable], _cards()
+    hidden = tree.leave([Path("/proc"), *readable, *writable, *cards])
+    readable, writable = _resolved(readable), _resolved(writable)
+    os.chdir("/")
     limits.enforce(counted_alone=own_user)
-    if sys.platform == "linux":
-        kernel.checked(kernel.prctl(NO_NEW_PRIVILEGES, 1))
-        _give_up_capabilities()
-    _reachable([*readable, *writable])
+    _give_up_privileges()
+    _reachable(given)
     if interface >= 1:
-        landlock.restrict([*_system(), *readable], [Path("/dev/null"), *writable], _cards())
-        kinds = [f"landlock v{interface}"]
+        landlock.restrict(readable, writable, cards)
     else:
-        audit_hook.guard([*_system(), *readable], [Path("/dev/null"), *_cards(), *writable])
-        kinds = ["audit hook"]
+        audit_hook.guard(readable, [*writable, *cards])
     if filtered:
         seccomp.restrict()
-    kinds.append("seccomp" if filtered else "no filter of system calls")
-    whole = interface >= landlock.WHOLE and filtered
+    kinds = (
+        f"landlock v{interface}" if interface >= 1 else "audit hook",
+        "seccomp" if filtered else "no filter of system calls",
+        *([] if hidden else ["names, sizes and times of other files not hidden"]),
+    )
     return ("" if whole else "weaker: ") + ", ".join(kinds)
 
 
@@ -85,23 +92,32 @@ def _resolved(paths: Iterable[Path]) -> list[Path]:
 
 
 def _leave_others() -> bool:
-    """Move to a network and to shared memory of our own; true if that took a user namespace, as it does without root.
+    """Move to a network, shared memory and mounts of our own; true if that took a user namespace, as without root.
 
     The filter refuses sockets and shared memory as well, so nothing rests on a kernel that grants this.
     """
-    if sys.platform != "linux" or kernel.unshare(NEW_NETWORK | NEW_IPC):
+    kinds = NEW_NETWORK | NEW_IPC | tree.NEW_MOUNTS
+    user, group = os.geteuid(), os.getegid()
+    if sys.platform != "linux" or kernel.unshare(kinds) or not kernel.unshare(kinds | NEW_USER):
         return False
-    return kernel.unshare(NEW_NETWORK | NEW_IPC | NEW_USER)
+    with suppress(OSError):  # the same user as before, who could make no file as nobody
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    return True
 
 
-def _give_up_capabilities() -> None:
-    """Root is a user like others from here on, and cannot become it again."""
+def _give_up_privileges() -> None:
+    """Root is a user like others from here on, and nobody becomes it by a program that lends its rights."""
+    if sys.platform != "linux":
+        return
+    kernel.checked(kernel.prctl(NO_NEW_PRIVILEGES, 1))
     kernel.prctl(AMBIENT, CLEAR_ALL)
     for capability in range(CAPABILITIES):
         kernel.prctl(DROP_BOUNDING, capability)  # refused to whoever has none to drop
-    header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
-    number = CAPSET.get(os.uname().machine)
+    number = CAPSET.get(platform.machine())
     if number is not None:
+        header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
         kernel.checked(kernel.call(number, header, bytes(24)))
 
 
@@ -138,11 +154,7 @@ def _system() -> list[Path]:
     facts = [Path("/proc") / name for name in PROC] + [Path("/sys") / name for name in SYS]
     facts += [Path("/sys/fs/cgroup") / name for name in PROCESSORS]
     ours = [packages / "fedcxr", packages / "server"]
-    return sorted({_really(path) for path in [*interpreter, *ours, *map(Path, system), *cards]}) + facts
-
-
-def _really(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    return [*sorted({*interpreter, *ours, *map(Path, system), *cards}), *facts]
 
 
 def _cards() -> list[Path]:
