@@ -7,6 +7,7 @@ import platform
 import signal
 import struct
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +47,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
             allowed=f"Linux with Landlock interface {landlock.WHOLE} (6.2) and seccomp, on x86-64 or aarch64",
             do="use such a machine, or ask for a weaker fence, which a hostile adversary can leave",
         )
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _close_inherited()
     own_user = _leave_others()
     given = [*readable, *writable]
     readable, writable, cards = [*_system(), *readable], [Path("/dev/null"), *writable], _cards()
@@ -81,10 +82,20 @@ def die_with_parent() -> None:
 
 def _alone() -> None:
     """Refuse where other threads run: they would stay outside of what is set for one thread only."""
-    tasks = Path("/proc/self/task")
-    count = len(list(tasks.iterdir())) if tasks.is_dir() else 1
+    count = len(list(Path("/proc/self/task").iterdir())) if sys.platform == "linux" else threading.active_count()
     if count != 1:
         raise RuntimeError(f"a fence is put around a process of one thread, before others are started: {count} run")
+
+
+def _close_inherited() -> None:
+    """All descriptors but stdin, stdout and stderr, also those above a limit that was lowered since."""
+    if sys.platform != "linux":
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        return
+    for descriptor in list(Path("/proc/self/fd").iterdir()):
+        if int(descriptor.name) > 2:
+            with suppress(OSError):  # the one that listed them
+                os.close(int(descriptor.name))
 
 
 def _resolved(paths: Iterable[Path]) -> list[Path]:
@@ -92,11 +103,11 @@ def _resolved(paths: Iterable[Path]) -> list[Path]:
 
 
 def _leave_others() -> bool:
-    """Move to a network, shared memory and mounts of our own; true if that took a user namespace, as without root.
+    """Move to a network and to shared memory of our own; true if that took a user namespace, as it does without root.
 
     The filter refuses sockets and shared memory as well, so nothing rests on a kernel that grants this.
     """
-    kinds = NEW_NETWORK | NEW_IPC | tree.NEW_MOUNTS
+    kinds = NEW_NETWORK | NEW_IPC
     user, group = os.geteuid(), os.getegid()
     if sys.platform != "linux" or kernel.unshare(kinds) or not kernel.unshare(kinds | NEW_USER):
         return False

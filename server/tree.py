@@ -26,11 +26,11 @@ MOST_LINKS = 40  # as the kernel follows
 
 
 def leave(paths: Iterable[Path]) -> bool:
-    """Make these the whole tree, at the places where they are; false, and nothing changed, where that is refused.
+    """Make these the whole tree, at the places where they are; false where that is refused, and all is still there.
 
-    Needs a mount namespace of its own. The working folder is the root then: no way leads back.
+    The working folder is the root then: no way leads back.
     """
-    if platform.machine() not in PIVOT_ROOT or sys.platform != "linux":
+    if sys.platform != "linux" or platform.machine() not in PIVOT_ROOT or not kernel.unshare(NEW_MOUNTS):
         return False
     given = [path.absolute() for path in paths]
     # os.path: a Path raises where a folder on the way is closed to this user.

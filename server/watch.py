@@ -25,10 +25,15 @@ from server.limits import Limits
 EVERY = 0.2  # seconds between two looks
 # ext4 makes one inode for so many bytes: whoever leaves no bytes but many files fills the disk as well.
 SMALLEST = 16 * 1024
-MEMORY_LINES = (b"RssAnon:", b"VmSwap:", b"VmPTE:")  # of /proc/PID/status, in kB; page tables can outgrow what they map
+MEMORY_LINES = (
+    b"RssAnon:",
+    b"VmSwap:",
+    b"VmPTE:",
+    b"HugetlbPages:",
+)  # of /proc/PID/status, in kB; page tables can outgrow what they map
 # Shared memory without a file, as /proc/PID/maps names it. Its whole size counts: what was written to it stays when it
 # is no longer looked at, and shows in no other number.
-SHARED = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV")
+SHARED = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV", b"/anon_hugepage (deleted)")
 
 
 def watch(process: int, folder: Path, limits: Limits, every: float = EVERY) -> str | None:
