@@ -33,7 +33,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
 
     Files are Landlock's (from its interface 3), everything else is the filter of `server.seccomp`, amounts are
     `Limits`; besides, this process leaves the network, the shared memory and the file tree of others, keeps no
-    descriptor but stdin, stdout and stderr, and no capability, not even root's. Its working folder is the root.
+    descriptor but stdin, stdout and stderr, and no capability, not even root's.
     Where the kernel has no such Landlock or filter: FenceMissing, unless a `weaker` fence is asked for, which then
     says so.
     """
@@ -53,7 +53,6 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
     readable, writable, cards = [*_system(), *readable], [Path("/dev/null"), *writable], _cards()
     hidden = tree.leave([Path("/proc"), *readable, *writable, *cards])
     readable, writable = _resolved(readable), _resolved(writable)
-    os.chdir("/")
     limits.enforce(counted_alone=own_user)
     _give_up_privileges()
     _reachable(given)

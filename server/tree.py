@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from server import kernel
@@ -28,11 +29,15 @@ MOST_LINKS = 40  # as the kernel follows
 def leave(paths: Iterable[Path]) -> bool:
     """Make these the whole tree, at the places where they are; false where that is refused, and all is still there.
 
-    The working folder is the root then: no way leads back.
+    The working folder is the one of the same name, or the root where there is none: no way leads back.
     """
     if sys.platform != "linux" or platform.machine() not in PIVOT_ROOT or not kernel.unshare(NEW_MOUNTS):
         return False
-    given = [path.absolute() for path in paths]
+    try:
+        was = Path.cwd()
+    except FileNotFoundError:  # removed under its feet
+        was = Path("/")
+    given = [was / path for path in paths]
     # os.path: a Path raises where a folder on the way is closed to this user.
     real = _outermost(Path(os.path.realpath(path)) for path in given if os.path.exists(path))  # noqa: PTH110
     links = {link: to for path in given for link, to in _links(path).items() if not _below(link, real)}
@@ -53,9 +58,12 @@ def leave(paths: Iterable[Path]) -> bool:
         except OSError:
             os.chdir("/")
             kernel.checked(kernel.umount(os.fsencode(MOUNTED_AT), DETACH))
+            os.chdir(was)
             return False
         kernel.checked(kernel.umount(b".", DETACH))  # the old root, which lies over the new one
         os.chdir("/")
+        with suppress(OSError):
+            os.chdir(was)
         return True
     finally:
         for copy in copies.values():

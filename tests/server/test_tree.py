@@ -51,6 +51,14 @@ def test_only_what_is_given_is_there(fenced: Callable[..., Fenced]) -> None:
     assert "home" not in third
 
 
+def test_a_path_from_the_working_folder_leads_where_it_did(fenced: Callable[..., Fenced]) -> None:
+    code = LEAVE + (
+        "os.chdir(folder); leave(Path('own'), Path('outcome'))\n"
+        "print(os.getcwd() == str(folder), Path('own', 'film.npy').read_text(), sorted(os.listdir('.')))\n"
+    )
+    assert said(fenced(code)) == ["True contents ['outcome', 'own']"]
+
+
 def test_links_on_the_way_are_kept(fenced: Callable[..., Fenced]) -> None:
     code = MADE + LEAVE + (
         "leave(folder / 'one' / 'b', folder / 'up')\n"
