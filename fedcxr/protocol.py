@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,8 @@ import numpy as np
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError, Refused
-from fedcxr.keys.provider import KeyProvider, signed
-from fedcxr.methods import Round, RunContext, Weights
+from fedcxr.keys.provider import Job, KeyProvider, Work, signed
+from fedcxr.methods import Round, RunContext
 from fedcxr.partition import Rows
 from fedcxr.release import Release
 from fedcxr.rng import derive, stream
@@ -21,45 +23,73 @@ from fedcxr.tasks import Bench, Taught
 
 COORDINATOR = "coordinator"
 
+Inspect = Callable[[Cohort, Release], None]
+
+
+def _trustingly(films: Cohort, release: Release) -> None:
+    pass
+
 
 def site_step(
     scenario: Scenario,
     site: str,
     cohort: Cohort,
     key_provider: KeyProvider,
-    learnt: Weights | None = None,
+    learnt: Release | None = None,
     folder: Path | None = None,
+    *,
+    job: Job | None = None,
+    inspect: Inspect = _trustingly,
 ) -> Release:
-    """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release."""
+    """What one hospital does: put its films in an order that tells nothing, learn unless that is done, release.
+
+    `learnt` is what the coordinator sent along; `job` is what it asked for, where that differs from what is done here.
+    What the method made is shown to `inspect`, beside the films it was made of, before it is signed.
+    """
     method, reported = scenario.method, dict[str, Any]()
+    _check_sent(scenario, learnt)
+    job = job or job_of(scenario, "release", told=learnt)
     context = replace(context_of(scenario, site, folder), report=reported.update)
-    seed = key_provider.seed(scenario.run_name)
-    shuffled = cohort.take(release_order(site, len(cohort), seed))
-    weights = learnt
-    if weights is None:
-        rng = stream(seed, "site", site, "learn")
-        weights = method.learn(shuffled.where("train"), rng, context) if method.learning is not None else {}
-    keys = key_provider.begin(scenario.run_name, list(shuffled.index["image"]))
-    release = method.release(shuffled, keys, weights, stream(seed, "site", site, "release"), context)
-    envelopes = key_provider.envelopes(scenario.run_name) if method.keyed else {}
+    shuffled = cohort.take(in_order(site, len(cohort), key_provider, job))
+    images = list(shuffled.index["image"])
+    keys = key_provider.begin(job, images)
+    weights = {} if learnt is None else learnt.weights
+    if method.learning is not None and learnt is None:
+        weights = method.learn(shuffled.where("train"), key_provider.stream(job, "site", site, "learn"), context)
+    release = method.release(
+        shuffled, keys, weights, key_provider.stream(job, "site", site, "release", images=images), context
+    )
     if release.site != site or not release.accounts_for(len(cohort)):
         raise DataError(
             f"method {method.plugin_name()} released the wrong films",
             given=f"{len(release) + len(release.left_out)} films as {release.site}",
             allowed=f"{len(cohort)} films as {site}",
         )
+    inspect(shuffled, release)
     # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
     publishes = scenario.knowledge["mechanism"].granted and method.learning is not None and learnt is None
     whole = release.publishing(weights) if publishes else release
     if reported:
         facts = {**whole.facts, "films": len(shuffled.where("train")), "reported": reported}
         whole = replace(whole, facts=facts)
-    return signed(replace(whole, envelopes=envelopes), key_provider, request(scenario))
+    envelopes = key_provider.envelopes(job) if method.keyed else {}
+    return signed(replace(whole, envelopes=envelopes), key_provider, job.facts)
 
 
-def request(scenario: Scenario, turn: int | None = None) -> dict[str, object]:
-    """What a release tells of what it answers, so that an older one cannot stand in for it."""
-    return {"run": scenario.run_name, "turn": turn}
+def _check_sent(scenario: Scenario, learnt: Release | None) -> None:
+    """What a method learnt elsewhere comes along where it learns elsewhere, and nowhere else."""
+    learning = scenario.method.learning
+    elsewhere = learning is not None and learning.place != "local"
+    if elsewhere != (learnt is not None):
+        where = learning.place if learning is not None else "nowhere"
+        told = "what the method learnt is missing" if elsewhere else "weights came along that nobody asked for"
+        raise Refused(told, given=f"{scenario.method.plugin_name()}, which learns {where}")
+
+
+def job_of(scenario: Scenario, kind: Work, part: object = "", told: Release | None = None) -> Job:
+    """What the coordinator asks for and a site answers; both find the same."""
+    counted = json.dumps({**scenario.counted(), "seed": scenario.seed}, sort_keys=True)
+    return Job.of(kind, scenario.run_name, str(part), counted, told)
 
 
 def round_of(scenario: Scenario, number: int) -> Round:
@@ -77,19 +107,24 @@ def learn_step(
     site: str,
     cohort: Cohort,
     key_provider: KeyProvider,
-    start: Weights,
+    start: Release,
     turn: Round,
     folder: Path | None = None,
+    *,
+    job: Job | None = None,
 ) -> Release:
     """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
+    job = job or job_of(scenario, "learn", turn.number, start)
     films = cohort.where("train")
-    rng = stream(key_provider.seed(scenario.run_name), "site", site, "learn", turn.number)
+    images = list(films.index["image"])
+    key_provider.begin(job, images)
+    rng = key_provider.stream(job, "site", site, "learn", turn.number, images=images)
     reported: dict[str, Any] = {}
     context = replace(context_of(scenario, site, folder), report=reported.update)
-    learnt = scenario.method.learn(films, rng, context, start, turn)
+    learnt = scenario.method.learn(films, rng, context, start.weights, turn)
     facts = {"films": len(films), **({"reported": reported} if reported else {})}
     update = Release("update", site, scenario.method.plugin_name(), {}, facts).publishing(learnt)
-    return signed(update, key_provider, request(scenario, turn.number))
+    return signed(update, key_provider, job.facts)
 
 
 def taught_message(scenario: Scenario, task: str, taught: Taught) -> Release:
@@ -98,30 +133,33 @@ def taught_message(scenario: Scenario, task: str, taught: Taught) -> Release:
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}, facts).publishing(taught.weights)
 
 
-def test_step(scenario: Scenario, site: str, cohort: Cohort, key_provider: KeyProvider, message: Release) -> Release:
+def test_step(
+    scenario: Scenario, site: str, cohort: Cohort, key_provider: KeyProvider, message: Release, job: Job
+) -> Release:
     """What one hospital tells of its own test films, of which none leaves it."""
     name, findings = message.facts.get("task"), message.facts.get("findings")
     if name not in scenario.tasks or not isinstance(findings, list) or not all(isinstance(f, str) for f in findings):
         raise Refused("this is no task of the scenario's", given=name, allowed=", ".join(scenario.tasks))
     held = cohort.where("test")
-    films = held.take(release_order(site, len(held), key_provider.seed(scenario.run_name)))
+    key_provider.begin(job, list(held.index["image"]))
+    films = held.take(in_order(site, len(held), key_provider, job))
     bench = Bench(task_seed(scenario, name), context_of(scenario, site, None).compute)
     taught = Taught(message.weights, tuple(findings))
     tested = dict(scenario.tasks[name].tested(taught, films, scenario.method, bench))
     told = Release("update", site, scenario.method.plugin_name(), tested, {"task": name, "films": len(films)})
-    return signed(told, key_provider, request(scenario))
+    return signed(told, key_provider, job.facts)
 
 
 def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -> Release:
     """What the coordinator does where the method learns from public films, for all sites."""
-    rng = stream(scenario.seed, COORDINATOR, "learn")
+    rng = stream(scenario.root, COORDINATOR, "learn")
     learnt = scenario.method.learn(public.where("train"), rng, context_of(scenario, COORDINATOR, folder))
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(learnt)
 
 
 def initial_step(scenario: Scenario) -> Release:
     """What all sites of a federation start from."""
-    initial = scenario.method.initial(stream(scenario.seed, COORDINATOR, "initial"))
+    initial = scenario.method.initial(stream(scenario.root, COORDINATOR, "initial"))
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(initial)
 
 
@@ -137,16 +175,25 @@ def context_of(scenario: Scenario, who: str, folder: Path | None) -> RunContext:
     return RunContext(**chosen, progress=progress, folder=folder)
 
 
+def in_order(site: str, films: int, key_provider: KeyProvider, job: Job) -> Rows:
+    """The order of a site's films in what it tells of them: neighbours in a table are often films of one patient."""
+    return key_provider.stream(job, *_order(site)).permutation(films).astype(np.intp)
+
+
 def release_order(site: str, films: int, seed: int) -> Rows:
-    """The order of a site's films in its release: neighbours in a table are often films of one patient."""
-    return stream(seed, "site", site, "order").permutation(films).astype(np.intp)
+    """The same in a simulation, to the experimenter."""
+    return stream(seed, *_order(site)).permutation(films).astype(np.intp)
+
+
+def _order(site: str) -> tuple[str, str, str]:
+    return "site", site, "order"
 
 
 def task_seed(scenario: Scenario, task: str) -> int:
     """Where the random streams of one measure begin."""
-    return derive(scenario.seed, "task", task)
+    return derive(scenario.root, "task", task)
 
 
 def attack_seed(scenario: Scenario, adversary: str) -> int:
     """The adversary's own seed: from the scenario's it could draw the noise again and subtract it."""
-    return derive(scenario.seed, "adversary", adversary)
+    return derive(scenario.root, "adversary", adversary)

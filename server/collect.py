@@ -10,8 +10,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedcxr import wire
 from fedcxr.errors import Refused
+from fedcxr.keys.provider import Job
 from fedcxr.learning import Report
 from fedcxr.methods import Method
+from fedcxr.protocol import job_of
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from server.exchange import Exchange, why_not
@@ -32,15 +34,16 @@ def collect(grid: Grid, run: Run, register: Register) -> list[dict[str, Any]]:
     learnt = learn(exchange, run, keep_updates=scenario.keeps_updates)
     entries = {site: note for site in scenario.site_names if (note := run.release_note(site)) is not None}
     asked = [site for site in scenario.site_names if site not in entries]
+    job = job_of(scenario, "release", told=learnt)
     for count, (site, answer) in enumerate(exchange.ask(wire.RELEASE, asked, learnt=learnt), start=1):
-        entries[site] = _entry(run, site, answer, exchange)
+        entries[site] = _entry(run, site, answer, exchange, job)
         run.event("site", site=site, round=ROUND, **entries[site])
         run.progress("sites", count, len(asked))
     exchange.require_quorum({site: str(entry["reason"]) for site, entry in entries.items() if entry["status"] != "ok"})
     return [{"name": site, **entries[site]} for site in scenario.site_names]
 
 
-def _entry(run: Run, site: str, answer: wire.Answer | Refused, exchange: Exchange) -> dict[str, Any]:
+def _entry(run: Run, site: str, answer: wire.Answer | Refused, exchange: Exchange, job: Job) -> dict[str, Any]:
     """Keep one site's release, or say why there is none."""
     reason = why_not(answer)
     if isinstance(answer, Refused):
@@ -48,7 +51,7 @@ def _entry(run: Run, site: str, answer: wire.Answer | Refused, exchange: Exchang
     if reason is not None:
         return _no_release(answer.status, f"{reason}, round {ROUND}" if answer.place else reason, answer)
     try:
-        release = exchange.release(site, answer)
+        release = exchange.release(site, answer, job)
         _check(release, site, answer.images, run.scenario.method)
     except Refused as error:
         return _no_release("refused", str(error))

@@ -11,8 +11,8 @@ from flwr.serverapp import Grid
 
 from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
+from fedcxr.keys.provider import Job
 from fedcxr.keys.signatures import verify_release
-from fedcxr.protocol import request
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from server.register import Register
@@ -87,11 +87,11 @@ class Exchange:
             self.require_quorum(silent)
         return dict(sorted(found.items()))  # they arrived in any order, and sums of floats depend on it
 
-    def release(self, site: str, answer: wire.Answer, turn: int | None = None) -> Release:
+    def release(self, site: str, answer: wire.Answer, job: Job) -> Release:
         """The release in an answer, once it is certain that this site made it for this request."""
         release = Release.from_bytes(answer.release)
         verify_release(release, self._register.cards[site])
-        expected = request(self._scenario, turn)
+        expected = job.facts
         told = {key: release.facts.get(key) for key in expected}
         if told != expected:
             raise Refused("a release that answers another request", given=told, allowed=str(expected))

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 import pandas as pd
 
 from fedcxr import wire
+from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
+from fedcxr.keys.provider import Job
 from fedcxr.learning import Learning, Report
-from fedcxr.protocol import COORDINATOR, context_of, initial_step, teach_step
+from fedcxr.protocol import COORDINATOR, context_of, initial_step, job_of, teach_step
 from fedcxr.release import Release
 from fedcxr.runs import Run, round_name
+from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts, digest_of
 from fedcxr.storage.version import versions
 from server.aggregation import Aggregation
@@ -40,8 +43,7 @@ def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Releas
 
 
 def _from_public_films(run: Run) -> Release:
-    assert run.scenario.public is not None, "a scenario is checked when it is parsed"
-    scenario, films, folder = run.scenario, run.scenario.public.open(cache_folder()), run.folder / "workshop"
+    scenario, films, folder = run.scenario, _public_films(run.scenario), run.folder / "workshop"
     artefacts, compute = Artefacts.below(cache_folder()), context_of(run.scenario, COORDINATOR, None).compute
     key = artefacts.key(
         "learnt",
@@ -50,7 +52,7 @@ def _from_public_films(run: Run) -> Release:
         labels=digest_of(films.labels),
         patients=digest_of(pd.factorize(films.patients)[0]),
         splits=digest_of(pd.factorize(films.index["split"])[0]),
-        seed=scenario.seed,
+        seed=scenario.root,
         compute=compute.settings,
         versions=versions([type(scenario.method)]),
     )
@@ -59,13 +61,18 @@ def _from_public_films(run: Run) -> Release:
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(weights)
 
 
+def _public_films(scenario: Scenario) -> Cohort:
+    assert scenario.public is not None, "a scenario is checked when it is parsed"
+    return scenario.films_of(scenario.public).open(cache_folder())
+
+
 def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bool) -> Release:
     """Round after round, every site learns from its own films, and Flower's strategy combines what they learnt."""
     learnt, aggregation = initial_step(run.scenario), Aggregation(learning, run.means)
     for number in range(1, learning.rounds + 1):
         known = run.learnt(round_name(number))
         if known is None:
-            updates = _updates(exchange, number, learnt)
+            updates = _updates(exchange, number, learnt, job_of(run.scenario, "learn", number - 1, learnt))
             weights = aggregation.combined(number, learnt.weights, updates)
             # The round counts once its outcome is on file, which therefore comes last.
             if keep_updates:
@@ -80,16 +87,15 @@ def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bo
     return learnt
 
 
-def _updates(exchange: Exchange, turn: int, learnt: Release) -> Mapping[str, Release]:
+def _updates(exchange: Exchange, turn: int, learnt: Release, job: Job) -> Mapping[str, Release]:
     def checked(site: str, answer: wire.Answer) -> Release:
-        return _checked(exchange, answer, site, learnt, turn)
+        return _checked(exchange.release(site, answer, job), answer, site, learnt, turn)
 
     return exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}")
 
 
-def _checked(exchange: Exchange, answer: wire.Answer, site: str, learnt: Release, turn: int) -> Release:
+def _checked(update: Release, answer: wire.Answer, site: str, learnt: Release, turn: int) -> Release:
     """The update in an answer, if it is one of the weights that were sent."""
-    update = exchange.release(site, answer, turn - 1)
     if (update.kind, update.site, update.method) != ("update", site, learnt.method):
         raise Refused("this is not the site's update", given=f"{update.kind} of {update.site}, {update.method}")
     shapes = [{name: (a.shape, a.dtype.name) for name, a in r.weights.items()} for r in (update, learnt)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcxr.errors import ConfigError
-from fedcxr.keys.identity import LONGEST_CARD, PublicIdentity
+from fedcxr.errors import ConfigError, Refused
+from fedcxr.keys.cards import LONGEST, Card
+from fedcxr.keys.identity import PublicIdentity
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import simulated_register
 
@@ -23,25 +24,39 @@ class Register:
 
     @classmethod
     def of_simulation(cls, scenario: Scenario) -> Register:
-        return cls(simulated_register(scenario.seed, scenario.site_names), simulated=True)
+        return cls(simulated_register(scenario.root, scenario.site_names), simulated=True)
 
     @classmethod
     def read(cls, folder: Path) -> Register:
-        """The cards in a folder, each under the name that it gives itself."""
-        cards: dict[str, PublicIdentity] = {}
+        """The cards in a folder, each under its own name; of one name, that which all the others signed.
+
+        So a renewed card is put beside the one that is there, and counts if that one signed it.
+        """
+        found: dict[str, list[Card]] = {}
         for path in sorted(folder.glob(CARD)):
-            card = PublicIdentity.from_card(_text(path))
-            if card.name in cards:
-                raise ConfigError("two cards of one name", given=f"{card.name}, {path}", do="keep the right one")
-            cards[card.name] = card
-        if not cards:
+            card = Card.read(_text(path))
+            found.setdefault(card.public.name, []).append(card)
+        if not found:
             raise ConfigError("a register without cards", given=folder, do="put the sites' files *.card there")
-        return cls(cards)
+        return cls({name: _last(name, cards) for name, cards in found.items()})
+
+
+def _last(name: str, cards: Sequence[Card]) -> PublicIdentity:
+    """The one that follows all the others, whatever their files are called."""
+    for card in cards:
+        try:
+            for other in cards:
+                if other is not card:
+                    card.check_follows(other.public)
+            return card.public
+        except Refused:
+            continue
+    raise ConfigError("two cards of one name", given=name, do="keep the right one, or both if one signed the other")
 
 
 def _text(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as file:
-            return file.read(LONGEST_CARD + 1)
+            return file.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("cannot read a card", given=path, do=str(error)) from None

@@ -58,7 +58,7 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
             "wall_s": round(seconds["total"], 3),
             "complete": True,
         },
-        "scenario": scenario.document(),
+        "scenario": scenario.told(),
         "environment": environment(measured.compute.precision),
         "sites": list(measured.sites),
         "utility": {"findings": None, "fidelity": None} | figures,

@@ -19,10 +19,20 @@ def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) 
         question = threat.scenario.questions[name]
         heard = attack.heard(name, put[name])
         seconds += sum(one.seconds for one in heard.values())
-        scored = question.score(heard, threat.scenario.seed)
+        scored = question.score(heard, threat.scenario.root)
         about = {"question": name, "adversary": attack.name}
-        entries.setdefault(question.section, []).extend({**about, **entry} for entry in scored)
+        told = [{**about, **_doubted(entry, threat, attack)} for entry in scored]
+        entries.setdefault(question.section, []).extend(told)
     return {"entries": entries, "seconds": seconds, "fence": attack.fence}
+
+
+def _doubted(entry: dict[str, Any], threat: Threat, attack: Attack) -> dict[str, Any]:
+    """A seed has so few values that code from elsewhere could try them all, draw the noise again and subtract it."""
+    ours = ":" not in attack.name
+    if ours or threat.scenario.secret is not None or "conclusive" not in entry:
+        return entry
+    doubts = [entry["inconclusive_because"], "its code is from outside, and could have guessed the seed: draw a secret"]
+    return {**entry, "conclusive": False, "inconclusive_because": "; ".join(filter(None, doubts))}
 
 
 def worst_case(attacks: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ import numpy as np
 from fedcxr import wire
 from fedcxr.data._vocabulary import canonical, union
 from fedcxr.errors import Refused
-from fedcxr.protocol import COORDINATOR, context_of, task_seed, taught_message
+from fedcxr.keys.provider import Job
+from fedcxr.protocol import COORDINATOR, context_of, job_of, task_seed, taught_message
 from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.tasks import Bench, Material, Tested
@@ -28,16 +29,17 @@ def test_at_sites(exchange: Exchange, run: Run, shared: Shared, holder: Holder) 
         taught = task.teach(material, bench)
         figures[name] = None
         if taught is not None:
-            tested = _ask(exchange, taught_message(run.scenario, name, taught))
+            message = taught_message(run.scenario, name, taught)
+            tested = _ask(exchange, message, job_of(run.scenario, "test", name, message))
             figures[name] = task.figures(tested, taught, bench)
     return figures
 
 
-def _ask(exchange: Exchange, message: Release) -> Mapping[str, Tested]:
+def _ask(exchange: Exchange, message: Release, job: Job) -> Mapping[str, Tested]:
     """What each site that answers tells of its films."""
 
     def told(site: str, answer: wire.Answer) -> Tested:
-        release = exchange.release(site, answer)
+        release = exchange.release(site, answer, job)
         if (release.kind, release.facts.get("task")) != ("update", message.facts["task"]):
             raise Refused("this is not the site's test", given=f"{release.kind} of {release.facts.get('task')}")
         return release.arrays

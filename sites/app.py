@@ -17,8 +17,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.keys.signatures import sign_hello
-from fedcxr.methods import Weights
-from fedcxr.protocol import learn_step, round_of, site_step, test_step
+from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites.data import scratch_folder
@@ -116,24 +115,33 @@ def _answer(
 
 
 def _release(request: wire.Request, site: Site) -> wire.Answer:
-    learnt = _learnt(request) if request.learnt else None
-    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch)
+    _asked_once(request)
+    learnt = _update(request) if request.learnt else None
+    job = job_of(site.scenario, "release", told=learnt)
+    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job)
     answer = site.answer(shared)
     shutil.rmtree(site.scratch, ignore_errors=True)  # it served its purpose, and it was made of real films
     return answer
 
 
 def _learn(request: wire.Request, site: Site) -> wire.Answer:
-    start, turn = _learnt(request), round_of(site.scenario, request.turn)
-    return site.answer(learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.scratch))
+    turn, start = round_of(site.scenario, request.turn), _update(request)
+    job = job_of(site.scenario, "learn", turn.number, start)
+    update = learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.scratch, job=job)
+    return site.answer(update)
 
 
 def _test(request: wire.Request, site: Site) -> wire.Answer:
-    return site.answer(test_step(site.scenario, site.name, site.cohort, site.keys, _update(request)))
+    _asked_once(request)
+    message = _update(request)
+    job = job_of(site.scenario, "test", message.facts.get("task"), message)
+    return site.answer(test_step(site.scenario, site.name, site.cohort, site.keys, message, job))
 
 
-def _learnt(request: wire.Request) -> Weights:
-    return _update(request).weights
+def _asked_once(request: wire.Request) -> None:
+    """Learning alone has turns."""
+    if request.turn != 1:
+        raise Refused("there is one turn of this", given=request.turn, allowed="1")
 
 
 def _update(request: wire.Request) -> Release:

@@ -7,9 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from fedcxr.keys import ReleaseKey
+from fedcxr.keys.cards import Card
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring, ReleaseRecord
+from fedcxr.keys.provider import Job
+from fedcxr.keys.stream import generator
 from sites.encrypted_file import Cost, EncryptedFile
 from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
 
@@ -59,24 +64,24 @@ class Vault:
         """To sign releases with, and to open what others grant."""
         return self.ring.identity
 
-    def seed(self, release: str) -> int:
-        """The hospital's own randomness for a release, which nobody else can draw."""
-        return self.ring.seed(release)
+    def stream(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> np.random.Generator:
+        """The hospital's own randomness for a job, which nobody else can draw."""
+        return generator(self.ring.stream_key(job, *path, images=images))
 
-    def begin(self, release: str, images: Sequence[str]) -> ReleaseKey:
-        """The key of a release, noted before anything is hidden with it. Row i is called `str(i)`: `images[i]`."""
-        ring = self._change(lambda ring: ring.begun(release, images))
-        return ring.release_key(ring.made(release, ring.epoch))
+    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
+        """The key of a job, noted before anything is hidden with it. Row i is called `str(i)`: `images[i]`."""
+        ring = self._change(lambda ring: ring.begun(job.name, images))
+        return ring.release_key(ring.made(job.name, ring.epoch))
 
     def release_key(self, release: str, epoch: int | None = None) -> ReleaseKey:
         """The key of a release begun earlier."""
         ring = self.ring
         return ring.release_key(ring.made(release, epoch))
 
-    def envelopes(self, release: str, epoch: int | None = None) -> dict[str, bytes]:
+    def envelopes(self, job: Job, epoch: int | None = None) -> dict[str, bytes]:
         """Fingerprint -> envelope, for everyone who may open (some of) this release; HPKE makes new ones each time."""
         ring = self.ring
-        return ring.envelopes(ring.made(release, epoch))
+        return ring.envelopes(ring.made(job.name, epoch))
 
     def rewrapped(self, *, only: str | None = None) -> list[tuple[ReleaseRecord, str, bytes]]:
         """The envelopes of all releases so far, or only those to one fingerprint: release, fingerprint, envelope."""
@@ -94,8 +99,14 @@ class Vault:
     def revoke(self, who: str) -> Keyring:
         return self._change(lambda ring: ring.revoked(who))
 
+    def accept_card(self, card: Card) -> Keyring:
+        return self._change(lambda ring: ring.accepted(card))
+
     def rotate(self) -> Keyring:
         return self._change(Keyring.rotated)
+
+    def renew(self) -> Keyring:
+        return self._change(Keyring.renewed)
 
     def _change(self, step: Callable[[Keyring], Keyring]) -> Keyring:
         return Keyring.unpack(self._box.change(lambda packed: step(Keyring.unpack(packed)).pack()))

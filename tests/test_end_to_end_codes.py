@@ -11,7 +11,7 @@ from canary import leaks
 from small import SMALL, figures
 
 from fedcxr.data import cache_folder
-from fedcxr.keys.provider import SERVER
+from fedcxr.keys.provider import SERVER, Job
 from fedcxr.methods import RunContext
 from fedcxr.methods.sca import Sca
 from fedcxr.runs import Run
@@ -102,7 +102,7 @@ def test_no_key_is_left_in_a_run_folder(finished: Run) -> None:
     scenario = finished.scenario
     custodians = [Simulated(scenario.seed, site, {}) for site in scenario.site_names]
     rings = [key_provider._ring for key_provider in custodians]
-    keys = [key_provider.begin(scenario.run_name, ()) for key_provider in custodians]
+    keys = [key_provider.begin(Job("release", scenario.run_name), ()) for key_provider in custodians]
     films = [key.image_key(str(row)) for key in keys for row in range(3)]
     secrets = [key.reveal() for key in (*keys, *films, *(ring.epochs[0].key for ring in rings))]
     secrets += [ring.identity.reveal() for ring in rings] + [ring.choosing for ring in rings]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from vulnerabilities import verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -73,6 +76,75 @@ def test_every_direct_requirement_has_a_tested_version() -> None:
 
 def test_the_extra_for_simulations_brings_what_an_ordinary_installation_does() -> None:
     assert set(EXTRAS["simulation"]) == {one for one in PROJECT["dependencies"] if one.startswith("flwr")}
+
+
+# Lock files -----------------------------------------------------------------------------------------------------------
+
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKED = re.compile(
+    r"^([a-z0-9.-]+)==([^ ;]+)(?: ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
+)
+
+
+def locked(name: str) -> list[tuple[str, str]]:
+    """Every distribution of a lock file with its version; a file with anything else in it is none."""
+    head, _, body = (ROOT / name).read_text().partition("\n")
+    assert head.startswith("# Made by `scripts/make lock`")
+    assert LOCKED.sub("", body) == ""
+    return [(found[1], found[2]) for found in LOCKED.finditer(body)]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_everything_is_locked_by_digests_and_nothing_says_where_from(name: str) -> None:
+    distributions = dict(locked(name))
+    assert len(distributions) > 100
+    assert {"torch", "flwr", "ray", "cryptography", "setuptools"} <= distributions.keys()
+
+
+def test_locks_and_constraints_are_of_one_mind() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {tuple(line.split("==")) for line in lines if "==" in line}
+    developers, users = set(locked("requirements-dev.lock")), set(locked("requirements.lock"))
+    assert pinned <= developers
+    assert users <= developers
+
+
+def test_what_is_installed_is_what_the_lock_says() -> None:
+    versions = dict[str, set[str]]()
+    for name, version in locked("requirements-dev.lock"):
+        versions.setdefault(name, set()).add(version)  # some have several, for several Pythons
+    here = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
+    both = versions.keys() & here.keys()
+    assert len(both) > 100
+    assert {name: here[name] for name in both if here[name] not in versions[name]} == {}
+
+
+def test_the_bill_of_materials_names_all_that_users_get(tmp_path: Path) -> None:
+    bill = tmp_path / "bill.json"
+    subprocess.run([sys.executable, ROOT / "scripts" / "makes" / "sbom.py", bill], check=True, timeout=120)
+    told = json.loads(bill.read_text())
+    assert (told["bomFormat"], told["metadata"]["component"]["name"]) == ("CycloneDX", "fedcxr")
+    components = told["components"]
+    assert {(one["name"], one["version"]) for one in components} == set(locked("requirements.lock"))
+    for one in components:
+        assert one["purl"] == f"pkg:pypi/{one['name']}@{one['version']}"
+        assert one["externalReferences"][0]["hashes"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "words"),
+    [
+        ([], 0, "not audited, for no source"),
+        ([{"name": "a", "skip_reason": "not found"}], 0, "not audited, for no source"),
+        ([{"name": "a", "version": "1", "vulns": []}], 0, "none known of 1 distributions"),
+        ([{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "?"}], 0, "; 1 could not be asked"),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "CVE-1"}]}], 1, "a 1: CVE-1"),
+    ],
+)
+def test_an_audit_says_whether_anybody_answered(asked: list[dict[str, Any]], code: int, words: str) -> None:
+    given, said = verdict(asked)
+    assert given == code
+    assert words in said
 
 
 # Without the frameworks -----------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ SMALL: dict[str, Any] = {
     "compute": {"device": "cpu", "precision": "fp32", "timeout_s": 120.0},
 }
 MODEL: dict[str, Any] = {
+    "secret": "5e" * 32,
     "method": "averaged_model:AveragedModel",
     "tasks": {"findings": FINDINGS},
     "questions": {"membership:Membership": {}},

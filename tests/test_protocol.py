@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
+from fedcxr.keys.provider import Job
 from fedcxr.learning import Learning
 from fedcxr.methods import ImageMethod, Round, RunContext, SharesFilms, Weights
 from fedcxr.methods.none import Unprotected
@@ -376,7 +377,7 @@ def test_codes_leak_no_film_and_no_key(consortium: Consortium, method: Any) -> N
     originals = evidence.clean[evidence.origin[rows]]
     secret = bytes_of(originals) | bytes_of(np.asarray(evidence.view.forms["films"][rows]))
     sites = [Simulated(scenario.seed, site, {}) for site in experiment.dealt]
-    keys = [site.begin(scenario.run_name, ()) for site in sites]
+    keys = [site.begin(Job("release", scenario.run_name), ()) for site in sites]
     for release, key in zip(shared.releases, keys, strict=True):  # the control: these are the keys of these releases
         assert scenario.method.opens(release, 0, key.image_key("0"))
     secrets = [key.reveal() for key in (*keys, *(site._ring.epochs[0].key for site in sites))]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fedcxr.cohort import Cohort
 from fedcxr.errors import NotGranted, Refused
+from fedcxr.keys.provider import Job
 from fedcxr.methods import RunContext
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
@@ -40,8 +41,10 @@ def released(cohort: Cohort) -> dict[tuple[str, str], Release]:
 
     def made(site: str, run: str) -> Release:
         key_provider = Simulated(1, site, GRANTS)
-        keys = key_provider.begin(run, list(cohort.index["image"]))
-        return replace(METHOD.release(cohort, keys, {}, stream(1), CONTEXT), envelopes=key_provider.envelopes(run))
+        keys = key_provider.begin(Job("release", run), list(cohort.index["image"]))
+        return replace(
+            METHOD.release(cohort, keys, {}, stream(1), CONTEXT), envelopes=key_provider.envelopes(Job("release", run))
+        )
 
     return {(site, run): made(site, run) for site in SITES for run in ("spring", "autumn")}
 
@@ -85,7 +88,7 @@ def test_what_is_published_is_everybodys(released: dict[Any, Release]) -> None:
 
 def test_a_thief_opens_what_leaked_and_no_more(released: dict[Any, Release], cohort: Cohort) -> None:
     both = [released[site, "spring"] for site in SITES]
-    thief = Thief({"site-2": Simulated(1, "site-2", {}).begin("spring", ())})
+    thief = Thief({"site-2": Simulated(1, "site-2", {}).begin(Job("release", "spring"), ())})
     seen = METHOD.view(Shared(both), thief, CONTEXT)
     assert seen.opened.tolist() == [False] * len(cohort) + [True] * len(cohort)
     assert seen.refusals == {"site-1": "the keys of site-1 did not leak"}
@@ -157,7 +160,7 @@ def test_a_release_that_does_not_tell_its_key_is_refused(told: Any, released: di
 
 @pytest.mark.parametrize("method", [Sca(), Sealed()], ids=["sca", "sealed"])
 def test_the_key_of_another_site_opens_nothing(method: Sca | Sealed, cohort: Cohort) -> None:
-    keys = [Simulated(1, site, {}).begin("r", ()) for site in SITES]
+    keys = [Simulated(1, site, {}).begin(Job("release", "r"), ()) for site in SITES]
     releases = [method.release(cohort, key, {}, stream(1), CONTEXT) for key in keys]
     assert foreign_keys(method, releases, keys) == {"tried": 2 * len(cohort), "opened": 0}
     # The control: the same search finds films that do open.
@@ -166,7 +169,7 @@ def test_the_key_of_another_site_opens_nothing(method: Sca | Sealed, cohort: Coh
 
 
 def test_what_needs_no_key_is_open_to_all(cohort: Cohort) -> None:
-    release = Noise().release(cohort, Simulated(1, "site-1", {}).begin("r", ()), {}, stream(1), CONTEXT)
+    release = Noise().release(cohort, Simulated(1, "site-1", {}).begin(Job("release", "r"), ()), {}, stream(1), CONTEXT)
     for holder in (recipient(release, "x"), Nobody()):
         found = Noise().view(Shared([release, release]), holder, CONTEXT)
         assert found.opened.all()

@@ -109,13 +109,12 @@ def _shared(experiment: Experiment) -> Shared:
     updates: list[tuple[int, Release]] = []
     learnt, learning = None, scenario.method.learning
     if learning is not None and learning.place == "federated":
-        start = initial_step(scenario).weights
+        start = initial_step(scenario)
         for site, cohort in cohorts.items():
             turn = round_of(scenario, 1)
             updates.append((1, learn_step(scenario, site, cohort, simulated(scenario, site), start, turn)))
         learnt = updates[0][1]
-    weights = None if learnt is None else learnt.weights
-    releases = [site_step(scenario, site, own, simulated(scenario, site), weights) for site, own in cohorts.items()]
+    releases = [site_step(scenario, site, own, simulated(scenario, site), learnt) for site, own in cohorts.items()]
     return Shared([_locked_release(release) for release in releases], learnt, lambda: iter(updates))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import secrets
 import signal
 import sys
 import traceback
@@ -91,6 +92,9 @@ def simulate(
     method: Annotated[str | None, typer.Option(help="Way of sharing; see `fedcxr methods`.")] = None,
     sets: Sets = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random stream.")] = None,
+    fresh_secret: Annotated[
+        bool, typer.Option("--fresh-secret", help="Draw the secret that an adversary from outside must not guess.")
+    ] = False,
     engine: Annotated[Engine, typer.Option(help="Flower on Ray, or in this process.")] = Engine.ray,
     preset: Annotated[Preset | None, typer.Option(help="Sizes and budgets.")] = None,
     device: Annotated[Device | None, typer.Option(help="Where networks run.")] = None,
@@ -114,6 +118,8 @@ def simulate(
         document = override(document, f"compute.device={device.value}")
     for assignment in sets or ():
         document = override(document, assignment)
+    if fresh_secret:
+        document = _with_fresh_secret(document, resume)
     resolved = Scenario.parse(document)
     simulate_module = importlib.import_module("server.simulate")  # by name: the library does not know the server
     options = simulate_module.Options(out, engine.value, resume, ray_address)
@@ -134,6 +140,17 @@ def simulate(
             given="; ".join(f"{a['adversary']} {a['attacker']}: {a['inconclusive_because']}" for a in failed),
             do="train longer (--preset default), or use more patients",
         )
+
+
+def _with_fresh_secret(document: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """The run's scenario.yaml keeps it, with which the run repeats."""
+    if resume or document.get("secret") is not None:
+        raise ConfigError(
+            "there is a secret already, which a fresh one would replace",
+            given="--resume" if resume else "secret in the scenario",
+            do="leave --fresh-secret out" + ("; name the scenario.yaml in the run's folder" if resume else ""),
+        )
+    return {**document, "secret": secrets.token_hex(32)}
 
 
 @app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")

@@ -7,23 +7,18 @@ import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from fedcxr.cli.help import App
+from fedcxr.cli.key_files import read_bytes, read_card, read_text, write_card, write_envelopes
 from fedcxr.cli.options import Format, FormatOption
-from fedcxr.errors import ConfigError, DataError, StorageError
-
-if TYPE_CHECKING:
-    from fedcxr.keys.identity import PublicIdentity
 
 keys_app = App(
     help="A hospital's key ring: who it is, what it gave to whom. The passphrase is asked for, or read from the file "
     "that FEDCXR_PASSPHRASE_FILE names.",
 )
-
-LARGEST_INPUT = 1 << 28  # bytes
 
 VaultOption = Annotated[
     Path | None,
@@ -48,13 +43,13 @@ def keys_init(
     vaults = _vaults()
     folder = vault or vaults.own_folder()
     with vaults.new_passphrase() as words, vaults.Vault.create(folder, site, words) as opened:
-        identity = opened.identity
-    _write_card(card, identity.card())
-    facts = {"vault": str(folder), "site": site, "fingerprint": identity.public.fingerprint, "epoch": 1}
+        made = opened.ring.card
+    write_card(card, made)
+    facts = {"vault": str(folder), "site": site, "fingerprint": made.public.fingerprint, "epoch": 1}
     _say(
         format,
         facts,
-        f"vault:       {folder}\nsite:        {site}\nfingerprint: {_spaced(identity.public.fingerprint)}\n"
+        f"vault:       {folder}\nsite:        {site}\nfingerprint: {_spaced(made.public.fingerprint)}\n"
         "Whoever loses the passphrase or this folder loses the keys: keep a copy of the folder.",
     )
 
@@ -64,13 +59,14 @@ def keys_show(vault: VaultOption = None, card: CardOption = None, format: Format
     """Show who this hospital is, its epochs, releases and grants; nothing that is secret."""
     with _unlocked(vault) as opened:
         ring = opened.ring
-    _write_card(card, ring.identity.card())
+    write_card(card, ring.card)
     public = ring.identity.public
     facts = {
         "site": ring.site,
         "fingerprint": public.fingerprint,
         "verifying": public.verifying.hex(),
         "sealing": public.sealing.hex(),
+        "earlier": [old.public.fingerprint for old in ring.earlier],
         "epochs": [{"epoch": epoch.key.epoch, "made": epoch.made} for epoch in ring.epochs],
         "releases": [
             {"release": made.release, "epoch": made.epoch, "images": len(made.images), "made": made.made}
@@ -89,6 +85,7 @@ def keys_show(vault: VaultOption = None, card: CardOption = None, format: Format
         ],
     }
     lines = [f"site:        {ring.site}", f"fingerprint: {_spaced(public.fingerprint)}"]
+    lines += [f"earlier:     {_spaced(old.public.fingerprint)}" for old in ring.earlier]
     lines += [f"epoch {epoch.key.epoch}: made {epoch.made}" for epoch in ring.epochs]
     lines += [f"release {m.release}: epoch {m.epoch}, {len(m.images)} images, {m.made}" for m in ring.releases]
     for given in ring.grants:
@@ -114,13 +111,13 @@ def keys_grant(
     format: FormatOption = Format.text,
 ) -> None:
     """Let another hospital open releases: all images, a list, or a share."""
-    to = _card(recipient)
-    listed = tuple(dict.fromkeys(filter(None, _text(images).splitlines()))) if images else None
+    to = read_card(recipient).public
+    listed = tuple(dict.fromkeys(filter(None, read_text(images).splitlines()))) if images else None
     new = _vaults().Grant(to, listed, share, tuple(releases or ()))
     with _unlocked(vault) as opened:
         opened.grant(new)
         made = opened.rewrapped(only=to.fingerprint)
-    written = _write_envelopes(out, made)
+    written = write_envelopes(out, made)
     which = ", ".join(new.releases) or "every release from now on"
     waiting = len({release for release, _, _ in made}) if out is None else 0
     lines = [
@@ -131,6 +128,35 @@ def keys_grant(
     lines += [f"{waiting} releases made already are covered; --out DIR writes the envelopes"] if waiting else []
     facts = {"recipient": to.name, "fingerprint": to.fingerprint, "what": new.what, "releases": list(new.releases)}
     _say(format, {**facts, "envelopes": written}, "\n".join([*lines, *written]))
+
+
+@keys_app.command("accept", epilog="Example: fedcxr keys accept charity.card --out post")
+def keys_accept(
+    renewed: Annotated[Path, typer.Argument(metavar="CARD", help="The recipient's next card.")],
+    out: OutOption = None,
+    vault: VaultOption = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Take a recipient's next card, which the one known here signed: what was granted to the one is the other's."""
+    card = read_card(renewed)
+    to = card.public
+    with _unlocked(vault) as opened:
+        ring = opened.accept_card(card)
+        made = opened.rewrapped(only=to.fingerprint) if out is not None else []
+    written = write_envelopes(out, made)
+    moved = sum(given.recipient == to for given in ring.grants)
+    _say(
+        format,
+        {"recipient": to.name, "fingerprint": to.fingerprint, "grants": moved, "envelopes": written},
+        "\n".join(
+            [
+                f"accepted: {to}; what it holds: {moved} grants",
+                f"fingerprint: {_spaced(to.fingerprint)}",
+                "The card known before signed it. So could whoever stole its keys: in doubt, telephone, or revoke.",
+                *written,
+            ]
+        ),
+    )
 
 
 @keys_app.command("revoke", epilog="Example: fedcxr keys revoke charity")
@@ -159,25 +185,38 @@ def keys_revoke(
 
 
 @keys_app.command("rotate", epilog="Example: fedcxr keys rotate --out envelopes")
-def keys_rotate(out: OutOption = None, vault: VaultOption = None, format: FormatOption = Format.text) -> None:
+def keys_rotate(
+    identity: Annotated[
+        bool, typer.Option("--identity", help="The keys to sign with and to be written to instead of the master key.")
+    ] = False,
+    card: CardOption = None,
+    out: OutOption = None,
+    vault: VaultOption = None,
+    format: FormatOption = Format.text,
+) -> None:
     """Make a new master key for all releases from now on; wrap the keys of old releases again for who remains."""
     with _unlocked(vault) as opened:
-        ring = opened.rotate()
+        ring = opened.renew() if identity else opened.rotate()
         made = opened.rewrapped() if out is not None else []
-    written = _write_envelopes(out, made)
+    write_card(card, ring.card)
+    written = write_envelopes(out, made)
     remaining = sorted({given.recipient.name for given in ring.grants if not given.revoked})
-    _say(
-        format,
-        {"epoch": ring.epoch, "recipients": remaining, "envelopes": written},
-        "\n".join(
-            [
-                f"epoch {ring.epoch} has begun; images released again are hidden afresh",
-                f"recipients that remain: {', '.join(remaining) or 'none'}",
-                "Old releases stay what they are: whoever held their keys can still open them.",
-                *written,
-            ]
-        ),
+    fingerprint = ring.identity.public.fingerprint
+    what = (
+        [
+            f"fingerprint: {_spaced(fingerprint)}",
+            "Hand the new card (--card FILE) to all who have the old one: the old keys signed it, and still open what "
+            "was sealed to them.",
+        ]
+        if identity
+        else [
+            f"epoch {ring.epoch} has begun; images released again are hidden afresh",
+            f"recipients that remain: {', '.join(remaining) or 'none'}",
+            "Old releases stay what they are: whoever held their keys can still open them.",
+        ]
     )
+    facts = {"epoch": ring.epoch, "fingerprint": fingerprint, "recipients": remaining, "envelopes": written}
+    _say(format, facts, "\n".join([*what, *written]))
 
 
 @keys_app.command("passphrase", epilog="Example: fedcxr keys passphrase --vault mercy")
@@ -207,10 +246,11 @@ def keys_open(
     from fedcxr.keys import SomeKeys
     from fedcxr.keys.envelopes import open_envelope, read_label
 
-    data, by = _bytes(envelope), _card(sender)
-    origin = read_label(data).origin
+    data, by = read_bytes(envelope), read_card(sender).public
+    label = read_label(data)
+    origin = label.origin
     with _unlocked(vault) as opened:
-        keys = open_envelope(data, opened.identity, by, origin)
+        keys = open_envelope(data, opened.ring.addressed(label.recipient), by, origin)
     images = list(keys.images) if isinstance(keys, SomeKeys) else None
     _say(
         format,
@@ -245,50 +285,3 @@ def _say(format: Format, facts: dict[str, Any], text: str) -> None:
 
 def _spaced(fingerprint: str) -> str:
     return " ".join(fingerprint[i : i + 8] for i in range(0, len(fingerprint), 8))
-
-
-def _card(path: Path) -> PublicIdentity:
-    from fedcxr.keys.identity import PublicIdentity
-
-    return PublicIdentity.from_card(_text(path))
-
-
-def _write_card(path: Path | None, card: str) -> None:
-    from fedcxr.storage.disk import write_atomic
-
-    if path is not None:
-        write_atomic(path, card.encode())
-
-
-def _write_envelopes(out: Path | None, made: list[Any]) -> list[str]:
-    """One file per release and recipient; what they are called says nothing that must be trusted."""
-    from fedcxr.storage.disk import explained, write_atomic
-
-    if out is None:
-        return []
-    with explained(out):
-        out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for release, fingerprint, envelope in made:
-        path = out / f"{release.serial}-epoch-{release.epoch}-to-{fingerprint[:16]}.envelope"
-        write_atomic(path, envelope)
-        written.append(str(path))
-    return written
-
-
-def _text(path: Path) -> str:
-    try:
-        return _bytes(path).decode()
-    except UnicodeDecodeError:
-        raise ConfigError("this file is not text", given=path, allowed="UTF-8") from None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > LARGEST_INPUT:
-            raise ConfigError("this file is too large", given=path, allowed=f"{LARGEST_INPUT} bytes")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("this file does not exist", given=path) from None
-    except OSError as error:
-        raise StorageError("cannot read this file", given=path, do=error.strerror or "") from None

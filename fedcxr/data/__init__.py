@@ -32,6 +32,10 @@ class Source(Plugin):
     def open(self, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Cohort:
         """The whole cohort, its pixels memory-mapped from a store in `cache` that is made on first use."""
 
+    def peopled(self, root: int) -> Self:
+        """This source with other people in it where they are made up, as a random stream from `root` has it."""
+        return self
+
     def resolved_for(self, sites: int, partition: Partition) -> Self:
         """This source, filled in where it depends on how many sites there are; real data never does."""
         return self

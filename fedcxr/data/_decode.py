@@ -23,6 +23,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 SIGNATURES = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"BM")
 SMALLEST = 16  # pixels of the shorter side
 MOST_PIXELS = 80_000_000  # the largest radiographs have 20 million; below Pillow's own limit
+MOST_DEEP = 40_000_000  # pixels of a film of 32 bit, which takes four times the memory
+ROWS_AT_ONCE = 256
 MOST_BYTES = 1 << 28
 REDUCING_GAP = 3
 
@@ -62,7 +64,7 @@ def decode_image(data: bytes, size: int) -> Film:
         warnings.simplefilter("ignore")  # Pillow warns of what is refused here anyway
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                refuse_extent(image.width, image.height)
+                refuse_extent(image.width, image.height, MOST_DEEP if image.mode in ("I", "F") else MOST_PIXELS)
                 if getattr(image, "n_frames", 1) > 1:
                     raise Unusable("several pictures in one file")
                 image.draft(image.mode, (REDUCING_GAP * size, REDUCING_GAP * size))
@@ -81,10 +83,10 @@ def decode_image(data: bytes, size: int) -> Film:
             raise Unusable("truncated" if cut else f"damaged: {type(error).__name__}") from None
 
 
-def refuse_extent(width: int, height: int) -> None:
+def refuse_extent(width: int, height: int, most: int = MOST_PIXELS) -> None:
     """Refuse what is no film by its size, before a pixel of it is decoded."""
-    if width * height > MOST_PIXELS:
-        raise Unusable(f"too large: {width} x {height}, at most {MOST_PIXELS // 10**6} million pixels")
+    if width * height > most:
+        raise Unusable(f"too large: {width} x {height}, at most {most // 10**6} million pixels")
     if min(width, height) < SMALLEST:
         raise Unusable(f"too small: {width} x {height}, at least {SMALLEST} x {SMALLEST}")
 
@@ -97,13 +99,16 @@ def square(values: npt.NDArray[np.number], size: int) -> Film:
 
 def stretched(values: npt.NDArray[np.number]) -> npt.NDArray[np.float32]:
     """Deep grey values (h, w) from 0 at the darkest pixel to 255 at the brightest."""
-    deep = values.astype(np.float64)
-    if not np.isfinite(deep).all():
+    low, high = float(values.min()), float(values.max())  # NaN if any pixel is
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise Unusable("pixels that are not numbers")
-    low, high = float(deep.min()), float(deep.max())
     if low == high:
         raise Unusable("blank: one grey level throughout")
-    return ((deep - low) * (255 / (high - low))).astype(np.float32)
+    grey = np.empty(values.shape, dtype=np.float32)
+    for start in range(0, len(values), ROWS_AT_ONCE):  # all at once would be several times the film
+        rows = slice(start, start + ROWS_AT_ONCE)
+        grey[rows] = (values[rows].astype(np.float64) - low) * (255 / (high - low))
+    return grey
 
 
 def _grey(image: Image.Image, size: int) -> Film:

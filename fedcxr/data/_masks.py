@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fedcxr.data._mapped import mapped
+
 Mask = npt.NDArray[np.bool_]  # (h, w)
 
 
@@ -36,10 +38,7 @@ class PackedMasks:
     @classmethod
     def open(cls, path: Path, films: int, size: tuple[int, int]) -> PackedMasks:
         """The masks in a file of a shard; a ValueError if it is not what it should be."""
-        kept = np.load(path, mmap_mode="r", allow_pickle=False)
-        if kept.shape != (films, row_bytes(size[0])) or kept.dtype != np.uint8:
-            raise ValueError(f"{path.name} holds {kept.shape} {kept.dtype}")
-        return cls(kept, size)
+        return cls(mapped(path, (films, row_bytes(size[0])), np.uint8), size)
 
     @cached_property
     def there(self) -> npt.NDArray[np.bool_]:  # (n,)

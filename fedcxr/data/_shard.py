@@ -23,10 +23,13 @@ import pydantic
 from fedcxr import __version__
 from fedcxr.cohort import BOXES as BOX
 from fedcxr.cohort import ORGANS, Annotation, Annotations, Cohort, Organ
+from fedcxr.data._mapped import mapped, refuse_irregular
 from fedcxr.data._masks import PackedMasks
 from fedcxr.errors import ConfigError, DataError, StorageError
 
 IMAGES, INDEX, BOXES, MANIFEST = "images.npy", "index.csv", "boxes.csv", "manifest.json"
+Name = Literal["images.npy", "index.csv", "boxes.csv", "lungs.npy", "heart.npy"]
+LARGEST_MANIFEST = 1 << 20  # bytes
 TEXTS = ("image", "patient", "view", "sex", "source", "split")
 
 
@@ -52,21 +55,24 @@ class Manifest(pydantic.BaseModel):
     annotations: tuple[Annotation, ...] = ()
     source: Mapping[str, Any]  # the parameters of its source, less paths and names
     left_out: Mapping[str, int]  # films that could not be used, by reason
-    files: Mapping[str, File]
+    files: Mapping[Name, File]
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished shard."""
     try:
-        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        refuse_irregular(folder / MANIFEST)
+        with (folder / MANIFEST).open("rb") as file:
+            return Manifest.model_validate_json(file.read(LARGEST_MANIFEST))
     except OSError as error:
         raise DataError("there is no shard", given=folder, do=error.strerror) from None
-    except pydantic.ValidationError as error:
+    except (pydantic.ValidationError, ValueError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else str(error)
         raise DataError(
             "this shard's manifest is damaged or of another version",
             given=folder / MANIFEST,
             allowed="format 1 or 2",
-            do=f"{error.errors()[0]['msg']}: pack it again",
+            do=f"{why}: pack it again",
         ) from None
 
 
@@ -79,18 +85,13 @@ def open_shard(folder: Path, *, verify: bool = False) -> Cohort:
     for name, file in manifest.files.items():
         _check(folder / name, file, verify)
     try:
-        pixels = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
-        index = read_index(folder / INDEX, manifest.findings)
-        annotations = _annotations(folder, manifest)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError("this shard is damaged", given=folder, do=f"{error}: pack it again") from None
-    if pixels.shape != (manifest.films, *manifest.size) or pixels.dtype != np.uint8 or len(index) != manifest.films:
-        raise DataError(
-            "this shard does not hold what its manifest says",
-            given=f"{pixels.shape} {pixels.dtype} and {len(index)} rows in {folder}",
-            do="pack it again",
-        )
-    return Cohort.whole(pixels, index, manifest.findings, annotations)
+        pixels = mapped(folder / IMAGES, (manifest.films, *manifest.size), np.uint8)
+        index = read_index(folder / INDEX, manifest.findings, manifest.films)
+        return Cohort.whole(pixels, index, manifest.findings, _annotations(folder, manifest))
+    # The tables' readers fail in every way there is, too.
+    except Exception as error:
+        why = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise DataError("this shard is damaged", given=folder, do=f"{why}: pack it again") from None
 
 
 def mask_file(organ: Organ) -> str:
@@ -123,15 +124,20 @@ def _check(path: Path, file: File, verify: bool) -> None:
         raise DataError("a file of a shard is damaged", given=f"{path}: {told}", do="pack it again")
 
 
-def read_index(path: Path, findings: Sequence[str]) -> pd.DataFrame:
-    """An index as it was written: texts stay texts, whatever they look like, and an unknown number is NaN."""
+def read_index(path: Path, findings: Sequence[str], films: int) -> pd.DataFrame:
+    """An index of so many films as it was written: texts stay texts, and an unknown number is NaN."""
+    refuse_irregular(path)
     columns = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(
+    index = pd.read_csv(
         path,
         dtype=dict.fromkeys(TEXTS, str) | dict.fromkeys(findings, np.float32),
         keep_default_na=False,
         na_values={column: [""] for column in columns if column not in TEXTS},
+        nrows=films + 1,
     )
+    if len(index) != films:
+        raise ValueError(f"{path.name} does not hold {films} films")
+    return index
 
 
 def is_there(folder: Path) -> bool:

@@ -6,13 +6,16 @@ A message names lines, never what stands in the columns of names: a site's error
 from __future__ import annotations
 
 import csv
+import errno
+import gzip
+import io
 import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import IO, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +23,40 @@ import pandas as pd
 
 from fedcxr.data._listing import Problem
 from fedcxr.errors import DataError, StorageError
+
+MOST_ROWS = 2_000_000  # ten times the largest data set of chest films
+MOST_BYTES = 1 << 27  # of a table, unpacked
+
+
+class _Bounded(io.RawIOBase):
+    """A file that ends in an error when more comes out of it than a table has: a packed kilobyte can be a gigabyte."""
+
+    def __init__(self, path: Path) -> None:
+        packed = path.suffix == ".gz"
+        self._file: IO[bytes] = cast(IO[bytes], gzip.open(path) if packed else path.open("rb"))  # noqa: SIM115
+        self._read = 0
+        self._path = path
+
+    @classmethod
+    def opened(cls, path: Path) -> io.BufferedReader:
+        if path.exists() and not path.is_file():
+            raise IsADirectoryError(errno.EISDIR, "not a regular file", str(path))
+        return io.BufferedReader(cls(path))
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        data = self._file.read(len(into))
+        self._read += len(data)
+        if self._read > MOST_BYTES:
+            raise DataError("this table is too large", given=self._path, allowed=f"{MOST_BYTES >> 20} MiB, unpacked")
+        into[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 @dataclass(frozen=True)
@@ -37,8 +74,8 @@ class Table:
                 # A header with fewer names than the rows have fields: the names it has are right.
                 warnings.simplefilter("ignore", pd.errors.ParserWarning)
                 rows = pd.read_csv(
-                    path,
-                    compression="gzip" if path.suffix == ".gz" else None,
+                    _Bounded.opened(path),
+                    nrows=MOST_ROWS + 1,
                     usecols=lambda name: name.strip() in columns,
                     dtype=str,
                     keep_default_na=False,
@@ -53,6 +90,8 @@ class Table:
             raise StorageError("cannot read the table", given=path, do=reason) from None
         except (ValueError, OverflowError, EOFError, csv.Error, zlib.error):
             raise DataError("this is no CSV table", given=path, do="download it again") from None
+        if len(rows) > MOST_ROWS:
+            raise DataError("this table has too many rows", given=path, allowed=f"{MOST_ROWS}")
         rows.columns = rows.columns.str.strip()
         missing = [column for column in columns if column not in rows.columns]
         if missing:

@@ -86,7 +86,7 @@ class Hidden:
         """The key itself, for an envelope or a vault to encrypt. A test keeps count of who asks."""
         return self._key
 
-    def _derive(self, purpose: str, *parts: str | int) -> bytes:
+    def _derive(self, purpose: str, *parts: str | int | bytes) -> bytes:
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=context(purpose, *parts)).derive(self._key)
 
 
@@ -109,9 +109,9 @@ class MasterKey(Hidden):
         origin = Origin(self.site, release, self.epoch)
         return ReleaseKey(self._derive("release", *origin.parts), origin)
 
-    def seed(self, release: str) -> int:
-        """Of the random streams that this release takes: its films' order, its noise."""
-        return int.from_bytes(self._derive("seed", *Origin(self.site, release, self.epoch).parts))
+    def stream_key(self, job: str, *about: str | int | bytes) -> bytes:
+        """Of one random stream of a job: its films' order, or its noise."""
+        return self._derive("random", *Origin(self.site, job, self.epoch).parts, *about)
 
 
 class ReleaseKey(Hidden):

@@ -1,26 +1,39 @@
-"""Who a hospital is to the others: an Ed25519 key to sign with and an X25519 key to be written to (HPKE, RFC 9180)."""
+"""Who a hospital is to the others: an Ed25519 key to sign with and a hybrid key to be written to (HPKE, RFC 9180).
+
+What is written is sealed with ML-KEM-768 and X25519 at once (X-Wing: KEM 0x647a of draft-ietf-hpke-pq), so whoever
+records it today must some day break both. A signature is checked when it arrives: nothing recorded today can be forged
+into it later, so Ed25519 stays.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
 
 from fedcxr.errors import BadSignature, BrokenSeal, ConfigError, Refused
 from fedcxr.keys import Hidden, check_name, context
 
-SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-PURPOSE = "identity card"
-CARD = {"fedcxr": "identity", "format": 1}
-LONGEST_CARD = 4096  # characters
-PUBLIC_BYTES = 32
+SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+SEED_BYTES = 32  # of either private key
+LATTICE_SEED_BYTES = 64
+LATTICE_BYTES = 1184  # of an ML-KEM-768 public key, which stands first
+VERIFYING_BYTES = 32
+SEALING_BYTES = LATTICE_BYTES + 32
 SIGNATURE_BYTES = 64
 
 
@@ -34,8 +47,13 @@ class PublicIdentity:
 
     def __post_init__(self) -> None:
         check_name("site", self.name)
-        if not len(self.verifying) == len(self.sealing) == PUBLIC_BYTES:
-            raise ConfigError("a public key has the wrong length", allowed=f"{PUBLIC_BYTES} bytes")
+        if (len(self.verifying), len(self.sealing)) != (VERIFYING_BYTES, SEALING_BYTES):
+            raise ConfigError(
+                "a public key has the wrong length", allowed=f"{VERIFYING_BYTES} and {SEALING_BYTES} bytes"
+            )
+
+    def __repr__(self) -> str:
+        return f"PublicIdentity({self})"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.fingerprint[:16]})"
@@ -60,53 +78,37 @@ class PublicIdentity:
     def seal(self, data: bytes, about: bytes) -> bytes:
         """Encrypt to this hospital; it opens only where `about` is the same."""
         try:
-            return SUITE.encrypt(data, X25519PublicKey.from_public_bytes(self.sealing), about)
-        except ValueError:  # a point of small order, with which everyone would share the secret
+            lattice = MLKEM768PublicKey.from_public_bytes(self.sealing[:LATTICE_BYTES])
+            curve = X25519PublicKey.from_public_bytes(self.sealing[LATTICE_BYTES:])
+            return SUITE.encrypt(data, MLKEM768X25519PublicKey(lattice, curve), about)
+        except ValueError:  # no key at all, or a point of small order, with which everyone would share the secret
             raise Refused("this public key cannot be written to", given=str(self), do="ask for a new card") from None
-
-    @classmethod
-    def from_card(cls, text: str) -> PublicIdentity:
-        """Read a card, which may come from anyone. That it is whole does not say whose it is: compare fingerprints."""
-        try:
-            if len(text) > LONGEST_CARD:
-                raise ValueError
-            card = json.loads(text)
-            if card.keys() != {*CARD, "name", "verifying", "sealing", "signature"} or CARD.items() - card.items():
-                raise ValueError
-            found = cls(card["name"], bytes.fromhex(card["verifying"]), bytes.fromhex(card["sealing"]))
-            signature = bytes.fromhex(card["signature"])
-        except (ValueError, TypeError, AttributeError, RecursionError, ConfigError):
-            raise BadSignature("this is no identity card", allowed="what `fedcxr keys show --card` wrote") from None
-        found.verify(PURPOSE, bytes.fromhex(found.fingerprint), signature)
-        return found
 
 
 class Identity(Hidden):
-    """A hospital's two private keys."""
+    """A hospital's two private keys: a seed for each."""
 
-    __slots__ = ("public",)
-    length = 2 * PUBLIC_BYTES
+    __slots__ = ("_opening", "_signing", "public")
+    length = 2 * SEED_BYTES
 
     def __init__(self, key: bytes, name: str) -> None:
         super().__init__(key)
+        self._signing = Ed25519PrivateKey.from_private_bytes(self._key[:SEED_BYTES])
+        # X-Wing's own way from its seed to the two keys: the same ones that any other implementation gets.
+        seeds = hashlib.shake_256(self._key[SEED_BYTES:]).digest(LATTICE_SEED_BYTES + SEED_BYTES)
+        lattice = MLKEM768PrivateKey.from_seed_bytes(seeds[:LATTICE_SEED_BYTES])
+        curve = X25519PrivateKey.from_private_bytes(seeds[LATTICE_SEED_BYTES:])
+        self._opening = MLKEM768X25519PrivateKey(lattice, curve)
         self.public = PublicIdentity(
             name,
             self._signing.public_key().public_bytes_raw(),
-            self._opening.public_key().public_bytes_raw(),
+            lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw(),
         )
 
     @classmethod
     def generate(cls, name: str) -> Identity:
         """A new identity, from the operating system's randomness."""
         return cls(os.urandom(cls.length), name)
-
-    @property
-    def _signing(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self._key[:PUBLIC_BYTES])
-
-    @property
-    def _opening(self) -> X25519PrivateKey:
-        return X25519PrivateKey.from_private_bytes(self._key[PUBLIC_BYTES:])
 
     def sign(self, purpose: str, message: bytes) -> bytes:
         """A signature that counts for this purpose and no other."""
@@ -118,10 +120,3 @@ class Identity(Hidden):
             return SUITE.decrypt(sealed, self._opening, about)
         except (InvalidTag, ValueError):
             raise BrokenSeal("an envelope does not open with this key", given=str(self.public)) from None
-
-    def card(self) -> str:
-        """What to hand to the others. Its signature shows that one hand holds both keys and chose the name."""
-        public = self.public
-        signature = self.sign(PURPOSE, bytes.fromhex(public.fingerprint))
-        keys = {"verifying": public.verifying, "sealing": public.sealing, "signature": signature}
-        return json.dumps({**CARD, "name": public.name, **{k: v.hex() for k, v in keys.items()}}, indent=1) + "\n"

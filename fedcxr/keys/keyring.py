@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,17 +14,24 @@ import msgpack
 
 from fedcxr.errors import ConfigError, Refused, UnknownName, VaultLocked
 from fedcxr.keys import MasterKey, ReleaseKey, check_name, context
+from fedcxr.keys.cards import Card
 from fedcxr.keys.envelopes import grant
 from fedcxr.keys.identity import Identity, PublicIdentity
+from fedcxr.keys.provider import Job
 from fedcxr.keys.stream import KEY_BYTES
 
-FORMAT = 1
+FORMAT = 2
 SHORTEST_PREFIX = 8  # hex digits of a fingerprint
 
 
 def now() -> str:
     """The time, for people to read; what comes first is told by serial numbers."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def known_as(name: str) -> str:
+    """What a name is to people: one written in capitals, wide letters or with blanks around it is no other name."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ class Keyring:
     identity: Identity
     epochs: tuple[Epoch, ...]
     choosing: bytes = field(repr=False)  # decides which images make up a share: the same ones in every epoch
+    earlier: tuple[Identity, ...] = ()  # whom others may still write to
     releases: tuple[ReleaseRecord, ...] = ()
     grants: tuple[Grant, ...] = ()
     serial: int = 0
@@ -127,9 +137,9 @@ class Keyring:
     def release_key(self, made: ReleaseRecord) -> ReleaseKey:
         return next(e.key for e in self.epochs if e.key.epoch == made.epoch).release_key(made.release)
 
-    def seed(self, release: str) -> int:
-        """For what is random about a release of this epoch; the same when it is gone on with."""
-        return self.epochs[-1].key.seed(release)
+    def stream_key(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> bytes:
+        """For what is random about a job in this epoch; the same when it is gone on with."""
+        return self.epochs[-1].key.stream_key(job.name, job.digest, _digest(images), *path)
 
     def envelopes(self, made: ReleaseRecord) -> dict[str, bytes]:
         """For each recipient who is to have any key of this release and was not revoked: fingerprint -> envelope."""
@@ -154,8 +164,11 @@ class Keyring:
         return {row for row, image in enumerate(made.images) if self._chosen(one, image)}
 
     def _chosen(self, one: Grant, image: str) -> bool:
-        """Whether an image is in a share. A larger share has all of a smaller one's, release after release."""
-        digest = hmac.digest(self.choosing, context("share", one.recipient.fingerprint, image), "sha256")
+        """Whether an image is in a share. A larger share has all of a smaller one's, release after release.
+
+        A share is somebody's and not a key's: whoever comes with a new card, however often, finds the same images open.
+        """
+        digest = hmac.digest(self.choosing, context("share", known_as(one.recipient.name), image), "sha256")
         return int.from_bytes(digest[:8]) < one.share * 2.0**64
 
     # Recipients -------------------------------------------------------------------------------------------------------
@@ -165,16 +178,36 @@ class Keyring:
         for name in new.releases:
             check_name("release", name)
         for old in self.grants:
-            same_name = old.recipient.name == new.recipient.name
+            same_name = known_as(old.recipient.name) == known_as(new.recipient.name)
             if same_name and not old.revoked and old.recipient.fingerprint != new.recipient.fingerprint:
                 raise Refused(
                     "this site is known by another fingerprint",
                     given=str(new.recipient),
                     allowed=str(old.recipient),
-                    do="ask the site which is theirs; if the new one is, revoke the old one first",
+                    do="if the known one signed the new one, `fedcxr keys accept`; else ask the site, and revoke",
                 )
         return replace(
             self, grants=(*self.grants, replace(new, since=self.serial, made=now(), revoked="")), serial=self.serial + 1
+        )
+
+    def accepted(self, card: Card) -> Keyring:
+        """The ring in which a recipient's next card, which the present one signed, takes over what that was granted."""
+        new = card.public
+        current = {given.recipient for given in self.grants if given.recipient.name == new.name and not given.revoked}
+        if not current:
+            raise Refused(
+                "no grant is waiting for this card",
+                given=str(new),
+                do="nothing was granted under this name, or it was revoked: compare the fingerprint and grant anew",
+            )
+        for known in current - {new}:
+            card.check_follows(known)
+        return replace(
+            self,
+            grants=tuple(
+                replace(given, recipient=new) if given.recipient.name == new.name and not given.revoked else given
+                for given in self.grants
+            ),
         )
 
     def recipient(self, who: str) -> PublicIdentity:
@@ -205,6 +238,22 @@ class Keyring:
         """The ring with a new master key, for all releases from now on."""
         return replace(self, epochs=(*self.epochs, Epoch(MasterKey.generate(self.site, self.epoch + 1), now())))
 
+    # Who we are -------------------------------------------------------------------------------------------------------
+
+    def renewed(self) -> Keyring:
+        """The ring of the same site with new keys to sign with and to be written to."""
+        return replace(self, identity=Identity.generate(self.site), earlier=(*self.earlier, self.identity))
+
+    @property
+    def card(self) -> Card:
+        """Who we are, signed by who we were."""
+        return Card.issue(self.identity, self.earlier)
+
+    def addressed(self, fingerprint: str) -> Identity:
+        """Which of our identities is meant; the present one if none is, for it to say so."""
+        own = (self.identity, *self.earlier)
+        return next((one for one in own if one.public.fingerprint == fingerprint), self.identity)
+
     # As bytes ---------------------------------------------------------------------------------------------------------
 
     def pack(self) -> bytes:
@@ -214,6 +263,7 @@ class Keyring:
                 "format": FORMAT,
                 "site": self.site,
                 "identity": self.identity.reveal(),
+                "earlier": [old.reveal() for old in self.earlier],
                 "choosing": self.choosing,
                 "serial": self.serial,
                 "epochs": [[e.key.epoch, e.key.reveal(), e.made] for e in self.epochs],
@@ -235,6 +285,11 @@ class Keyring:
         return ring
 
 
+def _digest(images: Sequence[str]) -> bytes:
+    """Of these images in this order."""
+    return hashlib.sha256(context("images", *images)).digest()
+
+
 def _unpacked(data: bytes) -> Keyring | None:
     try:
         ring = msgpack.unpackb(data, raw=False, use_list=False)
@@ -243,6 +298,7 @@ def _unpacked(data: bytes) -> Keyring | None:
         site = ring["site"]
         return Keyring(
             identity=Identity(ring["identity"], site),
+            earlier=tuple(Identity(key, site) for key in ring["earlier"]),
             epochs=tuple(Epoch(MasterKey(key, site, epoch), made) for epoch, key, made in ring["epochs"]),
             choosing=ring["choosing"],
             releases=tuple(ReleaseRecord(*made) for made in ring["releases"]),

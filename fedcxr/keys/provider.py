@@ -2,34 +2,67 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
-from fedcxr.keys import ReleaseKey
-from fedcxr.keys.identity import Identity
-from fedcxr.keys.signatures import sign_release
+import numpy as np
+
+from fedcxr.keys import ReleaseKey, context
+from fedcxr.keys.signatures import Signer, sign_release
 from fedcxr.release import Release
 
 SERVER = "server"  # what the coordinator is called as a recipient of keys
+
+Work = Literal["release", "learn", "test"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing that a site is asked for. Asked in other words, or with other weights, it is another job."""
+
+    kind: Work
+    run: str
+    part: str = ""  # the round of learning, or the task that is tested
+    digest: str = ""  # SHA-256 of everything that the answer depends on, but for the site's own films and keys
+
+    @classmethod
+    def of(cls, kind: Work, run: str, part: str, scenario: str, told: Release | None = None) -> Job:
+        """The job of a request: the scenario as a text, and what was sent along with it."""
+        sent = "" if told is None else told.digest()
+        return cls(kind, run, part, hashlib.sha256(context("job", kind, run, part, scenario, sent)).hexdigest())
+
+    @property
+    def name(self) -> str:
+        """What a site calls it: a release has the name of its run."""
+        return self.run if self.kind == "release" else f"{self.run}/{self.kind}-{self.part}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an answer tells of the request it answers, so that none can stand in for another."""
+        return {"run": self.run, "request": self.digest}
 
 
 class KeyProvider(Protocol):
     """Who keeps a site's secrets."""
 
     @property
-    def identity(self) -> Identity: ...
+    def identity(self) -> Signer: ...
 
-    def seed(self, release: str) -> int:
-        """Where this site's random streams begin. Whoever knows it can draw the same noise again and subtract it."""
+    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
+        """Note a job before anything is done for it, and give its key; row i is the image the site calls `images[i]`.
+
+        The same job may be begun again, to go on with it. Another one of its name, or with other images, is refused.
+        """
         ...
 
-    def begin(self, release: str, images: Sequence[str]) -> ReleaseKey:
-        """The key of a release; row i of it is the image that the site calls `images[i]`."""
+    def stream(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> np.random.Generator:
+        """What is random about a job that concerns these images. Whoever could draw it could subtract the noise."""
         ...
 
-    def envelopes(self, release: str) -> dict[str, bytes]:
-        """Fingerprint -> envelope, for everyone who may open (some of) it."""
+    def envelopes(self, job: Job) -> dict[str, bytes]:
+        """Fingerprint -> envelope, for everyone who may open (some of) what is released."""
         ...
 
 

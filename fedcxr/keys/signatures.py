@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from fedcxr.errors import BadSignature, ConfigError
 from fedcxr.keys import context
-from fedcxr.keys.identity import Identity, PublicIdentity
+from fedcxr.keys.identity import PublicIdentity
 from fedcxr.release import Release
 
 PURPOSE = "release"
 HELLO = "introduction"
 
 
-def sign_release(release: Release, identity: Identity) -> Release:
+class Signer(Protocol):
+    """Somebody who signs: an identity, or whoever keeps one."""
+
+    @property
+    def public(self) -> PublicIdentity: ...
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        """A signature that counts for this purpose and no other."""
+        ...
+
+
+def sign_release(release: Release, identity: Signer) -> Release:
     """The release with its site's signature over everything else in it."""
     if release.site != identity.public.name:
         raise ConfigError("a site signs its own releases", given=f"{identity.public} for {release.site}")
@@ -30,7 +42,7 @@ def verify_release(release: Release, signer: PublicIdentity) -> None:
     signer.verify(PURPOSE, bytes.fromhex(release.digest()), release.signature)
 
 
-def sign_hello(identity: Identity, run: str, nonce: bytes) -> bytes:
+def sign_hello(identity: Signer, run: str, nonce: bytes) -> bytes:
     """A node's signature that it is this site, in this run and in answer to this question."""
     return identity.sign(HELLO, context(HELLO, run, nonce))
 

@@ -12,6 +12,13 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 KEY_BYTES = 32
 
 
+def generator(key: bytes) -> np.random.Generator:
+    """The same keystream behind NumPy's distributions, for what needs normal or Laplace numbers under a key."""
+    from randomgen import ChaCha  # here and not above: only hospitals draw so, and compiled code takes a while to load
+
+    return np.random.Generator(ChaCha(key=int.from_bytes(key, "little"), counter=0, rounds=20))
+
+
 class KeyedStream:
     """ChaCha20 (RFC 8439) as a generator. Whoever draws in the same order draws the same; a key serves one stream.
 

@@ -44,6 +44,11 @@ class Scenario(Section):
 
     name: str = pydantic.Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     seed: int = pydantic.Field(0, ge=0, le=2**31 - 1)
+    secret: Annotated[str | None, pydantic.PlainValidator(sections.secret)] = pydantic.Field(
+        None,
+        description="with it nothing that an adversary must not know follows from the seed, which can be guessed",
+        json_schema_extra={"type": ["string", "null"], "pattern": sections.HEX},
+    )
     preset: Preset = "default"
     sites: Annotated[int | dict[str, Source], pydantic.PlainValidator(sections.number_or_sources)] = pydantic.Field(
         5,
@@ -102,6 +107,17 @@ class Scenario(Section):
         return SERVER if SERVER in self.grant or not self.grant else next(iter(self.grant))
 
     @property
+    def root(self) -> int:
+        """Where all random streams of a simulation begin: at its seed, or where nobody can guess."""
+        if self.secret is None:
+            return self.seed
+        return int.from_bytes(hashlib.sha256(f"fedcxr root {self.secret} {self.seed}".encode()).digest())
+
+    def films_of(self, source: Source) -> Source:
+        """A source as it is opened in this scenario: people who are made up are other people under another secret."""
+        return source if self.secret is None else source.peopled(self.root)
+
+    @property
     def keeps_updates(self) -> bool:
         """Whether what each site sent in each round of learning is granted to an adversary, and so must be kept."""
         return any(known.keeps_updates for known in self.knowledge.values())
@@ -121,7 +137,11 @@ class Scenario(Section):
         """The part of the document on which results depend, but for the seed."""
         counted = {k: v for k, v in self.document().items() if k not in ("name", "seed", "preset")}
         counted["compute"] = {k: counted["compute"][k] for k in ("device", "precision", "threads")}
-        return counted
+        return _without_secret(counted)
+
+    def told(self) -> dict[str, Any]:
+        """The document as others may read it."""
+        return _without_secret(self.document())
 
     def document(self) -> dict[str, Any]:
         """Plain data from which `parse` makes an equal scenario."""
@@ -142,6 +162,7 @@ class Scenario(Section):
         unused = {"cohort", "partition"} if self.own_sources else set()
         unused |= {"public"} if self.public is None else set()
         unused |= set() if self.method.keyed else {"grant"}
+        unused |= {"secret"} if self.secret is None else set()
         fields = (f for f in type(self).model_fields if f not in unused)
         return {field: document[field] for field in fields}
 
@@ -208,6 +229,14 @@ class Scenario(Section):
     @classmethod
     def from_yaml(cls, text: str) -> Scenario:
         return cls.parse(read_yaml(text))
+
+
+def _without_secret(document: dict[str, Any]) -> dict[str, Any]:
+    """A document in which a digest stands for the secret."""
+    secret = document.get("secret")
+    if secret is None:
+        return document
+    return {**document, "secret": f"sha256:{hashlib.sha256(str(secret).encode()).hexdigest()[:32]}"}
 
 
 def _described(section: str, plugin: plugins.Plugin) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
@@ -20,6 +21,16 @@ class Section(pydantic.BaseModel):
     """A part of a scenario: frozen, and an unknown key is an error."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+HEX = "^[0-9a-f]{64}$"  # of a secret
+
+
+def secret(value: object) -> str | None:
+    """256 bits, which no error shows."""
+    if value is not None and not (isinstance(value, str) and re.fullmatch(HEX, value)):
+        raise ConfigError("this is no secret of a scenario", allowed="64 digits of 0 to 9 and a to f, or null")
+    return value
 
 
 Shares = dict[str, float]  # by recipient

@@ -16,7 +16,7 @@ from fedcxr.data import Source
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.keys.provider import SERVER
+from fedcxr.keys.provider import SERVER, Job
 from fedcxr.partition import Rows, deal
 from fedcxr.protocol import COORDINATOR, context_of, release_order
 from fedcxr.reading import Recipient, foreign_keys
@@ -41,14 +41,15 @@ class Experiment:
     def of(cls, scenario: Scenario, cohort: Cohort) -> Experiment:
         """One cohort, dealt out to the sites."""
         sites = len(scenario.site_names)
-        return cls(scenario, cohort, deal(cohort.index, cohort.findings, sites, scenario.partition, scenario.seed))
+        return cls(scenario, cohort, deal(cohort.index, cohort.findings, sites, scenario.partition, scenario.root))
 
     @classmethod
     def open(cls, scenario: Scenario, cache: Path, workers: int = 1, progress: Progress | None = None) -> Experiment:
         """The scenario's films, made on first use: one cohort to deal out, or each site's own."""
 
         def opened(source: Source, what: str) -> Cohort:
-            return source.open(cache, workers=workers, progress=partial(progress, what) if progress else None)
+            told = partial(progress, what) if progress else None
+            return scenario.films_of(source).open(cache, workers=workers, progress=told)
 
         if scenario.cohort is not None:
             return cls.of(scenario, opened(scenario.cohort, "films"))
@@ -71,7 +72,7 @@ class Experiment:
             cohort=self.cohort,
             patients=self.cohort.patients,
             method=self.scenario.method,
-            seed=self.scenario.seed,
+            seed=self.scenario.root,
             context=context,
             sites=self.scenario.site_names,
             traces=traces,
@@ -95,7 +96,7 @@ class Experiment:
                 allowed=f"{(len(dealt), *self.cohort.size)}",
             )
         origins = release.origins
-        ordered = dealt[release_order(release.site, len(dealt), self.scenario.seed)]
+        ordered = dealt[release_order(release.site, len(dealt), self.scenario.root)]
         rows = np.where(origins >= 0, ordered[origins], -1)
         real = np.flatnonzero(rows >= 0)
         if len(real):
@@ -126,7 +127,7 @@ class Experiment:
 
     def view(self, shared: Shared, reader: str) -> View:
         """All that was released, as a site or the coordinator sees it."""
-        seed, sites = self.scenario.seed, self.scenario.site_names
+        seed, sites = self.scenario.root, self.scenario.site_names
         holder = Recipient(simulated_identity(seed, reader), simulated_register(seed, sites))
         return self.scenario.method.view(shared, holder, context_of(self.scenario, COORDINATOR, None))
 
@@ -152,7 +153,7 @@ class Experiment:
 
     def expected(self) -> Cohort:
         """The films of all sites in the order in which these will release them, if they release all."""
-        orders = {site: rows[release_order(site, len(rows), self.scenario.seed)] for site, rows in self.dealt.items()}
+        orders = {site: rows[release_order(site, len(rows), self.scenario.root)] for site, rows in self.dealt.items()}
         return self.cohort.take(np.concatenate([orders[site] for site in self.scenario.site_names]))
 
     def _clean(self, shared: Shared) -> tuple[Rows, npt.NDArray[np.int64]]:
@@ -207,7 +208,8 @@ class Experiment:
 
     def release_key(self, site: str, release: str = "") -> ReleaseKey:
         """A simulated site's key for its release in this run, or for another one."""
-        return Simulated(self.scenario.seed, site, {}).begin(f"{self.scenario.run_name}{release}", ())
+        job = Job("release", f"{self.scenario.run_name}{release}")
+        return Simulated(self.scenario.root, site, {}).begin(job, ())
 
 
 def _joined(parts: list[Any], empty: tuple[int, ...]) -> npt.NDArray[Any]:

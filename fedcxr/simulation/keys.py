@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from fedcxr.keys import MasterKey, ReleaseKey
 from fedcxr.keys.identity import Identity, PublicIdentity
 from fedcxr.keys.keyring import Epoch, Grant, Keyring
-from fedcxr.keys.provider import KeyProvider
+from fedcxr.keys.provider import Job, KeyProvider
 from fedcxr.keys.stream import KEY_BYTES
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
@@ -33,20 +35,20 @@ class Simulated:
     def identity(self) -> Identity:
         return self._ring.identity
 
-    def seed(self, release: str) -> int:
-        return self._seed  # the experimenter must find the films' order again
+    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
+        self._ring = self._ring.begun(job.name, images)
+        return self._ring.release_key(self._ring.made(job.name))
 
-    def begin(self, release: str, images: Sequence[str]) -> ReleaseKey:
-        self._ring = self._ring.begun(release, images)
-        return self._ring.release_key(self._ring.made(release))
+    def stream(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> np.random.Generator:
+        return stream(self._seed, *path)  # whatever the job: the experimenter must find the films' order again
 
-    def envelopes(self, release: str) -> dict[str, bytes]:
-        return self._ring.envelopes(self._ring.made(release))
+    def envelopes(self, job: Job) -> dict[str, bytes]:
+        return self._ring.envelopes(self._ring.made(job.name))
 
 
 def simulated(scenario: Scenario, site: str) -> KeyProvider:
     """Who keeps a site's secrets in a simulation of this scenario."""
-    return Simulated(scenario.seed, site, scenario.grant)
+    return Simulated(scenario.root, site, scenario.grant)
 
 
 def simulated_identity(seed: int, name: str) -> Identity:

@@ -39,8 +39,9 @@ class Simulation:
 
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
         own = scenario.own_sources.get(site)
-        # Nobody else's films are opened where a site has its own.
-        return _shared_out(scenario.to_yaml()).site(site) if own is None else own.open(cache_folder())
+        if own is None:
+            return _shared_out(scenario.to_yaml()).site(site)
+        return scenario.films_of(own).open(cache_folder())  # nobody else's are opened where a site has its own
 
 
 @functools.lru_cache(maxsize=2)

@@ -179,7 +179,7 @@ def _reading(place: Path) -> None:
     large = _shard_of(place / "large", NIH_FILMS)
     cohort = shard.open_shard(large)
     start = time.perf_counter()
-    shard.read_index(large / shard.INDEX, FINDINGS)
+    shard.read_index(large / shard.INDEX, FINDINGS, NIH_FILMS)
     index_s = time.perf_counter() - start
     for folder in (small, large):
         start = time.perf_counter()

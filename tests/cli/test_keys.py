@@ -16,6 +16,7 @@ from canary import leaks
 from fedcxr import cli
 from fedcxr.keys import Origin
 from fedcxr.keys.envelopes import open_envelope
+from fedcxr.keys.provider import Job
 from sites.encrypted_file import HEADER, Cost
 from sites.vault import Vault
 
@@ -77,7 +78,7 @@ def failed(result: tuple[int, str, str], code: int) -> str:
 
 def test_the_whole_life_of_a_grant(two: Fedcxr, tmp_path: Path) -> None:
     mercy, charity = unlocked("mercy"), unlocked("charity")
-    sealed = mercy.begin("spring", IMAGES).image_key("3").seal(b"film", "1")
+    sealed = mercy.begin(Job("release", "spring"), IMAGES).image_key("3").seal(b"film", "1")
     code, out, _ = two("grant", "charity.card", "--release", "spring", "--out", "post", "--vault", "mercy")
     assert code == 0
     assert "granted: all of spring, to charity" in out
@@ -112,7 +113,7 @@ def test_json_of_every_command(two: Fedcxr) -> None:
     made = done(two("init", "--site", "grace", "--vault", "grace", *json_))
     assert made["site"] == "grace"
     assert (made["epoch"], len(made["fingerprint"])) == (1, 64)
-    unlocked("mercy").begin("spring", IMAGES)
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
     Path("list").write_text("i-01\ni-03\n\ni-03\n")
     given = done(
         two(
@@ -147,6 +148,50 @@ def test_json_of_every_command(two: Fedcxr) -> None:
     assert shown["releases"][0]["images"] == 20
 
 
+def test_the_whole_life_of_a_renewed_card(two: Fedcxr, tmp_path: Path) -> None:
+    json_ = ("--format", "json")
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
+    given = done(
+        two("grant", "charity.card", "--release", "spring", "--share", "0.5", "--out", "a", "--vault", "mercy", *json_)
+    )
+    before = done(two("show", "--vault", "charity", *json_))
+
+    code, out, _ = two("rotate", "--identity", "--card", "next.card", "--vault", "charity")
+    assert code == 0
+    assert "Hand the new card (--card FILE) to all who have the old one" in out
+    shown = done(two("show", "--vault", "charity", "--card", "again.card", *json_))
+    assert shown["earlier"] == [before["fingerprint"]] != [shown["fingerprint"]]
+    assert shown["epochs"] == before["epochs"]
+    assert Path("again.card").read_text() == Path("next.card").read_text()
+
+    # What was sealed to the old keys opens; what was granted to the old card moves to the new one, once it is accepted.
+    found = done(two("open", given["envelopes"][0], "--from", "mercy.card", "--vault", "charity", *json_))
+    assert "fedcxr keys accept" in failed(two("grant", "next.card", "--vault", "mercy"), 5)
+    moved = done(two("accept", "next.card", "--out", "b", "--vault", "mercy", *json_))
+    assert (moved["fingerprint"], moved["grants"], len(moved["envelopes"])) == (shown["fingerprint"], 1, 1)
+    again = done(two("open", moved["envelopes"][0], "--from", "mercy.card", "--vault", "charity", *json_))
+    assert again["opens"] == found["opens"]
+
+    # A new identity of the sender: its envelopes are signed by the new keys, and its earlier ones by the old.
+    done(two("rotate", "--identity", "--card", "mercy-2.card", "--out", "c", "--vault", "mercy", *json_))
+    (envelope,) = map(str, (tmp_path / "c").iterdir())
+    failed(two("open", envelope, "--from", "mercy.card", "--vault", "charity"), 5)
+    assert (
+        done(two("open", envelope, "--from", "mercy-2.card", "--vault", "charity", *json_))["opens"] == found["opens"]
+    )
+
+
+def test_a_card_that_nobody_known_signed_is_not_accepted(two: Fedcxr) -> None:
+    assert "no grant is waiting" in failed(two("accept", "charity.card", "--vault", "mercy"), 5)
+    two("grant", "charity.card", "--vault", "mercy")
+    two("init", "--site", "charity", "--vault", "thief", "--card", "thief.card")
+    two("rotate", "--identity", "--card", "thief.card", "--vault", "thief")
+    assert "does not follow the one that is known" in failed(two("accept", "thief.card", "--vault", "mercy"), 5)
+    two("rotate", "--identity", "--card", "next.card", "--vault", "charity")
+    two("revoke", "charity", "--vault", "mercy")
+    assert "it was revoked" in failed(two("accept", "next.card", "--vault", "mercy"), 5)
+
+
 def test_another_passphrase(two: Fedcxr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ring = unlocked("mercy").ring
     (tmp_path / "new").write_text(OTHERS + "\n")
@@ -167,7 +212,7 @@ def test_another_passphrase(two: Fedcxr, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_nothing_printed_or_written_holds_a_key(two: Fedcxr, tmp_path: Path) -> None:
-    unlocked("mercy").begin("spring", IMAGES)
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
     said = [
         two("grant", "charity.card", "--release", "spring", "--out", "post", "--vault", "mercy"),
         two("rotate", "--out", "post", "--vault", "mercy", "--format", "json"),
@@ -212,7 +257,7 @@ def test_a_wrong_passphrase_is_refused(two: Fedcxr, tmp_path: Path) -> None:
 
 
 def test_refusals_exit_5(two: Fedcxr, tmp_path: Path) -> None:
-    unlocked("mercy").begin("spring", IMAGES)
+    unlocked("mercy").begin(Job("release", "spring"), IMAGES)
     two("grant", "charity.card", "--release", "spring", "--out", "post", "--vault", "mercy")
     (envelope,) = (tmp_path / "post").iterdir()
     good = envelope.read_bytes()
@@ -244,6 +289,9 @@ def test_wrong_usage_exits_2(two: Fedcxr, monkeypatch: pytest.MonkeyPatch) -> No
     failed(two("grant", "charity.card", "--images", "empty", "--vault", "mercy"), 2)
     Path("list").write_bytes(b"\xff\xfe")
     failed(two("grant", "charity.card", "--images", "list", "--vault", "mercy"), 2)
+    for endless in ("/dev/zero", "sent.card"):
+        Path("sent.card").write_text("x" * 17_000)
+        assert "too large" in failed(two("accept", endless, "--vault", "mercy"), 2)
     assert "unknown recipient" in failed(two("revoke", "nobody", "--vault", "mercy"), 2)
     assert "no such" in failed(two("shew"), 2).lower()
     failed(two("show", "--passphrase", "x", "--vault", "mercy"), 2)
@@ -287,7 +335,7 @@ def test_from_a_shell_without_a_terminal(tmp_path: Path) -> None:
     assert HEADER.unpack((tmp_path / "ring" / "vault").read_bytes()[: HEADER.size])[2] >= 17
 
 
-@pytest.mark.parametrize("command", ["init", "show", "grant", "revoke", "rotate", "passphrase", "open"])
+@pytest.mark.parametrize("command", ["init", "show", "grant", "accept", "revoke", "rotate", "passphrase", "open"])
 def test_help_shows_an_example(fedcxr: Fedcxr, command: str) -> None:
     code, out, _ = fedcxr(command, "--help")
     assert code == 0

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peak import peak_mb
 from PIL import Image
 
 from fedcxr.data._decode import Unusable, decode_image, square, stretched
@@ -128,6 +129,20 @@ def test_deep_films_are_stretched_over_their_range() -> None:
     assert abs(film.astype(int) - decode_image(PNG, 64)).max() <= 1
     np.testing.assert_array_equal(decode_image(encoded(deep, "TIFF"), 64), film)
     np.testing.assert_array_equal(stretched(np.array([[-5, 0], [5, 15]])), [[0, 63.75], [127.5, 255]])
+
+
+def test_a_deep_film_is_refused_before_it_takes_gigabytes(tmp_path: Path) -> None:
+    """Half a megabyte of file; it took 2.1 GB to look at."""
+    for side, refused in ((8900, "Unusable too large: 8900 x 8900, at most 40 million pixels"), (5000, "")):
+        deep = tmp_path / f"{side}.tif"
+        picture = np.zeros((side, side), dtype=np.float32)
+        picture[0, 0] = 1
+        Image.fromarray(picture).save(deep, compression="tiff_adobe_deflate")
+        assert deep.stat().st_size < 1 << 20
+        imports = "from fedcxr.data._decode import Path, decode_image, read"
+        taken, said = peak_mb(imports, "decode_image(read(Path(sys.argv[1])), 64)", deep)
+        assert said == refused
+        assert taken < (50 if refused else 600)
 
 
 def test_the_resize_is_that_of_pytorch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.data import _draft as drafts
@@ -202,7 +205,7 @@ def test_damage_is_noticed(tmp_path: Path, cohort: Cohort) -> None:
         ("index.csv", whole["index.csv"] + b"\n", "damaged"),
         ("manifest.json", whole["manifest.json"][:-9], "manifest"),
         ("manifest.json", whole["manifest.json"].replace(b'"format": 2', b'"format": 3'), "another version"),
-        ("manifest.json", whole["manifest.json"].replace(b'"films": 6', b'"films": 7'), "does not hold"),
+        ("manifest.json", whole["manifest.json"].replace(b'"films": 6', b'"films": 7'), "and not .7, 16, 16"),
         ("images.npy", b"x" + whole["images.npy"][1:], "damaged"),
     ]:
         (folder / name).write_bytes(damaged)
@@ -220,6 +223,70 @@ def test_damage_is_noticed(tmp_path: Path, cohort: Cohort) -> None:
         shard.open_shard(folder)
     with pytest.raises(DataError, match="no shard"):
         shard.open_shard(tmp_path / "nowhere")
+
+
+HEADERS = (
+    b"{'descr': '|u1', 'fortran_order': False, 'shape': (6, 16, 16)",  # cut: Python's tokenizer fails in its own way
+    b"(" * 3000,
+    b"{'descr': '|O', 'fortran_order': False, 'shape': (6, 16, 16), }",
+    b"{'descr': '|u1', 'fortran_order': True, 'shape': (6, 16, 16), }",
+    b"{'descr': '|u1', 'fortran_order': False, 'shape': (6, 16, 1 << 40), }",
+    b"",
+)
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_an_array_whose_header_is_none_is_damage(tmp_path: Path, cohort: Cohort, header: bytes) -> None:
+    folder = tmp_path / "shard"
+    drafts.write(folder, cohort, FACTS)
+    size = (folder / "images.npy").stat().st_size
+    begins = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    (folder / "images.npy").write_bytes((begins + bytes(size))[:size])
+    with pytest.raises(DataError, match="this shard is damaged"):
+        shard.open_shard(folder)
+
+
+@given(st.binary(max_size=200), st.integers(0, 400))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_that_leaves_the_sizes_is_damage_or_goes_unnoticed(
+    tmp_path: Path, cohort: Cohort, noise: bytes, place: int
+) -> None:
+    folder = tmp_path / "shard"
+    if not folder.exists():
+        drafts.write(folder, cohort, FACTS)
+    whole = contents(folder)
+    for name in ("images.npy", "index.csv", "manifest.json"):
+        data = bytearray(whole[name])
+        end = min(place + len(noise), len(data))
+        data[place:end] = noise[: max(end - place, 0)]
+        (folder / name).write_bytes(data)
+        with contextlib.suppress(DataError):
+            shard.open_shard(folder)
+        (folder / name).write_bytes(whole[name])
+
+
+@pytest.mark.parametrize("name", ["images.npy", "index.csv", "manifest.json"])
+def test_a_pipe_in_a_shard_is_not_waited_for(tmp_path: Path, cohort: Cohort, name: str) -> None:
+    folder = tmp_path / "shard"
+    drafts.write(folder, cohort, FACTS)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    told = json.loads((folder / "manifest.json").read_text()) if name != "manifest.json" else {}
+    if told:
+        told["files"][name]["bytes"] = 0
+        (folder / "manifest.json").write_text(json.dumps(told))
+    with pytest.raises(DataError):
+        shard.open_shard(folder)
+
+
+def test_a_manifest_names_its_own_files_alone(tmp_path: Path, cohort: Cohort) -> None:
+    folder = tmp_path / "shard"
+    drafts.write(folder, cohort, FACTS)
+    told = json.loads((folder / "manifest.json").read_text())
+    told["files"]["../../../etc/passwd"] = {"bytes": 1, "sha256": ""}
+    (folder / "manifest.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match="manifest is damaged"):
+        shard.open_shard(folder)
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path, cohort: Cohort) -> None:
@@ -256,7 +323,7 @@ def test_a_full_index_of_nih_is_read_within_a_second(tmp_path: Path, make_cohort
     index = pd.concat([one.index] * 281, ignore_index=True)
     index.to_csv(tmp_path / "index.csv", index=False)
     start = time.process_time()
-    assert len(shard.read_index(tmp_path / "index.csv", FINDINGS)) == 112_400
+    assert len(shard.read_index(tmp_path / "index.csv", FINDINGS, 112_400)) == 112_400
     assert time.process_time() - start < 2
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from peak import peak_mb
 
-from fedcxr.data._tables import Paths, Table, absent, find
+from fedcxr.data._tables import MOST_BYTES, Paths, Table, absent, find
 from fedcxr.errors import DataError, StorageError
 
 
@@ -83,3 +85,41 @@ def test_find(tmp_path: Path) -> None:
     packed = written(tmp_path, "a", "b.csv.gz")
     assert find(tmp_path, "a.csv", "b.csv") == packed
     assert find(tmp_path, "a.csv", "b.csv") != written(tmp_path, "a", "a.csv") == find(tmp_path, "a.csv", "b.csv")
+
+
+def test_a_small_file_does_not_become_a_large_table(tmp_path: Path) -> None:
+    bomb = tmp_path / "table.csv.gz"
+    with gzip.open(bomb, "wb", compresslevel=9) as file:
+        file.write(b"a,b\n")
+        for _ in range(300):
+            file.write(b"1,2\n" * (1 << 18))
+    assert bomb.stat().st_size < 1 << 20 < MOST_BYTES < 300 << 20
+    imports, work = "from fedcxr.data._tables import Path, Table", "Table.read(Path(sys.argv[1]), ['a', 'b'])"
+    taken, said = peak_mb(imports, work, bomb)
+    assert "DataError this table has too many rows" in said
+    assert taken < 500
+
+
+def test_one_long_line_does_not_either(tmp_path: Path) -> None:
+    bomb = tmp_path / "table.csv.gz"
+    with gzip.open(bomb, "wb", compresslevel=9) as file:
+        file.write(b"a,b\n")
+        for _ in range(300):
+            file.write(b"x" * (1 << 20))
+    imports, work = "from fedcxr.data._tables import Path, Table", "Table.read(Path(sys.argv[1]), ['a', 'b'])"
+    taken, said = peak_mb(imports, work, bomb)
+    assert "DataError this table is too large" in said
+    assert taken < 900
+
+
+def test_a_table_of_too_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("a\n" + "1\n" * 9)
+    monkeypatch.setattr("fedcxr.data._tables.MOST_ROWS", 8)
+    with pytest.raises(DataError, match=r"too many rows.*allowed: 8"):
+        Table.read(tmp_path / "t.csv", ["a"])
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(StorageError, match="not a regular file"):
+        Table.read(tmp_path / "t.csv", ["a"])

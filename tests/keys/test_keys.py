@@ -57,11 +57,11 @@ def test_every_name_leads_to_another_key() -> None:
 
 def test_every_release_has_its_own_seed_and_it_is_no_key() -> None:
     seeds = [
-        MasterKey(key, site, epoch).seed(release)
+        MasterKey(key, site, epoch).stream_key(release)
         for key, site, epoch, release in product([bytes(32), bytes(31) + b"\1"], ["a", "ab"], [1, 2], ["r", "br"])
     ]
     assert len(set(seeds)) == len(seeds) == 16
-    assert MASTER.seed("spring").to_bytes(32) not in {MASTER.reveal(), RELEASE.reveal()}
+    assert MASTER.stream_key("spring") not in {MASTER.reveal(), RELEASE.reveal()}
 
 
 def test_what_a_key_leads_to_never_changes() -> None:

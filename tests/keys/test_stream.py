@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedcxr.keys.stream import KeyedStream
+from fedcxr.keys.stream import KeyedStream, generator
 
 KEY = bytes(range(32))
 
@@ -25,6 +25,20 @@ def stream(number: int = 0) -> KeyedStream:
 def test_is_chacha20_from_its_first_block() -> None:
     """RFC 8439, A.1, test vector 1: key, nonce and counter are all zero."""
     assert KeyedStream(bytes(32)).draw(16).hex() == "76b8e0ada0f13d90405d6ae55386bd28"
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_numpys_distributions_draw_from_the_same_keystream(key: bytes) -> None:
+    assert generator(key).bytes(200) == KeyedStream(key).draw(200)
+
+
+@given(st.integers(0, 40), st.booleans())
+def test_a_training_that_draws_under_a_key_goes_on_where_it_stopped(drawn: int, halves: bool) -> None:
+    """What a checkpoint keeps of a generator is enough, also between the halves of a 64-bit word."""
+    one, other = generator(KEY), generator(bytes(32))
+    one.integers(0, 1 << 31, drawn, dtype=np.int32 if halves else np.int64)
+    other.bit_generator.state = one.bit_generator.state
+    assert other.standard_normal(9, np.float32).tolist() == one.standard_normal(9, np.float32).tolist()
 
 
 def test_what_a_key_draws_never_changes() -> None:

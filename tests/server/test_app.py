@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from flwr.app import Context, RecordDict
 from nodes import SECRET, SITES, Nodes, named
 
 from fedcxr.errors import BadSignature, ConfigError, Refused
+from fedcxr.keys.cards import Card
+from fedcxr.keys.identity import Identity
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import simulated_identity
 from fedcxr.simulation.premises import Simulation
@@ -42,7 +45,7 @@ def cards(tmp_path: Path) -> Path:
     folder = tmp_path / "cards"
     folder.mkdir()
     for site in SITES:
-        (folder / f"{site}.card").write_text(simulated_identity(SECRET, site).card())
+        (folder / f"{site}.card").write_text(Card.issue(simulated_identity(SECRET, site)).text)
     return folder
 
 
@@ -76,7 +79,10 @@ def test_a_simulation_that_says_so_is_measured(tmp_path: Path) -> None:
 
 def test_a_register_is_a_folder_of_cards(cards: Path) -> None:
     assert Register.read(cards) == Register({site: simulated_identity(SECRET, site).public for site in SITES})
-    (cards / "again.card").write_text(simulated_identity(7, "site-1").card())
+    (cards / "again.card").write_text(Card.issue(simulated_identity(7, "site-1")).text)
+    with pytest.raises(ConfigError, match="two cards of one name; given: site-1"):
+        Register.read(cards)
+    shutil.copy(cards / "site-1.card", cards / "again.card")
     with pytest.raises(ConfigError, match="two cards of one name; given: site-1"):
         Register.read(cards)
     (cards / "again.card").write_text("{}")
@@ -86,6 +92,20 @@ def test_a_register_is_a_folder_of_cards(cards: Path) -> None:
         (cards / "again.card").write_bytes(wrong)
         with pytest.raises((ConfigError, BadSignature)):
             Register.read(cards)
+
+
+@pytest.mark.parametrize("files", ["abc", "cba", "bca"])
+def test_a_renewed_card_beside_the_earlier_ones_counts(cards: Path, files: str) -> None:
+    """Whatever the files are called; and not if one of them did not sign it."""
+    first, second, third = simulated_identity(SECRET, "site-1"), *(Identity.generate("site-1") for _ in range(2))
+    chain = [Card.issue(first), Card.issue(second, [first]), Card.issue(third, [first, second])]
+    (cards / "site-1.card").unlink()
+    for file, card in zip(files, chain, strict=True):
+        (cards / f"{file}.card").write_text(card.text)
+    assert Register.read(cards).cards["site-1"] == third.public
+    (cards / f"{files[2]}.card").write_text(Card.issue(third, [first]).text)
+    with pytest.raises(ConfigError, match="two cards of one name"):
+        Register.read(cards)
 
 
 def test_a_register_of_nobody_is_refused(tmp_path: Path) -> None:

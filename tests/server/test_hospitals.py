@@ -20,10 +20,11 @@ from fedcxr.errors import TooFewSites
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring
 from fedcxr.keys.provider import signed
+from fedcxr.keys.stream import generator
 from fedcxr.methods import RunContext
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.sca import Sca
-from fedcxr.protocol import release_order
+from fedcxr.protocol import job_of
 from fedcxr.reading import Recipient
 from fedcxr.release import Release
 from fedcxr.rng import stream
@@ -156,7 +157,9 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
     experiment = Experiment.open(of, cache_folder())
     codec = Sca().codec({}, context)
     for release, view, ring in zip(releases, found, hospitals.rings(), strict=True):
-        order = release_order(release.site, len(release), ring.seed(of.run_name))
+        order = generator(ring.stream_key(job_of(of, "release"), "site", release.site, "order")).permutation(
+            len(release)
+        )
         originals = experiment.site(release.site).films(order)
         shown = codec.decode(codec.encode(originals), release.size)
         films = view.forms.get("films", np.zeros_like(originals))
@@ -169,11 +172,14 @@ def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hos
     of, noise = scenario({"name": "noise", "scale": 0.2}), Noise(scale=0.2)
     experiment = Experiment.open(of, cache_folder())
 
-    def drawn(site: str, order: int, seed: int) -> np.ndarray:
-        """What a site releases if these are the seeds of its films' order and of its noise."""
+    def simulated_draw(site: str, path: str, images: Sequence[str] = ()) -> np.random.Generator:
+        return stream(of.seed, "site", site, path)
+
+    def drawn(site: str, ordering: Any, noising: Any) -> np.ndarray:
+        """What a site releases if its films' order and its noise are drawn so."""
         films = experiment.site(site)
-        ordered = films.films(release_order(site, len(films), order))
-        return noise.protect(ordered, stream(seed, "site", site, "release"))
+        ordered = films.take(ordering(site, "order").permutation(len(films)))
+        return noise.protect(ordered.films(), noising(site, "release", images=list(ordered.index["image"])))
 
     def released(vaults: Sequence[Path], out: str) -> dict[str, np.ndarray]:
         with begun(of, tmp_path / out) as run:
@@ -181,14 +187,18 @@ def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hos
             return {release.site: release.arrays["films"] for release in run.releases(SITES)}
 
     for site, films in released((), "simulation").items():
-        assert np.array_equal(films, drawn(site, of.seed, of.seed))  # the control: there it can be drawn
-    secrets = {site: ring.seed(of.run_name) for site, ring in zip(SITES, hospitals.rings(), strict=True)}
+        assert np.array_equal(films, drawn(site, simulated_draw, simulated_draw))  # the control: there it can be drawn
+    rings, job = dict(zip(SITES, hospitals.rings(), strict=True)), job_of(of, "release")
+
+    def secret_draw(site: str, path: str, images: Sequence[str] = ()) -> np.random.Generator:
+        return generator(rings[site].stream_key(job, "site", site, path, images=images))
+
     real, again = (released(hospitals.folders, out) for out in ("real", "again"))
     for site, films in real.items():
         assert np.array_equal(films, again[site])  # so that a run can be gone on with
-        assert np.array_equal(films, drawn(site, secrets[site], secrets[site]))
-        assert not np.array_equal(films, drawn(site, of.seed, secrets[site]))
-        assert not np.array_equal(films, drawn(site, secrets[site], of.seed))
+        assert np.array_equal(films, drawn(site, secret_draw, secret_draw))
+        assert not np.array_equal(films, drawn(site, simulated_draw, secret_draw))
+        assert not np.array_equal(films, drawn(site, secret_draw, simulated_draw))
 
 
 @pytest.mark.parametrize("method", ["sca", "sealed", {"name": "sca", "ambiguation": "published"}], ids=str)
@@ -201,7 +211,8 @@ def test_no_key_is_in_the_run_folder_or_on_the_way(hospitals: Hospitals, tmp_pat
         images = [key.image_key(str(row)) for key in keys for row in range(5)]
         secrets = [k.reveal() for k in (*keys, *images, *(ring.epochs[0].key for ring in rings))]
         secrets += [ring.identity.reveal() for ring in rings] + [ring.choosing for ring in rings] + [WORDS]
-        secrets += [ring.seed(of.run_name).to_bytes(32) for ring in rings]
+        job = job_of(of, "release")
+        secrets += [ring.stream_key(job, "site", site, "order") for site, ring in zip(SITES, rings, strict=True)]
         assert len(grid.heard) == 4 * len(SITES)  # one greeting and one request each, and what was said to them
         assert not leaks(secrets, run.folder, *grid.heard)
         assert leaks([hospitals.register.cards["site-1"].verifying], hospitals.register.cards["site-1"].verifying)
@@ -237,7 +248,7 @@ FORGERIES: dict[str, Any] = {
         r, signature=signed(replace(r, site="site-1"), Simulated(0, "site-1", {}), {}).signature
     ),
     "an older release": lambda r: signed(r, Simulated(0, "site-2", {}), {"run": "sca-00000000-0"}),
-    "another turn": lambda r: signed(r, Simulated(0, "site-2", {}), {"turn": 1}),
+    "another request": lambda r: signed(r, Simulated(0, "site-2", {}), {"request": 64 * "0"}),
     "another's release": lambda r: signed(replace(r, site="site-1"), Simulated(0, "site-1", {}), {}),
 }
 

@@ -10,7 +10,7 @@ import pytest
 from fedcxr.errors import BadSignature, NotGranted
 from fedcxr.keys import ReleaseKey, SomeKeys
 from fedcxr.keys.envelopes import open_envelope
-from fedcxr.keys.provider import signed
+from fedcxr.keys.provider import Job, signed
 from fedcxr.keys.signatures import verify_release
 from fedcxr.release import Release
 from fedcxr.simulation.keys import Simulated, simulated_identity, simulated_register
@@ -21,13 +21,13 @@ UPDATE = Release("update", "site-1", "sca", {"weights/a": np.zeros(3, np.float32
 
 def test_the_same_seed_gives_the_same_keys() -> None:
     one, again = (Simulated(3, "site-1", {"server": 1.0}) for _ in range(2))
-    assert one.begin("r", IMAGES).reveal() == again.begin("r", IMAGES).reveal()
+    assert one.begin(Job("release", "r"), IMAGES).reveal() == again.begin(Job("release", "r"), IMAGES).reveal()
     assert one.identity.reveal() == again.identity.reveal() == simulated_identity(3, "site-1").reveal()
 
 
 def test_other_seeds_sites_and_releases_have_other_keys() -> None:
     keys = {
-        Simulated(seed, site, {}).begin(release, IMAGES).reveal()
+        Simulated(seed, site, {}).begin(Job("release", release), IMAGES).reveal()
         for seed in (3, 4)
         for site in ("site-1", "site-2")
         for release in ("r", "s")
@@ -38,7 +38,7 @@ def test_other_seeds_sites_and_releases_have_other_keys() -> None:
 
 def test_those_who_are_named_get_their_share_and_nobody_else_anything() -> None:
     site = Simulated(3, "site-1", {"server": 0.25, "site-2": 1.0, "site-1": 0.5})
-    key, envelopes = site.begin("r", IMAGES), site.envelopes("r")
+    key, envelopes = site.begin(Job("release", "r"), IMAGES), site.envelopes(Job("release", "r"))
     found = {
         name: open_envelope(
             envelopes[simulated_identity(3, name).public.fingerprint],

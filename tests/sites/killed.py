@@ -13,6 +13,7 @@ from pathlib import Path
 from canary import leaks
 
 from fedcxr.keys.identity import Identity
+from fedcxr.keys.provider import Job
 from sites.encrypted_file import DRAFT
 from sites.vault import Cost, Grant, Vault
 
@@ -34,7 +35,7 @@ def main(folder: Path, kills: int) -> None:
         if child == 0:
             os.close(reader)
             for step in range(10_000):
-                vault.begin(f"{number}-{step}", ["a"])
+                vault.begin(Job("release", f"{number}-{step}"), ["a"])
                 os.write(writer, b".")
         os.close(writer)
         start = time.perf_counter()
@@ -64,7 +65,7 @@ def main(folder: Path, kills: int) -> None:
         acknowledged += done
         before = len(names)
     assert not leaks(keys, folder)
-    vault.begin("last", ["a"])
+    vault.begin(Job("release", "last"), ["a"])
     left = sorted(path.name for path in folder.iterdir())
     told = {"acknowledged": acknowledged, "in_the_middle": in_the_middle, "unacknowledged": unacknowledged}
     json.dump({**told, "left": left}, sys.stdout)

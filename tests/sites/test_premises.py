@@ -79,7 +79,7 @@ def test_a_hospital_takes_no_share_of_one_cohort() -> None:
 def test_a_simulated_site_is_the_one_that_the_engine_says() -> None:
     scenario = Scenario.parse(SHARED_OUT)
     with Simulation({"partition-id": 1}).key_provider(scenario.to_yaml()) as keys:
-        assert keys.identity.reveal() == simulated_identity(scenario.seed, "site-2").reveal()
+        assert keys.identity.public == simulated_identity(scenario.seed, "site-2").public
     assert "another site; given: site-2" in asked({"simulation": True, "partition-id": 1}).reason
     for place in (2, -1, None, "0", True):
         with (

@@ -22,6 +22,7 @@ from fedcxr.keys import Origin, ReleaseKey, SomeKeys
 from fedcxr.keys.envelopes import open_envelope, read_label
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring
+from fedcxr.keys.provider import Job
 from sites.vault import Cost, Vault, own_folder
 
 WORDS = b"correct horse battery staple"
@@ -44,7 +45,7 @@ def opened(vault: Vault, envelope: bytes, reader: Identity, release: str, epoch:
 
 def rows(vault: Vault, reader: Identity, release: str, epoch: int | None = None) -> set[int]:
     """Which rows of a release a recipient may open."""
-    envelope = vault.envelopes(release, epoch).get(reader.public.fingerprint)
+    envelope = vault.envelopes(Job("release", release), epoch).get(reader.public.fingerprint)
     if envelope is None:
         return set()
     made = vault.ring.made(release, epoch)
@@ -60,7 +61,7 @@ def rows(vault: Vault, reader: Identity, release: str, epoch: int | None = None)
 
 
 def test_everything_is_there_after_unlocking_again(vault: Vault, tmp_path: Path) -> None:
-    vault.begin("spring", IMAGES)
+    vault.begin(Job("release", "spring"), IMAGES)
     vault.grant(Grant(CHARITY.public, share=0.25, releases=("spring",)))
     vault.grant(Grant(GRACE.public, images=("i-0001", "i-0002")))
     vault.rotate()
@@ -87,19 +88,19 @@ def secrets_of(vault: Vault) -> list[bytes]:
 
 
 def test_no_key_shows_anywhere(vault: Vault, tmp_path: Path) -> None:
-    vault.begin("spring", IMAGES)
+    vault.begin(Job("release", "spring"), IMAGES)
     vault.grant(Grant(CHARITY.public, releases=("spring",)))
     vault.grant(Grant(GRACE.public, images=("i-0000", "i-0001"), releases=("spring",)))
     vault.rotate()
-    vault.begin("spring", IMAGES)
-    shown = [repr(vault), repr(vault.ring), str(vault.ring), repr(vault.begin("autumn", IMAGES))]
+    vault.begin(Job("release", "spring"), IMAGES)
+    shown = [repr(vault), repr(vault.ring), str(vault.ring), repr(vault.begin(Job("release", "autumn"), IMAGES))]
     shown += [envelope.decode("latin-1") for _, _, envelope in vault.rewrapped()]
     assert len(secrets_of(vault)) == 13
     assert not leaks(secrets_of(vault), tmp_path, *shown, *(e for _, _, e in vault.rewrapped()))
 
 
 def test_the_names_of_images_are_not_on_disk_in_the_clear(vault: Vault, tmp_path: Path) -> None:
-    vault.begin("spring", ["patient-7-image-3"] * 2)
+    vault.begin(Job("release", "spring"), ["patient-7-image-3"] * 2)
     assert all(b"patient-7" not in path.read_bytes() for path in (tmp_path / "ring").iterdir())
     assert "patient-7" not in repr(vault.ring)
 
@@ -142,25 +143,27 @@ def test_where_the_vault_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_release_gone_on_with_has_the_same_key(vault: Vault) -> None:
-    key = vault.begin("spring", IMAGES)
-    assert vault.begin("spring", IMAGES).reveal() == key.reveal() == vault.release_key("spring").reveal()
-    assert vault.begin("autumn", IMAGES).reveal() != key.reveal()
+    key = vault.begin(Job("release", "spring"), IMAGES)
+    assert (
+        vault.begin(Job("release", "spring"), IMAGES).reveal() == key.reveal() == vault.release_key("spring").reveal()
+    )
+    assert vault.begin(Job("release", "autumn"), IMAGES).reveal() != key.reveal()
     assert [made.release for made in vault.ring.releases] == ["spring", "autumn"]
 
 
 def test_other_images_under_the_same_name_are_refused(vault: Vault) -> None:
-    vault.begin("spring", IMAGES)
+    vault.begin(Job("release", "spring"), IMAGES)
     for images in (IMAGES[::-1], IMAGES[:-1], [*IMAGES, "new"]):
         with pytest.raises(Refused, match="begun with other images"):
-            vault.begin("spring", images)
+            vault.begin(Job("release", "spring"), images)
 
 
 def test_an_unknown_release_is_told(vault: Vault) -> None:
-    vault.begin("spring", IMAGES)
+    vault.begin(Job("release", "spring"), IMAGES)
     with pytest.raises(UnknownName, match="did you mean 'spring'"):
         vault.release_key("sprng")
     with pytest.raises(UnknownName):
-        vault.envelopes("spring", 2)
+        vault.envelopes(Job("release", "spring"), 2)
 
 
 # Grants ---------------------------------------------------------------------------------------------------------------
@@ -169,41 +172,41 @@ def test_an_unknown_release_is_told(vault: Vault) -> None:
 def test_all_a_list_and_a_share(vault: Vault) -> None:
     vault.grant(Grant(CHARITY.public))
     vault.grant(Grant(GRACE.public, images=("i-0003", "i-0001", "elsewhere")))
-    vault.begin("spring", IMAGES)
+    vault.begin(Job("release", "spring"), IMAGES)
     assert rows(vault, CHARITY, "spring") == set(range(400))
     assert rows(vault, GRACE, "spring") == {1, 3}
 
 
 def test_without_a_grant_there_is_no_envelope(vault: Vault) -> None:
-    vault.begin("spring", IMAGES)
-    assert vault.envelopes("spring") == {}
+    vault.begin(Job("release", "spring"), IMAGES)
+    assert vault.envelopes(Job("release", "spring")) == {}
     vault.grant(Grant(GRACE.public, images=("elsewhere",)))
-    vault.begin("autumn", IMAGES)
-    assert vault.envelopes("autumn") == {}
+    vault.begin(Job("release", "autumn"), IMAGES)
+    assert vault.envelopes(Job("release", "autumn")) == {}
 
 
 def test_a_share_is_that_large_the_same_each_time_and_grows(vault: Vault) -> None:
     vault.grant(Grant(CHARITY.public, share=0.25))
     vault.grant(Grant(GRACE.public, share=0.25))
-    vault.begin("spring", IMAGES)
+    vault.begin(Job("release", "spring"), IMAGES)
     spring = rows(vault, CHARITY, "spring")
     assert abs(len(spring) - 100) < 45  # five standard deviations
     assert spring != rows(vault, GRACE, "spring")
     vault.rotate()
-    vault.begin("autumn", IMAGES[::-1])
+    vault.begin(Job("release", "autumn"), IMAGES[::-1])
     assert {IMAGES[::-1][row] for row in rows(vault, CHARITY, "autumn")} == {IMAGES[row] for row in spring}
     vault.grant(Grant(CHARITY.public, share=0.5))
-    vault.begin("winter", IMAGES)
+    vault.begin(Job("release", "winter"), IMAGES)
     assert spring < rows(vault, CHARITY, "winter")
 
 
 def test_a_grant_is_for_what_comes_unless_it_names_what_is_there(vault: Vault) -> None:
     for release in ("spring", "summer"):
-        vault.begin(release, IMAGES)
+        vault.begin(Job("release", release), IMAGES)
     vault.grant(Grant(CHARITY.public))
     vault.grant(Grant(GRACE.public, releases=("spring", "winter")))
     for release in ("autumn", "winter"):
-        vault.begin(release, IMAGES)
+        vault.begin(Job("release", release), IMAGES)
     found = {
         release: [bool(rows(vault, reader, release)) for reader in (CHARITY, GRACE)]
         for release in ("spring", "summer", "autumn", "winter")
@@ -217,7 +220,7 @@ def test_a_grant_is_for_what_comes_unless_it_names_what_is_there(vault: Vault) -
 
 
 def test_several_grants_add_up(vault: Vault) -> None:
-    vault.begin("spring", IMAGES)
+    vault.begin(Job("release", "spring"), IMAGES)
     vault.grant(Grant(GRACE.public, images=("i-0001",), releases=("spring",)))
     vault.grant(Grant(GRACE.public, images=("i-0007",), releases=("spring",)))
     assert rows(vault, GRACE, "spring") == {1, 7}
@@ -246,12 +249,12 @@ def test_a_known_name_with_another_fingerprint_is_refused(vault: Vault) -> None:
 def test_two_sites_keys_never_open_each_others_envelopes(vault: Vault, tmp_path: Path) -> None:
     with Vault.create(tmp_path / "other", "mercy", WORDS, CHEAP) as other:  # even under the same name
         for one in (vault, other):
-            one.begin("spring", IMAGES)
+            one.begin(Job("release", "spring"), IMAGES)
             one.grant(Grant(CHARITY.public, releases=("spring",)))
             one.grant(Grant(GRACE.public, releases=("spring",)))
         for one, rival in ((vault, other), (other, vault)):
             for reader, stranger in ((CHARITY, GRACE), (GRACE, CHARITY)):
-                envelope = one.envelopes("spring")[reader.public.fingerprint]
+                envelope = one.envelopes(Job("release", "spring"))[reader.public.fingerprint]
                 opened(one, envelope, reader, "spring")
                 with pytest.raises(WrongEnvelope):
                     opened(one, envelope, stranger, "spring")
@@ -268,42 +271,45 @@ def test_two_sites_keys_never_open_each_others_envelopes(vault: Vault, tmp_path:
 def test_who_is_revoked_gets_nothing_more_and_keeps_what_was_given(vault: Vault) -> None:
     vault.grant(Grant(CHARITY.public))
     vault.grant(Grant(GRACE.public))
-    sealed = vault.begin("spring", IMAGES).image_key("5").seal(b"film", "1")
-    kept = vault.envelopes("spring")[CHARITY.public.fingerprint]
+    sealed = vault.begin(Job("release", "spring"), IMAGES).image_key("5").seal(b"film", "1")
+    kept = vault.envelopes(Job("release", "spring"))[CHARITY.public.fingerprint]
     vault.revoke(CHARITY.public.fingerprint[:12])
     assert opened(vault, kept, CHARITY, "spring").image_key("5").open(sealed, "1") == b"film"
-    vault.begin("autumn", IMAGES)
+    vault.begin(Job("release", "autumn"), IMAGES)
     for release in ("spring", "autumn"):
-        assert list(vault.envelopes(release)) == [GRACE.public.fingerprint]
+        assert list(vault.envelopes(Job("release", release))) == [GRACE.public.fingerprint]
     with pytest.raises(WrongEnvelope):
         opened(vault, kept, CHARITY, "autumn")
 
 
 def test_after_a_revocation_the_same_release_needs_a_new_key(vault: Vault) -> None:
     vault.grant(Grant(CHARITY.public))
-    old = vault.begin("spring", IMAGES)
+    old = vault.begin(Job("release", "spring"), IMAGES)
     vault.revoke("charity")
     with pytest.raises(Refused, match=r"revoked since.*fedcxr keys rotate"):
-        vault.begin("spring", IMAGES)
-    vault.begin("autumn", IMAGES)  # which they were never given
+        vault.begin(Job("release", "spring"), IMAGES)
+    vault.begin(Job("release", "autumn"), IMAGES)  # which they were never given
     vault.rotate()
-    assert vault.begin("spring", IMAGES).reveal() != old.reveal()
+    assert vault.begin(Job("release", "spring"), IMAGES).reveal() != old.reveal()
 
 
 def test_a_rotation_with_old_releases(vault: Vault) -> None:
     vault.grant(Grant(CHARITY.public))
     vault.grant(Grant(GRACE.public, share=0.5))
-    old = vault.begin("spring", IMAGES)
+    old = vault.begin(Job("release", "spring"), IMAGES)
     sealed = {str(row): old.image_key(str(row)).seal(b"old film", "1") for row in range(40)}
-    before = dict(vault.envelopes("spring"))
+    before = dict(vault.envelopes(Job("release", "spring")))
     vault.rotate()
-    new = vault.begin("spring", IMAGES)
+    new = vault.begin(Job("release", "spring"), IMAGES)
     # Old films open with old envelopes, and with new ones for the old epoch.
-    for envelope in (before[CHARITY.public.fingerprint], vault.envelopes("spring", 1)[CHARITY.public.fingerprint]):
+    for envelope in (
+        before[CHARITY.public.fingerprint],
+        vault.envelopes(Job("release", "spring"), 1)[CHARITY.public.fingerprint],
+    ):
         assert opened(vault, envelope, CHARITY, "spring", 1).image_key("3").open(sealed["3"], "1") == b"old film"
     # The new release shares no key and no order with the old one, and each envelope opens its own only.
     assert new.origin == Origin("mercy", "spring", 2)
-    after = vault.envelopes("spring")[CHARITY.public.fingerprint]
+    after = vault.envelopes(Job("release", "spring"))[CHARITY.public.fingerprint]
     for envelope, epoch in ((before[CHARITY.public.fingerprint], 2), (after, 1)):
         with pytest.raises(WrongEnvelope):
             opened(vault, envelope, CHARITY, "spring", epoch)
@@ -319,7 +325,7 @@ def test_wrapping_again_leaves_out_who_was_revoked(vault: Vault) -> None:
     vault.grant(Grant(CHARITY.public))
     vault.grant(Grant(GRACE.public, images=("i-0001",)))
     for release in ("spring", "summer"):
-        vault.begin(release, IMAGES)
+        vault.begin(Job("release", release), IMAGES)
     vault.revoke("charity")
     vault.rotate()
     made = vault.rewrapped()
@@ -362,10 +368,11 @@ def python(root: Path, *command: str, timeout: float = 120) -> subprocess.Popen[
 BEGINS = """
 import sys
 from pathlib import Path
+from fedcxr.keys.provider import Job
 from sites.vault import Vault
 vault = Vault.unlock(Path(sys.argv[1]), sys.argv[2].encode())
 for number in range(25):
-    vault.begin(f"{sys.argv[3]}-{number}", ["a"])
+    vault.begin(Job("release", f"{sys.argv[3]}-{number}"), ["a"])
     vault.rotate()
 """
 

@@ -16,6 +16,7 @@ from fedcxr.cohort import ORGANS, Annotation, Cohort
 from fedcxr.data import Source
 from fedcxr.data.phantom.visits import Population, Visits, sample
 from fedcxr.partition import Partition
+from fedcxr.rng import stream
 
 if TYPE_CHECKING:
     from fedcxr.data.phantom.store import Order
@@ -54,6 +55,9 @@ class Phantom(Source):
     @property
     def annotations(self) -> tuple[Annotation, ...]:
         return ORGANS
+
+    def peopled(self, root: int) -> Self:
+        return self.model_copy(update={"seed": int.from_bytes(stream(root, "phantom", self.seed).bytes(16))})
 
     def resolved_for(self, sites: int, partition: Partition) -> Self:
         """One hospital per site and the partition's travellers, unless the scenario says otherwise."""
