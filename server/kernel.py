@@ -24,6 +24,16 @@ def unshare(flags: int) -> bool:
     return int(_libc.unshare(flags)) == 0
 
 
+def mount(source: bytes, target: bytes, kind: bytes | None, flags: int) -> int:
+    """Mount a file system, or change how one is mounted; below 0 when it was refused."""
+    return int(_libc.mount(source, target, kind, ctypes.c_ulong(flags), None))
+
+
+def umount(target: bytes, flags: int) -> int:
+    """Take a file system away; below 0 when it was refused."""
+    return int(_libc.umount2(target, flags))
+
+
 def checked(returned: int) -> int:
     """The same number, or the error it stands for."""
     if returned < 0:

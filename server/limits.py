@@ -28,7 +28,9 @@ class Limits:
         it is set only where this process is alone in a user namespace (`counted_alone`). Nobody can use more seconds
         of processors than there are processors: that limit holds where nobody watches, and never comes first.
         """
-        _lower(resource.RLIMIT_CORE, 0)
+        # Of a crash nothing is kept, which may hold films: 0 would still hand its memory to a program that collects
+        # crashes, and 1 does not (core(5), and the kernel's fs/coredump.c).
+        _lower(resource.RLIMIT_CORE, 1)
         _lower(resource.RLIMIT_FSIZE, self.disk)
         _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
         _lower(resource.RLIMIT_CPU, math.ceil(self.seconds * (os.cpu_count() or 1)) + 1)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import struct
 import sys
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fedcxr.errors import FenceMissing
-from server import audit_hook, kernel, landlock, seccomp
+from server import audit_hook, kernel, landlock, seccomp, tree
 from server.limits import Limits
 
 PARENT_DEATH_SIGNAL, NO_NEW_PRIVILEGES, DROP_BOUNDING, AMBIENT, CLEAR_ALL = 1, 38, 24, 47, 4  # prctl options
@@ -29,37 +32,41 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
     """Fence this process in for good, and say with what. Call it before anything foreign is imported.
 
     Files are Landlock's (from its interface 3), everything else is the filter of `server.seccomp`, amounts are
-    `Limits`; besides, this process leaves the network and shared memory of others, keeps no descriptor but
-    stdin, stdout and stderr, and no capability, not even root's. Where the kernel has no such Landlock or filter:
-    FenceMissing, unless a `weaker` fence is asked for, which then says so.
+    `Limits`; besides, this process leaves the network, the shared memory and the file tree of others, keeps no
+    descriptor but stdin, stdout and stderr, and no capability, not even root's.
+    Where the kernel has no such Landlock or filter: FenceMissing, unless a `weaker` fence is asked for, which then
+    says so.
     """
     _alone()
-    readable, writable = _resolved(readable), _resolved(writable)
     interface, filtered = landlock.version(), seccomp.supported()
-    if not weaker and (interface < landlock.WHOLE or not filtered):
+    whole = interface >= landlock.WHOLE and filtered
+    if not whole and not weaker:
         raise FenceMissing(
             "this machine cannot fence an adversary in",
             given=f"Landlock interface {max(interface, 0)}, {'a' if filtered else 'no'} filter of system calls",
             allowed=f"Linux with Landlock interface {landlock.WHOLE} (6.2) and seccomp, on x86-64 or aarch64",
             do="use such a machine, or ask for a weaker fence, which a hostile adversary can leave",
         )
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _close_inherited()
     own_user = _leave_others()
+    given = [*readable, *writable]
+    readable, writable, cards = [*_system(), *readable], [Path("/dev/null"), *writable], _cards()
+    hidden = tree.leave([Path("/proc"), *readable, *writable, *cards])
+    readable, writable = _resolved(readable), _resolved(writable)
     limits.enforce(counted_alone=own_user)
-    if sys.platform == "linux":
-        kernel.checked(kernel.prctl(NO_NEW_PRIVILEGES, 1))
-        _give_up_capabilities()
-    _reachable([*readable, *writable])
+    _give_up_privileges()
+    _reachable(given)
     if interface >= 1:
-        landlock.restrict([*_system(), *readable], [Path("/dev/null"), *writable], _cards())
-        kinds = [f"landlock v{interface}"]
+        landlock.restrict(readable, writable, cards)
     else:
-        audit_hook.guard([*_system(), *readable], [Path("/dev/null"), *_cards(), *writable])
-        kinds = ["audit hook"]
+        audit_hook.guard(readable, [*writable, *cards])
     if filtered:
         seccomp.restrict()
-    kinds.append("seccomp" if filtered else "no filter of system calls")
-    whole = interface >= landlock.WHOLE and filtered
+    kinds = (
+        f"landlock v{interface}" if interface >= 1 else "audit hook",
+        "seccomp" if filtered else "no filter of system calls",
+        *([] if hidden else ["names, sizes and times of other files not hidden"]),
+    )
     return ("" if whole else "weaker: ") + ", ".join(kinds)
 
 
@@ -74,10 +81,20 @@ def die_with_parent() -> None:
 
 def _alone() -> None:
     """Refuse where other threads run: they would stay outside of what is set for one thread only."""
-    tasks = Path("/proc/self/task")
-    count = len(list(tasks.iterdir())) if tasks.is_dir() else 1
+    count = len(list(Path("/proc/self/task").iterdir())) if sys.platform == "linux" else threading.active_count()
     if count != 1:
         raise RuntimeError(f"a fence is put around a process of one thread, before others are started: {count} run")
+
+
+def _close_inherited() -> None:
+    """All descriptors but stdin, stdout and stderr, also those above a limit that was lowered since."""
+    if sys.platform != "linux":
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        return
+    for descriptor in list(Path("/proc/self/fd").iterdir()):
+        if int(descriptor.name) > 2:
+            with suppress(OSError):  # the one that listed them
+                os.close(int(descriptor.name))
 
 
 def _resolved(paths: Iterable[Path]) -> list[Path]:
@@ -89,19 +106,28 @@ def _leave_others() -> bool:
 
     The filter refuses sockets and shared memory as well, so nothing rests on a kernel that grants this.
     """
-    if sys.platform != "linux" or kernel.unshare(NEW_NETWORK | NEW_IPC):
+    kinds = NEW_NETWORK | NEW_IPC
+    user, group = os.geteuid(), os.getegid()
+    if sys.platform != "linux" or kernel.unshare(kinds) or not kernel.unshare(kinds | NEW_USER):
         return False
-    return kernel.unshare(NEW_NETWORK | NEW_IPC | NEW_USER)
+    with suppress(OSError):  # the same user as before, who could make no file as nobody
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    return True
 
 
-def _give_up_capabilities() -> None:
-    """Root is a user like others from here on, and cannot become it again."""
+def _give_up_privileges() -> None:
+    """Root is a user like others from here on, and nobody becomes it by a program that lends its rights."""
+    if sys.platform != "linux":
+        return
+    kernel.checked(kernel.prctl(NO_NEW_PRIVILEGES, 1))
     kernel.prctl(AMBIENT, CLEAR_ALL)
     for capability in range(CAPABILITIES):
         kernel.prctl(DROP_BOUNDING, capability)  # refused to whoever has none to drop
-    header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
-    number = CAPSET.get(os.uname().machine)
+    number = CAPSET.get(platform.machine())
     if number is not None:
+        header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
         kernel.checked(kernel.call(number, header, bytes(24)))
 
 
@@ -138,11 +164,7 @@ def _system() -> list[Path]:
     facts = [Path("/proc") / name for name in PROC] + [Path("/sys") / name for name in SYS]
     facts += [Path("/sys/fs/cgroup") / name for name in PROCESSORS]
     ours = [packages / "fedcxr", packages / "server"]
-    return sorted({_really(path) for path in [*interpreter, *ours, *map(Path, system), *cards]}) + facts
-
-
-def _really(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    return [*sorted({*interpreter, *ours, *map(Path, system), *cards}), *facts]
 
 
 def _cards() -> list[Path]:

@@ -25,10 +25,15 @@ from server.limits import Limits
 EVERY = 0.2  # seconds between two looks
 # ext4 makes one inode for so many bytes: whoever leaves no bytes but many files fills the disk as well.
 SMALLEST = 16 * 1024
-MEMORY_LINES = (b"RssAnon:", b"VmSwap:", b"VmPTE:")  # of /proc/PID/status, in kB; page tables can outgrow what they map
+MEMORY_LINES = (
+    b"RssAnon:",
+    b"VmSwap:",
+    b"VmPTE:",
+    b"HugetlbPages:",
+)  # of /proc/PID/status, in kB; page tables can outgrow what they map
 # Shared memory without a file, as /proc/PID/maps names it. Its whole size counts: what was written to it stays when it
 # is no longer looked at, and shows in no other number.
-SHARED = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV")
+SHARED = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV", b"/anon_hugepage (deleted)")
 
 
 def watch(process: int, folder: Path, limits: Limits, every: float = EVERY) -> str | None:
@@ -38,24 +43,14 @@ def watch(process: int, folder: Path, limits: Limits, every: float = EVERY) -> s
     """
     folder = folder.resolve()
     deadline = time.monotonic() + limits.seconds
-    ended = False
-    try:
-        with _Sight(process) as sight:
-            while not (ended := sight.ended(min(every, max(deadline - time.monotonic(), 0.0)))):
-                if time.monotonic() >= deadline:
-                    return "seconds"
-                with suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
-                    if (beyond := _beyond(process, folder, limits)) is not None:
-                        return beyond
-        return None
-    except ProcessLookupError:  # it had ended before
-        ended = True
-        return None
-    finally:
-        if not ended:
-            for one in list(tree(process)):
-                with suppress(ProcessLookupError):
-                    os.kill(one, signal.SIGKILL)
+    with suppress(ProcessLookupError), _Sight(process) as sight:  # or it had ended before
+        while not sight.ended(min(every, max(deadline - time.monotonic(), 0.0))):
+            if time.monotonic() >= deadline:
+                return "seconds"
+            with suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
+                if (beyond := _beyond(process, folder, limits)) is not None:
+                    return beyond
+    return None
 
 
 def tree(process: int) -> Iterator[int]:
@@ -68,7 +63,7 @@ def tree(process: int) -> Iterator[int]:
 
 
 class _Sight:
-    """Tells when a process ends, at once where Linux lends a descriptor for it."""
+    """Of a process until it ends, and not of another that gets its number later; out of sight, it is killed."""
 
     def __init__(self, process: int) -> None:
         self._process = process
@@ -78,12 +73,25 @@ class _Sight:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        try:
+            if not self.ended(0.0):
+                children = list(tree(self._process))[1:]
+                if self._descriptor >= 0:
+                    signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+                else:
+                    os.kill(self._process, signal.SIGKILL)
+                for child in children:
+                    with suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGKILL)
+        finally:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
 
     def ended(self, within: float) -> bool:
         if self._descriptor >= 0:
-            return bool(select.select([self._descriptor], [], [], within)[0])
+            waiting = select.poll()
+            waiting.register(self._descriptor, select.POLLIN)
+            return bool(waiting.poll(within * 1000))
         time.sleep(within)
         try:
             return psutil.Process(self._process).status() == psutil.STATUS_ZOMBIE

@@ -117,7 +117,7 @@ REFUSED = {
         "try: resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))\n"
         "except (ValueError, OSError): print('refused')"
     ),
-    "a core": "import resource; print('refused' if resource.getrlimit(resource.RLIMIT_CORE) == (0, 0) else '')",
+    "a core": "import resource; print('refused' if resource.getrlimit(resource.RLIMIT_CORE) <= (1, 1) else '')",
 }
 
 
