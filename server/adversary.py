@@ -114,7 +114,9 @@ def main(folder: Path) -> int:
     sys.path.extend(path for path in plan.path if path not in sys.path)  # at its end: nothing there stands for ours
     # Here, so that every child has torch and none pays for it, and that a method from a file of the user's is known:
     # inside the fence that file cannot be read. All that is imported here is ours or the user's own.
-    import torch  # noqa: F401
+    import torch
+
+    torch.optim.AdamW([torch.zeros(1)])  # the first optimiser imports nine hundred modules
 
     if plan.mechanism:
         plugins.load("method", plan.mechanism)

@@ -92,7 +92,6 @@ class Spy(Adversary):
         assert own.name in WORLDS, own
         others = [own.parent / name / inside for name in WORLDS if name != own.name]
         store = own.parent / leaks.ARRAYS / f"{leaks._digest(shown)}.npy"  # what all leaks have in common
-        assert store.exists(), store
         others.append(store)
         run = own.parents[2]
         others += [run / "answers" / "answers.csv", run / "scenario.yaml", Path(f"/proc/{os.getppid()}/environ")]

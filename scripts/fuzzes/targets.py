@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.storage.checkpoint import Checkpoint
-from server import answers
+from server import answers, prepared
 from sites import encrypted_file
 
 SMALL = Path(tempfile.mkdtemp(prefix="fedcxr-fuzz-"))
@@ -212,9 +213,14 @@ TARGETS = {
         ),
         Target("score", _from_file("score.npy", _answer), lambda: [_array(np.zeros(PART.shape, np.float32))]),
         Target(
-            "note",
-            _from_file("done.json", answers.Note.read),
-            lambda: [b'{"attackers": ["naive"], "seconds": 1.5, "fence": "landlock"}'],
+            "attackers",
+            _from_file(answers.ATTACKERS, answers._attackers),
+            lambda: [b'["naive", "retrained"]'],
+        ),
+        Target(
+            "prepared",
+            _from_file("prepared", partial(prepared.read, most=1 << 20)),
+            lambda: [_written(Checkpoint({"w": stream(1).random((3, 2))}, {}).write)],
         ),
         Target("film", lambda data: decode_image(data, 16), _films, (Unusable,)),
         Target("table", _from_file("t.csv", lambda path: Table.read(path, ["image", "patient"])), lambda: [TABLE]),

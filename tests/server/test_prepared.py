@@ -17,7 +17,7 @@ from fedcxr.storage.checkpoint import Checkpoint
 from server import prepared
 
 MOST = 1 << 16
-WEIGHTS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.arange(3)}
+WEIGHTS: dict[str, np.ndarray] = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.arange(3)}
 
 
 def test_round_trip(tmp_path: Path) -> None:
