@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ def unlocked_elsewhere(vault: Path, budget: Budget) -> Iterator[AgentKeys]:
             public = _asked(ours, "unlock", str(vault), budget.model_dump())
             yield AgentKeys(ours, PublicIdentity(*public))
         finally:
-            ours.close()
+            with suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)  # closing is not enough where a child of ours was forked meanwhile
             _ended(agent)
 
 

@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,16 +108,15 @@ class Agent:
 
 def serve(channel: socket.socket) -> None:
     """Unlock the vault that the first message names, then answer until the other side is gone."""
-    try:
-        with _unlocked(pipe.receive(channel)) as vault:
-            agent = Agent(vault)
-            pipe.send(channel, agent.answer(["public"]))
-            while True:
-                pipe.send(channel, agent.answer(pipe.receive(channel)))
-    except FedcxrError as error:
-        pipe.send(channel, [type(error).__name__, str(error)])
-    except pipe.Ended:
-        pass
+    with suppress(pipe.Ended):
+        try:
+            with _unlocked(pipe.receive(channel)) as vault:
+                agent = Agent(vault)
+                pipe.send(channel, agent.answer(["public"]))
+                while True:
+                    pipe.send(channel, agent.answer(pipe.receive(channel)))
+        except FedcxrError as error:
+            pipe.send(channel, [type(error).__name__, str(error)])
 
 
 def hide(parent: int) -> None:
@@ -126,6 +126,7 @@ def hide(parent: int) -> None:
     for option, value in ((PR_SET_DUMPABLE, 0), (PR_SET_PDEATHSIG, signal.SIGKILL)):
         if prctl(option, int(value), 0, 0, 0) != 0:
             raise Refused("the key agent cannot hide from other processes", do=os.strerror(ctypes.get_errno()))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed for the parent, with which we end
     if os.getppid() != parent:  # it ended before we could ask to be told
         raise SystemExit
 

@@ -64,7 +64,7 @@ def test_a_restored_vault_is_used_again_once_a_person_says_so(run: Callable[...,
 
 def test_an_old_vault_is_converted_and_whom_to_grant_anew_is_told(run: Callable[..., Said], tmp_path: Path) -> None:
     header = HEADER.pack(b"FCXV", 1, 4, 8, 1, bytes(16))
-    grants = [["charity", bytes(32), bytes(32), None, 1.0, [], 0, "2026-01-01", ""]]
+    grants: list[object] = [["charity", bytes(32), bytes(32), None, 1.0, [], 0, "2026-01-01", ""]]
     ring = {"format": 1, "site": "mercy", "identity": SECRETS[0], "choosing": SECRETS[1], "serial": 1}
     ring |= {"epochs": [[1, SECRETS[2], "2026-01-01"]], "releases": [], "grants": grants}
     key = Cost(log_n=4).key(WORDS, bytes(16))

@@ -168,6 +168,26 @@ def test_an_agent_ends_with_its_parent(folder: Path, root: Path) -> None:
     assert gone
 
 
+LEAVES = """
+import os, signal, sys, time
+from pathlib import Path
+from sites.agency import unlocked_elsewhere
+from sites.budget import Budget
+with unlocked_elsewhere(Path(sys.argv[1]), Budget()):
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    start = time.monotonic()
+print(time.monotonic() - start)
+os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_an_agent_ends_with_its_block_whoever_holds_the_channel(folder: Path, root: Path) -> None:
+    said, _ = python(root, "-c", LEAVES, folder, stdout=subprocess.PIPE).communicate(timeout=30)
+    assert float(said) < agency.PATIENCE
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
