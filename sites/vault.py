@@ -70,7 +70,7 @@ class Vault:
         return cls._opened(EncryptedFile.unlock(folder, words), budget, Vault._settle)
 
     @classmethod
-    def accept(cls, folder: Path, words: bytes | bytearray) -> Vault:
+    def accept_restored(cls, folder: Path, words: bytes | bytearray) -> Vault:
         """A vault that somebody restored on purpose: from now on this copy is the latest.
 
         What was begun since it was copied is not in it. So it begins a new epoch: no key that may have hidden one

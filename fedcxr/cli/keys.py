@@ -270,7 +270,7 @@ def keys_accept_restored(vault: VaultOption = None, format: FormatOption = Forma
     """Use a key ring that was restored from a copy, or moved here: on purpose, for it forgot what came since."""
     vaults = _vaults()
     folder = vault or vaults.own_folder()
-    with vaults.passphrase() as words, vaults.Vault.accept(folder, words) as opened:
+    with vaults.passphrase() as words, vaults.Vault.accept_restored(folder, words) as opened:
         ring = opened.ring
     _say(
         format,

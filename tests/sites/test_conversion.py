@@ -105,7 +105,7 @@ def test_a_kill_leaves_the_old_vault_or_the_new_one(tmp_path: Path, monkeypatch:
                 outcomes.append("old" if (folder / FILE).read_bytes() == old else "new")
         if outcomes[-1] == "old":
             convert(folder, WORDS)
-        opened = Vault.accept(folder, WORDS) if outcomes[-1] == "new" else Vault.unlock(folder, WORDS)
+        opened = Vault.accept_restored(folder, WORDS) if outcomes[-1] == "new" else Vault.unlock(folder, WORDS)
         with opened as vault:
             assert vault.tallies(IMAGES) == [(2, 0, 0), (2, 0, 0), (1, 0, 0)]
     assert outcomes == ["old", "old", "old", "old", "new", "done"]

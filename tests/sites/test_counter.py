@@ -94,7 +94,7 @@ def test_a_copy_elsewhere_is_noticed(ring: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other machine"))
     with pytest.raises(Refused, match=r"no counter here: it was copied or restored.*accept-restored"):
         Vault.unlock(ring, WORDS)
-    Vault.accept(ring, WORDS)
+    Vault.accept_restored(ring, WORDS)
     Vault.unlock(ring, WORDS)
 
 
@@ -120,7 +120,7 @@ def test_a_restored_vault_is_accepted_on_purpose_and_uses_no_key_twice(ring: Pat
     lost = vault.begin(Job("release", "r1"), IMAGES).reveal()
     latest = shutil.copytree(ring, ring.with_name("latest"))
     restore(copy, ring)
-    with Vault.accept(ring, WORDS) as accepted:
+    with Vault.accept_restored(ring, WORDS) as accepted:
         assert accepted.ring.epoch == 2
     with Vault.unlock(ring, WORDS) as again:
         assert again.begin(Job("release", "r1"), ["other"]).reveal() != lost
