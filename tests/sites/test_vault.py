@@ -403,7 +403,7 @@ def test_two_processes_at_one_ring_lose_nothing(vault: Vault, tmp_path: Path, ro
 @pytest.mark.slow
 def test_a_thousand_kills_during_a_write_lose_nothing(tmp_path: Path, root: Path) -> None:
     process = python(root, str(Path(__file__).with_name("killed.py")), str(tmp_path / "ring"), "1000")
-    said, wrong = process.communicate(timeout=240)
+    said, wrong = process.communicate(timeout=360)
     assert process.returncode == 0, wrong
     told = json.loads(said)
     assert told["in_the_middle"] >= 20, "the kills must fall into writes"
