@@ -1,8 +1,9 @@
 """Vaults of the first format, in which the images of all releases lay in the one file: read, and written as today's.
 
-The keys stay and old releases can still be opened. Grants go: they were made to cards that nobody can write to any
-more, and a share was drawn from names that are no longer kept. A new epoch begins, since a release of before says too
-little of its request to be gone on with.
+The master keys stay, and old releases can still be opened. The identity is a new one: whoever works out an old one's
+public key would have the seed of this one. Grants go: they were made to cards that nobody can write to any more, and a
+share was drawn from names that are no longer kept. A new epoch begins, since a release of before says too little of its
+request to be gone on with.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _unpacked(packed: bytes) -> _Earlier | None:
             return None
         site = ring["site"]
         epochs = tuple(Epoch(MasterKey(key, site, epoch), made) for epoch, key, made in ring["epochs"])
-        keys = Keyring(Identity(ring["identity"], site), epochs, ring["choosing"], serial=ring["serial"])
+        keys = Keyring(Identity.generate(site), epochs, ring["choosing"], serial=ring["serial"])
         recipients = {given[0]: None for given in ring["grants"] if not given[-1]}
         releases = tuple((name, epoch, serial, made, images) for name, epoch, serial, made, images in ring["releases"])
         return _Earlier(keys, releases, tuple(recipients))

@@ -293,6 +293,7 @@ def keys_convert(vault: VaultOption = None, format: FormatOption = Format.text) 
         format,
         {"vault": str(folder), "site": done.site, "releases": done.releases, "recipients": list(done.recipients)},
         f"converted: {folder}, with {done.releases} releases\n"
+        f"Its identity is a new one: hand out its card (fedcxr keys show --card).\n"
         f"Its grants are not kept. To be granted anew, by their new cards: {again}.\n"
         "Copies of it made before are out of date: destroy them.",
     )
