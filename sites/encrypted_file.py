@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import stat
 import struct
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +13,26 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from fedcxr.errors import ConfigError, DataError, FedcxrError, Refused, StorageError, VaultLocked
+from fedcxr.errors import ConfigError, Refused, VaultLocked
+from sites import private_folder
+from sites.private_folder import entered, exists, explained, locked, missing
 
-FILE, DRAFT, LOCK = "vault", "vault.draft", "vault.lock"
+FILE, LOCK = "vault", "vault.lock"
+DRAFT = FILE + private_folder.DRAFT
 MAGIC = b"FCXV"
-FORMAT = 1
+FORMAT = 2
+EARLIER = 1  # the format of vaults that kept the images of all releases in this one file
 HEADER = struct.Struct(">4sBBBB16s")  # magic, format, scrypt's log2 n, r and p, salt
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
-LARGEST = 1 << 30  # bytes
+LARGEST = 1 << 26  # bytes: a hundred thousand jobs
+LARGEST_EARLIER = (1 << 31) - 1  # what AES-GCM decrypts at once here: also those that could be written and not read
 MOST_MEMORY = 1 << 29  # bytes that a header, which anyone may have written, can make us use
-PATIENCE = 10.0  # seconds for another process to finish
+MOST_WORK = 1 << 29  # bytes that it can make us mix: four times what ours do, or two seconds
+
+Step = Callable[[bytes], bytes]  # what is to be in the file, of what is in it
+After = Callable[[bytes], object]  # told what is in the file now, before anybody else may change it
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,11 @@ class Cost:
 
     @property
     def bearable(self) -> bool:
-        return 0 < self.log_n < 32 and self.r > 0 and 0 < self.p <= 16 and (128 * self.r) << self.log_n <= MOST_MEMORY
+        """Whether this is neither too much memory nor too much time: p rounds mix the whole memory, one by one."""
+        if not (0 < self.log_n < 32 and self.r > 0 and self.p > 0):
+            return False
+        memory = (128 * self.r) << self.log_n
+        return memory <= MOST_MEMORY and memory * self.p <= MOST_WORK
 
 
 class EncryptedFile:
@@ -64,20 +73,27 @@ class EncryptedFile:
         cls, folder: Path, passphrase: bytes | bytearray, content: bytes, cost: Cost | None = None
     ) -> EncryptedFile:
         """A new one; an existing one is never replaced."""
-        with _explained(folder):
+        with explained(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         box = cls._under(folder, passphrase, cost)
-        with _entered(folder) as place, _locked(place, folder):
-            if _exists(place):
+        with entered(folder) as place, locked(place, folder, LOCK):
+            if exists(place, FILE):
                 raise ConfigError("there is a vault already", given=folder, do="choose another --vault")
             box._write(place, content)
         return box
 
     @classmethod
-    def unlock(cls, folder: Path, passphrase: bytes | bytearray) -> EncryptedFile:
+    def unlock(cls, folder: Path, passphrase: bytes | bytearray, form: int = FORMAT) -> EncryptedFile:
         """An existing one; a wrong passphrase is refused."""
-        with _entered(folder) as place:
-            header, _ = _parts(_contents(place, folder), folder)
+        with entered(folder) as place:
+            header, _ = _parts(_contents(place, folder, form), folder)
+        if header[len(MAGIC)] != form:
+            raise VaultLocked(
+                "this vault was written by another version of fedcxr",
+                given=f"format {header[len(MAGIC)]} in {folder / FILE}",
+                allowed=f"format {form}",
+                do="run `fedcxr keys convert`" if header[len(MAGIC)] == EARLIER else None,
+            )
         cost, salt = _cost(header, folder)
         try:
             box = cls(folder, header, cost.key(passphrase, salt))
@@ -97,12 +113,24 @@ class EncryptedFile:
         header = HEADER.pack(MAGIC, FORMAT, cost.log_n, cost.r, cost.p, salt)
         return cls(folder, header, cost.key(passphrase, salt))
 
-    def relock(self, passphrase: bytes | bytearray, cost: Cost | None = None) -> EncryptedFile:
-        """The same content under another passphrase; this one, and whoever else unlocked the old, is locked out."""
+    @property
+    def cost(self) -> Cost:
+        return _cost(self._header, self.folder)[0]
+
+    def relock(
+        self,
+        passphrase: bytes | bytearray,
+        cost: Cost | None = None,
+        step: Step = lambda content: content,
+        after: After = lambda content: None,
+    ) -> EncryptedFile:
+        """What `step` makes of the content under another passphrase; whoever unlocked the old file is locked out."""
         box = self._under(self.folder, passphrase, cost)
         try:
-            with _entered(self.folder) as place, _locked(place, self.folder):
-                box._write(place, self._read(place))
+            with entered(self.folder) as place, locked(place, self.folder, LOCK):
+                new = step(self._read(place))
+                box._write(place, new)
+                after(new)
         except BaseException:
             box.close()
             raise
@@ -111,24 +139,31 @@ class EncryptedFile:
 
     def read(self) -> bytes:
         """What is in it now, which another process may have changed since."""
-        with _entered(self.folder) as place:
+        with entered(self.folder) as place:
             return self._read(place)
 
-    def change(self, step: Callable[[bytes], bytes]) -> bytes:
-        """Put in it what `step` makes of what is in it; nobody else changes it meanwhile."""
-        with _entered(self.folder) as place, _locked(place, self.folder):
+    def change(self, step: Step, after: After = lambda content: None) -> bytes:
+        """Put in it what `step` makes of what is in it, then tell `after`; nobody else changes it meanwhile."""
+        with entered(self.folder) as place, locked(place, self.folder, LOCK):
             old = self._read(place)
             new = step(old)
             if new != old:
                 self._write(place, new)
+            after(new)
         return new
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While nobody changes it."""
+        with entered(self.folder) as place, locked(place, self.folder, LOCK):
+            yield
 
     def close(self) -> None:
         """Overwrite the derived key. Python may have copied what was decrypted; that is beyond reach."""
         self._key[:] = bytes(len(self._key))
 
     def _read(self, place: int) -> bytes:
-        header, sealed = _parts(_contents(place, self.folder), self.folder)
+        header, sealed = _parts(_contents(place, self.folder, self._header[len(MAGIC)]), self.folder)
         if header != self._header:
             raise VaultLocked("this is another vault than the one unlocked", given=self.folder, do="unlock it again")
         try:
@@ -139,104 +174,26 @@ class EncryptedFile:
             ) from None
 
     def _write(self, place: int, content: bytes) -> None:
-        """The whole file or none of it: a kill leaves the old one, and at most one draft for the next to clear."""
+        size = HEADER.size + NONCE_BYTES + len(content) + TAG_BYTES
+        if size > LARGEST:  # before anything is written, for a file that cannot be read again is a vault lost
+            raise Refused(
+                "the vault is full", given=f"{size} bytes", allowed=f"{LARGEST}", do="make a new one for what comes"
+            )
         nonce = os.urandom(NONCE_BYTES)
         data = self._header + nonce + AESGCM(self._key).encrypt(nonce, content, self._header)
-        with _explained(self.folder):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(DRAFT, dir_fd=place)
-            try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                with os.fdopen(os.open(DRAFT, flags, 0o600, dir_fd=place), "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(DRAFT, FILE, src_dir_fd=place, dst_dir_fd=place)
-                os.fsync(place)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(DRAFT, dir_fd=place)
-                raise
+        private_folder.write(place, self.folder, FILE, data)
 
 
-@contextlib.contextmanager
-def _entered(folder: Path) -> Iterator[int]:
-    """The folder, opened once and checked, so that nothing can be put in its place afterwards."""
-    with _explained(folder):
-        if folder.is_symlink():
-            raise Refused("the vault's folder is a symbolic link", given=folder, do="name the folder itself")
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        _private(os.fstat(place), folder, "0700")
-        yield place
-    finally:
-        os.close(place)
-
-
-@contextlib.contextmanager
-def _locked(place: int, folder: Path) -> Iterator[None]:
-    """Alone among all processes that change this vault. The kernel lets go of the lock however we end."""
-    with _explained(folder):
-        lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=place)
-    try:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise ConfigError("another process is changing this vault", given=folder, do="try again") from None
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _exists(place: int) -> bool:
-    return os.access(FILE, os.F_OK, dir_fd=place, follow_symlinks=False)
-
-
-def _contents(place: int, folder: Path) -> bytes:
-    try:
-        descriptor = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
-    except FileNotFoundError:
-        raise _missing(folder) from None
-    except OSError as error:
-        raise Refused("the vault's file is not a plain file", given=folder / FILE, do=error.strerror) from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused("the vault's file is not a plain file", given=folder / FILE)
-        _private(status, folder / FILE, "0600")
-        with _explained(folder), os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(LARGEST)
-    finally:
-        os.close(descriptor)
-
-
-def _private(status: os.stat_result, path: Path, allowed: str) -> None:
-    mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid != os.geteuid():
-        raise Refused("the vault belongs to another user", given=path)
-    if mode & 0o077:
-        raise Refused(
-            "others may read or change the vault",
-            given=f"{path}, mode {mode:04o}",
-            allowed=allowed,
-            do=f"run chmod {allowed} on it; if strangers share this machine, make a new vault",
-        )
+def _contents(place: int, folder: Path, form: int) -> bytes:
+    data = private_folder.read(place, folder, FILE, LARGEST if form == FORMAT else LARGEST_EARLIER)
+    if data is None:
+        raise missing(folder)
+    return data
 
 
 def _parts(data: bytes, folder: Path) -> tuple[bytes, bytes]:
     if not data.startswith(MAGIC) or len(data) < HEADER.size + NONCE_BYTES + TAG_BYTES:
         raise VaultLocked("this file is no vault, or it was cut short", given=folder / FILE)
-    if data[len(MAGIC)] != FORMAT:
-        raise VaultLocked(
-            "this vault was written by another version of fedcxr",
-            given=f"format {data[len(MAGIC)]} in {folder / FILE}",
-            allowed=f"format {FORMAT}",
-        )
     return data[: HEADER.size], data[HEADER.size :]
 
 
@@ -244,23 +201,7 @@ def _cost(header: bytes, folder: Path) -> tuple[Cost, bytes]:
     _, _, log_n, r, p, salt = HEADER.unpack(header)
     cost = Cost(log_n, r, p)
     if not cost.bearable:
-        raise VaultLocked("this vault would take too much memory to unlock; it was altered", given=folder / FILE)
+        raise VaultLocked(
+            "this vault would take too much memory or time to unlock; it was altered", given=folder / FILE
+        )
     return cost, salt
-
-
-def _missing(folder: Path) -> DataError:
-    return DataError("there is no vault here", given=folder, do="make one with `fedcxr keys init`, or name its --vault")
-
-
-@contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except FedcxrError:
-        raise
-    except FileNotFoundError:
-        raise _missing(folder) from None
-    except (NotADirectoryError, FileExistsError):
-        raise ConfigError("the vault's folder is not a folder", given=folder, do="choose another --vault") from None
-    except OSError as error:
-        raise StorageError("cannot use the vault's folder", given=folder, do=error.strerror or str(error)) from None

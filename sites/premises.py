@@ -13,8 +13,9 @@ from fedcxr.cohort import Cohort
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.scenario import Scenario
+from sites.agency import unlocked_elsewhere
+from sites.budget import Budget
 from sites.data import own_films
-from sites.vault import Vault, passphrase
 
 SIMULATION = "FEDCXR_SIMULATION"
 Node = Mapping[str, object]  # what a node was started with: `--node-config`, which no message can change
@@ -50,10 +51,8 @@ class Hospital:
 
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
-        with passphrase() as words:
-            vault = Vault.unlock(self._vault, words)
-        with vault:
-            yield vault
+        with unlocked_elsewhere(self._vault, Budget()) as keys:
+            yield keys
 
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
         return own_films(scenario, site)

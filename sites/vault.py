@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,12 @@ from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring, ReleaseRecord
 from fedcxr.keys.provider import Job
 from fedcxr.keys.stream import generator
+from sites.budget import Budget
+from sites.contents import Contents
+from sites.counter import Counter, after_restoring
+from sites.counts import Tally
 from sites.encrypted_file import Cost, EncryptedFile
+from sites.films import Films
 from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
 
 VARIABLE = "FEDCXR_VAULT"
@@ -31,10 +37,18 @@ def own_folder() -> Path:
 
 
 class Vault:
-    """Every answer is read from disk, and every change is on disk, synced, before its method returns."""
+    """Every answer is read from disk, and every change is on disk, synced, before its method returns.
 
-    def __init__(self, box: EncryptedFile) -> None:
+    What it knows of films is written first (`sites.films`), then the one file that names those files is replaced, then
+    a second place is told of the change (`sites.counter`). So a kill leaves all of a change or nothing of it.
+    """
+
+    def __init__(self, box: EncryptedFile, budget: Budget | None = None) -> None:
+        ring = Contents.unpack(box.read()).ring
         self._box = box
+        self._budget = budget or Budget()
+        self._films = Films(box.folder, ring)
+        self._counter = Counter(ring.filing_key("counter"))
 
     def __enter__(self) -> Self:
         return self
@@ -42,22 +56,64 @@ class Vault:
     def __exit__(self, *failure: object) -> None:
         self._box.close()
 
+    # Opening ----------------------------------------------------------------------------------------------------------
+
     @classmethod
     def create(cls, folder: Path, site: str, words: bytes | bytearray, cost: Cost | None = None) -> Vault:
         """A new vault with a new identity and a first master key."""
-        return cls(EncryptedFile.create(folder, words, Keyring.new(site).pack(), cost))
+        box = EncryptedFile.create(folder, words, Contents(Keyring.new(site)).pack(), cost)
+        return cls._opened(box, None, Vault._told)
 
     @classmethod
-    def unlock(cls, folder: Path, words: bytes | bytearray) -> Vault:
-        return cls(EncryptedFile.unlock(folder, words))
+    def unlock(cls, folder: Path, words: bytes | bytearray, budget: Budget | None = None) -> Vault:
+        """An existing one, if it is the latest; it begins jobs as far as the budget of their films allows."""
+        return cls._opened(EncryptedFile.unlock(folder, words), budget, Vault._settle)
+
+    @classmethod
+    def accept_restored(cls, folder: Path, words: bytes | bytearray) -> Vault:
+        """A vault that somebody restored on purpose: from now on this copy is the latest.
+
+        What was begun since it was copied is not in it. So it begins a new epoch: no key that may have hidden one
+        release hides another.
+        """
+        return cls._opened(EncryptedFile.unlock(folder, words), None, Vault._restored)
+
+    @classmethod
+    def _opened(cls, box: EncryptedFile, budget: Budget | None, first: Callable[[Vault], None]) -> Vault:
+        try:
+            vault = cls(box, budget)
+            first(vault)
+        except BaseException:
+            box.close()
+            raise
+        return vault
+
+    def _told(self) -> None:
+        self._box.change(lambda packed: packed, self._committed)
+
+    def _settle(self) -> None:
+        """Refuse an older copy, and tell the counter of a change that a kill kept from it."""
+        if self._contents().change != self._counter.known():
+            self._change(lambda ring: ring)
+
+    def _restored(self) -> None:
+        def restored(packed: bytes) -> bytes:
+            contents = Contents.unpack(packed)
+            change = after_restoring(contents.change, self._counter.claimed())
+            return replace(contents, ring=contents.ring.rotated(), change=change).pack()
+
+        self._box.change(restored, self._committed)
 
     def relock(self, words: bytes | bytearray, cost: Cost | None = None) -> None:
-        """Put the same keys under another passphrase."""
-        self._box = self._box.relock(words, cost)
+        """Put the same keys under another passphrase; a copy under the earlier one is an older copy."""
+        step = self._checked(lambda contents: contents.holding(contents.ring))
+        self._box = self._box.relock(words, cost, step, self._committed)
+
+    # Answers ----------------------------------------------------------------------------------------------------------
 
     @property
     def ring(self) -> Keyring:
-        return Keyring.unpack(self._box.read())
+        return self._contents().ring
 
     @property
     def identity(self) -> Identity:
@@ -66,12 +122,24 @@ class Vault:
 
     def stream(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> np.random.Generator:
         """The hospital's own randomness for a job, which nobody else can draw."""
-        return generator(self.ring.stream_key(job, *path, images=images))
+        return generator(self.stream_key(job, *path, images=images))
+
+    def stream_key(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> bytes:
+        """What one random stream of a job is drawn from."""
+        return self.ring.stream_key(job, *path, images=images)
 
     def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
-        """The key of a job, noted before anything is hidden with it. Row i is called `str(i)`: `images[i]`."""
-        ring = self._change(lambda ring: ring.begun(job.name, images))
+        """The key of a job, noted and counted before anything is drawn for it. Row i is called `str(i)`: `images[i]`.
+
+        The same job again is not counted again, for its answer is the same.
+        """
+        ring = self._commit(lambda contents: self._films.begun(contents, job, images, self._budget)).ring
         return ring.release_key(ring.made(job.name, ring.epoch))
+
+    def tallies(self, images: Sequence[str]) -> list[Tally]:
+        """In how many releases, turns of learning and tests each of these images was."""
+        with self._box.alone():  # the file of counts has another name after every change
+            return self._films.tallies(self._contents(), images)
 
     def release_key(self, release: str, epoch: int | None = None) -> ReleaseKey:
         """The key of a release begun earlier."""
@@ -80,21 +148,25 @@ class Vault:
 
     def envelopes(self, job: Job, epoch: int | None = None) -> dict[str, bytes]:
         """Fingerprint -> envelope, for everyone who may open (some of) this release; HPKE makes new ones each time."""
-        ring = self.ring
-        return ring.envelopes(ring.made(job.name, epoch))
+        contents = self._contents()
+        return contents.ring.envelopes(self._films.listed(contents, contents.ring.made(job.name, epoch)))
 
     def rewrapped(self, *, only: str | None = None) -> list[tuple[ReleaseRecord, str, bytes]]:
         """The envelopes of all releases so far, or only those to one fingerprint: release, fingerprint, envelope."""
-        ring = self.ring
+        contents = self._contents()
         return [
             (made, fingerprint, envelope)
-            for made in ring.releases
-            for fingerprint, envelope in ring.envelopes(made).items()
+            for made in contents.ring.releases
+            for fingerprint, envelope in contents.ring.envelopes(self._films.listed(contents, made)).items()
             if only in (None, fingerprint)
         ]
 
+    # Changes ----------------------------------------------------------------------------------------------------------
+
     def grant(self, new: Grant) -> Keyring:
-        return self._change(lambda ring: ring.granted(new))
+        """A list of images is kept as digests of their names, like the images of a release."""
+        named = new if new.images is None else replace(new, images=self._films.names(new.images))
+        return self._change(lambda ring: ring.granted(named))
 
     def revoke(self, who: str) -> Keyring:
         return self._change(lambda ring: ring.revoked(who))
@@ -109,4 +181,33 @@ class Vault:
         return self._change(Keyring.renewed)
 
     def _change(self, step: Callable[[Keyring], Keyring]) -> Keyring:
-        return Keyring.unpack(self._box.change(lambda packed: step(Keyring.unpack(packed)).pack()))
+        def changed(contents: Contents) -> Contents:
+            ring = step(contents.ring)
+            return contents if ring == contents.ring else contents.holding(ring)
+
+        return self._commit(changed).ring
+
+    def _commit(self, step: Callable[[Contents], Contents]) -> Contents:
+        return Contents.unpack(self._box.change(self._checked(step), self._committed))
+
+    def _checked(self, step: Callable[[Contents], Contents]) -> Callable[[bytes], bytes]:
+        """The step, taken from the latest contents only."""
+
+        def checked(packed: bytes) -> bytes:
+            contents = Contents.unpack(packed)
+            self._counter.check(contents.change, self._counter.known())
+            return step(contents).pack()
+
+        return checked
+
+    def _committed(self, packed: bytes) -> None:
+        """Under the lock, once the change is on disk: nobody was told of it before this returns."""
+        contents = Contents.unpack(packed)
+        self._counter.write(contents.change)
+        self._films.sweep(contents)
+
+    def _contents(self) -> Contents:
+        known = self._counter.known()  # before the vault is read: others may change it in between, and only forward
+        contents = Contents.unpack(self._box.read())
+        self._counter.check(contents.change, known)
+        return contents

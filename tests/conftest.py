@@ -53,6 +53,7 @@ def nobodys_own_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "home"
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        environment.setenv("XDG_STATE_HOME", str(home / "state"))
         environment.setenv("FEDCXR_CACHE", str(home / "cache"))
         environment.setenv("FEDCXR_WEIGHTS", str(home / "weights"))
         environment.delenv("FEDCXR_SECRET_FILE", raising=False)

@@ -69,7 +69,7 @@ def keys_show(vault: VaultOption = None, card: CardOption = None, format: Format
         "earlier": [old.public.fingerprint for old in ring.earlier],
         "epochs": [{"epoch": epoch.key.epoch, "made": epoch.made} for epoch in ring.epochs],
         "releases": [
-            {"release": made.release, "epoch": made.epoch, "images": len(made.images), "made": made.made}
+            {"release": made.release, "epoch": made.epoch, "images": made.films, "made": made.made}
             for made in ring.releases
         ],
         "grants": [
@@ -87,7 +87,7 @@ def keys_show(vault: VaultOption = None, card: CardOption = None, format: Format
     lines = [f"site:        {ring.site}", f"fingerprint: {_spaced(public.fingerprint)}"]
     lines += [f"earlier:     {_spaced(old.public.fingerprint)}" for old in ring.earlier]
     lines += [f"epoch {epoch.key.epoch}: made {epoch.made}" for epoch in ring.epochs]
-    lines += [f"release {m.release}: epoch {m.epoch}, {len(m.images)} images, {m.made}" for m in ring.releases]
+    lines += [f"release {m.release}: epoch {m.epoch}, {m.films} images, {m.made}" for m in ring.releases]
     for given in ring.grants:
         end = f", REVOKED {given.revoked}" if given.revoked else ""
         which = ", ".join(given.releases) or "releases from then on"
@@ -262,6 +262,40 @@ def keys_open(
             "opens": "all" if images is None else images,
         },
         f"opens {'all' if images is None else len(images)} images of {origin}\nfrom: {_spaced(by.fingerprint)}",
+    )
+
+
+@keys_app.command("accept-restored", epilog="Example: fedcxr keys accept-restored --vault mercy")
+def keys_accept_restored(vault: VaultOption = None, format: FormatOption = Format.text) -> None:
+    """Use a key ring that was restored from a copy, or moved here: on purpose, for it forgot what came since."""
+    vaults = _vaults()
+    folder = vault or vaults.own_folder()
+    with vaults.passphrase() as words, vaults.Vault.accept_restored(folder, words) as opened:
+        ring = opened.ring
+    _say(
+        format,
+        {"vault": str(folder), "site": ring.site, "epoch": ring.epoch},
+        f"this copy of {folder} is the latest from now on; epoch {ring.epoch} has begun\n"
+        "What was begun, counted, granted and revoked since it was copied is not in it: grant and revoke it again.\n"
+        "Films may be answered for that had their budget since: lower the budget if you do not know.",
+    )
+
+
+@keys_app.command("convert", epilog="Example: fedcxr keys convert --vault mercy")
+def keys_convert(vault: VaultOption = None, format: FormatOption = Format.text) -> None:
+    """Write a key ring of an earlier version as this one's, under the same passphrase."""
+    vaults = _vaults()
+    folder = vault or vaults.own_folder()
+    with vaults.passphrase() as words:
+        done = importlib.import_module("sites.conversion").convert(folder, words)
+    again = ", ".join(done.recipients) or "nobody"
+    _say(
+        format,
+        {"vault": str(folder), "site": done.site, "releases": done.releases, "recipients": list(done.recipients)},
+        f"converted: {folder}, with {done.releases} releases\n"
+        f"Its identity is a new one: hand out its card (fedcxr keys show --card).\n"
+        f"Its grants are not kept. To be granted anew, by their new cards: {again}.\n"
+        "Copies of it made before are out of date: destroy them.",
     )
 
 

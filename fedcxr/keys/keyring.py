@@ -17,7 +17,7 @@ from fedcxr.keys import MasterKey, ReleaseKey, check_name, context
 from fedcxr.keys.cards import Card
 from fedcxr.keys.envelopes import grant
 from fedcxr.keys.identity import Identity, PublicIdentity
-from fedcxr.keys.provider import Job
+from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.stream import KEY_BYTES
 
 FORMAT = 2
@@ -44,13 +44,20 @@ class Epoch:
 
 @dataclass(frozen=True)
 class ReleaseRecord:
-    """A release that was begun: row i of it is the image that this hospital calls `images[i]`."""
+    """A release that was begun, or another job: row i of it is the image that this hospital calls `images[i]`.
 
-    release: str
+    The ring does not keep the images, of which there may be a hundred thousand, but tells them by their digest.
+    """
+
+    release: str  # the job's name: for a release, its run's
     epoch: int
     serial: int
     made: str
-    images: tuple[str, ...] = field(repr=False)
+    kind: Work
+    request: str  # the job's digest
+    listed: bytes = field(repr=False)  # the digest of the images
+    films: int
+    images: tuple[str, ...] = field(default=(), repr=False)  # where they are at hand
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class Keyring:
     epochs: tuple[Epoch, ...]
     choosing: bytes = field(repr=False)  # decides which images make up a share: the same ones in every epoch
     earlier: tuple[Identity, ...] = ()  # whom others may still write to
-    releases: tuple[ReleaseRecord, ...] = ()
+    jobs: tuple[ReleaseRecord, ...] = ()
     grants: tuple[Grant, ...] = ()
     serial: int = 0
 
@@ -109,40 +116,59 @@ class Keyring:
 
     # Releases ---------------------------------------------------------------------------------------------------------
 
-    def begun(self, release: str, images: Sequence[str]) -> Keyring:
-        """The ring that knows of this release in this epoch. The same one may be begun again, to go on with it."""
-        check_name("release", release)
-        known = next((made for made in self.releases if (made.release, made.epoch) == (release, self.epoch)), None)
+    @property
+    def releases(self) -> tuple[ReleaseRecord, ...]:
+        """What may have left under a key that others were given; other jobs have no keys to give."""
+        return tuple(made for made in self.jobs if made.kind == "release")
+
+    def begun(self, job: Job, images: Sequence[str]) -> Keyring:
+        """The ring that knows of this job in this epoch. The same one may be begun again, to go on with it."""
+        check_name("release", job.name)
+        listed = listing(images)
+        known = next((made for made in self.jobs if (made.release, made.epoch) == (job.name, self.epoch)), None)
         if known is None:
-            made = ReleaseRecord(release, self.epoch, self.serial + 1, now(), tuple(images))
-            return replace(self, releases=(*self.releases, made), serial=made.serial)
-        if known.images != tuple(images):
+            serial = self.serial + 1
+            made = ReleaseRecord(
+                job.name, self.epoch, serial, now(), job.kind, job.digest, listed, len(images), tuple(images)
+            )
+            return replace(self, jobs=(*self.jobs, made), serial=serial)
+        if known.listed != listed:
             # Two images under one key would be hidden alike, and what hides one would give away the other.
-            raise Refused("this release was begun with other images", given=release, do="give the new one a new name")
-        if any(given.revoked and given.covers(known) for given in self.grants):
+            raise Refused("this release was begun with other images", given=job.name, do="give the new one a new name")
+        if (known.kind, known.request) != (job.kind, job.digest):
+            # Two answers under one key would share their noise, and their difference would give away what it hides.
+            raise Refused("this release was begun for another request", given=job.name, do="give the run a new name")
+        if known.kind == "release" and any(given.revoked and given.covers(known) for given in self.grants):
             raise Refused(
                 "somebody who holds keys of this release was revoked since",
-                given=release,
+                given=job.name,
                 do="run `fedcxr keys rotate`, or give the new one a new name",
             )
         return self
 
     def made(self, release: str, epoch: int | None = None) -> ReleaseRecord:
-        """A release that was begun, the latest of that name unless an epoch is given."""
-        for made in reversed(self.releases):
+        """A release or another job that was begun, the latest of that name unless an epoch is given."""
+        for made in reversed(self.jobs):
             if made.release == release and epoch in (None, made.epoch):
                 return made
-        raise UnknownName("release", release, {made.release for made in self.releases})
+        raise UnknownName("release", release, {made.release for made in self.jobs})
 
     def release_key(self, made: ReleaseRecord) -> ReleaseKey:
         return next(e.key for e in self.epochs if e.key.epoch == made.epoch).release_key(made.release)
 
     def stream_key(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> bytes:
         """For what is random about a job in this epoch; the same when it is gone on with."""
-        return self.epochs[-1].key.stream_key(job.name, job.digest, _digest(images), *path)
+        return self.epochs[-1].key.stream_key(job.name, job.digest, listing(images), *path)
+
+    def filing_key(self, purpose: str) -> bytes:
+        """For what is kept beside the ring, and for digests of images' names; the same in every epoch."""
+        return hmac.digest(self.choosing, context("filing", purpose), "sha256")
 
     def envelopes(self, made: ReleaseRecord) -> dict[str, bytes]:
-        """For each recipient who is to have any key of this release and was not revoked: fingerprint -> envelope."""
+        """For each recipient who is to have any key of this release and was not revoked: fingerprint -> envelope.
+
+        A list or a share of its images needs them at hand.
+        """
         key = self.release_key(made)
         given: dict[str, list[Grant]] = {}
         for one in self.grants:
@@ -267,7 +293,9 @@ class Keyring:
                 "choosing": self.choosing,
                 "serial": self.serial,
                 "epochs": [[e.key.epoch, e.key.reveal(), e.made] for e in self.epochs],
-                "releases": [[m.release, m.epoch, m.serial, m.made, m.images] for m in self.releases],
+                "jobs": [
+                    [m.release, m.epoch, m.serial, m.made, m.kind, m.request, m.listed, m.films] for m in self.jobs
+                ],
                 "grants": [_plain(given) for given in self.grants],
             },
             use_bin_type=True,
@@ -285,8 +313,8 @@ class Keyring:
         return ring
 
 
-def _digest(images: Sequence[str]) -> bytes:
-    """Of these images in this order."""
+def listing(images: Sequence[str]) -> bytes:
+    """The digest of these images in this order."""
     return hashlib.sha256(context("images", *images)).digest()
 
 
@@ -301,7 +329,7 @@ def _unpacked(data: bytes) -> Keyring | None:
             earlier=tuple(Identity(key, site) for key in ring["earlier"]),
             epochs=tuple(Epoch(MasterKey(key, site, epoch), made) for epoch, key, made in ring["epochs"]),
             choosing=ring["choosing"],
-            releases=tuple(ReleaseRecord(*made) for made in ring["releases"]),
+            jobs=tuple(ReleaseRecord(*made) for made in ring["jobs"]),
             grants=tuple(Grant(PublicIdentity(*given[:3]), *given[3:]) for given in ring["grants"]),
             serial=ring["serial"],
         )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from fedcxr.keys import ReleaseKey, context
 from fedcxr.keys.signatures import Signer, sign_release
-from fedcxr.release import Release
+
+if TYPE_CHECKING:  # a key agent has no business with what releases are made of
+    from fedcxr.release import Release
 
 SERVER = "server"  # what the coordinator is called as a recipient of keys
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fedcxr.errors import BadSignature, ConfigError
 from fedcxr.keys import context
 from fedcxr.keys.identity import PublicIdentity
-from fedcxr.release import Release
+
+if TYPE_CHECKING:  # a key agent has no business with what releases are made of
+    from fedcxr.release import Release
 
 PURPOSE = "release"
 HELLO = "introduction"

@@ -36,7 +36,7 @@ class Simulated:
         return self._ring.identity
 
     def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
-        self._ring = self._ring.begun(job.name, images)
+        self._ring = self._ring.begun(job, images)
         return self._ring.release_key(self._ring.made(job.name))
 
     def stream(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> np.random.Generator:

@@ -14,12 +14,13 @@ from fedcxr.keys.cards import Card
 from fedcxr.keys.envelopes import grant, open_envelope
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring
+from fedcxr.keys.provider import Job
 
 IMAGES = [f"i-{n:03d}" for n in range(300)]
 
 
 def begun(ring: Keyring, release: str, images: Sequence[str] = IMAGES) -> Keyring:
-    return ring.begun(release, images)
+    return ring.begun(Job("release", release), images)
 
 
 def opened(ring: Keyring, reader: Keyring, release: str) -> set[str]:

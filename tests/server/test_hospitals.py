@@ -165,7 +165,7 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
         films = view.forms.get("films", np.zeros_like(originals))
         np.testing.assert_array_equal(films[view.opened], shown[view.opened])
     made = [ring.made(of.run_name) for ring in hospitals.rings()]
-    assert [len(m.images) for m in made] == [len(release) for release in releases]
+    assert [m.films for m in made] == [len(release) for release in releases]
 
 
 def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hospitals, tmp_path: Path) -> None:

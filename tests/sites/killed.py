@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ from canary import leaks
 
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.provider import Job
+from sites.counter import counters_folder
 from sites.encrypted_file import DRAFT
 from sites.vault import Cost, Grant, Vault
 
@@ -35,7 +37,7 @@ def main(folder: Path, kills: int) -> None:
         if child == 0:
             os.close(reader)
             for step in range(10_000):
-                vault.begin(Job("release", f"{number}-{step}"), ["a"])
+                vault.begin(Job("release", f"{number}-{step}"), [f"{number}-{step}"])
                 os.write(writer, b".")
         os.close(writer)
         start = time.perf_counter()
@@ -48,7 +50,8 @@ def main(folder: Path, kills: int) -> None:
         while chunk := os.read(reader, 4096):
             done += len(chunk)
         os.close(reader)
-        in_the_middle += (folder / DRAFT).exists()
+        drafts = [folder / DRAFT, *folder.glob("*/*.draft"), *counters_folder().glob("*.draft")]
+        in_the_middle += any(draft.exists() for draft in drafts)
         if number % 50 == 0:
             vault = Vault.unlock(folder, WORDS)
         ring = vault.ring
@@ -61,13 +64,19 @@ def main(folder: Path, kills: int) -> None:
         assert [ring.identity.reveal(), ring.epochs[0].key.reveal()] == keys
         assert ring.grants == first.grants
         assert ring.serial == 1 + len(names)
+        # A job that is known is counted once, and one that is not is not: nothing is counted by half.
+        new, lost = names[before:], f"{number}-{len(names) - before}"
+        assert vault.tallies([*new, lost]) == [(1, 0, 0)] * len(new) + [(0, 0, 0)]
+        for name in new[-1:]:  # its images are there
+            assert vault.envelopes(Job("release", name)).keys() == {friend.fingerprint}
         unacknowledged += len(names) - before - done
         acknowledged += done
         before = len(names)
     assert not leaks(keys, folder)
     vault.begin(Job("release", "last"), ["a"])
-    left = sorted(path.name for path in folder.iterdir())
+    left = sorted(re.sub(r"\d+", "N", str(path.relative_to(folder))) for path in folder.rglob("*"))
     told = {"acknowledged": acknowledged, "in_the_middle": in_the_middle, "unacknowledged": unacknowledged}
+    told["jobs"] = before + 1
     json.dump({**told, "left": left}, sys.stdout)
 
 

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError, VaultLocked
-from sites import encrypted_file
+from sites import encrypted_file, private_folder
 from sites.encrypted_file import DRAFT, FILE, HEADER, LOCK, Cost, EncryptedFile
 
 WORDS = b"correct horse battery staple"
@@ -162,7 +162,7 @@ def test_whatever_else_lies_there_is_refused(box: EncryptedFile, data: st.DataOb
     path.unlink()
     path.touch(mode=0o600)
     box.folder.joinpath("kept").touch()
-    good = HEADER.pack(b"FCXV", 1, 4, 8, 1, bytes(16)) + bytes(40)
+    good = HEADER.pack(b"FCXV", 2, 4, 8, 1, bytes(16)) + bytes(40)
     end = data.draw(st.integers(0, len(good)))
     path.write_bytes(good[:end] + data.draw(st.binary(max_size=60)))
     with pytest.raises(VaultLocked):
@@ -178,16 +178,36 @@ def test_a_truncated_file_is_refused(box: EncryptedFile, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("log_n", "r", "p"), [(31, 8, 1), (255, 8, 1), (20, 8, 1), (17, 255, 1), (4, 8, 255), (0, 8, 1)]
+    ("log_n", "r", "p"),
+    [(31, 8, 1), (255, 8, 1), (20, 8, 1), (17, 255, 1), (0, 8, 1), (21, 2, 16), (22, 1, 16), (17, 8, 5), (15, 1, 255)],
 )
 def test_a_header_cannot_make_us_use_all_memory_or_time(box: EncryptedFile, log_n: int, r: int, p: int) -> None:
     path = box.folder / FILE
     data = path.read_bytes()
     path.write_bytes(data[:5] + struct.pack(">BBB", log_n, r, p) + data[8:])
     start = time.perf_counter()
-    with pytest.raises(VaultLocked, match="memory"):
+    with pytest.raises(VaultLocked, match="memory or time"):
         EncryptedFile.unlock(box.folder, WORDS)
     assert time.perf_counter() - start < 0.1
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
+def test_what_a_header_can_ask_for_is_four_times_ours_at_most(log_n: int, r: int, p: int) -> None:
+    """Time and memory of scrypt, as RFC 7914 counts them."""
+    if Cost(log_n, r, p).bearable:
+        ours = Cost()
+        assert 128 * r * p * 2**log_n <= 4 * 128 * ours.r * ours.p * 2**ours.log_n
+
+
+def test_what_could_not_be_read_again_is_not_written(box: EncryptedFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encrypted_file, "LARGEST", len((box.folder / FILE).read_bytes()) + 10)
+    assert box.change(lambda old: old + bytes(10)) == CONTENT + bytes(10)
+    with pytest.raises(Refused, match="the vault is full"):
+        box.change(lambda old: old + b"!")
+    assert EncryptedFile.unlock(box.folder, WORDS).read() == CONTENT + bytes(10)
+    (box.folder / FILE).write_bytes((box.folder / FILE).read_bytes() + b"!")
+    with pytest.raises(Refused, match="too large"):
+        box.read()
 
 
 def test_scrypts_own_refusal_has_a_name(box: EncryptedFile) -> None:
@@ -201,9 +221,9 @@ def test_scrypts_own_refusal_has_a_name(box: EncryptedFile) -> None:
 def test_another_version_is_told_as_such(box: EncryptedFile) -> None:
     path = box.folder / FILE
     data = bytearray(path.read_bytes())
-    data[4] = 2
+    data[4] = 3
     path.write_bytes(data)
-    with pytest.raises(VaultLocked, match="another version of fedcxr; given: format 2"):
+    with pytest.raises(VaultLocked, match="another version of fedcxr; given: format 3"):
         EncryptedFile.unlock(box.folder, WORDS)
 
 
@@ -369,7 +389,7 @@ def test_two_processes_lose_no_change(box: EncryptedFile, root: Path) -> None:
 
 
 def test_who_waits_too_long_is_told(box: EncryptedFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encrypted_file, "PATIENCE", 0.05)
+    monkeypatch.setattr(private_folder, "PATIENCE", 0.05)
 
     def inner(old: bytes) -> bytes:
         with pytest.raises(ConfigError, match="another process is changing this vault"):

@@ -17,6 +17,7 @@ from fedcxr.protocol import COORDINATOR, job_of, site_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import Simulated
+from sites.budget import Budget
 from sites.vault import Cost, Vault
 
 MakeCohort = Callable[..., Cohort]
@@ -30,7 +31,8 @@ def scenario(method: Any) -> Scenario:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Iterator[Vault]:
-    with Vault.create(tmp_path / "vault", "site-1", WORDS, Cost(log_n=4)) as vault:
+    Vault.create(tmp_path / "vault", "site-1", WORDS, Cost(log_n=4))
+    with Vault.unlock(tmp_path / "vault", WORDS, Budget(releases=2)) as vault:
         yield vault
 
 

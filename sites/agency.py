@@ -1,0 +1,124 @@
+"""A vault that another process unlocked, as a site's app sees it: what to ask the key agent, and how it is started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedcxr import errors
+from fedcxr.errors import FedcxrError, Refused
+from fedcxr.keys import Origin, ReleaseKey
+from fedcxr.keys.identity import PublicIdentity
+from fedcxr.keys.provider import Job
+from fedcxr.keys.stream import generator
+from sites import counter, passphrase, pipe
+from sites.budget import Budget
+
+PATIENCE = 5.0  # seconds for an agent to end
+# What an agent needs to know of its surroundings. What else is there (a library to preload, a folder to import from)
+# may have been put there for it.
+SURROUNDINGS = ("HOME", "LANG", "LC_ALL", "PATH", "XDG_STATE_HOME", counter.VARIABLE, passphrase.VARIABLE)
+
+
+class AgentSigner:
+    """The identity of this site: its public half, and signatures that another process makes."""
+
+    def __init__(self, channel: socket.socket, public: PublicIdentity) -> None:
+        self._channel = channel
+        self.public = public
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        """A signature that counts for this purpose and no other."""
+        return bytes(_asked(self._channel, "sign", purpose, message))
+
+
+class AgentKeys:
+    """A `KeyProvider` for one job, whose keys are in another process but for what the job itself takes."""
+
+    def __init__(self, channel: socket.socket, public: PublicIdentity) -> None:
+        self._channel = channel
+        self.identity = AgentSigner(channel, public)
+
+    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
+        key, site, release, epoch = _asked(self._channel, "begin", _plain(job), list(images))
+        return ReleaseKey(key, Origin(site, release, epoch))
+
+    def stream(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> np.random.Generator:
+        return generator(_asked(self._channel, "stream", _plain(job), list(path), list(images)))
+
+    def envelopes(self, job: Job) -> dict[str, bytes]:
+        return dict(_asked(self._channel, "envelopes", _plain(job)))
+
+
+@contextmanager
+def unlocked_elsewhere(vault: Path, budget: Budget) -> Iterator[AgentKeys]:
+    """The vault, unlocked by a key agent of its own until the end of this block.
+
+    The agent asks for the passphrase itself. To be started before any code is imported that is not to be trusted.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            agent = _started(theirs)
+        try:
+            public = _asked(ours, "unlock", str(vault), budget.model_dump())
+            yield AgentKeys(ours, PublicIdentity(*public))
+        finally:
+            with suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)  # closing is not enough where a child of ours was forked meanwhile
+            _ended(agent)
+
+
+def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    """A fresh interpreter that imports from our own folder and from where it is installed, and from nowhere else."""
+    surroundings = {name: os.environ[name] for name in SURROUNDINGS if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "sites.agent", str(theirs.fileno()), str(os.getpid())],
+        env={**surroundings, "PYTHONPATH": str(Path(__file__).parents[1])},
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _ended(agent: subprocess.Popen[bytes]) -> None:
+    try:
+        agent.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        agent.kill()
+        agent.wait()
+
+
+def _asked(channel: socket.socket, *question: object) -> Any:
+    """What the agent answers; its errors are raised here as if they had happened here."""
+    try:
+        pipe.send(channel, question)
+        reply = pipe.receive(channel)
+    except pipe.Ended:
+        raise Refused("the key agent ended", do="see what it said last") from None
+    match reply:
+        case ["ok", answer]:
+            return answer
+        case [str(name), str(text)]:
+            raise _error(name, text)
+    raise Refused("the key agent said something else")
+
+
+def _error(name: str, text: str) -> FedcxrError:
+    found = getattr(errors, name, Refused)
+    kind = found if isinstance(found, type) and issubclass(found, FedcxrError) else Refused
+    error = kind.__new__(kind)
+    FedcxrError.__init__(error, text)  # it is in words already, whatever this kind of error is made from
+    return error
+
+
+def _plain(job: Job) -> list[str]:
+    return [job.kind, job.run, job.part, job.digest]

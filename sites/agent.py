@@ -1,0 +1,159 @@
+"""The key agent: a process of its own that holds the unlocked vault, for the app of a site to ask.
+
+A hospital's app runs other people's code: libraries, and methods that a scenario names. So master keys, the identity's
+private keys and the passphrase are not in its memory, but here, where nothing runs but this package and the libraries
+it encrypts with. What can be asked is what one answer takes, and for one job only: its key, its random streams, its
+envelopes, and signatures for what a site signs. Nobody can grant, revoke or rotate through it, or read the ring.
+
+It is a fresh process, never a copy of one that has run anything else; it leaves no core, cannot be traced by others of
+its user, and ends with its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fedcxr.errors import FedcxrError, Refused
+from fedcxr.keys.provider import Job
+from fedcxr.keys.signatures import HELLO, PURPOSE
+from sites import pipe
+from sites.budget import Budget
+from sites.passphrase import passphrase
+from sites.vault import Vault
+
+SIGNS = (PURPOSE, HELLO)
+KINDS = ("release", "learn", "test")
+LONGEST_MESSAGE = 1 << 16  # bytes to sign: digests, and who we are
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4  # of prctl(2)
+
+
+class Agent:
+    """Answers what a site may ask about one job, and refuses everything else."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._job: Job | None = None
+        self._begun = self._signed = False
+        self._answers: Mapping[str, Callable[..., object]] = {
+            "public": self._public,
+            "begin": self._begin,
+            "stream": self._stream,
+            "envelopes": self._envelopes,
+            "sign": self._sign,
+        }
+
+    def answer(self, request: object) -> list[object]:
+        """`["ok", answer]`, or the name of an error and what it says; of what nobody foresaw only its name."""
+        try:
+            return ["ok", self._answer(request)]
+        except FedcxrError as error:
+            return [type(error).__name__, str(error)]
+        except Exception as error:
+            return [Refused.__name__, f"the key agent could not answer: {type(error).__name__}"]
+
+    def _answer(self, request: object) -> object:
+        if not isinstance(request, list) or not request or not isinstance(request[0], str):
+            raise Refused("this is no question for a key agent")
+        name, *said = request
+        if name not in self._answers:
+            raise Refused("a key agent does not do this", given=name[:40], allowed=", ".join(self._answers))
+        return self._answers[name](*said)
+
+    def _public(self) -> object:
+        public = self._vault.identity.public
+        return [public.name, public.verifying, public.sealing]
+
+    def _begin(self, job: object, images: object) -> object:
+        key = self._vault.begin(self._only(job), _texts(images))
+        self._begun = True
+        return [key.reveal(), *key.origin.parts]
+
+    def _stream(self, job: object, path: object, images: object) -> object:
+        if not isinstance(path, list) or not all(type(part) in (str, int) for part in path):
+            raise Refused("this is no path of a random stream")
+        return self._vault.stream_key(self._only(job), *path, images=_texts(images))
+
+    def _envelopes(self, job: object) -> object:
+        return self._vault.envelopes(self._only(job))
+
+    def _sign(self, purpose: object, message: object) -> object:
+        if purpose not in SIGNS:
+            raise Refused("a key agent does not sign this", given=purpose, allowed=", ".join(SIGNS))
+        if not isinstance(message, bytes) or len(message) > LONGEST_MESSAGE:
+            raise Refused("this cannot be signed", allowed=f"{LONGEST_MESSAGE} bytes")
+        if purpose == PURPOSE:
+            if self._signed or not self._begun:
+                raise Refused("a key agent signs one answer, to a job that was begun and so counted")
+            self._signed = True
+        return self._vault.identity.sign(str(purpose), message)
+
+    def _only(self, said: object) -> Job:
+        """The job, if it is the one that the app was asked for: whoever took the app over gets no other's keys."""
+        job = _job(said)
+        if self._job is None:
+            self._job = job
+        if job != self._job:
+            raise Refused("a key agent serves one job", given=job.name, allowed=self._job.name)
+        return job
+
+
+def serve(channel: socket.socket) -> None:
+    """Unlock the vault that the first message names, then answer until the other side is gone."""
+    with suppress(pipe.Ended):
+        try:
+            with _unlocked(pipe.receive(channel)) as vault:
+                agent = Agent(vault)
+                pipe.send(channel, agent.answer(["public"]))
+                while True:
+                    pipe.send(channel, agent.answer(pipe.receive(channel)))
+        except FedcxrError as error:
+            pipe.send(channel, [type(error).__name__, str(error)])
+
+
+def hide(parent: int) -> None:
+    """Before there is anything to hide: no core is dumped, no other process looks in, and none outlives its parent."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for option, value in ((PR_SET_DUMPABLE, 0), (PR_SET_PDEATHSIG, signal.SIGKILL)):
+        if prctl(option, int(value), 0, 0, 0) != 0:
+            raise Refused("the key agent cannot hide from other processes", do=os.strerror(ctypes.get_errno()))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed for the parent, with which we end
+    if os.getppid() != parent:  # it ended before we could ask to be told
+        raise SystemExit
+
+
+def _unlocked(said: object) -> Vault:
+    match said:
+        case ["unlock", str(folder), dict(budget)]:
+            with passphrase() as words:
+                return Vault.unlock(Path(folder), words, Budget.model_validate(budget))
+    raise Refused("a key agent is told a vault and a budget first")
+
+
+def _job(said: object) -> Job:
+    match said:
+        case [str(kind), str(run), str(part), str(digest)] if kind in KINDS:
+            known: Any = kind
+            return Job(known, run, part, digest)
+    raise Refused("this is no job")
+
+
+def _texts(said: object) -> list[str]:
+    if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
+        raise Refused("these are no names of images")
+    return said
+
+
+if __name__ == "__main__":
+    hide(int(sys.argv[2]))
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        serve(channel)
