@@ -9,8 +9,9 @@ PermissionError; `clone3` and `openat2` and calls newer than this list look abse
 older one, whose arguments a filter can read. Calls of another architecture (32 bits, x32) kill the process.
 
 There is no call here that makes a second process: no fork, no exec. So nothing is left behind when this one is killed,
-and nothing slips out of its session, its limits or sight. What is not covered: a filter sees no paths (those are
-Landlock's), and stat() and readlink() tell that a file exists, its size and times; speculative and timing channels.
+and nothing slips out of its session, its limits or sight. What is not covered: a filter sees no paths (`server.tree`
+and `server.landlock` do), the drivers of graphics cards are reached as they are, and speculative and timing channels
+stay.
 """
 
 from __future__ import annotations
