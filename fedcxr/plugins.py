@@ -8,9 +8,10 @@ import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import pydantic
+from pydantic_core import CoreSchema, core_schema
 
 from fedcxr.errors import ConfigError, UnknownName
 
@@ -27,6 +28,26 @@ FOLDERS: Mapping[Kind, str] = {
 }
 
 UNION_TAGS = ("constrained-", "function-")  # how pydantic names the forms a value may have
+
+
+class File(str):
+    """A file that a scenario names: the text is its path on this machine, `name` is what the scenario calls it.
+
+    Every parameter that names a file has this type, so that a hospital can find them all: there a scenario says a
+    name, and the hospital which file that is. What is written down of a scenario, and counted, is the name alone.
+    """
+
+    name: str
+
+    def __new__(cls, path: str, name: str | None = None) -> Self:
+        file = super().__new__(cls, path)
+        file.name = path if name is None else name
+        return file
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        named = core_schema.plain_serializer_function_ser_schema(lambda file: file.name, when_used="json")
+        return core_schema.no_info_after_validator_function(cls, handler(str), serialization=named)
 
 
 class Plugin(pydantic.BaseModel):
