@@ -47,11 +47,11 @@ def tell(error: Exception) -> Told:
     log.warning("not done: %s", _whole(error))
     match error:
         case Denied():
-            return "refused", error.code, "", 0.0
+            return "refused", error.code.value, "", 0.0
         case Refused():
-            return "refused", Code.REFUSED, "", 0.0
+            return "refused", Code.REFUSED.value, "", 0.0
         case _:
-            return "dropped", Code.FAILED, "", 0.0
+            return "dropped", Code.FAILED.value, "", 0.0
 
 
 def _whole(error: Exception) -> str:
