@@ -94,7 +94,8 @@ def _answered(message: Message, context: Context, premises: Opened, work: Work) 
     start, site, explain = time.perf_counter(), "", _as_a_hospital
     try:
         request = wire.unpack_request(message.content)
-        site, here = request.site, premises(context.node_config)
+        site = request.site
+        here = premises(context.node_config)
         explain = here.explain
         answer = _answer(request, here, work).after(time.perf_counter() - start)
     # Whatever a method raises belongs to this site; it must not end the round for the others.

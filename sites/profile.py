@@ -18,6 +18,7 @@ from fedcxr import plugins
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError
+from fedcxr.partition import Partition
 from fedcxr.scenario.document import LARGEST_FILE, read_yaml
 from fedcxr.scenario.sections import Section, built
 from fedcxr.scenario.sites import in_order
@@ -46,11 +47,12 @@ class Bounds(Section):
 
     def allow(self, value: object) -> bool:
         """Whether this value is within; of what is no number, no bound says so."""
-        if self.one_of is not None and not any(type(one) is type(value) and one == value for one in self.one_of):
+        told = isinstance(value, bool)  # to Python, true is 1
+        if self.one_of is not None and not any(isinstance(one, bool) == told and one == value for one in self.one_of):
             return False
         if (self.at_least, self.at_most) == (None, None):
             return True
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if told or not isinstance(value, int | float):
             return False
         low = self.at_least is None or value >= self.at_least
         return low and (self.at_most is None or value <= self.at_most)
@@ -114,7 +116,7 @@ class Profile(Section):
 
     def films(self, cache: Path) -> Cohort:
         """The hospital's films, with those findings alone that may leave."""
-        return released(self.cohort.open(cache), self.findings)
+        return released(self.cohort.resolved_for(1, Partition()).open(cache), self.findings)
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Profile:
@@ -133,11 +135,12 @@ class Profile(Section):
 
 
 def _own_text(path: Path) -> str:
-    """What is written in a file that nobody else can have written."""
+    """What is written in a file that nobody else can have written, or put in the place of another."""
     try:
         with path.open("rb") as file:
-            for held in (os.fstat(file.fileno()), path.resolve(strict=True).parent.stat()):
-                _refuse_strangers(held, path)
+            _refuse_strangers(os.fstat(file.fileno()), path)
+            for folder in {*path.absolute().parents, *path.resolve(strict=True).parents}:
+                _refuse_strangers(folder.stat(), folder)
             return file.read(LARGEST_FILE + 1).decode()
     except FileNotFoundError:
         raise DataError("there is no such profile", given=path) from None
@@ -148,12 +151,11 @@ def _own_text(path: Path) -> str:
 
 
 def _refuse_strangers(held: os.stat_result, path: Path) -> None:
-    """Whoever may write a file, or take another one to its place, decides what it says."""
-    sticky = stat.S_ISDIR(held.st_mode) and held.st_mode & stat.S_ISVTX
+    sticky = stat.S_ISDIR(held.st_mode) and held.st_mode & stat.S_ISVTX  # there everybody keeps what is theirs
     if held.st_uid not in (0, os.geteuid()) or (held.st_mode & OTHERS_MAY_WRITE and not sticky):
         raise Refused(
-            "others may write the profile, or its folder",
+            "others may write the profile, or a folder that it is in",
             given=f"{path}, mode {stat.S_IMODE(held.st_mode):04o}, user {held.st_uid}",
-            allowed="a file and a folder of your own or of root, which nobody else may write",
-            do="run chmod go-w on both",
+            allowed="files and folders of your own or of root, which nobody else may write",
+            do="run chmod go-w on it, or keep the profile elsewhere",
         )
