@@ -47,7 +47,11 @@ class File(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
         named = core_schema.plain_serializer_function_ser_schema(lambda file: file.name, when_used="json")
-        return core_schema.no_info_after_validator_function(cls, handler(str), serialization=named)
+
+        def validated(given: Any, text: core_schema.ValidatorFunctionWrapHandler) -> File:
+            return given if isinstance(given, File) else cls(text(given))
+
+        return core_schema.no_info_wrap_validator_function(validated, handler(str), serialization=named)
 
 
 class Plugin(pydantic.BaseModel):

@@ -126,6 +126,8 @@ def _release(request: wire.Request, site: Site) -> wire.Answer:
     _asked_once(request)
     learnt = _update(request) if request.learnt else None
     site.premises.allow(site.cohort)
+    if learnt is None and site.scenario.method.learning is not None:  # what it learns here may leave, too
+        site.premises.allow(site.cohort.where("train"))
     job = job_of(site.scenario, "release", told=learnt)
     shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job)
     answer = site.answer(shared)

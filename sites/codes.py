@@ -13,6 +13,7 @@ from enum import StrEnum
 from fedcxr.errors import Refused
 
 log = logging.getLogger("sites")
+LONGEST = 1 << 14  # characters of an entry in the log: whoever may ask must not fill the disk at once
 
 Told = tuple[str, str, str, float]  # status, reason, place and seconds of an answer
 
@@ -57,5 +58,6 @@ def tell(error: Exception) -> Told:
 def _whole(error: Exception) -> str:
     """The error with its place. What is quoted in it may be the coordinator's: it cannot write lines of its own."""
     told = "".join(traceback.format_exception(error))
+    told = told if len(told) <= LONGEST else f"{told[: LONGEST // 2]}\n...\n{told[-LONGEST // 2 :]}"
     lines = ("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in told.split("\n"))
     return "\n  | ".join(lines).rstrip(" |\n")

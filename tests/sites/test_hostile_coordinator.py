@@ -220,9 +220,9 @@ def test_a_test_tells_nothing_of_findings_that_do_not_leave(hospital: Asked) -> 
     scenario = Scenario.parse({**SCENARIO, "tasks": TASK})
     task, bench = scenario.tasks["findings"], Bench(0, Compute.choose("cpu", "fp32"))
     assert isinstance(task, Findings)
-    heard = []
+    heard, nobody = [], np.array(["nobody"], dtype=object)
     for name in (PEOPLE[0], OTHERS, "Hernia"):
-        films = Labelled(np.zeros((1, 16, 16), np.uint8), np.zeros((1, 2), np.float32), np.zeros(1), ("Mass", name))
+        films = Labelled(np.zeros((1, 16, 16), np.uint8), np.zeros((1, 2), np.float32), nobody, ("Mass", name))
         taught = Taught(arrays_of(task._network(films, bench)), films.findings)
         answer = hospital.answer(wire.TEST, taught_message(scenario, "findings", taught).to_bytes(), tasks=TASK)
         assert answer.status == "ok", answer
@@ -233,10 +233,10 @@ def test_a_test_tells_nothing_of_findings_that_do_not_leave(hospital: Asked) -> 
 
 
 def test_a_file_of_the_hospitals_is_used_under_its_name(hospital: Asked, tmp_path: Path) -> None:
-    deep = {"name": "prichexy_net", "widths": [4], "steps": 1, "steps_classifier": 0, "steps_verifier": 0}
+    deep: dict[str, Any] = {"name": "prichexy_net", "widths": [4], "steps": 1}
     method, own = Scenario.parse({**SCENARIO, "method": deep}).method, tmp_path / "generator.safetensors"
     method.save({**method.initial(stream(1)), FILM_SIZE: np.array((16, 16), dtype=np.int32)}, own)
-    asked = {"method": {**deep, "weights": "generator-2026"}}
+    asked: dict[str, Any] = {"method": {**deep, "weights": "generator-2026"}}
     assert hospital.answer(**asked).reason == Code.FILE
     with hospital.allowing(files={"generator-2026": str(own)}):
         release = released(hospital, **asked)
@@ -311,8 +311,8 @@ def test_a_method_is_refused_by_its_name_and_by_its_parameters(hospital: Asked) 
         assert hospital.answer(method="none").reason == Code.METHOD
         for method in ({"name": "noise", "scale": 0}, {"name": "noise", "scale": 0.1}, {"name": "dp_pix", "eps": 1e9}):
             assert hospital.answer(method=method).reason == Code.PARAMETER
-        for method in ("noise", {"name": "noise", "scale": 0.3}, "dp_pix"):
-            assert len(released(hospital, method=method)) == 4 * len(PEOPLE)
+        for allowed in ("noise", {"name": "noise", "scale": 0.3}, "dp_pix"):
+            assert len(released(hospital, method=allowed)) == 4 * len(PEOPLE)
     with hospital.allowing(methods={"noise": {"scale": {"at_least": 0.25}}}):
         assert hospital.answer(method="noise").reason == Code.PARAMETER  # what is left open is what it comes to
     with hospital.allowing(methods={"dp_pix": {"eps": {"at_most": 0.05}}}):
@@ -327,6 +327,7 @@ def test_a_hospital_of_few_films_says_nothing(hospital: Asked) -> None:
         deep = {"name": "prichexy_net", "fit": "federated"}
         taught = taught_message(Scenario.parse(SCENARIO), "findings", Taught({}, ("Mass",))).to_bytes()
         assert hospital.answer(wire.LEARN, taught, method=deep).reason == Code.FILMS
+        assert hospital.answer(method={**deep, "fit": "local"}).reason == Code.FILMS
         assert hospital.answer(wire.TEST, taught, tasks=["findings"]).reason == Code.FILMS
 
 
