@@ -129,7 +129,8 @@ def _release(request: wire.Request, site: Site) -> wire.Answer:
     if learnt is None and site.scenario.method.learning is not None:  # what it learns here may leave, too
         site.premises.allow(site.cohort.where("train"))
     job = job_of(site.scenario, "release", told=learnt)
-    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job)
+    inspect = site.premises.inspect
+    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job, inspect=inspect)
     answer = site.answer(shared)
     shutil.rmtree(site.scratch, ignore_errors=True)  # it served its purpose, and it was made of real films
     return answer

@@ -31,6 +31,7 @@ class Code(StrEnum):
     TASK = "a task that is not allowed"
     SITE = "another site"
     FILMS = "too few films"
+    LIMITS = "a release that is too like the films"
     REFUSED = "refused"
     FAILED = "failed"
 

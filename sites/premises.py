@@ -14,8 +14,9 @@ from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
+from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from sites import policy
+from sites import inspection, policy
 from sites.agency import unlocked_elsewhere
 from sites.codes import Code, Denied, Told, tell
 from sites.profile import Profile
@@ -41,6 +42,10 @@ class Premises(Protocol):
 
     def allow(self, films: Cohort, task: str | None = None) -> None:
         """Refused unless this site answers about such films, and is to be tested by such a task."""
+        ...
+
+    def inspect(self, original: Cohort, release: Release) -> None:
+        """Refused unless this release of these films may leave."""
         ...
 
     def explain(self, error: Exception, seconds: float) -> Told:
@@ -90,6 +95,12 @@ class Hospital:
             raise Denied(Code.TASK, "this task is not allowed", given=task, allowed=", ".join(self.profile.tasks))
         if len(films) < self.profile.smallest:
             raise Denied(Code.FILMS, "too few films", given=len(films), allowed=f"{self.profile.smallest} or more")
+
+    def inspect(self, original: Cohort, release: Release) -> None:
+        try:
+            inspection.inspect(original, release, self.profile.limits)
+        except Refused as error:
+            raise Denied(Code.LIMITS, str(error)) from None
 
     def explain(self, error: Exception, seconds: float) -> Told:
         return tell(error)

@@ -24,6 +24,7 @@ from fedcxr.scenario.sections import Section, built
 from fedcxr.scenario.sites import in_order
 from sites.budget import Budget
 from sites.findings import released
+from sites.inspection import Limits
 
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -78,6 +79,7 @@ class Profile(Section):
     outside: tuple[str, ...] = pydantic.Field((), description="module:Class of other people's code that may run here")
     files: dict[str, str] = pydantic.Field({}, description="what a scenario may name, and where it lies")
     budget: Budget = pydantic.Field(Budget(), description="how often any one film may be used")
+    limits: Limits = pydantic.Field(Limits(), description="how like its films may be what leaves")
     smallest: int = pydantic.Field(20, ge=1, description="films: nothing is answered about fewer")
 
     @pydantic.model_validator(mode="after")

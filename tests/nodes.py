@@ -15,6 +15,7 @@ from fedcxr.keys.provider import KeyProvider
 from fedcxr.simulation.keys import Simulated
 from server.inline import InlineGrid
 from sites.app import client_app
+from sites.inspection import Limits
 from sites.premises import Hospital
 from sites.profile import Profile
 
@@ -47,6 +48,7 @@ def permissive(**changes: Any) -> dict[str, Any]:
         "cohort": {"source": "phantom", "patients": 8, "size": 16},
         "methods": {name: {} for name in plugins.names("method")},
         "tasks": list(plugins.names("task")),
+        "limits": dict.fromkeys(Limits.model_fields),
         "smallest": 1,
     }
     return {**usual, **changes}

@@ -12,6 +12,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import KeyProvider
+from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.keys import simulated
@@ -51,6 +52,9 @@ class Simulation:
 
     def allow(self, films: Cohort, task: str | None = None) -> None:
         """Whatever is asked: nobody is to be protected here."""
+
+    def inspect(self, original: Cohort, release: Release) -> None:
+        """Whatever was made: how much it shows is what the simulation is to find out."""
 
     def explain(self, error: Exception, seconds: float) -> tuple[str, str, str, float]:
         """All of it: whoever simulates is at both ends."""

@@ -336,3 +336,12 @@ def test_only_tasks_that_are_allowed_are_tested(hospital: Asked) -> None:
     with hospital.allowing(tasks=["fidelity"]):
         assert hospital.answer(wire.TEST, taught, tasks=["findings"]).reason == Code.TASK
         assert hospital.answer(tasks=["findings"]).status == "ok"  # what others measure is theirs
+
+
+def test_what_is_too_like_the_films_does_not_leave(hospital: Asked) -> None:
+    """Whatever the method is called: here the hospital allows it by name, and not what it makes."""
+    with hospital.allowing(limits={}):
+        for method in ("none", {"name": "noise", "scale": 0}):
+            answer = hospital.answer(method=method)
+            assert (answer.status, answer.reason, answer.release) == ("refused", Code.LIMITS, b"")
+        assert hospital.answer(method="noise").status == "ok"
