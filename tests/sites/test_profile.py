@@ -17,6 +17,7 @@ from nodes import permissive
 from fedcxr.data._vocabulary import VOCABULARY
 from fedcxr.errors import ConfigError, DataError, FedcxrError, Refused
 from fedcxr.scenario.document import read_yaml
+from sites.check import main
 from sites.codes import Code, Denied
 from sites.findings import released
 from sites.policy import admitted
@@ -208,3 +209,18 @@ def test_boxes_are_of_findings_that_leave(make_cohort: Any, annotated: Any) -> N
     kept = released(cohort, before[:1])
     assert set(kept.boxes()["finding"]) == {before[0]}
     assert set(kept.index.columns) & set(VOCABULARY) == {before[0]}
+
+
+def test_whoever_writes_a_profile_can_try_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(yaml.safe_dump(permissive(methods={"noise": {"scale": {"at_least": 0.2}}}, smallest=1000)))
+    assert main([str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "methods: noise (scale at least 0.2)" in said
+    assert "too few films" in said
+    file.write_text(yaml.safe_dump(permissive(metods={})))
+    assert main([str(file)]) == 2
+    assert capsys.readouterr().err == (
+        "error: unknown key in profile; given: metods; allowed: "
+        + ", ".join(sorted(Profile.model_fields))
+        + "; did you mean 'methods'?\n"
+    )
