@@ -48,12 +48,12 @@ class Bounds(Section):
 
     def allow(self, value: object) -> bool:
         """Whether this value is within; of what is no number, no bound says so."""
-        told = isinstance(value, bool)  # to Python, true is 1
-        if self.one_of is not None and not any(isinstance(one, bool) == told and one == value for one in self.one_of):
+        truth = isinstance(value, bool)  # to Python, true is 1
+        if self.one_of is not None and not any(isinstance(one, bool) == truth and one == value for one in self.one_of):
             return False
         if (self.at_least, self.at_most) == (None, None):
             return True
-        if told or not isinstance(value, int | float):
+        if truth or not isinstance(value, int | float):
             return False
         low = self.at_least is None or value >= self.at_least
         return low and (self.at_most is None or value <= self.at_most)
