@@ -8,10 +8,9 @@ import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import pydantic
-from pydantic_core import CoreSchema, core_schema
 
 from fedcxr.errors import ConfigError, UnknownName
 
@@ -45,13 +44,12 @@ class File(str):
         return file
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
-        named = core_schema.plain_serializer_function_ser_schema(lambda file: file.name, when_used="json")
-
-        def validated(given: Any, text: core_schema.ValidatorFunctionWrapHandler) -> File:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> Any:
+        def validated(given: object, text: pydantic.ValidatorFunctionWrapHandler) -> File:
             return given if isinstance(given, File) else cls(text(given))
 
-        return core_schema.no_info_wrap_validator_function(validated, handler(str), serialization=named)
+        written = pydantic.PlainSerializer(lambda file: file.name, return_type=str, when_used="json")
+        return handler.generate_schema(Annotated[str, pydantic.WrapValidator(validated), written])
 
 
 class Plugin(pydantic.BaseModel):
