@@ -48,6 +48,7 @@ def permissive(**changes: Any) -> dict[str, Any]:
         "cohort": {"source": "phantom", "patients": 8, "size": 16},
         "methods": {name: {} for name in plugins.names("method")},
         "tasks": list(plugins.names("task")),
+        "budget": {"releases": 1000, "turns": 1000, "tests": 1000},
         "limits": dict.fromkeys(Limits.model_fields),
         "smallest": 1,
     }

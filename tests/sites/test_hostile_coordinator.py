@@ -221,10 +221,11 @@ def test_a_test_tells_nothing_of_findings_that_do_not_leave(hospital: Asked) -> 
     task, bench = scenario.tasks["findings"], Bench(0, Compute.choose("cpu", "fp32"))
     assert isinstance(task, Findings)
     heard, nobody = [], np.array(["nobody"], dtype=object)
-    for name in (PEOPLE[0], OTHERS, "Hernia"):
+    for run, name in enumerate((PEOPLE[0], OTHERS, "Hernia")):  # within a run, nothing is tested twice
         films = Labelled(np.zeros((1, 16, 16), np.uint8), np.zeros((1, 2), np.float32), nobody, ("Mass", name))
         taught = Taught(arrays_of(task._network(films, bench)), films.findings)
-        answer = hospital.answer(wire.TEST, taught_message(scenario, "findings", taught).to_bytes(), tasks=TASK)
+        message = taught_message(scenario, "findings", taught).to_bytes()
+        answer = hospital.answer(wire.TEST, message, tasks=TASK, seed=run)
         assert answer.status == "ok", answer
         told = Release.from_bytes(answer.release).arrays
         # Film by film: in which order they come is drawn anew for every request.
@@ -345,3 +346,13 @@ def test_what_is_too_like_the_films_does_not_leave(hospital: Asked) -> None:
             answer = hospital.answer(method=method)
             assert (answer.status, answer.reason, answer.release) == ("refused", Code.LIMITS, b"")
         assert hospital.answer(method="noise").status == "ok"
+
+
+def test_a_film_is_released_so_often_and_no_more(hospital: Asked) -> None:
+    """Whatever the scenario is called, and whatever else was asked before: the films are the same."""
+    asked = [{"seed": seed, "method": {"name": "noise", "scale": 0.5 + seed / 100}} for seed in range(100, 104)]
+    with hospital.allowing(budget={"releases": 1000}):
+        assert hospital.answer(**asked[0]).status == "ok"
+    with hospital.allowing(budget={"releases": 1}):
+        assert hospital.answer(**asked[0]).status == "ok"  # the same again is no more than there was
+        assert [hospital.answer(**other).reason for other in asked[1:]] == [Code.REFUSED] * 3
