@@ -350,7 +350,9 @@ def test_what_is_too_like_the_films_does_not_leave(hospital: Asked) -> None:
 
 def test_a_film_is_released_so_often_and_no_more(hospital: Asked) -> None:
     """Whatever the scenario is called, and whatever else was asked before: the films are the same."""
-    asked = [{"seed": seed, "method": {"name": "noise", "scale": 0.5 + seed / 100}} for seed in range(100, 104)]
+    asked: list[dict[str, Any]] = [
+        {"seed": seed, "method": {"name": "noise", "scale": 0.5 + seed / 100}} for seed in range(100, 104)
+    ]
     with hospital.allowing(budget={"releases": 1000}):
         assert hospital.answer(**asked[0]).status == "ok"
     with hospital.allowing(budget={"releases": 1}):
