@@ -8,7 +8,7 @@ import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import pydantic
 
@@ -27,6 +27,29 @@ FOLDERS: Mapping[Kind, str] = {
 }
 
 UNION_TAGS = ("constrained-", "function-")  # how pydantic names the forms a value may have
+
+
+class File(str):
+    """A file that a scenario names: the text is its path on this machine, `name` is what the scenario calls it.
+
+    Every parameter that names a file has this type, so that a hospital can find them all: there a scenario says a
+    name, and the hospital which file that is. What is written down of a scenario, and counted, is the name alone.
+    """
+
+    name: str
+
+    def __new__(cls, path: str, name: str | None = None) -> Self:
+        file = super().__new__(cls, path)
+        file.name = path if name is None else name
+        return file
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> Any:
+        def validated(given: object, text: pydantic.ValidatorFunctionWrapHandler) -> File:
+            return given if isinstance(given, File) else cls(text(given))
+
+        written = pydantic.PlainSerializer(lambda file: file.name, return_type=str, when_used="json")
+        return handler.generate_schema(Annotated[str, pydantic.WrapValidator(validated), written])
 
 
 class Plugin(pydantic.BaseModel):

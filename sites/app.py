@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +13,15 @@ from flwr.clientapp import ClientApp
 
 from fedcxr import wire
 from fedcxr.cohort import Cohort
-from fedcxr.errors import FedcxrError, Refused
+from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.keys.signatures import sign_hello
 from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from sites.codes import Code, Denied, Told, tell
 from sites.data import scratch_folder
-from sites.premises import Opened, of_the_node
-
-LONGEST_REASON = 500  # characters
+from sites.premises import Opened, Premises, of_the_node
 
 
 def client_app(premises: Opened) -> ClientApp:
@@ -64,6 +62,7 @@ class Site:
     name: str
     cohort: Cohort
     keys: KeyProvider
+    premises: Premises
 
     @property
     def scratch(self) -> Path:
@@ -74,51 +73,64 @@ class Site:
         return wire.Answer(self.name, "ok", patients=patients, images=len(self.cohort), release=release.to_bytes())
 
 
+Work = Callable[[wire.Request, Site], wire.Answer]
+
+
 def _introduction(message: Message, context: Context, premises: Opened) -> wire.Introduction:
-    hello = wire.unpack_hello(message.content)
+    explain = _as_a_hospital
     try:
-        with premises(context.node_config).key_provider(hello.scenario) as keys:
+        hello = wire.unpack_hello(message.content)
+        here = premises(context.node_config)
+        explain = here.explain
+        with here.key_provider(hello.scenario) as keys:
             signature = sign_hello(keys.identity, hello.run, hello.nonce)
             return wire.Introduction(keys.identity.public.name, "ok", signature=signature)
-    except Refused as error:
-        return wire.Introduction("", "refused", str(error)[:LONGEST_REASON])
     except Exception as error:  # as below
-        return wire.Introduction("", "dropped", f"{_reason(error)} ({_place(error)})")
+        status, reason, place, _ = explain(error, 0.0)
+        return wire.Introduction("", status, f"{reason} ({place})" if place else reason)
 
 
-def _answered(
-    message: Message, context: Context, premises: Opened, work: Callable[[wire.Request, Site], wire.Answer]
-) -> Message:
-    request = wire.unpack_request(message.content)
-    start = time.perf_counter()
+def _answered(message: Message, context: Context, premises: Opened, work: Work) -> Message:
+    start, site, explain = time.perf_counter(), "", _as_a_hospital
     try:
-        answer = _answer(request, context, premises, work)
-    except Refused as error:
-        answer = wire.Answer(request.site, "refused", str(error)[:LONGEST_REASON])
+        request = wire.unpack_request(message.content)
+        site = request.site
+        here = premises(context.node_config)
+        explain = here.explain
+        answer = _answer(request, here, work).after(time.perf_counter() - start)
     # Whatever a method raises belongs to this site; it must not end the round for the others.
     except Exception as error:
-        answer = wire.Answer(request.site, "dropped", _reason(error), _place(error))
-    return Message(wire.pack_answer(answer.after(time.perf_counter() - start)), reply_to=message)
+        status, reason, place, seconds = explain(error, time.perf_counter() - start)
+        answer = wire.Answer(site, status, reason, place, seconds=seconds)
+    return Message(wire.pack_answer(answer), reply_to=message)
 
 
-def _answer(
-    request: wire.Request, context: Context, premises: Opened, work: Callable[[wire.Request, Site], wire.Answer]
-) -> wire.Answer:
-    scenario, here = Scenario.from_yaml(request.scenario), premises(context.node_config)
+def _as_a_hospital(error: Exception, seconds: float) -> Told:
+    """While it is not known whose premises these are, no more is told than by a hospital."""
+    return tell(error)
+
+
+def _answer(request: wire.Request, here: Premises, work: Work) -> wire.Answer:
+    scenario = here.scenario(request.scenario)
     with here.key_provider(request.scenario) as keys:
         own = keys.identity.public.name
         if own != request.site:
-            raise Refused("this node is another site", given=own, allowed=request.site)
+            raise Denied(Code.SITE, "this node is another site", given=own, allowed=request.site)
         if own not in scenario.site_names:
-            raise Refused("this site is not in the scenario", given=own, allowed=", ".join(scenario.site_names))
-        return work(request, Site(scenario, own, here.cohort(scenario, own), keys))
+            names = ", ".join(scenario.site_names)
+            raise Denied(Code.SITE, "this site is not in the scenario", given=own, allowed=names)
+        return work(request, Site(scenario, own, here.cohort(scenario, own), keys, here))
 
 
 def _release(request: wire.Request, site: Site) -> wire.Answer:
     _asked_once(request)
     learnt = _update(request) if request.learnt else None
+    site.premises.allow(site.cohort)
+    if learnt is None and site.scenario.method.learning is not None:  # what it learns here may leave, too
+        site.premises.allow(site.cohort.where("train"))
     job = job_of(site.scenario, "release", told=learnt)
-    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job)
+    inspect = site.premises.inspect
+    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job, inspect=inspect)
     answer = site.answer(shared)
     shutil.rmtree(site.scratch, ignore_errors=True)  # it served its purpose, and it was made of real films
     return answer
@@ -126,6 +138,7 @@ def _release(request: wire.Request, site: Site) -> wire.Answer:
 
 def _learn(request: wire.Request, site: Site) -> wire.Answer:
     turn, start = round_of(site.scenario, request.turn), _update(request)
+    site.premises.allow(site.cohort.where("train"))
     job = job_of(site.scenario, "learn", turn.number, start)
     update = learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.scratch, job=job)
     return site.answer(update)
@@ -134,6 +147,7 @@ def _learn(request: wire.Request, site: Site) -> wire.Answer:
 def _test(request: wire.Request, site: Site) -> wire.Answer:
     _asked_once(request)
     message = _update(request)
+    site.premises.allow(site.cohort.where("test"), str(message.facts.get("task")))
     job = job_of(site.scenario, "test", message.facts.get("task"), message)
     return site.answer(test_step(site.scenario, site.name, site.cohort, site.keys, message, job))
 
@@ -149,15 +163,3 @@ def _update(request: wire.Request) -> Release:
     if learnt.kind != "update":
         raise Refused("what a method learnt is an update", given=learnt.kind)
     return learnt
-
-
-def _reason(error: Exception) -> str:
-    named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
-    return named[:LONGEST_REASON]
-
-
-def _place(error: Exception) -> str:
-    """The innermost file and line of our own or a plug-in's code, rather than a library's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or list(frames)
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""

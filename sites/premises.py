@@ -6,16 +6,20 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
 from fedcxr.cohort import Cohort
+from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
+from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from sites import inspection, policy
 from sites.agency import unlocked_elsewhere
-from sites.budget import Budget
-from sites.data import own_films
+from sites.codes import Code, Denied, Told, tell
+from sites.profile import Profile
 
 SIMULATION = "FEDCXR_SIMULATION"
 Node = Mapping[str, object]  # what a node was started with: `--node-config`, which no message can change
@@ -28,8 +32,24 @@ class Premises(Protocol):
         """The key ring; whose it is, is who this node is. In a simulation the scenario's document says."""
         ...
 
+    def scenario(self, document: str) -> Scenario:
+        """What a document asks for, refused if this site does not do that."""
+        ...
+
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
         """The films of this site."""
+        ...
+
+    def allow(self, films: Cohort, task: str | None = None) -> None:
+        """Refused unless this site answers about such films, and is to be tested by such a task."""
+        ...
+
+    def inspect(self, original: Cohort, release: Release) -> None:
+        """Refused unless this release of these films may leave."""
+        ...
+
+    def explain(self, error: Exception, seconds: float) -> Told:
+        """What the coordinator is told of an error that came up after so long."""
         ...
 
 
@@ -37,25 +57,53 @@ Opened = Callable[[Node], Premises]
 
 
 class Hospital:
-    """A vault and films of its own; its own grants count, and those of a scenario are no more than a wish."""
+    """A vault, films and a profile of its own: its grants count, and of a scenario only what its profile allows."""
 
     def __init__(self, node: Node) -> None:
-        folder = node.get("vault")
-        if not isinstance(folder, str) or not folder:
+        self._node = node
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What its own people wrote down, read anew for everything that it is asked."""
+        file = self._node.get("profile")
+        if "vault" in self._node or not isinstance(file, str) or not file:
             raise Refused(
-                "this node has no vault, and does not say that it is simulated",
-                given=", ".join(f"{key}={value!r}" for key, value in sorted(node.items())) or "no node config",
-                do=f"start it with --node-config 'vault=\"FOLDER\"', or in a simulation with {SIMULATION}=1",
+                "this node has no profile, and does not say that it is simulated",
+                given=", ".join(f"{key}={value!r}" for key, value in sorted(self._node.items())) or "no node config",
+                do="write one like configs/sites/hospital.yaml, which also names the vault, and start the node with "
+                f"--node-config 'profile=\"FILE\"'; or in a simulation with {SIMULATION}=1",
             )
-        self._vault = Path(folder)
+        return Profile.read(Path(file).expanduser())
 
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
-        with unlocked_elsewhere(self._vault, Budget()) as keys:
+        profile = self.profile
+        with unlocked_elsewhere(Path(profile.vault).expanduser(), profile.budget) as keys:
+            name = keys.identity.public.name
+            if name != profile.site:
+                raise Refused("the profile is another site's than its vault", given=profile.site, allowed=name)
             yield keys
 
+    def scenario(self, document: str) -> Scenario:
+        return policy.admitted(document, self.profile)
+
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
-        return own_films(scenario, site)
+        return self.profile.films(cache_folder())
+
+    def allow(self, films: Cohort, task: str | None = None) -> None:
+        if task is not None and task not in self.profile.tasks:
+            raise Denied(Code.TASK, "this task is not allowed", given=task, allowed=", ".join(self.profile.tasks))
+        if len(films) < self.profile.smallest:
+            raise Denied(Code.FILMS, "too few films", given=len(films), allowed=f"{self.profile.smallest} or more")
+
+    def inspect(self, original: Cohort, release: Release) -> None:
+        try:
+            inspection.inspect(original, release, self.profile.limits)
+        except Refused as error:
+            raise Denied(Code.LIMITS, str(error)) from None
+
+    def explain(self, error: Exception, seconds: float) -> Told:
+        return tell(error)
 
 
 def of_the_node(node: Node) -> Premises:
@@ -65,6 +113,8 @@ def of_the_node(node: Node) -> Premises:
     """
     if node.get("simulation") is not True and os.environ.get(SIMULATION) != "1":
         return Hospital(node)
-    if "vault" in node:
-        raise Refused("a node with a vault is a hospital's", given="a simulation", do="start it without one of the two")
+    if "vault" in node or "profile" in node:
+        raise Refused(
+            "a node with a profile is a hospital's", given="a simulation", do="start it without one of the two"
+        )
     return cast(Premises, importlib.import_module("fedcxr.simulation.premises").Simulation(node))

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from flwr.app import Message
 
-from fedcxr.cohort import Cohort
+from fedcxr import plugins
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
-from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import Simulated
 from server.inline import InlineGrid
 from sites.app import client_app
-from sites.data import own_films
+from sites.inspection import Limits
+from sites.premises import Hospital
+from sites.profile import Profile
 
 SITES = ("site-1", "site-2", "site-3")
+OWN = ["own"] * len(SITES)  # the films of all of them, as a scenario has them
 SECRET = 99  # the seed of hospitals' keys, which no scenario has
 
 
-class SampleHospital:
+class SampleHospital(Hospital):
     """A hospital whose keys need no passphrase: `name` and `secret` are what its node was started with."""
 
-    def __init__(self, node: Mapping[str, object]) -> None:
-        self._node = node
+    @cached_property
+    def profile(self) -> Profile:
+        films = {"source": "phantom", "patients": 8, "size": 16, "seed": 1}
+        return Profile.parse(permissive(site=str(self._node["name"]), cohort=films))
 
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
@@ -34,8 +39,20 @@ class SampleHospital:
         name, secret = str(self._node["name"]), int(str(self._node.get("secret", SECRET)))
         yield Simulated(secret, name, {})
 
-    def cohort(self, scenario: Scenario, site: str) -> Cohort:
-        return own_films(scenario, site)
+
+def permissive(**changes: Any) -> dict[str, Any]:
+    """The profile of a hospital that allows all that came with fedcxr."""
+    usual = {
+        "site": "site-1",
+        "vault": "/nowhere",
+        "cohort": {"source": "phantom", "patients": 8, "size": 16},
+        "methods": {name: {} for name in plugins.names("method")},
+        "tasks": list(plugins.names("task")),
+        "budget": {"releases": 1000, "turns": 1000, "tests": 1000},
+        "limits": dict.fromkeys(Limits.model_fields),
+        "smallest": 1,
+    }
+    return {**usual, **changes}
 
 
 class Nodes(InlineGrid):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated, get_args, get_origin
 
 import numpy as np
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fedcxr.methods
 from fedcxr import plugins
@@ -21,6 +26,7 @@ from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.methods import Method, RunContext
 from fedcxr.methods._coded import release_key
 from fedcxr.methods.noise import Noise
+from fedcxr.plugins import File
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.schema import json_schema
@@ -263,3 +269,43 @@ def test_names_imports_nothing(root: Path) -> None:
 def test_plugins_are_frozen() -> None:
     with pytest.raises(pydantic.ValidationError):
         Noise().scale = 1.0  # type: ignore[misc]
+
+
+def free_texts(annotation: object) -> bool:
+    """Whether a parameter may be any text at all; a pattern, choices and files are none."""
+    if get_origin(annotation) is Annotated:
+        return False
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return any(free_texts(field.annotation) for field in annotation.model_fields.values())
+    return annotation is str or any(map(free_texts, get_args(annotation)))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(plugins.Kind) if kind != "source"])
+def test_a_text_that_may_be_a_path_is_a_file(kind: plugins.Kind) -> None:
+    """A hospital finds the files that a scenario names by their type. Its sources are in no scenario but as `own`."""
+    found = {
+        f"{name}.{field}"
+        for name in plugins.names(kind)
+        for field, told in plugins.load(kind, name).model_fields.items()
+        if free_texts(told.annotation)
+    }
+    assert not found
+
+
+@given(st.text(), st.text())
+def test_a_file_is_used_by_its_path_and_written_down_by_its_name(path: str, name: str) -> None:
+    method = Noise(weights=File(path, name))
+    for file in (method, method.model_copy(), copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
+        assert file.weights == path
+        assert file.spec()["weights"] == file.model_dump(mode="json")["weights"] == name
+    again = plugins.build("method", {"name": "noise", "weights": path})
+    assert isinstance(again, Noise)
+    assert isinstance(again.weights, File)
+    assert again.spec()["weights"] == path
+
+
+def test_a_choice_beside_a_file_is_a_choice() -> None:
+    for text, kind in (("imagenet", str), ("none", str), ("images", File)):
+        task = plugins.build("task", {"name": "findings", "network": "resnet50", "pretrained": text})
+        assert type(task.pretrained) is kind  # type: ignore[attr-defined]
+        assert task.spec()["pretrained"] == text

@@ -16,6 +16,7 @@ from fedcxr.errors import ConfigError
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films, Protect, RunContext
 from fedcxr.models import pretrained
+from fedcxr.plugins import File
 from fedcxr.questions import Answers
 from fedcxr.questions.linkage import Scores
 from fedcxr.rng import stream
@@ -46,7 +47,9 @@ class Verifier(Adversary):
     stride: Literal[2, 4] = pydantic.Field(
         default=4, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"
     )
-    pretrained: str = pydantic.Field(default="none", description="none, imagenet or a safetensors file")
+    pretrained: Literal["none", "imagenet"] | File = pydantic.Field(
+        default="none", description="none, imagenet or a safetensors file"
+    )
     dimensions: int = pydantic.Field(default=128, ge=1, description="length of the embedding")
     people: int = pydantic.Field(default=24, ge=2, description="people in a batch, with two films each")
     same_source: float = pydantic.Field(default=0.9, ge=0, le=1, description="share of batches from one hospital")

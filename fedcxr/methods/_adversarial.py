@@ -16,6 +16,7 @@ from fedcxr.learning import Learning, Place
 from fedcxr.methods import FilmMethod, Films, Protect, Round, RunContext, Weights, to_eight_bits
 from fedcxr.methods import _generator as generators
 from fedcxr.models import pretrained
+from fedcxr.plugins import File
 from fedcxr.storage.checkpoint import digest, fingerprint
 from fedcxr.storage.version import versions
 
@@ -50,7 +51,7 @@ class Adversarial(FilmMethod):
         description="who trains: each hospital its own generator, all together, or the coordinator on public films",
     )
     rounds: int = pydantic.Field(default=8, ge=1, le=1000, description="of a federation, which share out `steps`")
-    weights: str | None = pydantic.Field(
+    weights: File | None = pydantic.Field(
         default=None, description="a safetensors file of an earlier training, to be used instead of learning"
     )
     against: Literal["both", "classifier", "verifier"] = pydantic.Field(

@@ -13,6 +13,7 @@ import pydantic
 
 from fedcxr.errors import DataError
 from fedcxr.methods import ImageMethod, to_eight_bits
+from fedcxr.plugins import File
 
 if TYPE_CHECKING:
     from fedcxr.models.lungs import LungFinder
@@ -32,7 +33,7 @@ class Noise(ImageMethod):
         default=0.2, ge=0.0, le=10.0, description="sigma, lambda or beta as a share of the grey range"
     )
     where: Literal["all", "outside_lungs", "inside_lungs"] = "all"
-    weights: str | None = pydantic.Field(
+    weights: File | None = pydantic.Field(
         default=None, description="a safetensors file that finds lungs, as `scripts/make lungs` writes it; null: ours"
     )
     on_bad_mask: Literal["whole", "skip", "fail"] = pydantic.Field(

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, cast, get_args
 
 import pydantic
-import yaml
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
@@ -20,7 +19,7 @@ from fedcxr.methods import Method
 from fedcxr.partition import Partition, site_names
 from fedcxr.questions import Question
 from fedcxr.scenario import sections
-from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml
+from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml, to_text
 from fedcxr.scenario.sections import Section, Shares
 from fedcxr.scenario.sites import numbered
 from fedcxr.tasks import Task
@@ -173,7 +172,7 @@ class Scenario(Section):
         return {field: document[field] for field in fields}
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.document(), sort_keys=False)
+        return to_text(self.document())
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Scenario:

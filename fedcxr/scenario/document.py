@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -14,7 +15,9 @@ from fedcxr import plugins
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.scenario.sites import in_order
 
-LARGEST_FILE = 1 << 20  # bytes: a scenario is a page, not a data set
+LARGEST_FILE = 1 << 16  # bytes: a scenario is a page, not a data set
+DEEPEST = 32  # mappings and lists within each other
+LONGEST_NUMBER = 64  # characters
 
 # The sections of a scenario that hold plug-ins, and whether they hold one or several by name.
 ONE: Mapping[str, tuple[plugins.Kind, str]] = {"cohort": ("source", "source"), "method": ("method", "name")}
@@ -22,14 +25,11 @@ SEVERAL: Mapping[str, plugins.Kind] = {"tasks": "task", "questions": "question",
 
 
 def read_yaml(text: str) -> dict[str, Any]:
-    """A mapping from YAML that holds plain data only: no tags, no aliases, no key twice."""
-    if len(text) > LARGEST_FILE:
-        raise ConfigError(
-            "this is too large for a scenario", given=f"{len(text)} characters", allowed=str(LARGEST_FILE)
-        )
+    """A mapping from YAML that holds plain data only: no tags, no aliases, no key twice, and nothing without end."""
+    _refuse_large(len(text) if len(text) > LARGEST_FILE else len(text.encode("utf-8", "surrogatepass")))
     try:
         document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506  a SafeLoader, made stricter below
-    # PyYAML lets through whatever Python raises at a text such as "\UFFFFFFFF" or a number of too many digits.
+    # PyYAML lets through whatever Python raises at a text such as "\UFFFFFFFF".
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, ArithmeticError) as error:
         raise ConfigError("this is not the YAML of a scenario", do=" ".join(str(error).split())[:300]) from None
     if document is None:
@@ -39,7 +39,23 @@ def read_yaml(text: str) -> dict[str, Any]:
     return document
 
 
+def to_text(document: Mapping[str, Any]) -> str:
+    """The YAML of a document, refused where `read_yaml` would not read it back."""
+    text = yaml.safe_dump(document, sort_keys=False)
+    _refuse_large(len(text), "name fewer sites, or give their number")  # ASCII
+    return text
+
+
+def _refuse_large(size: int, do: str | None = None) -> None:
+    if size > LARGEST_FILE:
+        raise ConfigError(
+            "this is too large for a scenario", given=f"{size} bytes or more", allowed=str(LARGEST_FILE), do=do
+        )
+
+
 class _PlainLoader(yaml.SafeLoader):
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         # Aliases can make a small file unfold into gigabytes, and a scenario has no use for them or for tags.
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -47,7 +63,12 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases are not allowed")
         if getattr(event, "tag", None) is not None:
             raise yaml.YAMLError("tags are not allowed")
-        return super().compose_node(parent, index)
+        if self.depth == DEEPEST:
+            raise yaml.YAMLError(f"more than {DEEPEST} mappings and lists within each other")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         found = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
@@ -56,11 +77,35 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"key given twice: {', '.join(twice)}")
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A number that is no longer than numbers are: what Python makes of many digits takes their square."""
+        if len(node.value) > LONGEST_NUMBER:
+            raise yaml.YAMLError(f"a number of {len(node.value)} characters")
+        construct = self.construct_yaml_int if node.tag == INT else self.construct_yaml_float
+        return construct(node)
+
+
+INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+# YAML 1.1 also reads 1:30 as ninety, and takes minutes for a page of `1:1:1`. Here, as in YAML 1.2, it is text.
+NUMBERS = {
+    INT: r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)",
+    FLOAT: r"([-+]?[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, re.compile(rf"^(?:{NUMBERS[tag]})$") if tag in NUMBERS else pattern) for tag, pattern in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag in NUMBERS:
+    _PlainLoader.add_constructor(_tag, _PlainLoader.construct_number)
+
 
 def read_file(path: Path) -> dict[str, Any]:
     """The document in a scenario file."""
     try:
-        return read_yaml(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+        _refuse_large(len(raw))
+        return read_yaml(raw.decode())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("cannot read the scenario", given=path, do=str(error)) from None
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
-from fedcxr.errors import Refused
+from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import KeyProvider
+from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.keys import simulated
 
 PARTITION = "partition-id"  # the place among all sites that Flower's simulation gives a node
+LONGEST_REASON = 500  # characters
 
 
 class Simulation:
@@ -37,11 +41,34 @@ class Simulation:
             )
         yield simulated(scenario, sites[self._place])
 
+    def scenario(self, document: str) -> Scenario:
+        return Scenario.from_yaml(document)
+
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
         own = scenario.own_sources.get(site)
         if own is None:
             return _shared_out(scenario.to_yaml()).site(site)
         return scenario.films_of(own).open(cache_folder())  # nobody else's are opened where a site has its own
+
+    def allow(self, films: Cohort, task: str | None = None) -> None:
+        """Whatever is asked: nobody is to be protected here."""
+
+    def inspect(self, original: Cohort, release: Release) -> None:
+        """Whatever was made: how much it shows is what the simulation is to find out."""
+
+    def explain(self, error: Exception, seconds: float) -> tuple[str, str, str, float]:
+        """All of it: whoever simulates is at both ends."""
+        if isinstance(error, Refused):
+            return "refused", str(error)[:LONGEST_REASON], "", seconds
+        named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
+        return "dropped", named[:LONGEST_REASON], _place(error), seconds
+
+
+def _place(error: Exception) -> str:
+    """The innermost file and line of our own or a plug-in's code, rather than a library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or list(frames)
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
 @functools.lru_cache(maxsize=2)

@@ -21,6 +21,7 @@ from fedcxr.methods import Form, Method, RunContext
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
+from fedcxr.plugins import File
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Row, Table, figure, span
@@ -115,7 +116,9 @@ class Findings(Task):
     stride: Literal[2, 4] = pydantic.Field(
         default=2, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"
     )
-    pretrained: str = pydantic.Field(default="none", description="none, imagenet or a safetensors file")
+    pretrained: Literal["none", "imagenet"] | File = pydantic.Field(
+        default="none", description="none, imagenet or a safetensors file"
+    )
     steps: int = pydantic.Field(default=1000, ge=1)
     batch: int = pydantic.Field(default=32, ge=2)
     learning_rate: float = pydantic.Field(default=4e-3, gt=0)

@@ -191,12 +191,12 @@ def test_a_file_too_large_is_refused_unread() -> None:
 
 
 def test_a_file_of_very_many_keys_is_read_in_time() -> None:
-    text = "".join(f"k{i}: 1\n" for i in range(20_000))
+    text = "".join(f"k{i}: 1\n" for i in range(5_000))
     start = time.process_time()
-    assert len(read_yaml(text)) == 20_000
+    assert len(read_yaml(text)) == 5_000
     one_by_one = time.process_time() - start
     start = time.process_time()
-    read_yaml("".join(f"k{i}: 1\n" for i in range(2_000)))
+    read_yaml("".join(f"k{i}: 1\n" for i in range(500)))
     assert one_by_one < 40 * (time.process_time() - start) + 0.5  # 10 times the keys: not 100 times the time
 
 

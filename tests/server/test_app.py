@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
-from nodes import SECRET, SITES, Nodes, named
+from nodes import OWN, SECRET, SITES, Nodes, named
 
 from fedcxr.errors import BadSignature, ConfigError, Refused
 from fedcxr.keys.cards import Card
@@ -24,7 +24,7 @@ from sites.app import client_app
 
 SOURCE = {"source": "phantom", "patients": 8, "size": 16}
 PLAN: dict[str, Any] = {
-    "sites": [{**SOURCE, "seed": seed} for seed in range(len(SITES))],
+    "sites": OWN,
     "method": "none",
     "tasks": {},
     "adversaries": {},
@@ -32,9 +32,9 @@ PLAN: dict[str, Any] = {
 }
 
 
-def start(grid: InlineGrid, folder: Path, **config: Any) -> None:
+def start(grid: InlineGrid, folder: Path, sources: list[Any] = OWN, **config: Any) -> None:
     plan = folder / "plan.yaml"
-    plan.write_text(Scenario.parse(PLAN).to_yaml())
+    plan.write_text(Scenario.parse({**PLAN, "sites": sources}).to_yaml())
     usual = {"scenario": str(plan), "sites": -1, "method": "", "preset": "", "seed": -1, "register": ""}
     run_config = {**usual, "simulation": False, "out": str(folder / "runs"), **config}
     app(grid, Context(1, 0, {}, RecordDict(), run_config))
@@ -73,8 +73,14 @@ def test_hospitals_releases_are_collected_and_nothing_is_measured(cards: Path, t
 
 
 def test_a_simulation_that_says_so_is_measured(tmp_path: Path) -> None:
-    start(InlineGrid(client_app(Simulation), len(SITES), workers=2), tmp_path, simulation=True)
+    grid = InlineGrid(client_app(Simulation), len(SITES), workers=2)
+    start(grid, tmp_path, [{**SOURCE, "seed": seed} for seed in range(len(SITES))], simulation=True)
     assert len(list((tmp_path / "runs").rglob("result.json"))) == 1
+
+
+def test_films_that_are_at_hospitals_are_not_simulated(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="own films are opened there and nowhere else"):
+        start(Untouched(), tmp_path, simulation=True)
 
 
 def test_a_register_is_a_folder_of_cards(cards: Path) -> None:

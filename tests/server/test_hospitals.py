@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from canary import leaks
 from flwr.app import Message
+from nodes import OWN, permissive
 
 import sites.app
 from fedcxr import wire
@@ -44,20 +46,28 @@ SITES = ("site-1", "site-2", "site-3")
 SERVER = Identity.generate("server")
 
 
+FILMS = [{"source": "phantom", "patients": 20, "size": 32, "seed": seed} for seed in range(len(SITES))]
+
+
 def scenario(method: Any = "sca", **changes: Any) -> Scenario:
-    own = [{"source": "phantom", "patients": 20, "size": 32, "seed": seed} for seed in range(len(SITES))]
+    """For hospitals, which have films of their own."""
     rest = {"tasks": {}, "adversaries": {}, "compute": {"device": "cpu", "precision": "fp32", "timeout_s": 60.0}}
-    return Scenario.parse({"sites": own, "method": method, **rest, **changes})
+    return Scenario.parse({"sites": OWN, "method": method, **rest, **changes})
+
+
+def simulation(method: Any = "sca", **changes: Any) -> Scenario:
+    """The same of simulated hospitals, with the same films."""
+    return scenario(method, sites=FILMS, **changes)
 
 
 class Tapped(InlineGrid):
-    """An engine whose every message is overheard, and whose nodes have vaults or else are simulated."""
+    """An engine whose every message is overheard, and whose nodes have profiles or else are simulated."""
 
-    def __init__(self, vaults: Sequence[Path] = ()) -> None:
+    def __init__(self, profiles: Sequence[Path] = ()) -> None:
         super().__init__(sites.app.app, len(SITES), workers=2)
         self.heard: list[bytes] = []
-        for context, vault in zip(self._contexts.values(), vaults or (None,) * len(SITES), strict=True):
-            context.node_config |= {"simulation": True} if vault is None else {"vault": str(vault)}
+        for context, profile in zip(self._contexts.values(), profiles or (None,) * len(SITES), strict=True):
+            context.node_config |= {"simulation": True} if profile is None else {"profile": str(profile)}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         sent = list(messages)
@@ -111,7 +121,8 @@ def begun(of: Scenario, out: Path) -> Iterator[Run]:
 
 @dataclass
 class Hospitals:
-    folders: list[Path]
+    folders: list[Path]  # of vaults
+    profiles: list[Path]
     register: Register
 
     def rings(self) -> list[Keyring]:
@@ -129,18 +140,21 @@ def hospitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hospitals:
     words.touch(mode=0o600)
     words.write_bytes(WORDS)
     monkeypatch.setenv(VARIABLE, str(words))
-    folders, register = [], {}
-    for site, share in zip(SITES, (1.0, 0.3, None), strict=True):
+    folders, profiles, register = [], [], {}
+    for site, share, films in zip(SITES, (1.0, 0.3, None), FILMS, strict=True):
+        profiles.append(tmp_path / f"{site}.yaml")
         folders.append(tmp_path / "vaults" / site)
         with Vault.create(folders[-1], site, WORDS, Cost(log_n=4)) as vault:
             register[site] = vault.identity.public
             if share is not None:
                 vault.grant(Grant(SERVER.public, share=share))
-    return Hospitals(folders, Register(register))
+        profiles[-1].write_text(yaml.safe_dump(permissive(site=site, vault=str(folders[-1]), cohort=films)))
+        profiles[-1].chmod(0o644)
+    return Hospitals(folders, profiles, Register(register))
 
 
 def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp_path: Path) -> None:
-    of, grid = scenario(grant=["server", "site-1"]), Tapped(hospitals.folders)
+    of, grid = scenario(grant=["server", "site-1"]), Tapped(hospitals.profiles)
     with begun(of, tmp_path / "runs") as run:
         entries = collect(grid, run, hospitals.register)
         assert [entry["status"] for entry in entries] == ["ok"] * 3
@@ -154,7 +168,7 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
     assert "site-3 granted nothing to server" in found[2].refusals["site-3"]
     wished = simulated_identity(of.seed, "site-1")
     assert not any(wished.public.fingerprint in release.envelopes for release in releases)
-    experiment = Experiment.open(of, cache_folder())
+    experiment = Experiment.open(simulation(), cache_folder())
     codec = Sca().codec({}, context)
     for release, view, ring in zip(releases, found, hospitals.rings(), strict=True):
         order = generator(ring.stream_key(job_of(of, "release"), "site", release.site, "order")).permutation(
@@ -169,8 +183,9 @@ def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp
 
 
 def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hospitals, tmp_path: Path) -> None:
-    of, noise = scenario({"name": "noise", "scale": 0.2}), Noise(scale=0.2)
-    experiment = Experiment.open(of, cache_folder())
+    noise = Noise(scale=0.2)
+    of, twin = scenario(noise.spec()), simulation(noise.spec())
+    experiment = Experiment.open(twin, cache_folder())
 
     def simulated_draw(site: str, path: str, images: Sequence[str] = ()) -> np.random.Generator:
         return stream(of.seed, "site", site, path)
@@ -181,9 +196,9 @@ def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hos
         ordered = films.take(ordering(site, "order").permutation(len(films)))
         return noise.protect(ordered.films(), noising(site, "release", images=list(ordered.index["image"])))
 
-    def released(vaults: Sequence[Path], out: str) -> dict[str, np.ndarray]:
-        with begun(of, tmp_path / out) as run:
-            collect(Tapped(vaults), run, hospitals.register if vaults else Register.of_simulation(of))
+    def released(profiles: Sequence[Path], out: str) -> dict[str, np.ndarray]:
+        with begun(of if profiles else twin, tmp_path / out) as run:
+            collect(Tapped(profiles), run, hospitals.register if profiles else Register.of_simulation(twin))
             return {release.site: release.arrays["films"] for release in run.releases(SITES)}
 
     for site, films in released((), "simulation").items():
@@ -193,7 +208,7 @@ def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hos
     def secret_draw(site: str, path: str, images: Sequence[str] = ()) -> np.random.Generator:
         return generator(rings[site].stream_key(job, "site", site, path, images=images))
 
-    real, again = (released(hospitals.folders, out) for out in ("real", "again"))
+    real, again = (released(hospitals.profiles, out) for out in ("real", "again"))
     for site, films in real.items():
         assert np.array_equal(films, again[site])  # so that a run can be gone on with
         assert np.array_equal(films, drawn(site, secret_draw, secret_draw))
@@ -203,7 +218,7 @@ def test_whoever_knows_the_scenario_cannot_draw_a_hospitals_noise(hospitals: Hos
 
 @pytest.mark.parametrize("method", ["sca", "sealed", {"name": "sca", "ambiguation": "published"}], ids=str)
 def test_no_key_is_in_the_run_folder_or_on_the_way(hospitals: Hospitals, tmp_path: Path, method: Any) -> None:
-    of, grid = scenario(method), Tapped(hospitals.folders)
+    of, grid = scenario(method), Tapped(hospitals.profiles)
     with begun(of, tmp_path / "runs") as run:
         collect(grid, run, hospitals.register)
         rings = hospitals.rings()
@@ -223,9 +238,9 @@ def test_no_key_is_in_the_run_folder_or_on_the_way(hospitals: Hospitals, tmp_pat
 
 def test_a_node_is_the_site_whose_vault_it_has(hospitals: Hospitals, tmp_path: Path) -> None:
     of, seen = scenario("noise"), []
-    for out, vaults in (("one", hospitals.folders), ("other", hospitals.folders[::-1])):
+    for out, profiles in (("one", hospitals.profiles), ("other", hospitals.profiles[::-1])):
         with begun(of, tmp_path / out) as run:
-            entries = collect(Tapped(vaults), run, hospitals.register)
+            entries = collect(Tapped(profiles), run, hospitals.register)
             assert [entry["status"] for entry in entries] == ["ok"] * 3
             seen.append([release.digest() for release in run.releases(SITES)])
     assert seen[0] == seen[1]
@@ -234,7 +249,7 @@ def test_a_node_is_the_site_whose_vault_it_has(hospitals: Hospitals, tmp_path: P
 def test_a_site_whose_card_nobody_has_is_refused(hospitals: Hospitals, tmp_path: Path) -> None:
     known = Register({site: card for site, card in hospitals.register.cards.items() if site != "site-2"})
     with begun(scenario(min_sites=2), tmp_path / "runs") as run:
-        entries = collect(Tapped(hospitals.folders), run, known)
+        entries = collect(Tapped(hospitals.profiles), run, known)
         assert [entry["status"] for entry in entries] == ["ok", "refused", "ok"]
         assert "enter its card" in entries[1]["reason"]
 
@@ -259,7 +274,7 @@ def simulated(grid: Tapped, run: Run) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_the_server_refuses_what_the_site_did_not_say(forgery: str, tmp_path: Path) -> None:
-    with begun(scenario(min_sites=2), tmp_path / "runs") as run:
+    with begun(simulation(min_sites=2), tmp_path / "runs") as run:
         entries = simulated(Forged(FORGERIES[forgery]), run)
         assert [entry["status"] for entry in entries] == ["ok", "refused", "ok"]
         assert run.release_note("site-2") is None
@@ -267,10 +282,10 @@ def test_the_server_refuses_what_the_site_did_not_say(forgery: str, tmp_path: Pa
 
 def test_too_many_refusals_end_the_run(tmp_path: Path) -> None:
     refused = pytest.raises(TooFewSites, match=r"site-2: this release is not signed by site-2")
-    with begun(scenario(), tmp_path / "runs") as run, refused:
+    with begun(simulation(), tmp_path / "runs") as run, refused:
         simulated(Forged(FORGERIES["unsigned"]), run)
 
 
 def test_what_arrives_unchanged_is_taken(tmp_path: Path) -> None:
-    with begun(scenario(), tmp_path / "runs") as run:
+    with begun(simulation(), tmp_path / "runs") as run:
         assert [entry["status"] for entry in simulated(Forged(lambda release: release), run)] == ["ok"] * 3

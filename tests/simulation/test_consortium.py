@@ -25,7 +25,6 @@ from fedcxr.simulation.keys import simulated
 from fedcxr.simulation.premises import Simulation
 from fedcxr.view import Shared
 from server.simulate import Options, simulate
-from sites.data import own_films
 
 MakeCohort = Callable[..., Cohort]
 SIZE = 32
@@ -209,14 +208,14 @@ def mixed_with(root: Path) -> dict[str, Any]:
 
 
 def test_a_site_opens_its_own_films_alone(own_folder: Path) -> None:
-    """The same scenario at a real hospital, where the others' folders do not exist."""
+    """Where the others' folders do not exist."""
     document = mixed_with(own_folder)
     document["sites"][0] = {**document["sites"][1], "root": "/not/here"}
     scenario = Scenario.parse(document)
-    for opened in (own_films, Simulation({}).cohort):
-        assert len(opened(scenario, "site-2")) == 60
-        with pytest.raises(DataError, match="no such folder"):
-            opened(scenario, "site-1")
+    opened = Simulation({}).cohort
+    assert len(opened(scenario, "site-2")) == 60
+    with pytest.raises(DataError, match="no such folder"):
+        opened(scenario, "site-1")
 
 
 def test_sites_of_different_sources_end_to_end(own_folder: Path, tmp_path: Path) -> None:
@@ -230,7 +229,7 @@ def test_sites_of_different_sources_end_to_end(own_folder: Path, tmp_path: Path)
     assert set(findings["per_finding"]) == {*FINDINGS, "Silicosis"}
     assert [site["images"] for site in results[0]["sites"]][1] == 60
     # What the site itself releases has its own findings; the server brings them into one order.
-    release = site_step(scenario, "site-2", own_films(scenario, "site-2"), simulated(scenario, "site-2"))
+    release = site_step(scenario, "site-2", Simulation({}).cohort(scenario, "site-2"), simulated(scenario, "site-2"))
     assert release.arrays["findings"].shape[1] == 2
     assert runs[0].releases(["site-2"])[0].digest() == release.digest()
 

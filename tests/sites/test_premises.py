@@ -15,7 +15,8 @@ from fedcxr.simulation.keys import simulated_identity
 from fedcxr.simulation.premises import Simulation
 from server.inline import InlineGrid
 from sites.app import app
-from sites.premises import SIMULATION, Hospital, of_the_node
+from sites.codes import Code
+from sites.premises import SIMULATION, of_the_node
 
 PHANTOM = {"source": "phantom", "patients": 20, "size": 32}
 SHARED_OUT = {"sites": 2, "cohort": PHANTOM, "tasks": {}, "adversaries": {}}
@@ -32,12 +33,13 @@ def asked(node: dict[str, Any], run_config: dict[str, Any] | None = None) -> wir
     return wire.unpack_answer(replies[0].content)
 
 
-def test_a_node_that_says_nothing_refuses() -> None:
-    answer = asked({"partition-id": 0, "num-partitions": 2})
-    assert answer.status == "refused"
-    assert "no vault" in answer.reason
-    assert SIMULATION in answer.reason
-    assert not answer.release
+@pytest.mark.parametrize("node", [{"partition-id": 0, "num-partitions": 2}, {"vault": "/vault"}], ids=["none", "vault"])
+def test_a_node_without_a_profile_refuses(node: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """What to do is for whoever started it; the coordinator is told no more than that."""
+    assert asked(node) == wire.Answer("site-1", "refused", Code.REFUSED)
+    assert "no profile" in caplog.text
+    assert "profile=" in caplog.text
+    assert SIMULATION in caplog.text
 
 
 def test_nothing_that_the_coordinator_says_makes_a_simulation_of_a_node() -> None:
@@ -51,29 +53,23 @@ def test_whoever_starts_a_node_may_say_that_it_is_simulated(monkeypatch: pytest.
     assert asked({"partition-id": 0}).status == "ok"
 
 
-@pytest.mark.parametrize("said", [{"simulation": "true"}, {"simulation": 1}, {"simulation": False}, {"vault": ""}])
+@pytest.mark.parametrize("said", [{"simulation": "true"}, {"simulation": 1}, {"simulation": False}, {"profile": ""}])
 def test_what_is_not_clearly_a_simulation_is_a_hospital(said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("", "0", "true"):
         monkeypatch.setenv(SIMULATION, value)
-        with pytest.raises(Refused, match="no vault"):
-            of_the_node(said)
+        with pytest.raises(Refused, match="no profile"), of_the_node(said).key_provider(""):
+            pass
     assert isinstance(of_the_node({"simulation": True}), Simulation)  # the control
 
 
-def test_a_node_with_a_vault_is_never_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("own", ["vault", "profile"])
+def test_a_node_with_a_profile_is_never_simulated(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Refused, match="is a hospital's"):
-        of_the_node({"vault": "/vault", "simulation": True})
+        of_the_node({own: "/there", "simulation": True})
     monkeypatch.setenv(SIMULATION, "1")
     with pytest.raises(Refused, match="is a hospital's"):
-        of_the_node({"vault": "/vault"})
-
-
-def test_a_hospital_takes_no_share_of_one_cohort() -> None:
-    hospital = Hospital({"vault": "/vault"})
-    own = Scenario.parse({"sites": [PHANTOM], "tasks": {}, "adversaries": {}})
-    assert len(hospital.cohort(own, "site-1")) > 20
-    with pytest.raises(Refused, match=r"films of its own.*given: sites: 2"):
-        hospital.cohort(Scenario.parse(SHARED_OUT), "site-1")
+        of_the_node({own: "/there"})
+    assert asked({own: "/there"}) == wire.Answer("site-1", "refused", Code.REFUSED)
 
 
 def test_a_simulated_site_is_the_one_that_the_engine_says() -> None:

@@ -1,0 +1,49 @@
+"""`python -m sites.check FILE`: whether a node works with this profile, and what it lets out. Nothing is sent.
+
+A node reads its profile when it is asked something, so that a slip of the pen would come up when others wait for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedcxr.data import cache_folder
+from fedcxr.errors import FedcxrError
+from sites.profile import Bounds, Profile
+
+
+def checked(file: Path) -> str:
+    """What the profile in this file comes to, in a few lines."""
+    profile = Profile.read(file)
+    films = profile.films(cache_folder())
+    said = {
+        "site": f"{profile.site}, vault {profile.vault}",
+        "films": f"{len(films)} of {len(set(films.patients))} patients",
+        "findings that leave": ", ".join(films.findings),
+        "methods": "; ".join(_bounded(name, bounds) for name, bounds in profile.methods.items()),
+        "tasks": ", ".join(profile.tasks),
+        "code from outside": ", ".join(profile.outside),
+    }
+    few = [] if len(films) >= profile.smallest else [f"too few films to answer anything: {profile.smallest} at least"]
+    return "\n".join([*(f"{what}: {value or 'none'}" for what, value in said.items()), *few])
+
+
+def _bounded(method: str, bounds: Mapping[str, Bounds]) -> str:
+    return " ".join((method, *(f"({parameter} {bound})" for parameter, bound in bounds.items())))
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code, after a few lines or one that says what is wrong."""
+    try:
+        told = checked(Path(*arguments))
+    except FedcxrError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(f"{told}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:2]))

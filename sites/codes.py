@@ -1,0 +1,64 @@
+"""All that a hospital tells a coordinator when it does not do as asked: one of these, and nothing of why.
+
+A reason would answer questions that nobody may ask: whether a path, a table's column or somebody's name is there. It
+stands in the hospital's own log, with its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from enum import StrEnum
+
+from fedcxr.errors import Refused
+
+log = logging.getLogger("sites")
+LONGEST = 1 << 14  # characters of an entry in the log: whoever may ask must not fill the disk at once
+
+Told = tuple[str, str, str, float]  # status, reason, place and seconds of an answer
+
+
+class Code(StrEnum):
+    """What is told; the coordinator's scenario, and the hospital's profile as far as it was shown, explain all but
+    the last two."""
+
+    SCENARIO = "not a scenario"
+    SOURCES = "films are named, and not as the hospital's own"
+    CONTRIBUTION = "a contribution from outside"
+    METHOD = "a method that is not allowed"
+    PARAMETER = "a parameter that is not allowed"
+    FILE = "a file that is not allowed"
+    TASK = "a task that is not allowed"
+    SITE = "another site"
+    FILMS = "too few films"
+    LIMITS = "a release that is too like the films"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Denied(Refused):
+    """What a hospital's profile does not allow: the code is for the coordinator, the message for the hospital."""
+
+    def __init__(self, code: Code, what: str, *, given: object = None, allowed: str | None = None) -> None:
+        super().__init__(what, given=given, allowed=allowed)
+        self.code = code
+
+
+def tell(error: Exception) -> Told:
+    """What becomes of an error at a hospital. How long it took would be an answer, too."""
+    log.warning("not done: %s", _whole(error))
+    match error:
+        case Denied():
+            return "refused", error.code.value, "", 0.0
+        case Refused():
+            return "refused", Code.REFUSED.value, "", 0.0
+        case _:
+            return "dropped", Code.FAILED.value, "", 0.0
+
+
+def _whole(error: Exception) -> str:
+    """The error with its place. What is quoted in it may be the coordinator's: it cannot write lines of its own."""
+    told = "".join(traceback.format_exception(error))
+    told = told if len(told) <= LONGEST else f"{told[: LONGEST // 2]}\n...\n{told[-LONGEST // 2 :]}"
+    lines = ("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) for line in told.split("\n"))
+    return "\n  | ".join(lines).rstrip(" |\n")

@@ -1,0 +1,163 @@
+"""A hospital's own profile: its films, and what may be done with them, whoever asks. No message can change it.
+
+One YAML file, read as strictly as a scenario. What it does not allow is refused; what it does not know is an error.
+`configs/sites/hospital.yaml` is one with every key explained.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import pydantic
+
+from fedcxr import plugins
+from fedcxr.cohort import Cohort
+from fedcxr.data import Source
+from fedcxr.errors import ConfigError, DataError, Refused, StorageError
+from fedcxr.partition import Partition
+from fedcxr.scenario.document import LARGEST_FILE, read_yaml
+from fedcxr.scenario.sections import Section, built
+from fedcxr.scenario.sites import in_order
+from sites.budget import Budget
+from sites.findings import released
+from sites.inspection import Limits
+
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+Scalar = bool | int | float | str | None
+
+
+class Bounds(Section):
+    """What one parameter of a method may be."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: tuple[Scalar, ...] | None = pydantic.Field(None, min_length=1)
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if (self.at_least, self.at_most, self.one_of) == (None, None, None):
+            raise ValueError("a bound says at_least, at_most or one_of")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError("at_least is more than at_most")
+        return self
+
+    def allow(self, value: object) -> bool:
+        """Whether this value is within; of what is no number, no bound says so."""
+        truth = isinstance(value, bool)  # to Python, true is 1
+        if self.one_of is not None and not any(isinstance(one, bool) == truth and one == value for one in self.one_of):
+            return False
+        if (self.at_least, self.at_most) == (None, None):
+            return True
+        if truth or not isinstance(value, int | float):
+            return False
+        low = self.at_least is None or value >= self.at_least
+        return low and (self.at_most is None or value <= self.at_most)
+
+    def __str__(self) -> str:
+        said = {"at least": self.at_least, "at most": self.at_most, "one of": self.one_of}
+        return ", ".join(f"{word} {value}" for word, value in said.items() if value is not None)
+
+
+class Profile(Section):
+    """What this hospital has, and what it allows."""
+
+    site: str = pydantic.Field(description="its name, which is its vault's")
+    vault: str = pydantic.Field(description="the vault's folder")
+    cohort: Annotated[Source, built("cohort")] = pydantic.Field(description="its films")
+    findings: tuple[str, ...] | None = pydantic.Field(
+        None, description="those that may leave; null: all that the shared vocabulary knows"
+    )
+    methods: dict[str, dict[str, Bounds]] = pydantic.Field(
+        {}, description="those allowed, and the bounds of their parameters; a parameter without bounds is free"
+    )
+    tasks: tuple[str, ...] = pydantic.Field((), description="those that may be tested on its films")
+    outside: tuple[str, ...] = pydantic.Field((), description="module:Class of other people's code that may run here")
+    files: dict[str, str] = pydantic.Field({}, description="what a scenario may name, and where it lies")
+    budget: Budget = pydantic.Field(Budget(), description="how often any one film may be used")
+    limits: Limits = pydantic.Field(Limits(), description="how like its films may be what leaves")
+    smallest: int = pydantic.Field(20, ge=1, description="films: nothing is answered about fewer")
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        in_order([self.site])
+        if self.cohort.plugin_name() == "own":
+            raise ConfigError("profile: which films are its own, a hospital says here", given="cohort: own")
+        for named in (self.vault, *self.files.values()):
+            if not Path(named).expanduser().is_absolute():
+                raise ConfigError(
+                    "profile: a path that depends on where one stands", given=named, allowed="/... or ~/..."
+                )
+        for name in self.outside:
+            if ":" not in name:
+                raise ConfigError("profile: outside lists code by module:Class", given=name)
+        for method, bounds in self.methods.items():
+            self._refuse_unknown("method", method)
+            fields = plugins.load("method", method).model_fields
+            for parameter in bounds:
+                if parameter not in fields:
+                    raise ConfigError(
+                        f"profile: {method} has no such parameter", given=parameter, allowed=", ".join(fields)
+                    )
+        for task in self.tasks:
+            self._refuse_unknown("task", task)
+        return self
+
+    def _refuse_unknown(self, kind: plugins.Kind, name: str) -> None:
+        if not self.knows(kind, name):
+            allowed = ", ".join((*plugins.names(kind), *self.outside))
+            raise ConfigError(f"profile: unknown {kind}", given=name, allowed=allowed)
+
+    def knows(self, kind: plugins.Kind, name: str) -> bool:
+        """Whether this is a contribution that came with fedcxr, or one that this hospital lists."""
+        return name in plugins.names(kind) or name in self.outside
+
+    def films(self, cache: Path) -> Cohort:
+        """The hospital's films, with those findings alone that may leave."""
+        return released(self.cohort.resolved_for(1, Partition()).open(cache), self.findings)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Profile:
+        """A profile from plain data; nothing that it names is looked for."""
+        return plugins.validate(cls, document, "profile")
+
+    @classmethod
+    def read(cls, path: Path) -> Profile:
+        """The profile in a file that is its user's own, and everything that it names is there."""
+        profile = cls.parse(read_yaml(_own_text(path)))
+        for named in profile.files.values():
+            if not Path(named).expanduser().is_file():
+                raise DataError("profile: there is no such file", given=named, do="check files")
+        profile.cohort.required_files()
+        return profile
+
+
+def _own_text(path: Path) -> str:
+    """What is written in a file that nobody else can have written, or put in the place of another."""
+    try:
+        with path.open("rb") as file:
+            _refuse_strangers(os.fstat(file.fileno()), path)
+            for folder in {*path.absolute().parents, *path.resolve(strict=True).parents}:
+                _refuse_strangers(folder.stat(), folder)
+            return file.read(LARGEST_FILE + 1).decode()
+    except FileNotFoundError:
+        raise DataError("there is no such profile", given=path) from None
+    except UnicodeDecodeError:
+        raise ConfigError("the profile is not text", given=path, allowed="UTF-8") from None
+    except OSError as error:
+        raise StorageError("cannot read the profile", given=path, do=error.strerror or "") from None
+
+
+def _refuse_strangers(held: os.stat_result, path: Path) -> None:
+    sticky = stat.S_ISDIR(held.st_mode) and held.st_mode & stat.S_ISVTX  # there everybody keeps what is theirs
+    if held.st_uid not in (0, os.geteuid()) or (held.st_mode & OTHERS_MAY_WRITE and not sticky):
+        raise Refused(
+            "others may write the profile, or a folder that it is in",
+            given=f"{path}, mode {stat.S_IMODE(held.st_mode):04o}, user {held.st_uid}",
+            allowed="files and folders of your own or of root, which nobody else may write",
+            do="run chmod go-w on it, or keep the profile elsewhere",
+        )
