@@ -166,7 +166,8 @@ def _standard(films: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     centred = films.astype(np.float32)
     centred -= centred.mean((1, 2), keepdims=True)
     length = np.sqrt((centred**2).sum((1, 2), keepdims=True))
-    return centred / np.maximum(length, 1e-6)
+    centred /= np.maximum(length, 1e-6)
+    return centred
 
 
 def _nearest(original: Cohort, released: Films) -> npt.NDArray[np.intp]:

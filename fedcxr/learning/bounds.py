@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from fedcxr.errors import Refused
 
-# The variance that a batch norm takes of two layers of such weights, (1e4 * 1e4 * 1000 inputs) ^ 2, is
-# 1e22 and leaves float32 (3e38) room for a sum over all pixels. Networks at work hold weights of a few hundred at most.
+# Networks at work hold weights of a few tens, variances among them. In training, where every layer is normalised, such
+# weights keep all sums within float32; what is useful is another question, which strategies that mistrust sites answer.
 LARGEST = 1e4
 LONGEST_STEP = 1e3  # of any weight in one round
 
