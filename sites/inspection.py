@@ -35,9 +35,9 @@ class Limits(pydantic.BaseModel):
     release as a whole.
 
     The defaults let every method here through at its default strength, which takes more for single films than one
-    would wish: `prichexy_net` moves what it need not move by nothing, and leaves a film in a hundred at 97 % of its
-    pixels and a correlation of .99999. A hospital without that method should set `unchanged` to .5 and `correlation`
-    to .98, which all the others keep.
+    would wish: what `prichexy_net` moves depends on where its training happened to end, and single films kept 97 % of
+    their pixels and a correlation of .99999. A hospital without that method should set `unchanged` to .5 and
+    `correlation` to .98, which all the others keep.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
