@@ -13,7 +13,8 @@ import numpy as np
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError, Refused
 from fedcxr.keys.provider import Job, KeyProvider, Work, signed
-from fedcxr.methods import Round, RunContext
+from fedcxr.learning.bounds import check_alike, check_weights
+from fedcxr.methods import Round, RunContext, Weights
 from fedcxr.partition import Rows
 from fedcxr.release import Release
 from fedcxr.rng import derive, stream
@@ -84,6 +85,16 @@ def _check_sent(scenario: Scenario, learnt: Release | None) -> None:
         where = learning.place if learning is not None else "nowhere"
         told = "what the method learnt is missing" if elsewhere else "weights came along that nobody asked for"
         raise Refused(told, given=f"{scenario.method.plugin_name()}, which learns {where}")
+    if learnt is not None:
+        _check_received(scenario, learnt.weights)
+
+
+def _check_received(scenario: Scenario, weights: Weights) -> None:
+    """Refuse what the coordinator sends before any method computes with it."""
+    check_weights(weights, COORDINATOR)
+    learning = scenario.method.learning
+    if learning is not None and learning.place == "federated":
+        check_alike(weights, scenario.method.initial(stream(0, "alike")), COORDINATOR)
 
 
 def job_of(scenario: Scenario, kind: Work, part: object = "", told: Release | None = None) -> Job:
@@ -114,6 +125,7 @@ def learn_step(
     job: Job | None = None,
 ) -> Release:
     """One hospital's turn in a federation's learning: an update of what everyone has learnt so far."""
+    _check_received(scenario, start.weights)
     job = job or job_of(scenario, "learn", turn.number, start)
     films = cohort.where("train")
     images = list(films.index["image"])
@@ -140,6 +152,7 @@ def test_step(
     name, findings = message.facts.get("task"), message.facts.get("findings")
     if name not in scenario.tasks or not isinstance(findings, list) or not all(isinstance(f, str) for f in findings):
         raise Refused("this is no task of the scenario's", given=name, allowed=", ".join(scenario.tasks))
+    check_weights(message.weights, COORDINATOR)
     held = cohort.where("test")
     key_provider.begin(job, list(held.index["image"]))
     films = held.take(in_order(site, len(held), key_provider, job))

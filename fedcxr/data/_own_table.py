@@ -12,7 +12,7 @@ import pydantic
 
 from fedcxr.cohort import COLUMNS, FINDINGS, Split
 from fedcxr.data import _splits
-from fedcxr.data._splits import Names, Splits
+from fedcxr.data._splits import Named, Names, Splits
 from fedcxr.data._tables import Table
 from fedcxr.data._vocabulary import canonical, harmonised, union
 from fedcxr.errors import DataError, StorageError
@@ -143,14 +143,13 @@ def read_own_table(path: Path, columns: Collection[str]) -> Table:
     return Table(path, rows.astype(object).where(rows.notna(), "").astype(str))
 
 
-def split_of(splits: Splits, root: Path, films: pd.DataFrame, table: Table, column: str | None) -> Names:
+def split_of(splits: Splits, root: Path, films: Named, table: Table, column: str | None) -> Names:
     """A split per film: from the table's column, from lists, or by chance where there is neither."""
-    images, patients = (films[column].to_numpy(dtype=object) for column in ("image", "patient"))
     if splits.by == "lists":
         lists = {split: _splits.read_list(file) for split, file in splits.files(root).items()}
-        return _splits.by_lists(lists, images, patients, splits)
+        return _splits.by_lists(lists, films, splits)
     if splits.by == "random" or column is None:
-        return _splits.by_chance(patients, splits)
+        return _splits.by_chance(films.people, splits)
     text = table.rows[column].str.strip().str.lower()
     table.refuse(~text.isin(SPLIT_NAMES), f"column {column!r} names no split", allowed=", ".join(SPLIT_NAMES))
     return text.map(SPLIT_NAMES).to_numpy(dtype=object)

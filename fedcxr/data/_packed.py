@@ -233,9 +233,13 @@ class _Films:
         return _digest(f"{self.size} {columns}".encode(), rows, self.stamps, *boxes)
 
     def place(self) -> str:
-        """Names the shard in the making: the same after a file was repaired or a label changed."""
+        """Names the shard in the making: the same after a file was repaired or a label changed.
+
+        A full disk is complained about with this name, so it must not be what anybody can work out from names of files.
+        """
         shape = " ".join((str(self.size), *self.listing.masks))
-        return _digest(shape.encode(), *(os.fsencode(file) + b"\0" for file in self.listing.files))
+        files = _digest(shape.encode(), *(os.fsencode(file) + b"\0" for file in self.listing.files))
+        return site_secret().names("image", "draft", [files])[0]
 
 
 def _stamp(made_by: str, *files: Path | None) -> int:

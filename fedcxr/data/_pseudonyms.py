@@ -75,15 +75,20 @@ def pseudonymous(films: pd.DataFrame, source: str, secret: Secret) -> tuple[pd.D
 
     Rows come in the order of the images' pseudonyms. In the order of a public table they would name everyone.
     """
-    codes, patients = pd.factorize(films["patient"])
     index = films.assign(
         image=secret.names("image", source, films["image"]),
-        patient=np.array(secret.names("patient", source, patients), dtype=object)[codes],
+        patient=people(films, source, secret),
         source=source,
     )
     order = np.argsort(index["image"].to_numpy(dtype=object)).astype(np.intp)
     columns = [*COLUMNS, *(column for column in index.columns if column not in COLUMNS)]
     return index[columns].iloc[order].reset_index(drop=True), order
+
+
+def people(films: pd.DataFrame, source: str, secret: Secret) -> npt.NDArray[np.object_]:  # (n,)
+    """The pseudonym of each film's patient."""
+    codes, patients = pd.factorize(films["patient"])
+    return np.array(secret.names("patient", source, patients), dtype=object)[codes]
 
 
 def _from_environment() -> Path | None:

@@ -1,8 +1,13 @@
-"""Who trains, who validates, who tests: dealt by patient, so that nobody stands on two sides."""
+"""Who trains, who validates, who tests: dealt by patient, so that nobody stands on two sides.
+
+Splits are released. Chance therefore deals patients by their pseudonyms, which belong to the site's secret: dealt by
+their numbers, anybody could deal all numbers there are and see which ones fit a few releases.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,11 +17,27 @@ import pandas as pd
 import pydantic
 
 from fedcxr.cohort import SPLITS, Split
+from fedcxr.data._pseudonyms import people, site_secret
 from fedcxr.errors import DataError, StorageError
 from fedcxr.rng import derive
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
-Names = npt.NDArray[np.object_]  # (n,) original names of patients or images, or splits; one per film
+Names = npt.NDArray[np.object_]  # (n,) names of patients or images, or splits; one per film
+
+
+@dataclass(frozen=True)
+class Named:
+    """What splits are dealt by: lists go by original names, chance by what nobody outside can work out."""
+
+    images: Names
+    patients: Names
+    people: Names  # pseudonyms of the patients
+
+    @classmethod
+    def of(cls, films: pd.DataFrame, source: str) -> Named:
+        """The films of a table under original names, whose patients will be called as `source` calls them."""
+        images, patients = (films[column].to_numpy(dtype=object) for column in ("image", "patient"))
+        return cls(images, patients, people(films, source, site_secret()))
 
 
 class Splits(pydantic.BaseModel):
@@ -51,22 +72,23 @@ class Splits(pydantic.BaseModel):
         return {split: root / Path(file).expanduser() for split, file in named.items() if file is not None}
 
 
-def by_chance(patients: Names, splits: Splits) -> Names:
-    """A split per film, from its patient's name and the seed alone: who is added later moves nobody."""
+def by_chance(people: Names, splits: Splits) -> Names:
+    """A split per film, from its patient's pseudonym and the seed alone: who is added later moves nobody."""
     edges = np.cumsum(splits.shares)[:2]
-    return _per_patient(patients, splits.seed, "all", np.array(SPLITS, dtype=object), edges)
+    return _per_patient(people, splits.seed, "all", np.array(SPLITS, dtype=object), edges)
 
 
-def carve(split: Names, patients: Names, part: Split, splits: Splits) -> Names:
+def carve(split: Names, people: Names, part: Split, splits: Splits) -> Names:
     """Move patients out of train into a part that has no list of its own, in the proportion of the shares."""
     theirs, ours = splits.shares[SPLITS.index(part)], splits.shares[0]
     share = theirs / (theirs + ours) if theirs else 0.0
-    moved = _per_patient(patients, splits.seed, part, np.array([part, "train"], dtype=object), np.array([share]))
+    moved = _per_patient(people, splits.seed, part, np.array([part, "train"], dtype=object), np.array([share]))
     return np.where(split == "train", moved, split)
 
 
-def by_lists(lists: Mapping[Split, Sequence[str]], images: Names, patients: Names, splits: Splits) -> Names:
+def by_lists(lists: Mapping[Split, Sequence[str]], films: Named, splits: Splits) -> Names:
     """A split per film from lists of images or patients, line by line; val is carved out of train without a list."""
+    images, patients = films.images, films.patients
     chosen = np.full(len(images), None, dtype=object)
     for split, names in lists.items():
         wanted = list(filter(None, names))
@@ -91,7 +113,7 @@ def by_lists(lists: Mapping[Split, Sequence[str]], images: Names, patients: Name
             given=f"{free.sum()} of {len(chosen)}",
             do="complete the lists, or set splits.by=random",
         )
-    return chosen if "val" in lists else carve(chosen, patients, "val", splits)
+    return chosen if "val" in lists else carve(chosen, films.people, "val", splits)
 
 
 def read_list(path: Path) -> list[str]:
@@ -120,8 +142,8 @@ def refuse_shared_patients(index: pd.DataFrame) -> None:
         )
 
 
-def _per_patient(patients: Names, seed: int, purpose: str, names: Names, edges: npt.NDArray[np.float64]) -> Names:
-    codes, people = pd.factorize(patients)
+def _per_patient(people: Names, seed: int, purpose: str, names: Names, edges: npt.NDArray[np.float64]) -> Names:
+    codes, each = pd.factorize(people)
     # One hash per patient; a generator for each would take a second for the patients of NIH.
-    draws = np.array([derive(seed, "split", purpose, person) for person in people], dtype=np.float64) / 2**63
+    draws = np.array([derive(seed, "split", purpose, person) for person in each], dtype=np.float64) / 2**63
     return names[np.searchsorted(edges, draws, side="right")][codes]

@@ -21,7 +21,7 @@ import pydantic
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
-from fedcxr.data._splits import Splits, by_chance, by_lists, carve, read_list, refuse_shared_patients
+from fedcxr.data._splits import Named, Splits, by_chance, by_lists, carve, read_list, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table, absent, find
 from fedcxr.data._vocabulary import harmonised, union
 from fedcxr.errors import DataError
@@ -118,16 +118,15 @@ class Chexpert(Packed):
         return films.drop(columns="table"), notes
 
     def _split(self, home: Path, films: pd.DataFrame) -> npt.NDArray[np.object_]:
-        patients = films["patient"].to_numpy(dtype=object)
+        named = Named.of(films, self.plugin_name())
         valid = films["table"].to_numpy(dtype=object) == VALID
         if self.splits.by == "random" or (self.splits.by == "official" and not valid.any()):
-            return by_chance(patients, self.splits)
+            return by_chance(named.people, self.splits)
         if self.splits.by == "lists":
-            images = films["image"].to_numpy(dtype=object)
             files = self.splits.files(home)
             lists = {split: [_within(name) for name in read_list(path)] for split, path in files.items()}
-            return by_lists(lists, images, patients, self.splits)
-        return carve(np.where(valid, "val", "train").astype(object), patients, "test", self.splits)
+            return by_lists(lists, named, self.splits)
+        return carve(np.where(valid, "val", "train").astype(object), named.people, "test", self.splits)
 
 
 def read_films(

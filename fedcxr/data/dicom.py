@@ -26,7 +26,7 @@ from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._own_table import Findings, SourceName, existing, read_own_table, split_of
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
-from fedcxr.data._splits import Splits, refuse_shared_patients
+from fedcxr.data._splits import Named, Splits, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table
 from fedcxr.errors import DataError
 
@@ -156,7 +156,7 @@ class Dicom(Packed):
             index=headers.index,
         )
         theirs = Table(table.path, table.rows.loc[headers.index])
-        films["split"] = split_of(self.splits, root, films, theirs, self.columns.split)
+        films["split"] = split_of(self.splits, root, Named.of(films, self.called), theirs, self.columns.split)
         return films if self.views == "all" else films[films["view"] != "LATERAL"]
 
 

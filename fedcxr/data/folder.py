@@ -28,7 +28,7 @@ from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._own_table import Findings, SourceName, existing, numbered_sources, read_own_table, split_of
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
-from fedcxr.data._splits import Splits, refuse_shared_patients
+from fedcxr.data._splits import Named, Splits, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table
 from fedcxr.errors import DataError
 
@@ -150,7 +150,8 @@ class Folder(Packed):
             },
             index=rows.index,
         )
-        return films.assign(split=split_of(self.splits, Path(self.root).expanduser(), films, table, columns.split))
+        root, named = Path(self.root).expanduser(), Named.of(films, self.called)
+        return films.assign(split=split_of(self.splits, root, named, table, columns.split))
 
 
 Drawn = dict[Organ, list[Path | None]]

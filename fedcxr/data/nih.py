@@ -17,7 +17,7 @@ from fedcxr.data._fingerprint import WatchedPaths
 from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._packed import Packed
 from fedcxr.data._pseudonyms import pseudonymous, site_secret
-from fedcxr.data._splits import Splits, by_chance, by_lists, read_list, refuse_shared_patients
+from fedcxr.data._splits import Named, Splits, by_chance, by_lists, read_list, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table, absent, find
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError, StorageError
@@ -120,16 +120,16 @@ class Nih(Packed):
         return films, spellings, notes
 
     def _split(self, root: Path, films: pd.DataFrame) -> npt.NDArray[np.object_]:
-        images, patients = films["image"].to_numpy(dtype=object), films["patient"].to_numpy(dtype=object)
+        named = Named.of(films, self.plugin_name())
         if self.splits.by == "random":
-            return by_chance(patients, self.splits)
+            return by_chance(named.people, self.splits)
         files = self.splits.files(root) or {"train": root / TRAIN_VAL, "test": root / TEST}
         # A list may name patients instead of films, as the table does (1) or as the films do (00000001).
         lists = {
             split: [name.zfill(8) if name.isdecimal() else name for name in read_list(path)]
             for split, path in files.items()
         }
-        return by_lists(lists, images, patients, self.splits)
+        return by_lists(lists, named, self.splits)
 
 
 def read_films(path: Path) -> tuple[pd.DataFrame, dict[str, str], tuple[Problem, ...]]:

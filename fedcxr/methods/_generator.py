@@ -40,13 +40,16 @@ def network_of(make: Callable[[], nn.Module], weights: Weights) -> nn.Module:
         network = make()
     tensors = {name: torch.tensor(array) for name, array in weights.items() if name != FILM_SIZE}
     tensors |= {name: torch.tensor(0) for name in network.state_dict() if name.endswith("num_batches_tracked")}
-    here, there = ({k: tuple(t.shape) for k, t in d.items()} for d in (network.state_dict(), tensors))
+    here, there = (
+        {k: f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for k, t in d.items()}
+        for d in (network.state_dict(), tensors)
+    )
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):
             raise ConfigError(
                 "these weights are of another generator",
                 given=f"{name}: {there.get(name, 'missing')}",
-                allowed=str(here.get(name, "none of this name")),
+                allowed=here.get(name, "none of this name"),
                 do="give the generator the widths and the cell it was trained with",
             )
     network.load_state_dict(tensors, assign=True)
@@ -103,5 +106,10 @@ def _size_of(weights: Weights) -> tuple[int, int]:
         raise ConfigError(
             "these are not the weights of a generator", given=", ".join(weights) or "none", do="let it learn first"
         )
-    height, width = np.asarray(weights[FILM_SIZE]).tolist()
+    size = weights[FILM_SIZE]
+    if size.shape != (2,) or size.dtype.kind != "i":
+        raise ConfigError(
+            "a generator's film size is no size", given=f"{size.shape} {size.dtype}", allowed="height and width"
+        )
+    height, width = size.tolist()
     return int(height), int(width)

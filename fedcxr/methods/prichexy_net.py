@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from fedcxr.errors import TrainingDiverged
 from fedcxr.methods import Films, Masks, RunContext, Weights
 from fedcxr.methods import _generator as generators
 from fedcxr.methods._adversarial import DEVIATIONS, Adversarial, in_parts
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fedcxr.models.flow import Flow
 
 HALF_SIDE = 128.0  # pixels: the unit of mu, on films of the paper's 256 pixels
@@ -61,6 +64,7 @@ class PriCheXyNet(Adversarial):
             moved = flow.displacement(to_tensor(films, RunContext("cpu", "fp32").compute))
         height, width = films.shape[1:]
         half_sides = np.array([width, height], np.float32).reshape(1, 2, 1, 1) / np.float32(2)
+        _refuse_nowhere(moved)
         pixels: npt.NDArray[np.float32] = moved.numpy() * half_sides
         return pixels
 
@@ -77,6 +81,7 @@ class PriCheXyNet(Adversarial):
         with compute.session(), torch.inference_mode(), compute.autocast():
             for some in in_parts(films):
                 field = flow.displacement(to_tensor(films[some].copy(), compute))  # a copy: see `protector`
+                _refuse_nowhere(field)
                 inside = moved(to_tensor(masks[some] * np.uint8(255), compute), field)
                 lying[some] = (inside >= 0.5).squeeze(1).cpu().numpy()
         return lying
@@ -90,3 +95,9 @@ class PriCheXyNet(Adversarial):
         from fedcxr.models.flow import flow
 
         return flow(self.widths, self.cell, self.reach, rng)
+
+
+def _refuse_nowhere(field: Tensor) -> None:
+    """A field that is no number would empty a mask without a word."""
+    if not field.isfinite().all():
+        raise TrainingDiverged("a generator moves pixels by what is no number", do="train it again")

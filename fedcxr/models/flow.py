@@ -13,6 +13,7 @@ from fedcxr.models import unet
 from fedcxr.models.initialise import build
 
 PAPER_SIZE = 256  # pixels: what the paper's kernel and any displacement in pixels refer to
+FURTHEST = 2.0  # half sides: from one edge of a film to the other; what would come from further comes from the edge
 _RADIUS, _SIGMA = 4.0, 2.0  # of the smoothing kernel, in pixels of a film of that size
 
 
@@ -58,12 +59,17 @@ def smooth(field: Tensor) -> Tensor:  # (n, c, h, w)
 
 
 def moved(films: Tensor, displacement: Tensor) -> Tensor:
-    """Each pixel from its place plus a displacement (n, 2, h, w) in half sides; nothing comes from beyond the edge."""
+    """Each pixel from its place plus a displacement (n, 2, h, w) in half sides; nothing comes from beyond the edge.
+
+    A place that is no number gives a pixel that is none. It never reaches the sampling: that takes such a place for a
+    corner, and its gradient would be written wherever in memory the place happens to point to.
+    """
+    known = displacement.isfinite().all(1, keepdim=True)
     with torch.autocast(films.device.type, enabled=False):  # bf16 knows places of 256 pixels to one pixel only
-        grid = _places(films) + displacement.float().permute(0, 2, 3, 1)
+        bounded = torch.where(known, displacement.float(), 0.0).clamp(-FURTHEST, FURTHEST)
+        grid = _places(films) + bounded.permute(0, 2, 3, 1)
         sampled = F.grid_sample(films.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # Sampling takes a place that is no number for a corner.
-    return torch.where(displacement.isfinite().all(1, keepdim=True), sampled, torch.nan)
+    return torch.where(known, sampled, torch.nan)
 
 
 def _places(films: Tensor) -> Tensor:  # (1, h, w, 2)

@@ -22,6 +22,8 @@ from rich.console import Console
 from sample_hospitals import READERS, ROOT, SampleHospital, grain, source, usual
 
 from fedcxr.cli import console
+from fedcxr.cohort import SPLITS
+from fedcxr.data._splits import Splits, by_chance, carve
 from fedcxr.errors import FedcxrError
 from fedcxr.protocol import site_step
 from fedcxr.release import Release
@@ -267,3 +269,46 @@ def test_the_hunt_finds_what_is_hidden() -> None:
     for place, data in ({place: text.encode() for place, text in hidden.items()} | numbers).items():
         assert leaks(ward.secrets, {place: data}), place
     assert not leaks(ward.secrets, {"noise": np.random.default_rng(0).bytes(100_000)})
+
+
+# Splits ---------------------------------------------------------------------------------------------------------------
+
+RUNS = {"random": 24, "official": 40}  # until chance fits nobody: official splits are of two parts only
+NUMBERS_TRIED = 2_000
+
+
+def keep_the_last_patient_apart(root: Path, ward: SampleHospital) -> None:
+    """As CheXpert does in valid.csv, so that test films are carved out of train.csv."""
+    header, *lines = (root / "train.csv").read_text().splitlines()
+    patient = ward.patients[-1]
+    (root / "valid").mkdir()
+    (root / "train" / patient).rename(root / "valid" / patient)
+    theirs = [line.replace("x/train/", "x/valid/") for line in lines if patient in line]
+    (root / "valid.csv").write_text("\n".join((header, *theirs)))
+    (root / "train.csv").write_text("\n".join((header, *(line for line in lines if patient not in line))))
+
+
+@pytest.mark.parametrize(("reader", "by"), [(reader, "random") for reader in READERS] + [("chexpert", "official")])
+def test_splits_by_chance_tell_nobodys_number(tmp_path: Path, reader: str, by: str) -> None:
+    """The attack: ask for releases under many seeds, recognise films, deal all numbers there are, see which fit."""
+    ward = sample_hospitals.of_numbers(reader if reader in ("nih", "chexpert") else "nih", ["48151", "62342", "71903"])
+    parameters = READERS[reader](tmp_path / ROOT, ward)
+    if by == "official":
+        keep_the_last_patient_apart(tmp_path / ROOT, ward)
+    begin = ward.patients[0][:-5]
+    numbers = np.array([f"{begin}{number:05d}" for number in range(48_000, 48_000 + NUMBERS_TRIED)], dtype=object)
+    assert ward.patients[0] in numbers
+    told: dict[bytes, list[str]] = {}
+    dealt = []
+    for seed in range(RUNS[by]):
+        splits = Splits.model_validate({"by": by, "seed": seed})
+        cohort = source(tmp_path / ROOT, {**parameters, "splits": splits.model_dump()}).open(tmp_path / "cache")
+        release = site_step(SCENARIO, "site-1", cohort, simulated(SCENARIO, "site-1"))
+        for film, split in zip(release.arrays["films"], release.arrays["split"], strict=True):
+            told.setdefault(film.tobytes(), []).append(SPLITS[int(split)])
+        everybody = np.full(len(numbers), "train", dtype=object)
+        dealt.append(by_chance(numbers, splits) if by == "random" else carve(everybody, numbers, "test", splits))
+    assert {len(splits) for splits in told.values()} == {RUNS[by]}
+    patterns = {tuple(splits) for splits in told.values()}
+    fits = [number for number, pattern in zip(numbers, zip(*dealt, strict=True), strict=True) if pattern in patterns]
+    assert fits == []

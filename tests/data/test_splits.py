@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcxr.data._splits import Splits, by_chance, by_lists, carve, read_list, refuse_shared_patients
+from fedcxr.data._splits import Named, Splits, by_chance, by_lists, carve, read_list, refuse_shared_patients
 from fedcxr.errors import DataError, StorageError
 
 RANDOM = Splits(by="random")
@@ -19,6 +19,10 @@ RANDOM = Splits(by="random")
 
 def people(*names: object) -> np.ndarray:
     return np.array(names, dtype=object)
+
+
+def named(images: np.ndarray, patients: np.ndarray) -> Named:
+    return Named(images, patients, people(*(f"p-{patient}" for patient in patients)))
 
 
 MANY = people(*(f"patient{i % 8000:05d}" for i in range(16_000)))
@@ -70,7 +74,7 @@ def test_val_is_carved_out_of_train() -> None:
 
 def test_lists_name_films_or_patients() -> None:
     images, patients = people("a0", "a1", "b0", "c0"), people("a", "a", "b", "c")
-    split = by_lists({"train": ["a"], "val": ["b0"], "test": ["c0", "gone"]}, images, patients, RANDOM)
+    split = by_lists({"train": ["a"], "val": ["b0"], "test": ["c0", "gone"]}, named(images, patients), RANDOM)
     assert split.tolist() == ["train", "train", "val", "test"]
 
 
@@ -89,7 +93,7 @@ def test_lists_name_films_or_patients() -> None:
 def test_lists_that_do_not_fit(lists: dict[str, list[str]], complaint: str) -> None:
     images, patients = people("a0", "a1", "b0", "c0"), people("a", "a", "b", "c")
     with pytest.raises(DataError) as caught:
-        by_lists(lists, images, patients, RANDOM)  # type: ignore[arg-type]
+        by_lists(lists, named(images, patients), RANDOM)  # type: ignore[arg-type]
     assert complaint in str(caught.value)
 
 
