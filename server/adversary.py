@@ -23,6 +23,7 @@ from fedcxr.knowledge.own_films import Owned
 from fedcxr.questions import Answers
 from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import read_json, write_json
+from fedcxr.storage.private import nothing_for_others
 from fedcxr.view import Weights
 from server import answers
 from server import leak as leaks
@@ -62,6 +63,7 @@ def outcome_folder(folder: Path, leak: str) -> Path:
 
 def main(folder: Path) -> int:
     """Attack leak after leak, each in a child of its own; 0 if all were."""
+    nothing_for_others()
     die_with_parent()
     plan = read_json(folder / PLAN)
     steps = [Step(**step) for step in plan["steps"]]
