@@ -26,6 +26,7 @@ from fedcxr.simulation.premises import Simulation
 from fedcxr.storage.disk import read_json, write_json
 from fedcxr.storage.events import Events
 from fedcxr.storage.private import nothing_for_others
+from fedcxr.storage.workshops import Workshops
 from server.attack import end_group
 from server.cluster import Cluster, init_args, joined
 from server.register import Register
@@ -106,6 +107,7 @@ def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
         everyone = len(os.sched_getaffinity(0))
         experiment = Experiment.open(run.scenario, cache_folder(), everyone, run.progress)
         conduct(run, experiment, release, engine, meter)
+    Workshops.below(cache_folder()).clear(run.scenario.run_name)  # of sites that were ended while they learnt
 
 
 def workers(scenario: Scenario) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from flwr.clientapp import ClientApp
 
 from fedcxr import wire
 from fedcxr.cohort import Cohort
+from fedcxr.data import cache_folder
 from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.keys.signatures import sign_hello
 from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
-from sites.data import scratch_folder
+from fedcxr.storage.workshops import Workshops
 from sites.premises import Opened, of_the_node
 
 LONGEST_REASON = 500  # characters
@@ -65,9 +66,8 @@ class Site:
     cohort: Cohort
     keys: KeyProvider
 
-    @property
-    def scratch(self) -> Path:
-        return scratch_folder(self.scenario, self.name)
+    def workshop(self, *, last: bool) -> AbstractContextManager[Path]:
+        return Workshops.below(cache_folder()).open(self.scenario.run_name, self.name, last=last)
 
     def answer(self, release: Release) -> wire.Answer:
         patients = len(set(self.cohort.patients))
@@ -118,17 +118,16 @@ def _release(request: wire.Request, site: Site) -> wire.Answer:
     _asked_once(request)
     learnt = _update(request) if request.learnt else None
     job = job_of(site.scenario, "release", told=learnt)
-    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job)
-    answer = site.answer(shared)
-    shutil.rmtree(site.scratch, ignore_errors=True)  # it served its purpose, and it was made of real films
-    return answer
+    with site.workshop(last=True) as workshop:
+        return site.answer(site_step(site.scenario, site.name, site.cohort, site.keys, learnt, workshop, job=job))
 
 
 def _learn(request: wire.Request, site: Site) -> wire.Answer:
     turn, start = round_of(site.scenario, request.turn), _update(request)
     job = job_of(site.scenario, "learn", turn.number, start)
-    update = learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.scratch, job=job)
-    return site.answer(update)
+    with site.workshop(last=False) as workshop:  # the next round goes on from there, and so does one after a failure
+        update = learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, workshop, job=job)
+        return site.answer(update)
 
 
 def _test(request: wire.Request, site: Site) -> wire.Answer:

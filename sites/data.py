@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
@@ -20,8 +18,3 @@ def own_films(scenario: Scenario, site: str) -> Cohort:
             allowed="sites that name the source of each one's films",
         )
     return source.open(cache_folder())
-
-
-def scratch_folder(scenario: Scenario, site: str) -> Path:
-    """Where this site keeps a method's half-done learning, so that a kill costs minutes and not hours."""
-    return cache_folder() / "workshop" / f"{scenario.run_name}-{site}"

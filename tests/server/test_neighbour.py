@@ -44,7 +44,7 @@ def thief(everybodys: Path) -> Iterator[subprocess.Popen[str]]:
     script = everybodys / "thief.py"
     shutil.copyfile(THIEF, script)
     script.chmod(0o755)
-    command = [*NOBODY, sys.executable, str(script), str(everybodys / "loot")]
+    command = [*NOBODY, sys.executable, str(script)]
     if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
         pytest.skip("another user cannot start this Python")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -63,11 +63,13 @@ def run_under_attack(thief: subprocess.Popen[str], everybodys: Path, code: str) 
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True) as run:
         end = time.monotonic() + SECONDS
         try:
-            while run.poll() is None and time.monotonic() < end and not (everybodys / "loot").exists():
+            while run.poll() is None and time.monotonic() < end:
                 for place in listening(mark) - found.keys():
                     thief.stdin.write(f"{int(place.split(':')[1], 16)}\n")
                     thief.stdin.flush()
                     found[place] = json.loads(thief.stdout.readline())
+                    if found[place]["replaced"]:
+                        return found
                 time.sleep(0.02)
         finally:
             end_group(run, (signal.SIGKILL,))
@@ -102,7 +104,6 @@ WITHOUT_TOKEN = "cluster.Cluster.around = lambda self, environment: {**environme
 def test_nobody_else_can_talk_to_a_run_on_ray(thief: subprocess.Popen[str], everybodys: Path) -> None:
     told = run_under_attack(thief, everybodys, AS_WE_RUN.format(before=""))
     assert list((everybodys / "runs").rglob("result.json")), told
-    assert not (everybodys / "loot").exists()
     assert len(told) >= 5, told  # GCS, raylet, the agent, the driver, an actor
     for place, answer in told.items():
         assert place.split(":")[0] in LOOPBACK, place
@@ -111,8 +112,7 @@ def test_nobody_else_can_talk_to_a_run_on_ray(thief: subprocess.Popen[str], ever
 
 
 @pytest.mark.slow
-def test_without_a_token_the_same_attack_runs_code_as_the_owner(thief: subprocess.Popen[str], everybodys: Path) -> None:
+def test_without_a_token_the_same_attack_replaces_actors(thief: subprocess.Popen[str], everybodys: Path) -> None:
     """So that the test above can fail."""
     told = run_under_attack(thief, everybodys, AS_WE_RUN.format(before=WITHOUT_TOKEN))
     assert any(answer["replaced"] for answer in told.values())
-    assert (everybodys / "loot").read_text() == str(os.geteuid())
