@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from fedcxr.errors import Refused
@@ -16,6 +16,8 @@ from fedcxr.scenario import Scenario
 from server import cluster
 from server.cluster import Cluster, joined
 from server.simulate import Options, simulate
+
+grpc: Any = importlib.import_module("grpc")  # it has no types of its own
 
 REAL = {"cohort": {"source": "nih", "root": "/films"}, "sites": 2, "tasks": {}, "adversaries": {}}
 RENDERED = {"sites": 2, "tasks": {}, "adversaries": {}}
@@ -88,9 +90,10 @@ def test_without_a_token_real_films_are_refused_and_rendered_ones_warned_about(
 
 @pytest.mark.usefixtures("no_token")
 def test_a_command_is_refused_before_a_film_is_opened(tmp_path: Path) -> None:
-    public = {**RENDERED, "sites": {"a": "phantom", "b": {"source": "folder", "root": str(tmp_path)}}}
+    mixed = {**RENDERED, "sites": {"a": "phantom", "b": {"source": "folder", "root": str(tmp_path)}}}
+    (tmp_path / "metadata.csv").touch()
     with listening(None) as address, pytest.raises(Refused, match="asks for no token"):
-        simulate(Scenario.parse(public), Options(tmp_path / "runs", "ray", ray_address=address))
+        simulate(Scenario.parse(mixed), Options(tmp_path / "runs", "ray", ray_address=address))
     assert not (tmp_path / "runs").exists()
 
 
