@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.errors import ConfigError, FedcxrError, StorageError
+from fedcxr.errors import ConfigError, FedcxrError, Refused, StorageError
 from fedcxr.storage.checkpoint import Arrays, Checkpoint
 from fedcxr.storage.private import DRAFT, private_folder
 from fedcxr.storage.version import code_version
@@ -164,7 +164,7 @@ class Artefacts:
     def _alone(self, key: str) -> Iterator[None]:
         """While nobody else makes this; where that cannot be had, all the same."""
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(FedcxrError, OSError):
+            with contextlib.suppress(Refused, OSError):
                 private_folder(self.folder)
                 stack.enter_context(self._held(key, wait=True))
             yield
