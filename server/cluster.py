@@ -64,13 +64,23 @@ def joined(scenario: Scenario, address: str) -> dict[str, str]:
     """The environment in which a cluster that somebody else started is joined, if its token keeps strangers away."""
     why = None if _has_token() else "there is no token"
     why = why or _open_to_strangers(address)
-    if why is None:
-        return {MODE: "token"}
-    do = f"start the cluster with {MODE}=token, and name its token in {TOKEN_PATH}; or run without --ray-address"
-    if scenario.real:
-        raise Refused("a cluster that asks for no token is open to everybody", given=f"{address}: {why}", do=do)
-    sys.stderr.write(f"warning: whoever reaches the cluster at {address} can run code as you: {why}; {do}\n")
+    if why is not None:
+        _allow_for_rendered_films(scenario, f"{address}: {why}")
     return {MODE: "token"} if _has_token() else {}
+
+
+def check_own_process(scenario: Scenario) -> None:
+    """The same for Flower's own runtime, where Ray has been started in this process before we were."""
+    if "ray" in sys.modules and os.environ.get(MODE) != "token":
+        _allow_for_rendered_films(scenario, f"{MODE} is {os.environ.get(MODE) or 'not set'}")
+
+
+def _allow_for_rendered_films(scenario: Scenario, why: str) -> None:
+    what = "a cluster that asks for no token is open to everybody"
+    do = f"start the cluster with {MODE}=token, and name the file of its token in {TOKEN_PATH}"
+    if scenario.real:
+        raise Refused(what, given=why, do=f"{do}; or let fedcxr simulate start its own")
+    sys.stderr.write(f"warning: {what}, who can run code as you; given: {why}; {do}\n")
 
 
 def _closed(scratch: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ from fedcxr.storage.events import Events
 from fedcxr.storage.private import nothing_for_others
 from fedcxr.storage.workshops import Workshops
 from server.attack import end_group
-from server.cluster import Cluster, init_args, joined
+from server.cluster import Cluster, check_own_process, init_args, joined
 from server.register import Register
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:
     """The same on a grid that somebody else provides; an earlier attempt in the folder is resumed."""
     from server.collect import collect  # it imports flwr, which a command on Ray leaves to its child
 
+    check_own_process(scenario)
     run = Run.place(out, scenario)
     with run.begun(resume=True):
         if run.result is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +63,7 @@ def new_file(path: Path) -> BinaryIO:
 
 def draft_of(path: Path) -> Path:
     """Where to write what shall be `path`: beside it, under a name that nobody knows."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{DRAFT}")
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}{DRAFT}")
 
 
 def sweep_drafts(folder: Path) -> None:

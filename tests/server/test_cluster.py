@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from fedcxr.errors import Refused
 from fedcxr.scenario import Scenario
 from server import cluster
-from server.cluster import Cluster, joined
+from server.cluster import Cluster, check_own_process, joined
 from server.simulate import Options, simulate
 
 grpc: Any = importlib.import_module("grpc")  # it has no types of its own
@@ -85,7 +87,9 @@ def test_without_a_token_real_films_are_refused_and_rendered_ones_warned_about(
             joined(Scenario.parse(REAL), address)
         assert refusal.value.exit_code == 5
         assert joined(Scenario.parse(RENDERED), address) == {}
-    assert "can run code as you: there is no token" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "can run code as you" in told
+    assert "there is no token" in told
 
 
 @pytest.mark.usefixtures("no_token")
@@ -95,6 +99,18 @@ def test_a_command_is_refused_before_a_film_is_opened(tmp_path: Path) -> None:
     with listening(None) as address, pytest.raises(Refused, match="asks for no token"):
         simulate(Scenario.parse(mixed), Options(tmp_path / "runs", "ray", ray_address=address))
     assert not (tmp_path / "runs").exists()
+
+
+def test_flowers_own_runtime_must_ask_for_a_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cluster.MODE, raising=False)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    check_own_process(Scenario.parse(REAL))  # a grid without Ray
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    with pytest.raises(Refused, match="RAY_AUTH_MODE is not set"):
+        check_own_process(Scenario.parse(REAL))
+    check_own_process(Scenario.parse(RENDERED))
+    monkeypatch.setenv(cluster.MODE, "token")
+    check_own_process(Scenario.parse(REAL))
 
 
 def test_a_run_of_ours_takes_no_token_but_its_own() -> None:

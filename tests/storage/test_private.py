@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 import subprocess
 import sys
@@ -108,8 +107,8 @@ def test_a_link_in_the_place_of_a_draft_leads_nowhere(
     precious, path = tmp_path / "precious", tmp_path / "result.json"
     precious.write_text("mine")
     if known:
-        monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
-    for name in (str(os.getpid()), "guessed"):
+        monkeypatch.setattr(os, "urandom", bytes)
+    for name in (str(os.getpid()), bytes(8).hex()):
         (tmp_path / f".result.json.{name}.draft").symlink_to(precious)
     if known:
         with pytest.raises(FedcxrError, match="cannot write there"):
