@@ -25,6 +25,7 @@ from fedcxr.errors import one_line
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import read_json, write_json
+from fedcxr.storage.private import nothing_for_others
 from server import answers, confined, family, prepared
 from server import leak as leaks
 from server.confined import Ended, Fence, say
@@ -109,6 +110,7 @@ def note_file(folder: Path, leak: str) -> Path:
 
 def main(folder: Path) -> int:
     """Attack leak after leak; 0 if all were."""
+    nothing_for_others()
     family.lead()
     plan = Plan.read(folder)
     sys.path.extend(path for path in plan.path if path not in sys.path)  # at its end: nothing there stands for ours

@@ -21,7 +21,8 @@ from fedcxr.adversaries import Leak
 from fedcxr.knowledge import Holding
 from fedcxr.questions import Asked, Part
 from fedcxr.storage.checkpoint import Checkpoint
-from fedcxr.storage.disk import DRAFT, explained, read_json, write_json
+from fedcxr.storage.disk import explained, read_json, write_json
+from fedcxr.storage.private import draft_of, new_file
 from fedcxr.view import View
 
 COMPLETE = "leak.json"  # written last: what is held by now, and what an answer consists of; null: nothing is asked
@@ -112,8 +113,8 @@ def _save(holding: Holding, leak: Path, name: str) -> dict[str, Any]:
             digests.append(_digest(array))
             kept = store / f"{digests[-1]}.npy"
             if not kept.is_file():
-                draft = kept.with_suffix(DRAFT)  # an array of this name is whole
-                with draft.open("wb") as file:
+                draft = draft_of(kept)  # an array of this name is whole
+                with new_file(draft) as file:
                     np.save(file, array, allow_pickle=False)
                 draft.replace(kept)
             _link(kept, folder / f"{number}.npy")

@@ -1,18 +1,16 @@
-"""Runs a scenario on simulated hospitals, and restarts an engine that broke: the only file that knows Ray."""
+"""Runs a scenario on simulated hospitals, and restarts an engine that broke; `cluster` beside it keeps Ray closed."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +25,10 @@ from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.premises import Simulation
 from fedcxr.storage.disk import read_json, write_json
 from fedcxr.storage.events import Events
+from fedcxr.storage.private import nothing_for_others
+from fedcxr.storage.workshops import Workshops
 from server.attack import end_group
+from server.cluster import Cluster, check_own_process, init_args, joined
 from server.register import Register
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ STARTS = 2  # a broken engine is started once more: what is on file is not asked
 START_UP = 120.0  # seconds granted to an engine before and after the sites' own time
 LOOK_EVERY = 0.1  # seconds
 VERDICT = "engine.json"
-SCRATCH = "fedcxr-ray-"
 GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")  # known at once, where importing torch takes seconds
 
 # Flower and Ray must neither call home nor look for updates, and both must be quiet; set before either is imported.
@@ -68,10 +68,11 @@ def simulate(scenario: Scenario, options: Options) -> Run:
         raise ConfigError("no CUDA device on this machine", given="cuda", allowed="auto, cpu")
     for plugin in scenario.contributions:
         plugin.required_files()
+    access = joined(scenario, options.ray_address) if options.ray_address else {}
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
         if run.result is None:
-            _experiment(run, options.engine, partial(_collect, run, options))
+            _experiment(run, options.engine, partial(_collect, run, options, access))
     return run
 
 
@@ -90,6 +91,7 @@ def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:
     """The same on a grid that somebody else provides; an earlier attempt in the folder is resumed."""
     from server.collect import collect  # it imports flwr, which a command on Ray leaves to its child
 
+    check_own_process(scenario)
     run = Run.place(out, scenario)
     with run.begun(resume=True):
         if run.result is None:
@@ -106,6 +108,7 @@ def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
         everyone = len(os.sched_getaffinity(0))
         experiment = Experiment.open(run.scenario, cache_folder(), everyone, run.progress)
         conduct(run, experiment, release, engine, meter)
+    Workshops.below(cache_folder()).clear(run.scenario.run_name)  # of sites that were ended while they learnt
 
 
 def workers(scenario: Scenario) -> int:
@@ -113,7 +116,7 @@ def workers(scenario: Scenario) -> int:
     return min(scenario.compute.workers or len(os.sched_getaffinity(0)), len(scenario.site_names))
 
 
-def _collect(run: Run, options: Options) -> None:
+def _collect(run: Run, options: Options, access: Mapping[str, str]) -> None:
     """Let the sites release, on one engine or the other; both leave the same stage `collect` behind."""
     if options.engine == "inline":
         os.environ.update(_around(run))
@@ -124,7 +127,8 @@ def _collect(run: Run, options: Options) -> None:
         return
     for attempt in range(1, STARTS + 1):
         try:
-            _collect_on_ray(run, options.ray_address)
+            with Cluster.of(options.ray_address, access) as cluster:
+                _collect_on_ray(run, cluster)
             return
         except EngineBroken as error:
             run.event("engine", attempt=attempt, reason=str(error))
@@ -142,30 +146,27 @@ def client_app() -> Any:
     return importlib.import_module("sites.app").client_app(Simulation)
 
 
-def _collect_on_ray(run: Run, address: str | None) -> None:
+def _collect_on_ray(run: Run, cluster: Cluster) -> None:
     """Flower's simulation in a child process that leads a group: however it ends, nothing of it stays behind."""
     verdict = run.folder / VERDICT
     verdict.unlink(missing_ok=True)
-    # Ray's sockets need a short path, which a run folder need not have.
-    _sweep()
-    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
-        with (run.folder / "engine.log").open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "server.simulate", str(run.folder), scratch, address or ""],
-                stdin=subprocess.PIPE,  # nothing is ever written: the child sees its end when we are gone
-                stdout=log,
-                stderr=log,
-                env=os.environ
-                | _around(run)
-                | {"FLWR_HOME": scratch, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                start_new_session=True,
-            )
-        try:
-            _wait(child, run)
-        finally:
-            end_group(child, (signal.SIGKILL,))  # Ray takes seconds to say goodbye, and what it did is stored
-            if child.stdin is not None:
-                child.stdin.close()
+    with (run.folder / "engine.log").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "server.simulate", str(run.folder), str(cluster.scratch), cluster.address],
+            stdin=subprocess.PIPE,  # nothing is ever written: the child sees its end when we are gone
+            stdout=log,
+            stderr=log,
+            env=cluster.around(os.environ)
+            | _around(run)
+            | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            start_new_session=True,
+        )
+    try:
+        _wait(child, run)
+    finally:
+        end_group(child, (signal.SIGKILL,))  # Ray takes seconds to say goodbye, and what it did is stored
+        if child.stdin is not None:
+            child.stdin.close()
     if verdict.is_file():
         said = read_json(verdict)
         raise _error(said["error"], said["message"])
@@ -183,14 +184,6 @@ def _wait(child: subprocess.Popen[bytes], run: Run) -> None:
         time.sleep(LOOK_EVERY)
 
 
-def _sweep() -> None:
-    """Remove what commands left behind that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        owner = folder.name.removeprefix(SCRATCH).split("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _error(name: str, message: str) -> FedcxrError:
     kind = getattr(errors, name, EngineBroken)
     return kind(message) if isinstance(kind, type) and issubclass(kind, FedcxrError) else EngineBroken(message)
@@ -205,6 +198,7 @@ def _last_line(run: Run) -> str:
 
 def engine_process(folder: Path, scratch: Path, address: str) -> int:
     """The child: Ray, its actors and the ServerApp's thread."""
+    nothing_for_others()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from flwr.simulation import run_simulation
 
@@ -241,11 +235,9 @@ def backend(scenario: Scenario, scratch: Path, address: str, gpus: int) -> dict[
     """Flower's backend configuration: as many actors as workers, GPUs shared out but for the server's part."""
     at_once = workers(scenario)
     each = gpus * (1.0 - scenario.compute.gpu_server_share) / at_once if scenario.compute.device != "cpu" else 0.0
-    # Without "local", Ray would join any cluster it finds on this machine, or wait for one that is gone.
-    ours = {"address": "local", "num_cpus": at_once, "_temp_dir": str(scratch)}
-    start: dict[str, Any] = {"address": address} if address else ours
+    ours = {} if address else {"num_cpus": at_once}
     return {
-        "init_args": start | {"include_dashboard": False, "log_to_driver": False, "logging_level": "warning"},
+        "init_args": init_args(scratch, address) | ours,
         "client_resources": {"num_cpus": 1, "num_gpus": round(each, 4)},
     }
 

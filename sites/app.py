@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from flwr.clientapp import ClientApp
 
 from fedcxr import wire
 from fedcxr.cohort import Cohort
+from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.keys.signatures import sign_hello
 from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from fedcxr.storage.workshops import Workshops
 from sites.codes import Code, Denied, Told, tell
-from sites.data import scratch_folder
 from sites.premises import Opened, Premises, of_the_node
 
 
@@ -64,9 +65,8 @@ class Site:
     keys: KeyProvider
     premises: Premises
 
-    @property
-    def scratch(self) -> Path:
-        return scratch_folder(self.scenario, self.name)
+    def workshop(self, *, last: bool) -> AbstractContextManager[Path]:
+        return Workshops.below(cache_folder()).open(self.scenario.run_name, self.name, last=last)
 
     def answer(self, release: Release) -> wire.Answer:
         patients = len(set(self.cohort.patients))
@@ -111,8 +111,8 @@ def _as_a_hospital(error: Exception, seconds: float) -> Told:
 
 
 def _answer(request: wire.Request, here: Premises, work: Work) -> wire.Answer:
-    scenario = here.scenario(request.scenario)
     with here.key_provider(request.scenario) as keys:
+        scenario = here.scenario(request.scenario)  # it imports what it names: after the keys are elsewhere
         own = keys.identity.public.name
         if own != request.site:
             raise Denied(Code.SITE, "this node is another site", given=own, allowed=request.site)
@@ -129,19 +129,19 @@ def _release(request: wire.Request, site: Site) -> wire.Answer:
     if learnt is None and site.scenario.method.learning is not None:  # what it learns here may leave, too
         site.premises.allow(site.cohort.where("train"))
     job = job_of(site.scenario, "release", told=learnt)
-    inspect = site.premises.inspect
-    shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, site.scratch, job=job, inspect=inspect)
-    answer = site.answer(shared)
-    shutil.rmtree(site.scratch, ignore_errors=True)  # it served its purpose, and it was made of real films
-    return answer
+    with site.workshop(last=True) as workshop:
+        inspect = site.premises.inspect
+        shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, workshop, job=job, inspect=inspect)
+        return site.answer(shared)
 
 
 def _learn(request: wire.Request, site: Site) -> wire.Answer:
     turn, start = round_of(site.scenario, request.turn), _update(request)
     site.premises.allow(site.cohort.where("train"))
     job = job_of(site.scenario, "learn", turn.number, start)
-    update = learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, site.scratch, job=job)
-    return site.answer(update)
+    with site.workshop(last=False) as workshop:  # the next round goes on from there, and so does one after a failure
+        update = learn_step(site.scenario, site.name, site.cohort, site.keys, start, turn, workshop, job=job)
+        return site.answer(update)
 
 
 def _test(request: wire.Request, site: Site) -> wire.Answer:

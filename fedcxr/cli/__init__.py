@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import secrets
@@ -25,6 +26,7 @@ from fedcxr.cli.keys import keys_app
 from fedcxr.cli.options import Format, FormatOption
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, TooFewSites
 from fedcxr.plugins import Kind
+from fedcxr.storage.private import nothing_for_others
 
 if TYPE_CHECKING:
     from fedcxr.data import Source
@@ -248,18 +250,21 @@ def data_show(
     format: FormatOption = Format.text,
 ) -> None:
     """Draw a contact sheet of a cohort: films of one patient side by side, findings below."""
+    from PIL import Image
+
     from fedcxr.cli import console
     from fedcxr.data import cache_folder
     from fedcxr.data._packed import preview
     from fedcxr.runs.pictures import contact_sheet
-    from fedcxr.storage.disk import explained
+    from fedcxr.storage.disk import write_atomic
 
     chosen = _source(source, root, table, columns, max_bad, sets)
     with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
         seen = preview(chosen, films, cache_folder(), workers=workers or _cores(), progress=progress)
     picture = contact_sheet(seen.shown, films)
-    with explained(out):
-        picture.save(out)
+    drawn = io.BytesIO()
+    picture.save(drawn, format=Image.registered_extensions().get(out.suffix.lower(), "PNG"))
+    write_atomic(out, drawn.getvalue())
     told = {"picture": str(out), "shown": len(seen.shown), "films": seen.films, "patients": seen.patients}
     if format is Format.json:
         typer.echo(json.dumps(told))
@@ -353,6 +358,7 @@ def schema() -> None:
 
 def main() -> None:
     """The console script: every error a user can meet ends in one line and its exit code."""
+    nothing_for_others()
     debug = "--debug" in sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
     try:

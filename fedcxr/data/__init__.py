@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from fedcxr.cohort import Annotation, Cohort
 from fedcxr.partition import Partition
@@ -22,6 +22,8 @@ def cache_folder() -> Path:
 
 class Source(Plugin):
     """A place films are read from; its fields are the keys under `cohort:` in a scenario."""
+
+    real: ClassVar[bool] = True  # films of people, until a source says otherwise
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:

@@ -6,7 +6,6 @@ shard.lock    held while making
 
 from __future__ import annotations
 
-import fcntl
 import io
 import math
 import os
@@ -24,7 +23,8 @@ import pandas as pd
 from fedcxr.cohort import Annotation, Cohort, Organ
 from fedcxr.data._masks import Mask, packed, row_bytes
 from fedcxr.data._shard import BOXES, IMAGES, INDEX, MANIFEST, Manifest, explained, fact, mask_file, refuse_taken
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, Refused
+from fedcxr.storage.private import locked, private_folder
 
 DONE = "done"
 HEADER_BYTES = 128  # of an array's file: NumPy leaves room for the number of films to change
@@ -97,7 +97,7 @@ class Draft:
     def _reserve(self) -> None:
         """Empty slots whose blocks are allocated now, so that a full disk is an error before any work."""
         shutil.rmtree(self.part, ignore_errors=True)
-        self.part.mkdir()
+        private_folder(self.part)
         try:
             for name, slot in self._slots.items():
                 size = self._bytes(name, len(self._stamps))
@@ -132,16 +132,16 @@ def held(part: Path) -> Iterator[None]:
     """Waits until no other process works on the draft in `part`, and keeps others from it."""
     with explained(part):
         part.parent.mkdir(parents=True, exist_ok=True)
-        with part.with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it however we end
+        with locked(part.with_suffix(".lock")):
+            if os.path.lexists(part):  # what an earlier attempt left, unless somebody else has put it there
+                private_folder(part)
             yield
 
 
 def sweep(folder: Path, drafts: str) -> None:
     """Remove what is left of drafts that nobody has filled for a week, unless somebody holds one right now."""
     for part in folder.glob(drafts):
-        with suppress(OSError), part.with_suffix(".lock").open("a") as lock:  # refused: it is held
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError, Refused), locked(part.with_suffix(".lock"), wait=False):  # refused: it is held
             if time.time() - max(path.stat().st_mtime for path in (part, *part.iterdir())) > ABANDONED_S:
                 shutil.rmtree(part, ignore_errors=True)
 

@@ -27,6 +27,7 @@ from fedcxr.data._listing import Listing, Problem
 from fedcxr.data._pseudonyms import site_secret
 from fedcxr.data._report import Report, report, report_of, too_many
 from fedcxr.errors import DataError
+from fedcxr.storage.private import private_folder
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Packed(Source):
     def open(self, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Cohort:
         """The whole cohort; packed into `cache` on first use, mapped from there until a file or the table changes."""
         self.required_files()
+        with shard.explained(cache):
+            private_folder(cache)
         seen = self._seen(cache)
         folder = seen.shard() if seen is not None else None
         if folder is None:

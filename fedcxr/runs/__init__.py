@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -16,8 +15,9 @@ from fedcxr.release import Release
 from fedcxr.runs.identity import check_format, check_scenario, check_version, is_marked, mark
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import read_file
-from fedcxr.storage.disk import DRAFT, explained, read_json, write_atomic, write_json
+from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
 from fedcxr.storage.events import Events
+from fedcxr.storage.private import DRAFT, locked, private_folder, sweep_drafts
 
 Outcome = TypeVar("Outcome")
 
@@ -56,22 +56,22 @@ class Run:
         with explained(self.folder):
             if self.folder.is_dir() and not is_marked(self.folder) and _foreign(self.folder):
                 raise ConfigError("this folder is not a run", given=self.folder, do="choose another --out")
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             if not is_marked(self.folder):
                 mark(self.folder, self.scenario)
-            lock = (self.folder / "lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it however we end
-            except BlockingIOError:
-                raise ConfigError(
-                    "another fedcxr is at work in this run folder",
-                    given=self.folder,
-                    do="wait, or choose another --out",
-                ) from None
+        with contextlib.ExitStack() as stack:
             with explained(self.folder):
+                try:
+                    stack.enter_context(locked(self.folder / "lock", wait=False))
+                except BlockingIOError:
+                    raise ConfigError(
+                        "another fedcxr is at work in this run folder",
+                        given=self.folder,
+                        do="wait, or choose another --out",
+                    ) from None
                 if resume:
                     self.check_own()
+                    sweep_drafts(self.folder)
                 else:
                     _clear(self.folder)
                 mark(self.folder, self.scenario)
@@ -168,10 +168,9 @@ class Run:
         """Keep what every site sent in a round, in a folder for our own eyes; an earlier attempt's is gone."""
         folder = self.updates_folder / round_name(number)
         with explained(folder):
-            self.updates_folder.mkdir(mode=0o700, exist_ok=True)
-            self.updates_folder.chmod(0o700)
+            private_folder(self.updates_folder)
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(mode=0o700)
+            private_folder(folder)
         for update in updates:
             write_atomic(folder / f"{update.site}.release", update.to_bytes())
 

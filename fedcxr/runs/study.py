@@ -21,6 +21,7 @@ from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import assign, read_file
 from fedcxr.scenario.sections import Section
 from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
+from fedcxr.storage.private import private_folder
 
 MOST_RUNS = 10_000
 
@@ -114,7 +115,7 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
     out = options.out
     folder = out / study.name
     with explained(folder):
-        (folder / "scenarios").mkdir(parents=True, exist_ok=True)
+        private_folder(private_folder(folder) / "scenarios")
     # Seed after seed: a study that is stopped early can be compared over all its scenarios.
     scenarios = [cell.scenario(seed) for seed in study.seeds for cell in study.cells()]
     waiting = [s for s in scenarios if not options.resume or Run.place(out, s).own_result is None]

@@ -97,6 +97,11 @@ class Scenario(Section):
         return tuple(source for source in every if source is not None)
 
     @property
+    def real(self) -> bool:
+        """Whether somebody's films are in it, rather than rendered ones alone."""
+        return any(source.real for source in self.sources)
+
+    @property
     def contributions(self) -> tuple[plugins.Plugin, ...]:
         """Every plug-in that has a part in it."""
         asked = (*self.questions.values(), *self.knowledge.values(), *self.adversaries.values())

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.errors import ConfigError, FedcxrError, StorageError
+from fedcxr.errors import ConfigError, FedcxrError, Refused, StorageError
 from fedcxr.storage.checkpoint import Arrays, Checkpoint
-from fedcxr.storage.disk import DRAFT
+from fedcxr.storage.private import DRAFT, private_folder
 from fedcxr.storage.version import code_version
 
 SUFFIX, LOCK = ".safetensors", ".lock"
@@ -142,12 +142,8 @@ class Artefacts:
 
     def _keep(self, key: str, arrays: Arrays) -> None:
         with contextlib.suppress(FedcxrError, OSError):
-            self._private_folder()
-            Checkpoint(arrays, {"key": key}).write(self._path(key), mode=0o600)
-
-    def _private_folder(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.chmod(0o700)  # one that was there may have been open to others
+            private_folder(self.folder)
+            Checkpoint(arrays, {"key": key}).write(self._path(key))
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
@@ -168,8 +164,8 @@ class Artefacts:
     def _alone(self, key: str) -> Iterator[None]:
         """While nobody else makes this; where that cannot be had, all the same."""
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):
-                self._private_folder()
+            with contextlib.suppress(Refused, OSError):
+                private_folder(self.folder)
                 stack.enter_context(self._held(key, wait=True))
             yield
 

@@ -28,14 +28,14 @@ class Checkpoint:
     arrays: Arrays
     facts: Mapping[str, Any]
 
-    def write(self, path: Path, mode: int = 0o666) -> None:
+    def write(self, path: Path) -> None:
         """Replace the file, even if the machine stops in the middle: by the old one or by the new one."""
         arrays = {name: np.asarray(array, order="C") for name, array in self.arrays.items()}
         facts = json.dumps(self.facts, default=_plain)
         metadata = {"fedcxr": facts, "digest": _digest(arrays, facts)}
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save(arrays, metadata), mode)
+        write_atomic(path, save(arrays, metadata))
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.errors import ConfigError, FedcxrError, StorageError
+from fedcxr.storage.private import draft_of, new_file
 
-DRAFT = ".draft"  # how the names of half-written files end
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """The whole file or none of it, even if the machine stops in the middle; never readable by more than `mode`."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
+def write_atomic(path: Path, data: bytes) -> None:
+    """The whole file or none of it, even if the machine stops in the middle; for its owner's eyes alone."""
+    draft = draft_of(path)
     with explained(path):
         try:
-            with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            with new_file(draft) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

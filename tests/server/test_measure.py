@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,9 @@ def test_work_that_needs_no_release_begins_before_there_is_one(
     def foresee(*_: Any) -> None:
         order.append("ahead")
 
-    def collected(run: Run, options: Options) -> None:
+    def collected(run: Run, options: Options, access: Mapping[str, str]) -> None:
         order.append("release")
-        collect(run, options)
+        collect(run, options, access)
 
     collect = engines._collect
     monkeypatch.setattr(measure, "_foresee", foresee)

@@ -359,10 +359,7 @@ def no_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def somebody_elses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(Path, "chmod", refused)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.parent.stat().st_uid + 1)
 
 
 @pytest.mark.parametrize("harm", [no_folder, below_a_file, a_full_disk, no_locks, somebody_elses])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 class Phantom(Source):
     """Rendered patients with NIH's findings, co-occurrence and persistence, and with an identity that can be learnt."""
+
+    real: ClassVar[bool] = False
 
     patients: int = pydantic.Field(800, ge=1, le=1_000_000)
     size: int = pydantic.Field(64, ge=16, le=1024, description="Height and width of a film in pixels.")

@@ -8,7 +8,6 @@ cache/phantom-<key>/           images.npy, index.csv, spec.json: complete, appea
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.data._pool import in_parallel
 from fedcxr.data.phantom.visits import VERSION, Visits
 from fedcxr.errors import StorageError
+from fedcxr.storage.private import locked, private_folder
 
 Progress = Callable[[int, int], None]
 
@@ -59,9 +59,9 @@ def open_cohort(
     key = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
     folder = cache / f"phantom-{key}"
     with _as_storage_error(folder):
+        private_folder(cache)
         if not folder.is_dir():
-            cache.mkdir(parents=True, exist_ok=True)
-            with _locked(folder.with_suffix(".lock")):
+            with locked(folder.with_suffix(".lock")):
                 if not folder.is_dir():
                     _make(folder, described, order(), workers, progress)
         pixels = np.load(folder / "images.npy", mmap_mode="r")
@@ -133,14 +133,6 @@ def _render_chunk(chunk: _Chunk) -> None:
     pixels = np.load(chunk.images, mmap_mode="r+")
     pixels[chunk.rows] = films
     pixels.flush()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Waits until no other process renders this cohort; the lock ends with its process, however that ends."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

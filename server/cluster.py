@@ -1,0 +1,117 @@
+"""Ray's cluster of one run, which nobody else on this machine can talk to, or one that somebody else started.
+
+Whoever can write to a cluster runs code as its owner. So every process of ours asks for a token, a new one for every
+run, listens on loopback only, and keeps its sockets and logs in a folder that only its owner may enter.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedcxr.errors import Refused
+from fedcxr.scenario import Scenario
+from fedcxr.storage.private import write_new
+
+SCRATCH = "fedcxr-ray-"
+MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what binds Ray to 127.0.0.1, on Linux as well
+PROBE = "/ray.rpc.InternalKVGcsService/InternalKVKeys"  # reads what actors are made of
+PROBE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What an engine's process must know of the cluster it starts or joins."""
+
+    scratch: Path
+    environment: Mapping[str, str]
+    address: str = ""  # of one that runs; empty: our own
+
+    @classmethod
+    @contextmanager
+    def of(cls, address: str | None, access: Mapping[str, str]) -> Iterator[Cluster]:
+        """Our own cluster, or the one at `address`, to which `access` is what `joined` returned."""
+        _sweep()
+        # Ray's sockets need a short path, which a run folder need not have.
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+            scratch = Path(folder)
+            yield cls(scratch, access, address) if address else cls(scratch, _closed(scratch))
+
+    def around(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """This environment as processes of the cluster need it: a token of the user's own would come before ours."""
+        kept = {name: value for name, value in environment.items() if self.address or name != TOKEN}
+        return {**kept, **self.environment, "FLWR_HOME": str(self.scratch)}
+
+
+def init_args(scratch: Path, address: str) -> dict[str, Any]:
+    """Of `ray.init`. Without "local", Ray would join any cluster it finds on this machine, or wait for a gone one."""
+    # Ray lets everybody into the folder it is given, so that must lie in one that nobody else enters.
+    start = {"address": address} if address else {"address": "local", "_temp_dir": str(scratch / "ray")}
+    return start | {"include_dashboard": False, "log_to_driver": False, "logging_level": "warning"}
+
+
+def joined(scenario: Scenario, address: str) -> dict[str, str]:
+    """The environment in which a cluster that somebody else started is joined, if its token keeps strangers away."""
+    why = None if _has_token() else "there is no token"
+    why = why or _open_to_strangers(address)
+    if why is not None:
+        _allow_for_rendered_films(scenario, f"{address}: {why}")
+    return {MODE: "token"} if _has_token() else {}
+
+
+def check_own_process(scenario: Scenario) -> None:
+    """The same for Flower's own runtime, where Ray has been started in this process before we were."""
+    if "ray" in sys.modules and os.environ.get(MODE) != "token":
+        _allow_for_rendered_films(scenario, f"{MODE} is {os.environ.get(MODE) or 'not set'}")
+
+
+def _allow_for_rendered_films(scenario: Scenario, why: str) -> None:
+    what = "a cluster that asks for no token is open to everybody"
+    do = f"start the cluster with {MODE}=token, and name the file of its token in {TOKEN_PATH}"
+    if scenario.real:
+        raise Refused(what, given=why, do=f"{do}; or let fedcxr simulate start its own")
+    sys.stderr.write(f"warning: {what}, who can run code as you; given: {why}; {do}\n")
+
+
+def _closed(scratch: Path) -> dict[str, str]:
+    """The environment of our own cluster, with a token that was never used before."""
+    token = scratch / "token"
+    write_new(token, secrets.token_hex(32).encode())
+    return {**LOOPBACK, MODE: "token", TOKEN_PATH: str(token)}
+
+
+def _has_token() -> bool:
+    """Whether Ray will find one: where it looks, in its order."""
+    places = [os.environ.get(TOKEN_PATH) or "", str(Path.home() / ".ray" / "auth_token")]
+    return bool(os.environ.get(TOKEN)) or any(Path(place).is_file() for place in places if place)
+
+
+def _open_to_strangers(address: str) -> str | None:
+    """What a stranger, who has no token, is told that they should not be; None: they are sent away."""
+    grpc: Any = importlib.import_module("grpc")  # here and not above: only who joins a cluster needs it
+    with grpc.insecure_channel(address) as channel:
+        try:
+            channel.unary_unary(PROBE)(b"", timeout=PROBE_S, wait_for_ready=True)
+        except grpc.RpcError as error:
+            # Every other answer is of something that is no cluster of ours to trust, or of nobody.
+            status = error.code().name
+            return None if status == "UNAUTHENTICATED" else f"it says {status}"
+    return "it answers without one"
+
+
+def _sweep() -> None:
+    """Remove what commands left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        owner = folder.name.removeprefix(SCRATCH).split("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
