@@ -40,7 +40,7 @@ class FedcxrError(Exception):
             parts.append(f"allowed: {allowed}")
         if do is not None:
             parts.append(do)
-        super().__init__("; ".join(parts))
+        super().__init__(shown("; ".join(parts)))
 
 
 class ConfigError(FedcxrError):
@@ -137,6 +137,11 @@ class Interrupted(FedcxrError):
     """The user stopped the command."""
 
     exit_code = 130
+
+
+def shown(text: str) -> str:
+    """A text as a terminal shows it and does not act on it: it may have come from anyone."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def _one_line(value: object, limit: int = 200) -> str:

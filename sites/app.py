@@ -6,7 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -16,14 +16,12 @@ from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import KeyProvider
-from fedcxr.keys.signatures import sign_hello
+from fedcxr.keys.signatures import sign_answer, sign_hello
 from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites.data import scratch_folder
-from sites.premises import Opened, of_the_node
-
-LONGEST_REASON = 500  # characters
+from sites.premises import Opened, Premises, of_the_node
 
 
 def client_app(premises: Opened) -> ClientApp:
@@ -81,9 +79,9 @@ def _introduction(message: Message, context: Context, premises: Opened) -> wire.
             signature = sign_hello(keys.identity, hello.run, hello.nonce)
             return wire.Introduction(keys.identity.public.name, "ok", signature=signature)
     except Refused as error:
-        return wire.Introduction("", "refused", str(error)[:LONGEST_REASON])
+        return wire.Introduction("", "refused", wire.line(str(error)))
     except Exception as error:  # as below
-        return wire.Introduction("", "dropped", f"{_reason(error)} ({_place(error)})")
+        return wire.Introduction("", "dropped", wire.line(f"{_reason(error)} ({_place(error)})"))
 
 
 def _answered(
@@ -92,26 +90,32 @@ def _answered(
     request = wire.unpack_request(message.content)
     start = time.perf_counter()
     try:
-        answer = _answer(request, context, premises, work)
-    except Refused as error:
-        answer = wire.Answer(request.site, "refused", str(error)[:LONGEST_REASON])
-    # Whatever a method raises belongs to this site; it must not end the round for the others.
-    except Exception as error:
-        answer = wire.Answer(request.site, "dropped", _reason(error), _place(error))
-    return Message(wire.pack_answer(answer.after(time.perf_counter() - start)), reply_to=message)
+        here = premises(context.node_config)
+        with here.key_provider(request.scenario) as keys:
+            answer = _answer(request, here, keys, work).after(time.perf_counter() - start)
+            signature = sign_answer(keys.identity, request.digest(message.metadata.message_type), answer.digest)
+            answer = replace(answer, signature=signature)
+    except Exception as error:  # without keys there is nothing to sign with, and nobody will believe a word of it
+        answer = wire.Answer(request.site, "refused", _reason(error))
+    return Message(wire.pack_answer(answer), reply_to=message)
 
 
 def _answer(
-    request: wire.Request, context: Context, premises: Opened, work: Callable[[wire.Request, Site], wire.Answer]
+    request: wire.Request, here: Premises, keys: KeyProvider, work: Callable[[wire.Request, Site], wire.Answer]
 ) -> wire.Answer:
-    scenario, here = Scenario.from_yaml(request.scenario), premises(context.node_config)
-    with here.key_provider(request.scenario) as keys:
-        own = keys.identity.public.name
+    own = keys.identity.public.name
+    try:
+        scenario = Scenario.from_yaml(request.scenario)
         if own != request.site:
             raise Refused("this node is another site", given=own, allowed=request.site)
         if own not in scenario.site_names:
             raise Refused("this site is not in the scenario", given=own, allowed=", ".join(scenario.site_names))
         return work(request, Site(scenario, own, here.cohort(scenario, own), keys))
+    except Refused as error:
+        return wire.Answer(request.site, "refused", _reason(error))
+    # Whatever a method raises belongs to this site; it must not end the round for the others.
+    except Exception as error:
+        return wire.Answer(request.site, "dropped", _reason(error), _place(error))
 
 
 def _release(request: wire.Request, site: Site) -> wire.Answer:
@@ -153,11 +157,11 @@ def _update(request: wire.Request) -> Release:
 
 def _reason(error: Exception) -> str:
     named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
-    return named[:LONGEST_REASON]
+    return wire.line(named)
 
 
 def _place(error: Exception) -> str:
     """The innermost file and line of our own or a plug-in's code, rather than a library's."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename] or list(frames)
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return wire.line(f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "", wire.LONGEST_PLACE)
