@@ -18,13 +18,10 @@ from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
 from server.quorum import require_quorum
 from server.register import Register
-from server.roll_call import PULL_INTERVAL, RollCall
+from server.roll_call import APP_RAISED, NONCE_BYTES, PULL_INTERVAL, RollCall
 from server.traffic import Traffic
 
 Read = TypeVar("Read")
-
-NONCE_BYTES = 32
-APP_RAISED = 2  # Flower's error code for an exception in a ClientApp: of all errors, the one that is the site's
 
 
 class Exchange:
@@ -108,7 +105,7 @@ class Exchange:
     def release(
         self, site: str, answer: wire.Answer, job: Job, admit: Callable[[Header], None]
     ) -> tuple[Packed, Release]:
-        """The release in an answer, as it came and unpacked, once it is certain that this site made it for this request.
+        """What a site released, as it came and unpacked, once it is certain that it did, and for this request.
 
         Signature, request and what `admit` asks of its header come first: they cost nothing, and unpacking may.
         """

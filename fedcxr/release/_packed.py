@@ -11,6 +11,7 @@ array, and the envelopes behind them are as they are.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 import struct
@@ -173,7 +174,7 @@ class Packed:
         """Where each array and each envelope lies."""
         lengths = [*(stated.packed for stated in self.header.arrays.values()), *self.header.envelopes.values()]
         ends = 4 + int.from_bytes(self.body[:4]) + np.cumsum([0, *lengths], dtype=np.int64)
-        return [slice(int(one), int(other)) for one, other in zip(ends, ends[1:], strict=False)]
+        return [slice(one, other) for one, other in itertools.pairwise(ends.tolist())]
 
 
 def damaged(error: Exception) -> Refused:

@@ -219,7 +219,7 @@ class Findings(Task):
         told = {name: (array.dtype.name, array.shape) for name, array in tested.items()}
         if told != expected:
             raise Refused("a test of other figures than were asked for", given=told, allowed=str(expected))
-        findings, patients = tested["findings"], tested["patients"]
+        findings, patients = tested["findings"], tested["patients"].astype(np.int64)
         if not (np.isnan(findings) | (findings == 0) | (findings == 1)).all():
             raise Refused("a test of findings that are not there, absent or unknown", allowed="1, 0 or NaN")
         if not ((patients >= 0) & (patients < films)).all():
