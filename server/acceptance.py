@@ -13,6 +13,7 @@ import numpy as np
 
 from fedcxr.errors import Refused
 from fedcxr.learning import Report
+from fedcxr.learning.bounds import check_weights
 from fedcxr.methods import Method, guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of
 from fedcxr.release import WEIGHTS, Header, Release, Stated
@@ -70,6 +71,7 @@ def accept(release: Release, scenario: Scenario, learnt: Release | None, images:
         if report.films > images:
             raise Refused("a report of more films than the site holds", given=report.films, allowed=str(images))
         check_report(report, method)
+    check_weights(release.weights, release.site)
     method.check(Shared([release], learnt), context_of(scenario, COORDINATOR, None))
 
 

@@ -14,6 +14,7 @@ from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import Job
 from fedcxr.learning import Learning, Report
+from fedcxr.learning.bounds import check_update
 from fedcxr.methods import Method
 from fedcxr.protocol import COORDINATOR, context_of, initial_step, job_of, teach_step
 from fedcxr.release import Header, Release
@@ -108,6 +109,7 @@ def _updates(exchange: Exchange, turn: int, learnt: Release, job: Job, method: M
         if report.films > answer.images:
             raise Refused("an update of more films than the site holds", given=report.films)
         check_report(report, method)
+        check_update(update.weights, learnt.weights, site)
         return update
 
     updates = exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}")

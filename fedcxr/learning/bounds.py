@@ -1,0 +1,68 @@
+"""Weights that come from somebody else, looked at in one place before anything is computed with them.
+
+Sites look at what the coordinator sends, the server at what each site answers: by the same bounds, so that what one
+of them lets through does not end the work of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.errors import Refused
+
+# The variance that a batch norm takes of two layers of such weights, (1e4 * 1e4 * 1000 inputs) ^ 2, is
+# 1e22 and leaves float32 (3e38) room for a sum over all pixels. Networks at work hold weights of a few hundred at most.
+LARGEST = 1e4
+LONGEST_STEP = 1e3  # of any weight in one round
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+def check_weights(weights: Arrays, of: str) -> None:
+    """Refuse weights that are no numbers, or numbers no training ends at; `of` says whose they are."""
+    for name, array in weights.items():
+        if array.dtype.kind != "f" or not array.size:  # whole numbers count films and pixels: their users look at them
+            continue
+        least, most = float(array.min()), float(array.max())  # NaN, if there is one, is both
+        if not (least >= -LARGEST and most <= LARGEST):
+            raise Refused(
+                f"weights of {of} are not finite, or too large to compute with",
+                given=f"{name}: {least:.3g} to {most:.3g}",
+                allowed=f"-{LARGEST:g} to {LARGEST:g}",
+            )
+        if least < 0 and name.endswith("running_var"):
+            raise Refused(f"a variance of {of} is negative", given=f"{name}: {least:.3g}", allowed="0 or more")
+
+
+def check_alike(weights: Arrays, known: Arrays, of: str) -> None:
+    """Refuse weights of other names, shapes or types than those that are known."""
+    given, allowed = _told(weights), _told(known)
+    for name in sorted(given.keys() | allowed.keys()):
+        if given.get(name) != allowed.get(name):
+            raise Refused(
+                f"weights of {of} are of another network",
+                given=f"{name}: {given.get(name, 'missing')}",
+                allowed=allowed.get(name, "none of this name"),
+            )
+
+
+def check_update(update: Arrays, start: Arrays, of: str) -> None:
+    """Refuse an update that is not of the weights it starts from, or that goes further than a round can."""
+    check_alike(update, start, of)
+    check_weights(update, of)
+    for name, array in update.items():
+        if array.dtype.kind == "f" and array.size:
+            step = float(np.abs(array.astype(np.float64) - start[name].astype(np.float64)).max())
+            if not step <= LONGEST_STEP:
+                raise Refused(
+                    f"an update of {of} goes too far in one round",
+                    given=f"{name}: {step:.3g}",
+                    allowed=f"up to {LONGEST_STEP:g}",
+                )
+
+
+def _told(weights: Arrays) -> dict[str, str]:
+    return {name: f"{array.shape} {array.dtype.name}" for name, array in weights.items()}
