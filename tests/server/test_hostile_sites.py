@@ -303,10 +303,9 @@ def test_a_wrong_test_is_its_sites(tmp_path: Path) -> None:
             left = told(Liars({wire.TEST: false}))
             assert left.keys() == {"site-1", "site-3"}, wrong
         assert task.figures(left, taught, bench)["trained"]["mean_auc"]["value"] is not None
-    for wrong, changes in FIGURES.items():
+    for changes in FIGURES.values():
         with pytest.raises(Refused, match="a test of"):
             task.check(changed(honest[LIAR], **changes), taught)
-            pytest.fail(wrong)
 
 
 # Answers --------------------------------------------------------------------------------------------------------------
