@@ -14,7 +14,7 @@ import numpy as np
 from fedcxr.errors import Refused
 from fedcxr.learning import Report
 from fedcxr.learning.bounds import check_weights
-from fedcxr.methods import Method, guarantee_of
+from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of
 from fedcxr.release import WEIGHTS, Header, Release, Stated
 from fedcxr.scenario import Scenario
@@ -70,14 +70,9 @@ def accept(release: Release, scenario: Scenario, learnt: Release | None, images:
         report = Report.of(release, 1)
         if report.films > images:
             raise Refused("a report of more films than the site holds", given=report.films, allowed=str(images))
-        check_report(report, method)
+        guarantee_of(method, [report])  # raises where none can be reckoned from it
     check_weights(release.weights, release.site)
     method.check(Shared([release], learnt), context_of(scenario, COORDINATOR, None))
-
-
-def check_report(report: Report, method: Method) -> None:
-    """Refuse what a site tells of its learning if no guarantee can be reckoned from it."""
-    guarantee_of(method, [report])
 
 
 def odd_ones(headers: Mapping[str, Header], scenario: Scenario) -> dict[str, str]:

@@ -12,17 +12,15 @@ from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
-from fedcxr.keys.provider import Job
 from fedcxr.learning import Learning, Report
 from fedcxr.learning.bounds import check_update
-from fedcxr.methods import Method
+from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of, initial_step, job_of, teach_step
 from fedcxr.release import Header, Release
 from fedcxr.runs import Run, round_name
 from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts, digest_of
 from fedcxr.storage.version import versions
-from server.acceptance import check_report
 from server.aggregation import Aggregation
 from server.exchange import Exchange
 
@@ -73,12 +71,10 @@ def _public_films(scenario: Scenario) -> Cohort:
 def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bool) -> Release:
     """Round after round, every site learns from its own films, and Flower's strategy combines what they learnt."""
     learnt, aggregation = initial_step(run.scenario), Aggregation(learning, run.means)
-    method = run.scenario.method
     for number in range(1, learning.rounds + 1):
         known = run.learnt(round_name(number))
         if known is None:
-            job = job_of(run.scenario, "learn", number - 1, learnt)
-            updates = _updates(exchange, number, learnt, job, method)
+            updates = _updates(exchange, run, number, learnt)
             weights = aggregation.combined(number, learnt.weights, updates)
             # The round counts once its outcome is on file, which therefore comes last.
             if keep_updates:
@@ -93,8 +89,10 @@ def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bo
     return learnt
 
 
-def _updates(exchange: Exchange, turn: int, learnt: Release, job: Job, method: Method) -> Mapping[str, Release]:
+def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mapping[str, Release]:
     """By site, what it learnt; whoever counts other films than most has learnt from films of another kind."""
+    job, method = job_of(run.scenario, "learn", turn - 1, learnt), run.scenario.method
+    reports = [report for report in run.reports() if report.round < turn]
     expected = {name: (array.dtype.name, array.shape) for name, array in learnt.arrays.items()}
 
     def admit(header: Header) -> None:
@@ -108,8 +106,9 @@ def _updates(exchange: Exchange, turn: int, learnt: Release, job: Job, method: M
         report = Report.of(update, turn)
         if report.films > answer.images:
             raise Refused("an update of more films than the site holds", given=report.films)
-        check_report(report, method)
         check_update(update.weights, learnt.weights, site)
+        guarantee_of(method, [*reports, report])  # raises where, with this one, none can be reckoned any more
+        reports.append(report)
         return update
 
     updates = exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}")

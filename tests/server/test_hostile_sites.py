@@ -21,6 +21,7 @@ from small import SMALL
 from fedcxr import wire
 from fedcxr.data import cache_folder
 from fedcxr.errors import EngineBroken, Refused, TooFewSites
+from fedcxr.methods import guarantee_of
 from fedcxr.protocol import job_of, taught_message
 from fedcxr.release import Packed, Release
 from fedcxr.runs import Run
@@ -253,6 +254,22 @@ def test_a_wrong_update_is_its_sites(wrong: str, tmp_path: Path) -> None:
         assert {report.site for report in run.reports()} == {"site-1", "site-3"}
     with begun(of.model_copy(update={"min_sites": None}), tmp_path / "all") as run, pytest.raises(TooFewSites):
         collected(run, Liars({wire.LEARN: UPDATES[wrong]}))
+
+
+def test_reports_that_add_up_beyond_all_numbers_are_their_sites(tmp_path: Path) -> None:
+    """One by one they are numbers."""
+
+    def spent(answer: wire.Answer) -> wire.Answer:
+        films = Release.from_bytes(answer.release).facts["films"]
+        return crafted(answer, facts={"reported": {"spent": 1e308 / films}})
+
+    with begun(scenario({"name": "learners:Greyer", "fit": "federated", "rounds": 2, "tells": True}), tmp_path) as run:
+        collected(run, Liars({wire.LEARN: spent}))
+        told = [(report.round, report.site) for report in run.reports()]
+        assert told == [(1, "site-1"), (1, LIAR), (1, "site-3"), (2, "site-1"), (2, "site-3")]
+        guarantee = guarantee_of(run.scenario.method, run.reports())
+        assert guarantee is not None
+        assert guarantee.epsilon < float("inf")
 
 
 def changed(tested: Tested, **changes: Any) -> Tested:
