@@ -41,7 +41,7 @@ class FedcxrError(Exception):
             parts.append(f"allowed: {allowed}")
         if do is not None:
             parts.append(do)
-        super().__init__("; ".join(parts))
+        super().__init__(shown("; ".join(parts)))
 
 
 class ConfigError(FedcxrError):
@@ -142,6 +142,11 @@ class Interrupted(FedcxrError):
     """The user stopped the command."""
 
     exit_code = 130
+
+
+def shown(text: str) -> str:
+    """A text as a terminal shows it and does not act on it: it may have come from anyone."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 def one_line(value: object, limit: int = 200) -> str:

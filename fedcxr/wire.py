@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import msgpack
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from fedcxr.errors import Refused
+from fedcxr.errors import Refused, shown
 
 HELLO = "query.hello"  # Flower's message type for "who are you?"
 RELEASE = "query.release"  # for "release what you hold"
 LEARN = "train"  # for "learn another turn from your films"
 TEST = "evaluate"  # and for "test on your films what was learnt from everybody's"
 STATUSES = ("ok", "dropped", "refused")
+LONGEST_NAME = 200  # characters of a site's or a run's name
+LONGEST_REASON = 500  # characters
+LONGEST_PLACE = 200
+LONGEST_SIGNATURE = 1 << 12  # bytes
+MOST_FILMS = 10**8  # of one site: ten times what anybody has
 STYPE = "fedcxr.raw"  # not "numpy.ndarray": nobody may try to np.load it
 
 
@@ -44,7 +51,12 @@ class Request:
     scenario: str  # YAML, so that a site reads it as strictly as a user's file
     site: str
     turn: int = 1  # of a federation's learning; 1 where there is one turn
+    nonce: bytes = b""  # fresh: an answer to another request is none to this
     learnt: bytes = b""  # a Release of the coordinator's with what the method has learnt so far; empty: nothing
+
+    def digest(self, kind: str) -> bytes:
+        """Of all that was asked, in a message of this kind: what an answer is signed to be an answer to."""
+        return _digest(kind, self.scenario, self.site, self.turn, self.nonce, hashlib.sha256(self.learnt).digest())
 
 
 @dataclass(frozen=True)
@@ -58,10 +70,17 @@ class Answer:
     patients: int = 0
     images: int = 0
     seconds: float = 0.0
+    signature: bytes = b""  # the site's, over everything else and the request
     release: bytes = b""
 
     def after(self, seconds: float) -> Answer:
         return replace(self, seconds=seconds)
+
+    @property
+    def digest(self) -> bytes:
+        """Of all that is said, which the signature covers."""
+        words = (self.site, self.status, self.reason, self.place)
+        return _digest(*words, self.patients, self.images, self.seconds, hashlib.sha256(self.release).digest())
 
 
 Noun = type[Hello] | type[Introduction] | type[Request] | type[Answer]
@@ -84,9 +103,11 @@ def pack_introduction(introduction: Introduction) -> RecordDict:
 
 def unpack_introduction(content: RecordDict) -> Introduction:
     """The name in a message, or a refusal."""
-    facts = _unpack(content, "introduction", Introduction, "signature")
-    _check_status(facts, "introduction")
-    return Introduction(**facts)
+    told = Introduction(**_unpack(content, "introduction", Introduction, "signature"))
+    _check("introduction", told.status in STATUSES, "its status", told.status)
+    _check_texts("introduction", (told.site, LONGEST_NAME), (told.reason, LONGEST_REASON))
+    _check("introduction", len(told.signature) <= LONGEST_SIGNATURE, "its signature", len(told.signature))
+    return told
 
 
 def pack_request(request: Request) -> RecordDict:
@@ -105,10 +126,19 @@ def pack_answer(answer: Answer) -> RecordDict:
 
 
 def unpack_answer(content: RecordDict) -> Answer:
-    """The answer in a message, or a refusal."""
-    facts = _unpack(content, "answer", Answer, "release")
-    _check_status(facts, "answer")
-    return Answer(**facts)
+    """The answer in a message, or a refusal. What it says is short, printable and possible, and not yet believed."""
+    told = Answer(**_unpack(content, "answer", Answer, "release"))
+    _check("answer", told.status in STATUSES, "its status", told.status)
+    _check_texts("answer", (told.site, LONGEST_NAME), (told.reason, LONGEST_REASON), (told.place, LONGEST_PLACE))
+    _check("answer", len(told.signature) <= LONGEST_SIGNATURE, "its signature", len(told.signature))
+    _check("answer", 0 <= told.patients <= told.images <= MOST_FILMS, "its films", f"{told.patients}, {told.images}")
+    _check("answer", told.seconds >= 0, "its time", told.seconds)
+    return told
+
+
+def line(text: str, longest: int = LONGEST_REASON) -> str:
+    """A text as it may travel: one line that a terminal shows and does not act on."""
+    return shown(" ".join(text[: 2 * longest].split()))[:longest]
 
 
 def size(content: RecordDict) -> int:
@@ -118,12 +148,28 @@ def size(content: RecordDict) -> int:
     """
     facts = [value for record in content.config_records.values() for value in record.values()]
     blobs = [array.data for record in content.array_records.values() for array in record.values()]
-    return sum(len(v.encode()) if isinstance(v, str) else 8 for v in facts) + sum(map(len, blobs))
+    return sum(map(_carried, facts)) + sum(map(len, blobs))
 
 
-def _check_status(facts: dict[str, Any], noun: str) -> None:
-    if facts["status"] not in STATUSES:
-        raise Refused(f"a damaged {noun}", given=facts["status"], allowed=", ".join(STATUSES))
+def _carried(fact: object) -> int:
+    if isinstance(fact, bytes):
+        return len(fact)
+    return len(fact.encode(errors="surrogatepass")) if isinstance(fact, str) else 8
+
+
+def _digest(*parts: str | int | float | bytes) -> bytes:
+    """Each part carries its type and length: no two lists have the same bytes."""
+    return hashlib.sha256(msgpack.packb(parts, use_bin_type=True, unicode_errors="surrogatepass")).digest()
+
+
+def _check(noun: str, right: bool, what: str, given: object) -> None:
+    if not right:
+        raise Refused(f"a damaged {noun}: {what}", given=given)
+
+
+def _check_texts(noun: str, *texts: tuple[str, int]) -> None:
+    for text, longest in texts:
+        _check(noun, len(text) <= longest and text.isprintable(), "its words", repr(text[:longest]))
 
 
 def _pack(noun: str, facts: dict[str, Any], bulk: str) -> RecordDict:
@@ -135,7 +181,7 @@ def _pack(noun: str, facts: dict[str, Any], bulk: str) -> RecordDict:
 
 def _unpack(content: RecordDict, name: str, noun: Noun, bulk: str) -> dict[str, Any]:
     _only(content, name, bulk)
-    facts = _fields(content, name, noun)
+    facts = _fields(content, name, noun, bulk)
     record = content.array_records.get(bulk)
     if record is None or list(record) != ["blob"]:
         raise Refused(f"a message lacks its {bulk}, or holds more than it")
@@ -151,13 +197,13 @@ def _only(content: RecordDict, *records: str) -> None:
         raise Refused("a message of other records", given=sorted(content), allowed=", ".join(records))
 
 
-def _fields(content: RecordDict, record: str, noun: Noun) -> dict[str, Any]:
+def _fields(content: RecordDict, record: str, noun: Noun, bulk: str) -> dict[str, Any]:
     """The plain facts of a record, refused unless they are exactly those of the noun, with their types."""
     if record not in content.config_records:
         raise Refused(f"a message without its {record}")
     facts = dict(content.config_records[record])
-    # All nouns give every field but the blob as str, int or float, which is what a ConfigRecord can hold.
-    expected = {f.name: TYPES[str(f.type)] for f in fields(noun) if f.type != "bytes"}
+    # All nouns give every field but the blob as what a ConfigRecord can hold.
+    expected = {f.name: TYPES[str(f.type)] for f in fields(noun) if f.name != bulk}
     if facts.keys() != expected.keys() or any(type(facts[name]) is not kind for name, kind in expected.items()):
         raise Refused(f"a damaged {record}", given=sorted(facts), allowed=", ".join(expected))
     if not all(math.isfinite(value) for value in facts.values() if isinstance(value, float)):
@@ -165,4 +211,4 @@ def _fields(content: RecordDict, record: str, noun: Noun) -> dict[str, Any]:
     return facts
 
 
-TYPES = {"str": str, "int": int, "float": float}
+TYPES = {"str": str, "int": int, "float": float, "bytes": bytes}

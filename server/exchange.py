@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -10,13 +11,14 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedcxr import wire
-from fedcxr.errors import EngineBroken, Refused, TooFewSites
+from fedcxr.errors import EngineBroken, FedcxrError, Refused
 from fedcxr.keys.provider import Job
-from fedcxr.keys.signatures import verify_release
-from fedcxr.release import Release
+from fedcxr.keys.signatures import verify_answer, verify_release
+from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
+from server.quorum import require_quorum
 from server.register import Register
-from server.roll_call import PULL_INTERVAL, RollCall
+from server.roll_call import APP_RAISED, NONCE_BYTES, PULL_INTERVAL, RollCall
 from server.traffic import Traffic
 
 Read = TypeVar("Read")
@@ -41,15 +43,19 @@ class Exchange:
         told = b"" if learnt is None else learnt.to_bytes()
         yield from ((site, self._sites.absent[site]) for site in sites if site in self._sites.absent)
         present = [site for site in sites if site in self._sites.nodes]
+        requests = {
+            site: wire.Request(self._document, site, turn, os.urandom(NONCE_BYTES), learnt=told) for site in present
+        }
+        asked = {site: one.digest(kind) for site, one in requests.items()}
         messages = [
             Message(
-                wire.pack_request(wire.Request(self._document, site, turn, told)),
+                wire.pack_request(one),
                 dst_node_id=self._sites.nodes[site],
                 message_type=kind,
                 group_id=str(turn),
                 ttl=max(self._deadline - time.monotonic(), 1.0),
             )
-            for site in present
+            for site, one in requests.items()
         ]
         sizes = {site: wire.size(message.content) for site, message in zip(present, messages, strict=True)}
         # A reply names its message, and not always its site.
@@ -58,7 +64,7 @@ class Exchange:
             replies = list(self._grid.pull_messages(list(waiting)))
             for reply in replies:
                 site = waiting.pop(reply.metadata.reply_to_message_id)
-                answer = self._read(site, reply)
+                answer = self._read(site, asked[site], reply)
                 carried = 0 if reply.has_error() else wire.size(reply.content)
                 self._traffic.note(kind, turn, site, sizes[site], carried)
                 yield site, answer
@@ -80,49 +86,70 @@ class Exchange:
                 try:
                     found[site] = read(site, answer)
                     continue
-                except Refused as why:
-                    reason = str(why)
+                except Exception as why:  # nobody else's run may end by what a site has sent
+                    reason = fault(why)
             silent[site] = f"{reason}, {about}"
             self._run.event("site", site=site, round=turn, status="dropped", reason=reason)
-            self.require_quorum(silent)
+            require_quorum(self._scenario, silent)
         return dict(sorted(found.items()))  # they arrived in any order, and sums of floats depend on it
 
-    def release(self, site: str, answer: wire.Answer, job: Job) -> Release:
-        """The release in an answer, once it is certain that this site made it for this request."""
-        release = Release.from_bytes(answer.release)
-        verify_release(release, self._register.cards[site])
+    def without(self, odd: Mapping[str, str], found: Mapping[str, Read], turn: int) -> dict[str, Read]:
+        """What was gathered, but for sites that turn out odd beside the others; refused if too few are left."""
+        for site, reason in odd.items():
+            self._run.event("site", site=site, round=turn, status="refused", reason=reason)
+        left = {site: read for site, read in found.items() if site not in odd}
+        missing = {site: odd.get(site, "no answer") for site in self._scenario.site_names if site not in left}
+        require_quorum(self._scenario, missing)
+        return left
+
+    def release(
+        self, site: str, answer: wire.Answer, job: Job, admit: Callable[[Header], None]
+    ) -> tuple[Packed, Release]:
+        """What a site released, as it came and unpacked, once it is certain that it did, and for this request.
+
+        Signature, request and what `admit` asks of its header come first: they cost nothing, and unpacking may.
+        """
+        packed = verify_release(answer.release, self._register.cards[site])
         expected = job.facts
-        told = {key: release.facts.get(key) for key in expected}
+        told = {key: packed.header.facts.get(key) for key in expected}
         if told != expected:
             raise Refused("a release that answers another request", given=told, allowed=str(expected))
-        return release
+        admit(packed.header)
+        return packed, Release.of(packed)
 
-    def require_quorum(self, reasons: Mapping[str, str]) -> None:
-        """Raise unless enough sites are left when these, for these reasons, are not."""
-        names, needed = self._scenario.site_names, self._scenario.needed_sites
-        sites = len(names)
-        if sites - len(reasons) < needed:
-            raise TooFewSites(
-                "too few sites released anything",
-                given=f"{sites - len(reasons)} of {sites}; "
-                + "; ".join(f"{site}: {reasons[site]}" for site in names if site in reasons),
-                allowed=f"at least {needed} (min_sites)",
-            )
+    def stored(self, site: str) -> Packed | None:
+        """The release of this site that is on file, if it is whole and this site signed it; else it is none."""
+        packed = self._run.stored_release(site)
+        try:
+            return None if packed is None else verify_release(packed.to_bytes(), self._register.cards[site])
+        except (Refused, KeyError):
+            return None
 
-    def _read(self, site: str, reply: Message) -> wire.Answer | Refused:
+    def _read(self, site: str, asked: bytes, reply: Message) -> wire.Answer | Refused:
         if reply.has_error():
-            # Our ClientApp answers even when a method raises, so this error is the engine's own. Flower puts a dead
-            # Ray actor back into its pool, where it spoils every message after this one: stop here.
-            if self._register.simulated:
-                raise EngineBroken("the engine died while a site was at work", given=f"{site}: {reply.error.reason}")
-            return wire.Answer(site, "dropped", f"its node does not answer: {reply.error.reason}")
+            # Our ClientApp answers even when a method raises. What it raises all the same is its site's; any other
+            # error is the engine's own. Flower puts a dead Ray actor back into its pool, where it spoils every message
+            # after this one: stop here.
+            said = wire.line(reply.error.reason or "")
+            if self._register.simulated and reply.error.code != APP_RAISED:
+                raise EngineBroken("the engine died while a site was at work", given=f"{site}: {said}")
+            return wire.Answer(site, "dropped", wire.line(f"its node does not answer: {said}"))
         try:
             answer = wire.unpack_answer(reply.content)
             if answer.site != site:
                 raise Refused("an answer in another site's name", given=answer.site, allowed=site)
+            # Until it is signed, nothing of it is believed: not why it failed, and not how many films there are.
+            verify_answer(self._register.cards[site], asked, answer.digest, answer.signature)
         except Refused as why:
             return why
         return answer
+
+
+def fault(error: Exception) -> str:
+    """What is said of a site whose answer ends in this error when it is read."""
+    return wire.line(
+        str(error) if isinstance(error, FedcxrError) else f"cannot be read: {type(error).__name__}: {error}"
+    )
 
 
 def why_not(answer: wire.Answer | Refused) -> str | None:

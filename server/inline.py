@@ -80,7 +80,7 @@ class InlineGrid(Grid):
             message = self._inbox.get()
             try:
                 reply = self._app(message=message, context=self._contexts[message.metadata.dst_node_id])
-            except Exception as error:  # as Flower's own engines do: an error is an answer too
+            except BaseException as error:  # as Flower's own engines do: an error is an answer, and an exit is one too
                 reply = Message(Error(code=APP_RAISED, reason=f"{type(error).__name__}: {error}"), reply_to=message)
             self._replies[message.metadata.message_id] = reply
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 
 import pandas as pd
 
@@ -11,10 +12,11 @@ from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
-from fedcxr.keys.provider import Job
 from fedcxr.learning import Learning, Report
+from fedcxr.learning.bounds import check_update
+from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of, initial_step, job_of, teach_step
-from fedcxr.release import Release
+from fedcxr.release import Header, Release
 from fedcxr.runs import Run, round_name
 from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts, digest_of
@@ -72,7 +74,7 @@ def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bo
     for number in range(1, learning.rounds + 1):
         known = run.learnt(round_name(number))
         if known is None:
-            updates = _updates(exchange, number, learnt, job_of(run.scenario, "learn", number - 1, learnt))
+            updates = _updates(exchange, run, number, learnt)
             weights = aggregation.combined(number, learnt.weights, updates)
             # The round counts once its outcome is on file, which therefore comes last.
             if keep_updates:
@@ -87,20 +89,35 @@ def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bo
     return learnt
 
 
-def _updates(exchange: Exchange, turn: int, learnt: Release, job: Job) -> Mapping[str, Release]:
+def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mapping[str, Release]:
+    """By site, what it learnt; whoever counts other films than most has learnt from films of another kind."""
+    job, method = job_of(run.scenario, "learn", turn - 1, learnt), run.scenario.method
+    reports = [report for report in run.reports() if report.round < turn]
+    expected = {name: (array.dtype.name, array.shape) for name, array in learnt.arrays.items()}
+
+    def admit(header: Header) -> None:
+        if (header.kind, header.method) != ("update", learnt.method):
+            raise Refused("this is not the site's update", given=f"{header.kind}, {header.method}")
+        if {name: (stated.dtype, stated.shape) for name, stated in header.arrays.items()} != expected:
+            raise Refused("an update of other weights than were sent")
+
     def checked(site: str, answer: wire.Answer) -> Release:
-        return _checked(exchange.release(site, answer, job), answer, site, learnt, turn)
+        _, update = exchange.release(site, answer, job, admit)
+        report = Report.of(update, turn)
+        if report.films > answer.images:
+            raise Refused("an update of more films than the site holds", given=report.films)
+        check_update(update.weights, learnt.weights, site)
+        guarantee_of(method, [*reports, report])  # raises where, with this one, none can be reckoned any more
+        reports.append(report)
+        return update
 
-    return exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}")
+    updates = exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}")
+    whole = {site: _whole_numbers(update) for site, update in updates.items()}
+    most = Counter(whole.values()).most_common(1)[0][0]
+    reason = f"an update of films of another kind than the others', round {turn}"
+    return exchange.without({site: reason for site, own in whole.items() if own != most}, updates, turn)
 
 
-def _checked(update: Release, answer: wire.Answer, site: str, learnt: Release, turn: int) -> Release:
-    """The update in an answer, if it is one of the weights that were sent."""
-    if (update.kind, update.site, update.method) != ("update", site, learnt.method):
-        raise Refused("this is not the site's update", given=f"{update.kind} of {update.site}, {update.method}")
-    shapes = [{name: (a.shape, a.dtype.name) for name, a in r.weights.items()} for r in (update, learnt)]
-    if shapes[0] != shapes[1]:
-        raise Refused("an update of other weights than were sent")
-    if Report.of(update, turn).films > answer.images:
-        raise Refused("an update of more films than the site holds", given=update.facts["films"])
-    return update
+def _whole_numbers(update: Release) -> Hashable:
+    """What is not averaged, such as a film's size: it must be everyone's."""
+    return frozenset((name, array.tobytes()) for name, array in update.weights.items() if array.dtype.kind != "f")

@@ -16,6 +16,7 @@ from fedcxr.learning import Report
 from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of, task_seed
 from fedcxr.questions import PROTECTED
+from fedcxr.release import Release
 from fedcxr.runs import Run
 from fedcxr.runs.pictures import comparison, sheet
 from fedcxr.simulation.experiment import Experiment
@@ -27,6 +28,7 @@ from fedcxr.view import Shared
 from server import result, scorer
 from server.attack import Attack
 from server.meter import Meter
+from server.quorum import no_release, require_quorum
 from server.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -64,9 +66,8 @@ def _measure(
         run.progress("sites", 0, len(run.scenario.site_names))
         release()
     release_s = time.monotonic() - began
-    sites: Sequence[Mapping[str, Any]] = run.outcome("collect")
-    answered = [entry["name"] for entry in sites if entry["status"] == "ok"]
-    shared = Shared(run.releases(answered), run.learnt(), run.updates)
+    sites, releases = _fitting(run, experiment)
+    shared = Shared(releases, run.learnt(), run.updates)
     guarantee = guarantee_of(run.scenario.method, _reports(run, shared))
     put = threat.put(shared)
     _keep_answers(run, threat, shared, put)
@@ -94,6 +95,21 @@ def _measure(
         release_s=release_s,
         compute=compute,
     )
+
+
+def _fitting(run: Run, experiment: Experiment) -> tuple[Sequence[Mapping[str, Any]], list[Release]]:
+    """What became of each site, and what they released: none but films that were dealt to it, or there is nobody to ask
+    whose they are."""
+    entries: Sequence[Mapping[str, Any]] = run.outcome("collect")
+    releases = run.releases([entry["name"] for entry in entries if entry["status"] == "ok"])
+    misfits = {release.site: why for release in releases if (why := experiment.misfit(release)) is not None}
+    if not misfits:
+        return entries, releases
+    sites = [
+        {"name": e["name"], **no_release("refused", misfits[e["name"]])} if e["name"] in misfits else e for e in entries
+    ]
+    require_quorum(run.scenario, {e["name"]: str(e["reason"]) for e in sites if e["status"] != "ok"})
+    return sites, [release for release in releases if release.site not in misfits]
 
 
 class Ahead:

@@ -22,7 +22,7 @@ PULL_INTERVAL = 0.02  # seconds between looks for answers
 GREET_AGAIN = 10.0  # seconds after which a node that could not say who it is, is asked once more
 STRAGGLERS = 2.0  # seconds for the other nodes, once all sites are known
 NONCE_BYTES = 32
-LONGEST_REASON = 500  # characters, of somebody whom nobody knows yet
+APP_RAISED = 2  # Flower's error code for an exception in a ClientApp: of all errors, the one that is the node's
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,15 @@ class RollCall:
     def _introduced(self, node: int, reply: Message) -> str:
         """Which of the run's sites this node is; refused if it is none, or does not prove it."""
         if reply.has_error():
-            if self._register.simulated:  # then no node is to blame, as in an exchange
-                raise EngineBroken("the engine died while a node was greeted", given=reply.error.reason)
+            said = wire.line(reply.error.reason or "")
+            if self._register.simulated and reply.error.code != APP_RAISED:  # then no node is to blame
+                raise EngineBroken("the engine died while a node was greeted", given=said)
             self._again[node] = time.monotonic() + GREET_AGAIN
-            raise Refused("a node does not answer", given=reply.error.reason)
+            raise Refused("a node does not answer", given=said)
         told = wire.unpack_introduction(reply.content)
         if told.status != "ok":
             self._again[node] = time.monotonic() + GREET_AGAIN
-            raise Refused(told.reason[:LONGEST_REASON])
+            raise Refused(told.reason)
         if told.site not in self._expected:
             raise Refused("a node that is no site of this run", given=told.site, allowed=", ".join(self._expected))
         verify_hello(self._register.cards[told.site], self._run.scenario.run_name, self._nonces[node], told.signature)

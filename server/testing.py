@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from fedcxr.data._vocabulary import canonical, union
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import Job
 from fedcxr.protocol import COORDINATOR, context_of, job_of, task_seed, taught_message
-from fedcxr.release import Release
+from fedcxr.release import Header, Release
 from fedcxr.runs import Run
 from fedcxr.tasks import Bench, Material, Tested
 from fedcxr.view import Holder, Shared
 from server.exchange import Exchange
+
+MOST_TOLD = 1 << 14  # bytes of figures for each of a site's films
 
 
 def test_at_sites(exchange: Exchange, run: Run, shared: Shared, holder: Holder) -> dict[str, Any]:
@@ -30,18 +33,29 @@ def test_at_sites(exchange: Exchange, run: Run, shared: Shared, holder: Holder) 
         figures[name] = None
         if taught is not None:
             message = taught_message(run.scenario, name, taught)
-            tested = _ask(exchange, message, job_of(run.scenario, "test", name, message))
-            figures[name] = task.figures(tested, taught, bench)
+            job = job_of(run.scenario, "test", name, message)
+            figures[name] = task.figures(
+                _ask(exchange, message, job, partial(task.check, taught=taught)), taught, bench
+            )
     return figures
 
 
-def _ask(exchange: Exchange, message: Release, job: Job) -> Mapping[str, Tested]:
+def _ask(exchange: Exchange, message: Release, job: Job, check: Callable[[Tested], None]) -> Mapping[str, Tested]:
     """What each site that answers tells of its films."""
 
+    def admit(header: Header, images: int) -> None:
+        if (header.kind, header.facts.get("task")) != ("update", message.facts["task"]):
+            raise Refused("this is not the site's test", given=f"{header.kind} of {header.facts.get('task')}")
+        size = sum(stated.size for stated in header.arrays.values())
+        if size > MOST_TOLD * max(images, 1):
+            raise Refused("a test tells more than figures of the site's films", given=f"{size} bytes")
+
     def told(site: str, answer: wire.Answer) -> Tested:
-        release = exchange.release(site, answer, job)
-        if (release.kind, release.facts.get("task")) != ("update", message.facts["task"]):
-            raise Refused("this is not the site's test", given=f"{release.kind} of {release.facts.get('task')}")
+        _, release = exchange.release(site, answer, job, partial(admit, images=answer.images))
+        longest = max((len(array) if array.ndim else 0 for array in release.arrays.values()), default=0)
+        if longest > answer.images:
+            raise Refused("a test of more films than the site holds", given=longest, allowed=str(answer.images))
+        check(release.arrays)
         return release.arrays
 
     return exchange.gather(wire.TEST, 1, message, told, "test")

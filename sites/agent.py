@@ -24,13 +24,13 @@ from typing import Any
 
 from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import Job
-from fedcxr.keys.signatures import HELLO, PURPOSE
+from fedcxr.keys.signatures import ANSWER, HELLO, PURPOSE
 from sites import pipe
 from sites.budget import Budget
 from sites.passphrase import passphrase
 from sites.vault import Vault
 
-SIGNS = (PURPOSE, HELLO)
+SIGNS = (PURPOSE, HELLO, ANSWER)
 KINDS = ("release", "learn", "test")
 LONGEST_MESSAGE = 1 << 16  # bytes to sign: digests, and who we are
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4  # of prctl(2)

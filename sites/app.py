@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -16,7 +16,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
-from fedcxr.keys.signatures import sign_hello
+from fedcxr.keys.signatures import sign_answer, sign_hello
 from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
@@ -87,7 +87,7 @@ def _introduction(message: Message, context: Context, premises: Opened) -> wire.
             return wire.Introduction(keys.identity.public.name, "ok", signature=signature)
     except Exception as error:  # as below
         status, reason, place, _ = explain(error, 0.0)
-        return wire.Introduction("", status, f"{reason} ({place})" if place else reason)
+        return wire.Introduction("", status, wire.line(f"{reason} ({place})" if place else reason))
 
 
 def _answered(message: Message, context: Context, premises: Opened, work: Work) -> Message:
@@ -97,11 +97,12 @@ def _answered(message: Message, context: Context, premises: Opened, work: Work) 
         site = request.site
         here = premises(context.node_config)
         explain = here.explain
-        answer = _answer(request, here, work).after(time.perf_counter() - start)
-    # Whatever a method raises belongs to this site; it must not end the round for the others.
-    except Exception as error:
-        status, reason, place, seconds = explain(error, time.perf_counter() - start)
-        answer = wire.Answer(site, status, reason, place, seconds=seconds)
+        with here.key_provider(request.scenario) as keys:
+            answer = _answer(request, here, keys, work, start)
+            signature = sign_answer(keys.identity, request.digest(message.metadata.message_type), answer.digest)
+            answer = replace(answer, signature=signature)
+    except Exception as error:  # without keys there is nothing to sign with, and nobody will believe a word of it
+        answer = _refusal(site, explain(error, time.perf_counter() - start))
     return Message(wire.pack_answer(answer), reply_to=message)
 
 
@@ -110,16 +111,25 @@ def _as_a_hospital(error: Exception, seconds: float) -> Told:
     return tell(error)
 
 
-def _answer(request: wire.Request, here: Premises, work: Work) -> wire.Answer:
-    with here.key_provider(request.scenario) as keys:
+def _refusal(site: str, told: Told) -> wire.Answer:
+    status, reason, place, seconds = told
+    return wire.Answer(site, status, wire.line(reason), wire.line(place, wire.LONGEST_PLACE), seconds=seconds)
+
+
+def _answer(request: wire.Request, here: Premises, keys: KeyProvider, work: Work, start: float) -> wire.Answer:
+    own = keys.identity.public.name
+    try:
         scenario = here.scenario(request.scenario)  # it imports what it names: after the keys are elsewhere
-        own = keys.identity.public.name
         if own != request.site:
             raise Denied(Code.SITE, "this node is another site", given=own, allowed=request.site)
         if own not in scenario.site_names:
             names = ", ".join(scenario.site_names)
             raise Denied(Code.SITE, "this site is not in the scenario", given=own, allowed=names)
-        return work(request, Site(scenario, own, here.cohort(scenario, own), keys, here))
+        done = work(request, Site(scenario, own, here.cohort(scenario, own), keys, here))
+        return done.after(time.perf_counter() - start)
+    # Whatever a method raises belongs to this site; it must not end the round for the others.
+    except Exception as error:
+        return _refusal(request.site, here.explain(error, time.perf_counter() - start))
 
 
 def _release(request: wire.Request, site: Site) -> wire.Answer:

@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 
 from fedcxr.errors import Refused
 from fedcxr.wire import (
+    LONGEST_NAME,
+    LONGEST_PLACE,
+    LONGEST_REASON,
+    MOST_FILMS,
     STYPE,
     Answer,
     Hello,
     Introduction,
     Request,
+    line,
     pack_answer,
     pack_hello,
     pack_introduction,
@@ -28,7 +33,7 @@ from fedcxr.wire import (
     unpack_request,
 )
 
-text = st.text(st.characters(codec="utf-8"), max_size=20)
+text = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), max_size=20)  # printable
 counts = st.integers(0, 2**31)
 answers = st.builds(
     Answer,
@@ -36,9 +41,10 @@ answers = st.builds(
     status=st.sampled_from(["ok", "dropped", "refused"]),
     reason=text,
     place=text,
-    patients=counts,
-    images=counts,
+    patients=st.integers(0, 1000),
+    images=st.integers(1000, MOST_FILMS),
     seconds=st.floats(0, 1e9),
+    signature=st.binary(max_size=50),
     release=st.binary(max_size=50),
 )
 plain = (
@@ -52,6 +58,9 @@ plain = (
 
 REQUEST = Request("sites: 3", "site-1")
 ANSWER = Answer("site-1", "ok", patients=3, images=7, seconds=1.5, release=b"bytes")
+
+
+COUNTS = {"patients": range(ANSWER.images + 1), "images": range(ANSWER.patients, MOST_FILMS + 1)}
 
 
 def blob(data: bytes = b"x", stype: str = STYPE) -> Array:
@@ -74,7 +83,11 @@ def request_with(**facts: Any) -> RecordDict:
     return content
 
 
-@given(st.builds(Request, scenario=text, site=text, turn=counts, learnt=st.binary(max_size=50)))
+@given(
+    st.builds(
+        Request, scenario=text, site=text, turn=counts, nonce=st.binary(max_size=50), learnt=st.binary(max_size=50)
+    )
+)
 def test_round_trip_of_requests(request_: Request) -> None:
     assert unpack_request(pack_request(request_)) == request_
 
@@ -103,7 +116,7 @@ def test_round_trip_of_introductions(introduction: Introduction) -> None:
 
 
 def test_an_introduction_of_another_status_is_refused() -> None:
-    with pytest.raises(Refused, match="a damaged introduction; given: fine"):
+    with pytest.raises(Refused, match="a damaged introduction: its status; given: fine"):
         unpack_introduction(pack_introduction(Introduction("site-1", "fine")))
 
 
@@ -145,7 +158,8 @@ def test_an_extra_field_is_refused(name: str, value: Any) -> None:
 @example(name="site", value=b"site-1")
 def test_a_field_of_another_type_is_refused(name: str, value: Any) -> None:
     right = type(getattr(ANSWER, name))
-    if type(value) is right and name != "status" and not (right is float and not math.isfinite(value)):
+    possible = type(value) is right and name != "status" and (right is not float or 0 <= value < math.inf)
+    if possible and (right is not int or value in COUNTS[name]):
         assert getattr(unpack_answer(answer_with(**{name: value})), name) == value
     elif value not in ("ok", "dropped", "refused"):
         with pytest.raises(Refused, match="a damaged answer"):
@@ -213,3 +227,44 @@ def test_what_travels_beside_is_refused() -> None:
 def test_seconds_are_written_into_a_copy() -> None:
     assert ANSWER.after(9.0) == replace(ANSWER, seconds=9.0)
     assert ANSWER.seconds == 1.5
+
+
+HOSTILE = ["\x1b[2J", "a\nb", "\x9b31m", "\u202egnp", "\x00", "\x07", "a\rb", "\u200b"]
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_words_that_a_terminal_acts_on_are_refused(words: str) -> None:
+    for name in ("site", "reason", "place"):
+        with pytest.raises(Refused, match="a damaged answer: its words") as caught:
+            unpack_answer(answer_with(**{name: words}))
+        assert str(caught.value).isprintable()
+    with pytest.raises(Refused, match="a damaged introduction"):
+        unpack_introduction(pack_introduction(Introduction("site-1", "refused", words)))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"site": "s" * (LONGEST_NAME + 1)},
+        {"reason": "r" * (LONGEST_REASON + 1)},
+        {"place": "p" * (LONGEST_PLACE + 1)},
+        {"reason": "r" * 50_000_000},
+        {"patients": -1},
+        {"patients": 8},
+        {"images": MOST_FILMS + 1},
+        {"images": 2**62, "patients": 2**62},
+        {"seconds": -1.0},
+        {"signature": bytes(5000)},
+    ],
+    ids="-".join,
+)
+def test_what_no_site_can_say_is_refused_in_a_few_words(facts: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as caught:
+        unpack_answer(answer_with(**facts))
+    assert len(str(caught.value)) < 400
+
+
+@given(st.text())
+def test_any_words_can_be_made_to_travel(words: str) -> None:
+    reason = line(words)
+    assert unpack_answer(pack_answer(replace(ANSWER, reason=reason))).reason == reason

@@ -65,6 +65,11 @@ def check_name(noun: str, name: object) -> None:
         raise ConfigError(f"this is no name for a {noun}", given=repr(name), allowed=f"1 to {LONGEST_NAME} characters")
 
 
+def sealed_bytes(plain: int) -> int:
+    """How long so many bytes are once an image's key has sealed them."""
+    return NONCE_BYTES + plain + TAG_BYTES
+
+
 class Hidden:
     """A key. It is never shown, pickled or copied; whoever stores or sends it must ask to `reveal` it."""
 

@@ -2,7 +2,7 @@
 
 from fedcxr.context import Progress, RunContext
 from fedcxr.methods._films import FilmMethod, ImageMethod, Protect, SharesFilms, to_eight_bits
-from fedcxr.methods._method import Form, Judged, Masks, Method, Round, guarantee_of
+from fedcxr.methods._method import Form, Held, Judged, Masks, Method, Round, guarantee_of
 from fedcxr.methods._model import ModelMethod
 from fedcxr.view import Films, Weights
 
@@ -10,6 +10,7 @@ __all__ = [
     "FilmMethod",
     "Films",
     "Form",
+    "Held",
     "ImageMethod",
     "Judged",
     "Masks",

@@ -17,11 +17,12 @@ import pydantic
 
 from fedcxr.codes import Codes, Shape
 from fedcxr.cohort import SPLITS, Cohort
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, Refused
 from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
 from fedcxr.learning import Learning
 from fedcxr.methods import Films, Form, Method, Round, RunContext, Weights
 from fedcxr.release import Kind, Release
+from fedcxr.view import Shared
 
 if TYPE_CHECKING:
     from fedcxr.codes.support import Scores
@@ -171,7 +172,10 @@ class CodeMethod(Method):
     def purified(self, release: Release, keys: ReleaseKey | SomeKeys, weights: Weights) -> Codes:
         """The codes of the films that these keys open, in the release's order."""
         self._check(release, weights)
-        codes = [self.find(release, row, keys.image_key(str(row))) for row in self.rows(release, keys)]
+        try:
+            codes = [self.find(release, row, keys.image_key(str(row))) for row in self.rows(release, keys)]
+        except DataError as why:  # its own site sealed it so
+            raise Refused("what a release has sealed is no code", given=release.site, do=str(why)) from None
         return np.stack(codes) if codes else np.empty((0, *self.shape(release.size).code), dtype=np.int8)
 
     def decoded(self, codes: Codes, release: Release, weights: Weights, context: RunContext) -> Films:
@@ -188,6 +192,10 @@ class CodeMethod(Method):
             digest.update(np.ascontiguousarray(array).tobytes())
         told = {"format": FORMAT, "s": self.s, "maps": self.maps, "together": self.together, **self.mechanism()}
         return f"{self.plugin_name()} {told} {digest.hexdigest()[:16] if weights else 'untrained'}"
+
+    def check(self, shared: Shared, context: RunContext) -> None:
+        for release in shared.releases:
+            self._check(release, shared.weights_behind(release))
 
     def _check(self, release: Release, weights: Weights) -> None:
         if release.facts.get("version") != self.version(weights):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.context import RunContext
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
-from fedcxr.methods._method import Method
+from fedcxr.methods._method import Held, Method
 from fedcxr.release import Kind, Release
 from fedcxr.view import Appearance, Films, Holder, Shared, View, Weights
 
@@ -25,6 +25,12 @@ class SharesFilms(Method):
     """A method whose releases are films, to be looked at by everybody."""
 
     kind: ClassVar[Kind] = "images"
+
+    def per_film(self, size: tuple[int, int]) -> Mapping[str, Held]:
+        return {"films": ("uint8", size)}
+
+    def check(self, shared: Shared, context: RunContext) -> None:
+        """Films of the right size can be read."""
 
     def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         films = np.concatenate([release.arrays["films"] for release in shared.releases])

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.codes import Codes, support
-from fedcxr.errors import BrokenSeal, Refused
+from fedcxr.errors import BrokenSeal, DataError, Refused
 from fedcxr.keys import ImageKey
 from fedcxr.methods import Films, Form, RunContext, Weights
 from fedcxr.methods._coded import CodeMethod
@@ -21,7 +21,7 @@ class KeyedCodes(CodeMethod):
     def opens(self, release: Release, row: int, key: ImageKey) -> bool:
         try:
             self.find(release, row, key)
-        except BrokenSeal:
+        except (BrokenSeal, DataError):
             return False
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -19,8 +19,9 @@ from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.learning import Guarantee, Learning, Report
 from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
-from fedcxr.view import Appearance, Array, Films, Holder, Shared, View, Weights
+from fedcxr.view import Appearance, Array, Films, Holder, Nobody, Shared, View, Weights
 
+Held = tuple[str, tuple[int, ...]]  # type and shape of an array, without the dimension of films
 Masks = npt.NDArray[np.bool_]  # (n, h, w)
 Form = Literal["films", "purified", "codes", "model"]  # what a recipient works with: codes without fakes, or as public
 
@@ -99,6 +100,17 @@ class Method(Plugin):
     @abstractmethod
     def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         """What the holder of given keys sees of everything that was shared."""
+
+    def per_film(self, size: tuple[int, int]) -> Mapping[str, Held] | None:
+        """What a release holds of each film of this size, beside findings and split; None: the method does not say."""
+        return None
+
+    def check(self, shared: Shared, context: RunContext) -> None:
+        """Refuse what one site shared if a reader could make nothing of it: that must not cost the others theirs.
+
+        By trying, unless a method knows better: as somebody who holds no key.
+        """
+        self.view(shared, Nobody(), context)
 
     def clean(self, form: Form, films: Films, weights: Weights, context: RunContext) -> Array | None:
         """Films that nothing was done to, in one of the forms: what a hospital has of its own. None: it has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from fedcxr.context import RunContext
 from fedcxr.data._vocabulary import known_by
 from fedcxr.keys import ReleaseKey
 from fedcxr.learning import Learning
-from fedcxr.methods._method import Form, Judged, Method
+from fedcxr.methods._method import Form, Held, Judged, Method
 from fedcxr.release import Kind, Release
 from fedcxr.view import Films, Holder, Shared, View, Weights
 
@@ -32,6 +33,9 @@ class ModelMethod(Method):
     @abstractmethod
     def learning(self) -> Learning:
         """How the model is learnt: `federated`, or `local`, where each site shares a model of its own."""
+
+    def per_film(self, size: tuple[int, int]) -> Mapping[str, Held]:
+        return {}
 
     findings: tuple[str, ...] = pydantic.Field(
         default=FINDINGS, min_length=1, description="what the model tells of a film, in this order"

@@ -11,8 +11,8 @@ import pydantic
 from fedcxr.codes import PER_MAP, Codes
 from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate, purify
 from fedcxr.codes.support import Scores, exact_order
-from fedcxr.keys import ImageKey, ReleaseKey
-from fedcxr.methods import Form
+from fedcxr.keys import ImageKey, ReleaseKey, sealed_bytes
+from fedcxr.methods import Form, Held
 from fedcxr.methods._coded import Arrays
 from fedcxr.methods._keyed import KeyedCodes
 from fedcxr.release import Release
@@ -68,6 +68,10 @@ class Sca(KeyedCodes):
     def rule(self, size: tuple[int, int]) -> Rule:
         """The ambiguation of films of this size."""
         return Rule(self.ambiguation, self.shape(size), self.s_n)
+
+    def per_film(self, size: tuple[int, int]) -> Mapping[str, Held]:
+        rule = self.rule(size)
+        return {"codes": ("int8", rule.public_shape), "sealed": ("uint8", (sealed_bytes(rule.secret_bytes),))}
 
     def hide(self, codes: Codes, first: int, keys: ReleaseKey, version: str, size: tuple[int, int]) -> Arrays:
         rule = self.rule(size)

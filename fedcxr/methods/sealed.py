@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from fedcxr.codes import Codes, pack, unpack
-from fedcxr.keys import ImageKey, ReleaseKey
+from fedcxr.keys import ImageKey, ReleaseKey, sealed_bytes
+from fedcxr.methods import Held
 from fedcxr.methods._coded import Arrays
 from fedcxr.methods._keyed import KeyedCodes
 from fedcxr.release import Release
@@ -21,6 +22,10 @@ class Sealed(KeyedCodes):
 
     def mechanism(self) -> Mapping[str, object]:
         return {"cipher": "AES-256-GCM"}
+
+    def per_film(self, size: tuple[int, int]) -> Mapping[str, Held]:
+        shape = self.shape(size)
+        return {"sealed": ("uint8", (sealed_bytes(shape.support_bytes + shape.kept),))}
 
     def hide(self, codes: Codes, first: int, keys: ReleaseKey, version: str, size: tuple[int, int]) -> Arrays:
         shape = self.shape(size)

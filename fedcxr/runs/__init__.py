@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from fedcxr.errors import ConfigError, FedcxrError, OtherVersion, StorageError
+from fedcxr.errors import ConfigError, FedcxrError, OtherVersion, Refused, StorageError
 from fedcxr.learning import Report
-from fedcxr.release import Release
+from fedcxr.release import Packed, Release
 from fedcxr.runs.identity import check_format, check_scenario, check_version, is_marked, mark
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import read_file
@@ -197,10 +197,22 @@ class Run:
 
     # Releases -------------------------------------------------------------------------------------------------------
 
-    def store_release(self, release: Release, facts: dict[str, Any]) -> None:
-        """Keep what a site released, then the note that makes it count."""
-        write_atomic(self._release_path(release.site), release.to_bytes())
-        write_json(self._note_path(release.site), {**facts, "digest": release.digest()})
+    def store_release(self, packed: Packed, facts: dict[str, Any]) -> None:
+        """Keep what a site released, as it came, then the note that makes it count."""
+        write_atomic(self._release_path(packed.header.site), packed.to_bytes())
+        write_json(self._note_path(packed.header.site), {**facts, "digest": packed.digest})
+
+    def stored_release(self, site: str) -> Packed | None:
+        """A site's stored release, if it is the one that its note is of."""
+        note, path = self._note(site), self._release_path(site)
+        try:
+            packed = Packed.from_bytes(path.read_bytes())
+            whole = note is not None and note.get("digest") == packed.digest and packed.header.site == site
+        except (FileNotFoundError, Refused):
+            return None
+        except OSError as error:
+            raise StorageError("cannot read a stored file", given=path, do=str(error)) from None
+        return packed if whole else None
 
     def release_note(self, site: str) -> dict[str, Any] | None:
         """The facts that were stored with a site's release, or None if it has not answered."""
@@ -211,14 +223,12 @@ class Run:
         """The stored releases of these sites, checked against their notes."""
         found = []
         for site in sites:
-            try:
-                release = Release.from_bytes(self._release_path(site).read_bytes())
-            except OSError as error:
-                raise StorageError("cannot read a stored file", given=self._release_path(site), do=str(error)) from None
-            note = self._note(site)
-            if note is None or note.get("digest") != release.digest() or release.site != site:
-                raise StorageError("a stored release does not match its note", given=self._release_path(site))
-            found.append(release)
+            packed = self.stored_release(site)
+            if packed is None:
+                raise StorageError(
+                    "a stored release is missing, or does not match its note", given=self._release_path(site)
+                )
+            found.append(Release.of(packed))
         return found
 
     def _release_path(self, site: str) -> Path:

@@ -84,6 +84,14 @@ class Experiment:
         """For each released row, release after release, the film it was made of; -1: it belongs to nobody."""
         return np.concatenate([self._films_behind(release) for release in shared.releases])
 
+    def misfit(self, release: Release) -> str | None:
+        """Why a release cannot be of the films that its site holds; None: it can."""
+        try:
+            self._films_behind(release)
+        except DataError as why:
+            return str(why)
+        return None
+
     def _films_behind(self, release: Release) -> Rows:
         """By the order that the seed gives the site's films, checked against what was released of each."""
         dealt = self.dealt[release.site]

@@ -144,6 +144,9 @@ class Task(Plugin):
         """What a site tells of its own films, at the site."""
         raise DataError(f"the task {self.plugin_name()} is not tested at sites")
 
+    def check(self, tested: Tested, taught: Taught) -> None:
+        """Refuse what one site told if there are no figures to be had of it: the others' must not end by it."""
+
     def figures(self, tested: Mapping[str, Tested], taught: Taught, bench: Bench) -> dict[str, Any]:
         """The figures of what all sites, by name, told of theirs."""
         raise DataError(f"the task {self.plugin_name()} is not tested at sites")

@@ -16,7 +16,7 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.data._vocabulary import known_by
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, Refused
 from fedcxr.methods import Form, Method, RunContext
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.bootstrap import mean_auc_interval
@@ -214,6 +214,19 @@ class Findings(Task):
                 one = _scored(loaded(self._network(films, bench), taught.weights), films, bench)
         patients = pd.factorize(one.patients)[0].astype(np.int64)
         return {"scores": one.scores.astype(np.float32), "findings": one.labels, "patients": patients}
+
+    def check(self, tested: Tested, taught: Taught) -> None:
+        films = len(tested["patients"]) if "patients" in tested and tested["patients"].ndim else -1
+        table = ("float32", (films, len(taught.findings)))
+        expected = {"scores": table, "findings": table, "patients": ("int64", (films,))}
+        told = {name: (array.dtype.name, array.shape) for name, array in tested.items()}
+        if told != expected:
+            raise Refused("a test of other figures than were asked for", given=told, allowed=str(expected))
+        findings, patients = tested["findings"], tested["patients"].astype(np.int64)
+        if not (np.isnan(findings) | (findings == 0) | (findings == 1)).all():
+            raise Refused("a test of findings that are not there, absent or unknown", allowed="1, 0 or NaN")
+        if not ((patients >= 0) & (patients < films)).all():
+            raise Refused("a test of more patients than films", given=films)
 
     def figures(self, tested: Mapping[str, Tested], taught: Taught, bench: Bench) -> dict[str, Any]:
         parts = sorted(tested.items())

@@ -377,7 +377,7 @@ def test_a_marker_without_a_version_is_other_code(run: Run, versions: object) ->
 def fill(run: Run) -> None:
     write_json(run.folder / "stages" / "collect.json", [1])
     write_json(run.folder / "result.json", {"schema": 1})
-    run.store_release(release(), {"status": "ok"})
+    run.store_release(release().packed, {"status": "ok"})
     run.event("site")
     (run.folder / "answers").mkdir()
     (run.folder / "answers" / "answers.csv").write_text("secret")
@@ -540,7 +540,7 @@ def test_progress_is_told_now_and_then_and_at_the_end(run: Run, monkeypatch: pyt
 
 def test_releases_come_back_in_the_order_asked_for(run: Run) -> None:
     for site, value in (("site-1", 1), ("site-2", 2)):
-        run.store_release(release(site, value), {"status": "ok"})
+        run.store_release(release(site, value).packed, {"status": "ok"})
     found = run.releases(["site-2", "site-1"])
     assert [(r.site, int(r.arrays["films"][0, 0, 0])) for r in found] == [("site-2", 2), ("site-1", 1)]
     assert run.release_note("site-1") == {"status": "ok"}  # what was stored, no more and no less
@@ -549,7 +549,7 @@ def test_releases_come_back_in_the_order_asked_for(run: Run) -> None:
 @pytest.mark.parametrize("renames", [0, 1])
 def test_a_kill_while_a_release_is_stored(run: Run, monkeypatch: pytest.MonkeyPatch, renames: int) -> None:
     """Only what has a note counts as answered, so that the site is asked again."""
-    killed_before_rename(monkeypatch, lambda: run.store_release(release(), {"status": "ok"}), renames)
+    killed_before_rename(monkeypatch, lambda: run.store_release(release().packed, {"status": "ok"}), renames)
     assert run.release_note("site-1") is None
     with pytest.raises(StorageError):
         run.releases(["site-1"])
@@ -571,7 +571,7 @@ def another(run: Run) -> None:
 
 
 def of_another_site(run: Run) -> None:
-    run.store_release(release(), {})
+    run.store_release(release().packed, {})
     (run.folder / "releases" / "site-1.release").write_bytes(replace(release(), site="site-2").to_bytes())
 
 
@@ -581,7 +581,7 @@ def without_digest(run: Run) -> None:
 
 @pytest.mark.parametrize("harm", [damaged, missing, another, of_another_site, without_digest])
 def test_a_stored_release_that_changed_is_told(run: Run, harm: Callable[[Run], None]) -> None:
-    run.store_release(release(), {"status": "ok"})
+    run.store_release(release().packed, {"status": "ok"})
     harm(run)
     with pytest.raises(FedcxrError, match=r"site-1\.release|damaged") as caught:
         run.releases(["site-1"])

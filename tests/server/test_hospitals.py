@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import yaml
 from canary import leaks
 from flwr.app import Message
+from liars import Liars
 from nodes import OWN, permissive
 
 import sites.app
@@ -75,29 +76,9 @@ class Tapped(InlineGrid):
         return super().push_messages(sent)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        received = [self._altered(message) for message in super().pull_messages(message_ids)]
+        received = list(super().pull_messages(message_ids))
         self.heard += [_bytes(message) for message in received]
         return received
-
-    def _altered(self, message: Message) -> Message:
-        return message
-
-
-class Forged(Tapped):
-    """A network that puts something else in the place of what site-2 said."""
-
-    def __init__(self, forge: Any) -> None:
-        super().__init__()
-        self._forge = forge
-
-    def _altered(self, message: Message) -> Message:
-        if message.metadata.message_type == wire.HELLO:
-            return message
-        answer = wire.unpack_answer(message.content)
-        if answer.site == "site-2":
-            other = self._forge(Release.from_bytes(answer.release))
-            message.content = wire.pack_answer(replace(answer, release=other.to_bytes()))
-        return message
 
 
 def _bytes(message: Message) -> bytes:
@@ -268,14 +249,23 @@ FORGERIES: dict[str, Any] = {
 }
 
 
-def simulated(grid: Tapped, run: Run) -> list[dict[str, Any]]:
+def forged(forge: Callable[[Release], Release]) -> Liars:
+    """Site-2 answers, in a signed answer, with another release than it made."""
+
+    def told(answer: wire.Answer) -> wire.Answer:
+        return replace(answer, release=forge(Release.from_bytes(answer.release)).to_bytes())
+
+    return Liars({wire.RELEASE: told})
+
+
+def simulated(grid: InlineGrid, run: Run) -> list[dict[str, Any]]:
     return collect(grid, run, Register.of_simulation(run.scenario))
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_the_server_refuses_what_the_site_did_not_say(forgery: str, tmp_path: Path) -> None:
     with begun(simulation(min_sites=2), tmp_path / "runs") as run:
-        entries = simulated(Forged(FORGERIES[forgery]), run)
+        entries = simulated(forged(FORGERIES[forgery]), run)
         assert [entry["status"] for entry in entries] == ["ok", "refused", "ok"]
         assert run.release_note("site-2") is None
 
@@ -283,9 +273,9 @@ def test_the_server_refuses_what_the_site_did_not_say(forgery: str, tmp_path: Pa
 def test_too_many_refusals_end_the_run(tmp_path: Path) -> None:
     refused = pytest.raises(TooFewSites, match=r"site-2: this release is not signed by site-2")
     with begun(simulation(), tmp_path / "runs") as run, refused:
-        simulated(Forged(FORGERIES["unsigned"]), run)
+        simulated(forged(FORGERIES["unsigned"]), run)
 
 
 def test_what_arrives_unchanged_is_taken(tmp_path: Path) -> None:
     with begun(simulation(), tmp_path / "runs") as run:
-        assert [entry["status"] for entry in simulated(Forged(lambda release: release), run)] == ["ok"] * 3
+        assert [entry["status"] for entry in simulated(forged(lambda release: release), run)] == ["ok"] * 3

@@ -171,7 +171,7 @@ def test_the_others_go_on_without_it(tmp_path: Path) -> None:
 
 def test_whole_numbers_are_everyones_and_not_averaged(tmp_path: Path) -> None:
     of = scenario("federated", numbers_films=True)
-    with pytest.raises(ConfigError, match="different films; given: turns of site-"):
+    with pytest.raises(TooFewSites, match="an update of films of another kind than the others', round 1"):
         run(of, tmp_path)
 
 
@@ -222,7 +222,7 @@ def test_a_guarantee_is_reckoned_from_what_sites_told(fit: str, tmp_path: Path) 
 
 
 def test_a_guarantee_without_end_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the guarantee of learners:Greyer: epsilon: .*finite"):
+    with pytest.raises(TooFewSites, match=r"site-\d: the guarantee of learners:Greyer: epsilon: .*finite"):
         run(scenario("federated", SMALL, tells=True, worth=1e308), tmp_path)
     assert not list(tmp_path.rglob("stages/utility-*.json"))
 

@@ -64,7 +64,7 @@ def test_what_leaves_is_signed_with_what_it_answers() -> None:
     site = Simulated(3, "site-1", {})
     release = signed(UPDATE, site, {"run": "a", "turn": 1})
     register = simulated_register(3, ["site-1", "site-2"])
-    verify_release(release, register["site-1"])
+    verify_release(release.to_bytes(), register["site-1"])
     assert release.facts["run"] == "a"
     for forged in (
         replace(release, facts={**release.facts, "turn": 2}),
@@ -73,6 +73,6 @@ def test_what_leaves_is_signed_with_what_it_answers() -> None:
         signed(UPDATE, Simulated(4, "site-1", {}), {"run": "a", "turn": 1}),
     ):
         with pytest.raises(BadSignature):
-            verify_release(forged, register["site-1"])
+            verify_release(forged.to_bytes(), register["site-1"])
     with pytest.raises(BadSignature):
-        verify_release(release, register["site-2"])
+        verify_release(release.to_bytes(), register["site-2"])

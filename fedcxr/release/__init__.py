@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-import msgpack
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import zstandard
 
-from fedcxr.errors import DataError, Refused
+from fedcxr.errors import DataError
+from fedcxr.release._packed import DTYPES, LONGEST_NAME, WRONG, Header, Packed, Stated, damaged
 
 Kind = Literal["images", "codes", "update"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-MAGIC = b"FCXR"
-FORMAT = 1
-DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"})
-LARGEST = 1 << 34  # bytes of all arrays after decompression: twice NIH ChestX-ray14 at 256 px
 LONGEST_SIDE = 1 << 16  # pixels of a film
 SPLITS = 3  # train, val, test
 NOBODY = "nobody"  # whom the rows of a release belong to that were made of no film in particular
 WEIGHTS = "weights/"  # how the names of arrays begin that hold what a method learnt
-PARTS = frozenset({"kind", "site", "method", "facts", "arrays", "envelopes", "signature"})
-BLOCK = frozenset({"dtype", "shape", "data"})
+MOST_FINDINGS = 256
+
+__all__ = ["KINDS", "NOBODY", "WEIGHTS", "AnswerKey", "Header", "Kind", "Packed", "Release", "Stated"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Release:
         for name, array in self.arrays.items():
             if array.dtype.name not in DTYPES:
                 raise DataError(f"release array {name!r} has a type that cannot be shared", given=array.dtype)
-            # A missing finding is NaN by design; a film or an update that is not finite is a broken method.
+            # An unknown finding is NaN by design; a film or an update that is not finite is a broken method.
             if name != "findings" and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise DataError(f"release array {name!r} holds values that are not finite", given=self.method)
         if self.kind == "images":
@@ -74,12 +69,18 @@ class Release:
         findings, split = (self.arrays[name] for name in ("findings", "split"))
         if findings.dtype != np.float32 or findings.ndim != 2:
             raise DataError("released findings are (n, k) float32", given=f"{findings.shape} {findings.dtype}")
+        if not (np.isnan(findings) | (findings == 0) | (findings == 1)).all():
+            raise DataError("a released finding is there, not there or unknown", allowed="1, 0 or NaN")
         names = self.facts.get("findings")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError("a release of films names its findings", given=names)
+        if not isinstance(names, list) or not all(map(_is_name, names)) or len(names) > MOST_FINDINGS:
+            raise DataError(
+                "a release of films names its findings",
+                given=names,
+                allowed=f"up to {MOST_FINDINGS} names of up to {LONGEST_NAME} printable characters",
+            )
         if len(set(names)) != len(names) or len(names) != findings.shape[1]:
             raise DataError("a release names each of its findings once", given=f"{names} for {findings.shape[1]}")
-        self.left_out, self.origins  # noqa: B018  raise if they make no sense
+        self.left_out, self.origins, self.complaints  # noqa: B018  raise if they make no sense
         if split.dtype != np.int8 or split.ndim != 1 or not np.isin(split, range(SPLITS)).all():
             raise DataError("released splits are (n,) int8, each 0, 1 or 2", given=f"{split.shape} {split.dtype}")
 
@@ -95,7 +96,7 @@ class Release:
         if codes is not None and (codes.dtype != np.int8 or codes.ndim != 4):
             raise DataError("public codes are (n, p, h, w) int8", given=f"{codes.shape} {codes.dtype}")
         version, size = self.facts.get("version"), self.facts.get("size")
-        if not isinstance(version, str) or not version:
+        if not isinstance(version, str) or not version or not version.isprintable():
             raise DataError("a release of codes tells the version of its codec", given=version)
         if (
             not isinstance(size, list)
@@ -160,135 +161,76 @@ class Release:
             return bool(self.origins.max(initial=-1) < films)
         return len(self) + len(self.left_out) == films
 
+    @property
+    def complaints(self) -> Sequence[str]:
+        """What the method had against some of the site's films, a reason for each of them."""
+        told = self.facts.get("complaints", [])
+        if not isinstance(told, list) or not all(
+            isinstance(one, list) and len(one) == 2 and _are_places(one[:1]) and _is_name(one[1]) for one in told
+        ):
+            raise DataError("a release tells films by their places, and reasons", given=told)
+        return [reason for _, reason in told]
+
+    @cached_property
+    def packed(self) -> Packed:
+        """As it travels; kept, for it is signed before it is sent."""
+        told = {"kind": self.kind, "site": self.site, "method": self.method, "facts": dict(self.facts)}
+        return replace(Packed.of(told, self.arrays, self.envelopes), signature=self.signature)
+
+    def with_signature(self, signature: bytes) -> Release:
+        """The same, signed."""
+        signed = replace(self, signature=signature)
+        signed.__dict__["packed"] = replace(self.packed, signature=signature)  # the signature covers these very bytes
+        return signed
+
     def to_bytes(self) -> bytes:
         """The form in which a release travels and is stored: a header and one compressed block per array."""
-        packed: bytes = msgpack.packb(self._document(), use_bin_type=True)
-        return MAGIC + bytes([FORMAT]) + packed
+        return self.packed.to_bytes()
 
     def digest(self) -> str:
-        """What a signature covers: everything but the signature, before compression (whose bytes may vary)."""
-        arrays = {
-            name: [array.dtype.name, list(array.shape), hashlib.sha256(_plain(array).data).digest()]
-            for name, array in sorted(self.arrays.items())
-        }
-        covered = [
-            self.kind,
-            self.site,
-            self.method,
-            dict(self.facts),
-            arrays,
-            dict(sorted(self.envelopes.items())),
-        ]
-        return hashlib.sha256(msgpack.packb(covered, use_bin_type=True)).hexdigest()
+        """What a signature covers: all bytes but its own, as they travelled."""
+        return self._digest
 
-    def _document(self) -> dict[str, Any]:
-        compress = zstandard.ZstdCompressor(level=1).compress
-        return {
-            "kind": self.kind,
-            "site": self.site,
-            "method": self.method,
-            "facts": dict(self.facts),
-            "arrays": {
-                name: {
-                    "dtype": array.dtype.name,
-                    "shape": list(array.shape),
-                    "data": compress(_plain(array).data),
-                }
-                for name, array in sorted(self.arrays.items())
-            },
-            "envelopes": dict(sorted(self.envelopes.items())),
-            "signature": self.signature,
-        }
+    @cached_property
+    def _digest(self) -> str:
+        return self.packed.digest
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Release:
         """Read a release that may come from anyone: whatever is not exactly one is refused."""
-        if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : len(MAGIC) + 1] != bytes([FORMAT]):
-            raise Refused("this is not a release", allowed=f"format {FORMAT}")
+        packed = Packed.from_bytes(data)
+        release = cls.of(packed)
+        release.__dict__["packed"] = packed  # it may be sent on as it came, whatever compressed it
+        return release
+
+    @classmethod
+    def of(cls, packed: Packed) -> Release:
+        """The release in what has arrived; refused if it is none."""
+        header = packed.header
         try:
-            document = _exactly(msgpack.unpackb(data[len(MAGIC) + 1 :], raw=False, strict_map_key=True), PARTS)
-            blocks = {_text(name): _exactly(block, BLOCK) for name, block in _mapping(document["arrays"]).items()}
-            if sum(map(_stated_size, blocks.values())) > LARGEST:
-                raise ValueError("its arrays are too large")
-            arrays = {name: _read_array(block) for name, block in blocks.items()}
-            return cls(
-                kind=document["kind"],
-                site=_text(document["site"]),
-                method=_text(document["method"]),
-                arrays=arrays,
-                facts=_mapping(document["facts"]),
-                envelopes={_text(k): _blob(v) for k, v in _mapping(document["envelopes"]).items()},
-                signature=_blob(document["signature"]),
+            release = cls(
+                kind=cast(Kind, header.kind),
+                site=header.site,
+                method=header.method,
+                arrays=packed.arrays(),
+                facts=header.facts,
+                envelopes=packed.envelopes(),
+                signature=packed.signature,
             )
-        except (
-            msgpack.exceptions.UnpackException,
-            zstandard.ZstdError,
-            DataError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            MemoryError,
-            RecursionError,
-        ) as error:
-            raise Refused("a release is damaged", do=f"{type(error).__name__}: {error}") from None
+        except (DataError, *WRONG) as error:
+            raise damaged(error) from None
+        release.__dict__["_digest"] = packed.digest  # the films are too many to be kept in both forms
+        return release
+
+
+def _is_name(told: object) -> bool:
+    """Whether this is short, and shown as it is."""
+    return isinstance(told, str) and 0 < len(told) <= LONGEST_NAME and told.isprintable()
 
 
 def _are_places(told: object, least: int = 0) -> bool:
     """Whether this is a list of places in an array."""
     return isinstance(told, list) and all(type(place) is int and least <= place <= sys.maxsize for place in told)
-
-
-def _plain(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """As bytes lie in a release: row after row, little-endian."""
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-
-
-def _stated_size(block: Mapping[str, Any]) -> int:
-    """The size of an array as its shape and its frame state it, known before a byte is decompressed."""
-    dtype, shape = block["dtype"], block["shape"]
-    if dtype not in DTYPES or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError("an array of a forbidden type or shape")
-    size: int = math.prod(shape) * np.dtype(dtype).itemsize
-    if size != zstandard.frame_content_size(block["data"]):
-        raise ValueError("an array's data does not fit its shape")
-    return size
-
-
-def _read_array(block: Mapping[str, Any]) -> npt.NDArray[np.generic]:
-    size = _stated_size(block)
-    raw = zstandard.ZstdDecompressor().decompress(block["data"], max_output_size=max(size, 1), allow_extra_data=False)
-    if len(raw) != size:
-        raise ValueError("an array's data does not fit its shape")
-    dtype = np.dtype(block["dtype"])
-    return np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(block["shape"])
-
-
-def _exactly(value: object, keys: frozenset[str]) -> dict[str, Any]:
-    """A mapping of these keys and no other: what no signature covers must not travel along."""
-    found = _mapping(value)
-    if found.keys() != keys:
-        raise ValueError(f"expected {', '.join(sorted(keys))}")
-    return found
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("expected text")
-    return value
-
-
-def _blob(value: object) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("expected bytes")
-    return value
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("expected a mapping")
-    return value
 
 
 @dataclass(frozen=True)
