@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedcxr import plugins
+from fedcxr.data import Source
 from fedcxr.errors import Refused
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
@@ -19,7 +22,7 @@ from server.register import Register
 from server.simulate import simulate_on
 from server.testing import test_at_sites
 
-OURS = ("out", "register", "simulation")  # keys of a run configuration that are none of a scenario's
+OURS = ("out", "public", "register", "simulation")  # keys of a run configuration that are none of a scenario's
 
 app = ServerApp()
 
@@ -39,16 +42,29 @@ def standalone(grid: Grid, context: Context) -> None:
     if simulation:
         simulate_on(grid, scenario, out)
     else:
-        _collect_from_hospitals(grid, scenario, out, Register.read(Path(register)))
+        if scenario.secret is not None:
+            raise Refused("a secret is for simulations, and hospitals have their own", do="remove it from the scenario")
+        _collect_from_hospitals(grid, scenario, out, Register.read(Path(register)), _public_films(context))
 
 
-def _collect_from_hospitals(grid: Grid, scenario: Scenario, out: Path, register: Register) -> None:
+def _collect_from_hospitals(
+    grid: Grid, scenario: Scenario, out: Path, register: Register, public: Source | None
+) -> None:
     """What was learnt is tested at the sites: the films to measure on are in other buildings."""
     run = Run.place(out, scenario)
     with run.begun(resume=True):
-        sites = run.stage("collect", partial(collect, grid, run, register))
+        sites = run.stage("collect", partial(collect, grid, run, register, public))
         shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
         run.stage("tested", lambda: test_at_sites(Exchange(grid, run, register), run, shared, Nobody()))
+
+
+def _public_films(context: Context) -> Source | None:
+    """The coordinator's own films, no hospital's business: a scenario for hospitals calls them `own`."""
+    path = str(context.run_config.get("public") or "")
+    if not path:
+        return None
+    document = read_file(Path(path))
+    return cast(Source, plugins.build("source", {"name": document.pop("source", None), **document}))
 
 
 def _scenario_of(context: Context) -> Scenario:

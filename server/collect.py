@@ -11,6 +11,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcxr import wire
+from fedcxr.data import Source
 from fedcxr.errors import Refused, StorageError
 from fedcxr.keys.provider import Job
 from fedcxr.protocol import job_of
@@ -28,14 +29,15 @@ ROUND = 1
 MOST_COMPLAINTS = 20  # different ones of a site, those it has most often
 
 
-def collect(grid: Grid, run: Run, register: Register) -> list[dict[str, Any]]:
+def collect(grid: Grid, run: Run, register: Register, public: Source | None = None) -> list[dict[str, Any]]:
     """Let the method learn, and ask the sites whose release is not on file, until all answered or the time is over.
 
-    Returns one entry per site; raises if fewer sites than the scenario needs released anything.
+    `public` are the coordinator's films, unless the scenario names them. Returns one entry per site; raises if fewer
+    sites than the scenario needs released anything.
     """
     scenario = run.scenario
     exchange = Exchange(grid, run, register)
-    learnt = learn(exchange, run, keep_updates=scenario.keeps_updates)
+    learnt = learn(exchange, run, public or scenario.public, keep_updates=scenario.keeps_updates)
     intake = Intake(run, exchange, learnt, job_of(scenario, "release", told=learnt))
     entries: dict[str, Entry] = {}
     headers: dict[str, Header] = {}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fedcxr import wire
 from fedcxr.cohort import Cohort
-from fedcxr.data import cache_folder
+from fedcxr.data import Source, cache_folder
 from fedcxr.errors import Refused
 from fedcxr.learning import Learning, Report
 from fedcxr.learning.bounds import check_update
@@ -18,14 +18,13 @@ from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of, initial_step, job_of, teach_step
 from fedcxr.release import Header, Release
 from fedcxr.runs import Run, round_name
-from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts, digest_of
 from fedcxr.storage.version import versions
 from server.aggregation import Aggregation
 from server.exchange import Exchange
 
 
-def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Release | None:
+def learn(exchange: Exchange, run: Run, public: Source | None = None, *, keep_updates: bool = False) -> Release | None:
     """What the sites' method needs that none of them learns alone; an interrupted run goes on from its last round.
 
     What each site sent is lost in what all of them made, unless it is asked for: then the run keeps that too.
@@ -35,17 +34,19 @@ def learn(exchange: Exchange, run: Run, *, keep_updates: bool = False) -> Releas
         return None
     learnt = run.learnt()
     if learnt is None:
-        learnt = (
-            _from_public_films(run) if learning.place == "public" else _together(exchange, run, learning, keep_updates)
-        )
+        if learning.place == "public":
+            assert public is not None, "a scenario is checked when it is parsed"
+            learnt = _from_public_films(run, run.scenario.films_of(public).open(cache_folder()))
+        else:
+            learnt = _together(exchange, run, learning, keep_updates)
         method.save(learnt.weights, run.learnt_file(COORDINATOR))
         run.store_learnt("learnt", learnt)
     run.forget_means()
     return learnt
 
 
-def _from_public_films(run: Run) -> Release:
-    scenario, films, folder = run.scenario, _public_films(run.scenario), run.folder / "workshop"
+def _from_public_films(run: Run, films: Cohort) -> Release:
+    scenario, folder = run.scenario, run.folder / "workshop"
     artefacts, compute = Artefacts.below(cache_folder()), context_of(run.scenario, COORDINATOR, None).compute
     key = artefacts.key(
         "learnt",
@@ -61,11 +62,6 @@ def _from_public_films(run: Run) -> Release:
     weights = artefacts.made(key, lambda: teach_step(scenario, films, folder).weights)
     shutil.rmtree(folder, ignore_errors=True)
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(weights)
-
-
-def _public_films(scenario: Scenario) -> Cohort:
-    assert scenario.public is not None, "a scenario is checked when it is parsed"
-    return scenario.films_of(scenario.public).open(cache_folder())
 
 
 def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bool) -> Release:

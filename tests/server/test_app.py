@@ -32,9 +32,10 @@ PLAN: dict[str, Any] = {
 }
 
 
-def start(grid: InlineGrid, folder: Path, sources: list[Any] = OWN, **config: Any) -> None:
+def start(grid: InlineGrid, folder: Path, sources: list[Any] = OWN, plan: Any = None, **config: Any) -> None:
+    told = Scenario.parse({**PLAN, "sites": sources, **(plan or {})})
     plan = folder / "plan.yaml"
-    plan.write_text(Scenario.parse({**PLAN, "sites": sources}).to_yaml())
+    plan.write_text(told.to_yaml())
     usual = {"scenario": str(plan), "sites": -1, "method": "", "preset": "", "seed": -1, "register": ""}
     run_config = {**usual, "simulation": False, "out": str(folder / "runs"), **config}
     app(grid, Context(1, 0, {}, RecordDict(), run_config))
@@ -118,3 +119,22 @@ def test_a_register_of_nobody_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ConfigError, match="a register without cards"):
             Register.read(folder)
+
+
+def test_a_coordinators_films_are_its_own_affair(cards: Path, tmp_path: Path) -> None:
+    """Hospitals learn what was learnt from them, and not which they are or where."""
+    films = tmp_path / "films.yaml"
+    films.write_text("{source: phantom, patients: 6, size: 16, seed: 5}")
+    learnt = {"method": {"name": "sca", "fit": "public", "steps": 4}, "public": "own"}
+    grid = Nodes(*named(*SITES))
+    start(grid, tmp_path, plan=learnt, register=str(cards), public=str(films))
+    [run] = (tmp_path / "runs").rglob("run.json")
+    assert len(list((run.parent / "releases").glob("*.release"))) == len(SITES)
+    said = "".join(repr(message.content) for message in grid.sent)
+    assert "fit: public" in said  # what is searched is what was sent
+    assert "phantom" not in said
+
+
+def test_a_secret_is_not_told_to_hospitals(cards: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="a secret is for simulations"):
+        start(Untouched(), tmp_path, plan={"secret": "5e" * 32}, register=str(cards))
