@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from learners import Greyer
 
 from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.cohort import Cohort
-from fedcxr.errors import StorageError
 from fedcxr.keys import ReleaseKey
 from fedcxr.knowledge import Knowledge
-from fedcxr.methods import Round, RunContext, Weights
+from fedcxr.methods import RunContext, Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.questions import Answers
 from fedcxr.questions.linkage import Linkage
@@ -150,24 +148,3 @@ def readable(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-class Hoarder(Greyer):
-    """Leaves films in its workshop before it learns, or fails to."""
-
-    full: bool = False  # the disk
-
-    def learn(
-        self,
-        cohort: Cohort,
-        rng: np.random.Generator,
-        context: RunContext,
-        start: Weights | None = None,
-        turn: Round = Round(),  # noqa: B008
-    ) -> Weights:
-        assert context.folder is not None
-        context.folder.mkdir(parents=True, exist_ok=True)
-        np.save(context.folder / "films.npy", cohort.films())
-        if self.full:
-            raise StorageError("the disk is full")
-        return super().learn(cohort, rng, context, start, turn)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from fedcxr.cohort import Cohort
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, StorageError
 from fedcxr.learning import Guarantee, Learning, Report
 from fedcxr.methods import FilmMethod, Films, Protect, Round, RunContext, Weights, to_eight_bits
 
@@ -67,3 +67,24 @@ class Greyer(FilmMethod):
             return to_eight_bits(np.subtract(films, weights["grey"]) / 255.0 + 0.5)
 
         return protect
+
+
+class Hoarder(Greyer):
+    """Leaves films in its workshop before it learns, or fails to."""
+
+    full: bool = False  # the disk
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        context: RunContext,
+        start: Weights | None = None,
+        turn: Round = Round(),  # noqa: B008
+    ) -> Weights:
+        assert context.folder is not None
+        context.folder.mkdir(parents=True, exist_ok=True)
+        np.save(context.folder / "films.npy", cohort.films())
+        if self.full:
+            raise StorageError("the disk is full")
+        return super().learn(cohort, rng, context, start, turn)

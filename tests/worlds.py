@@ -133,7 +133,10 @@ def attacked_by(name: str, cohort: Cohort) -> Consortium:
     adversary = adversary_of(name)
     form = next(form for form in METHODS if form in adversary.reads)
     parameters = {key: value for key, value in adversary.spec().items() if key != "name"}
-    return tiny(cohort, form, adversaries={name: parameters})
+    asked: dict[str, dict[str, Any]] = {
+        question: {} for question in adversary.answers
+    }  # a question from outside is none unless the scenario names it
+    return tiny(cohort, form, adversaries={name: parameters}, questions=asked)
 
 
 def who_answers(question: str) -> str:

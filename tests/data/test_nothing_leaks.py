@@ -12,7 +12,6 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-import msgpack
 import numpy as np
 import pytest
 import sample_hospitals
@@ -26,7 +25,7 @@ from fedcxr.cohort import SPLITS
 from fedcxr.data._splits import Splits, by_chance, carve
 from fedcxr.errors import FedcxrError
 from fedcxr.protocol import site_step
-from fedcxr.release import Release
+from fedcxr.release import Packed, Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import simulated
 
@@ -81,7 +80,7 @@ def kept(top: Path) -> dict[str, bytes]:
 
 def released(release: Release) -> dict[str, bytes]:
     data = release.to_bytes()
-    header = msgpack.unpackb(data[5:], raw=False)
+    header = Packed.from_bytes(data).header
     arrays = {f"array {name}": array.tobytes() for name, array in release.arrays.items()}
     return {"release": data, "header": repr(header).encode(), "facts": repr(release.facts).encode(), **arrays}
 

@@ -40,14 +40,14 @@ def left_by(scenario: Scenario) -> list[Path]:
 @pytest.mark.parametrize("fit", ["local", "federated"])
 def test_nothing_is_left_of_a_site_that_cannot_learn(fit: str, tmp_path: Path) -> None:
     fails_with = films_of_sites()["site-2"]
-    scenario = Scenario.parse({**SMALL, "method": {"name": "faults:Hoarder", "fit": fit, "fails_with": fails_with}})
+    scenario = Scenario.parse({**SMALL, "method": {"name": "learners:Hoarder", "fit": fit, "fails_with": fails_with}})
     run = simulate(scenario, Options(tmp_path, "inline"))
     assert run.result is not None
     assert not left_by(scenario)
 
 
 def test_what_failed_for_good_is_cleared_and_what_the_disk_stopped_is_kept(tmp_path: Path) -> None:
-    method = {"name": "faults:Hoarder", "fails_with": films_of_sites()["site-2"]}
+    method = {"name": "learners:Hoarder", "fails_with": films_of_sites()["site-2"]}
     for full in (False, True):
         scenario = Scenario.parse({**SMALL, "min_sites": 3, "method": {**method, "full": full}})
         with pytest.raises(TooFewSites):
