@@ -133,9 +133,8 @@ def attacked_by(name: str, cohort: Cohort) -> Consortium:
     adversary = adversary_of(name)
     form = next(form for form in METHODS if form in adversary.reads)
     parameters = {key: value for key, value in adversary.spec().items() if key != "name"}
-    asked: dict[str, dict[str, Any]] = {
-        question: {} for question in adversary.answers
-    }  # a question from outside is none unless the scenario names it
+    # A question from outside is none unless the scenario names it.
+    asked: dict[str, dict[str, Any]] = {question: {} for question in adversary.answers}
     return tiny(cohort, form, adversaries={name: parameters}, questions=asked)
 
 
