@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import copyist
 import numpy as np
 import pytest
 from asked import FINDINGS, PEOPLE, SCENARIO, SOURCE, Asked, said
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedcxr import wire
+from fedcxr.data import cache_folder
 from fedcxr.errors import ConfigError
 from fedcxr.methods._generator import FILM_SIZE
 from fedcxr.protocol import taught_message
@@ -23,10 +25,11 @@ from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.tasks import Bench, Taught
 from fedcxr.tasks.findings import Findings, Labelled
-from fedcxr.training import arrays_of
+from fedcxr.training import arrays_of, loaded, predict
 from fedcxr.training.compute import Compute
 from sites.codes import Code
 from sites.passphrase import VARIABLE
+from sites.profile import Profile
 
 TASK = {"findings": {"width": 2}}
 OTHERS = "Mueller 1971-01-01"  # nobody here is called so
@@ -231,6 +234,40 @@ def test_a_test_tells_nothing_of_findings_that_do_not_leave(hospital: Asked) -> 
         # Film by film: in which order they come is drawn anew for every request.
         heard.append(sorted(row.tobytes() for row in np.hstack([told["scores"], told["findings"]])))
     assert heard[0] == heard[1] == heard[2]
+
+
+def test_a_test_is_no_way_out_for_films(hospital: Asked) -> None:
+    """A model with an output for each pixel answers with the films, though none of them may be released."""
+    words = ("Mass", "Effusion", *(f"pixel {pixel}" for pixel in range(2, copyist.SIDE**2)))
+    taught = Taught(copyist.copying_weights(len(words)), words)
+    task = {"findings": {"width": copyist.WIDTH}}
+    with hospital.allowing(methods={"none": {}}, budget={"releases": 0, "tests": 1000}):
+        message = taught_message(Scenario.parse(SCENARIO), "findings", taught).to_bytes()
+        answer = hospital.answer(wire.TEST, message, tasks=task)
+    assert answer.status == "ok", answer
+    told = Release.from_bytes(answer.release).arrays["scores"]
+    films = Profile.read(hospital.profile).films(cache_folder()).where("test").films()
+
+    def likeness(shown: np.ndarray) -> float:  # of the film that is shown best
+        pairs = np.corrcoef(films.reshape(len(films), -1), shown.reshape(len(shown), -1))
+        return float(pairs[: len(films), len(films) :].max())
+
+    with Compute.choose("cpu", "fp32").session():  # the control: these weights do copy films
+        network = Scenario.parse({**SCENARIO, "tasks": task}).tasks["findings"]
+        assert isinstance(network, Findings)
+        all_known = Labelled(films, np.zeros((len(films), len(words)), np.float32), np.zeros(0, object), words)
+        bench = Bench(0, Compute.choose("cpu", "fp32"))
+        copied = predict(loaded(network._network(all_known, bench), taught.weights), films, bench.compute)
+        assert likeness(copyist.films_in(copied)) > 0.999
+    assert likeness(copyist.films_in(told)) < 0.5
+    assert not told[:, len(FINDINGS) :].any()
+
+
+def test_a_test_has_one_score_for_each_finding(hospital: Asked) -> None:
+    """And not as many as somebody asks for under one name, of which each is another pixel."""
+    for words in (("Mass",) * 2, ("Effusion", "pleural effusion")):
+        message = taught_message(Scenario.parse(SCENARIO), "findings", Taught({}, words)).to_bytes()
+        assert hospital.answer(wire.TEST, message, tasks=TASK).reason == Code.REFUSED
 
 
 def test_a_file_of_the_hospitals_is_used_under_its_name(hospital: Asked, tmp_path: Path) -> None:
