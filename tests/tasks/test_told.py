@@ -22,7 +22,8 @@ def test_a_score_has_so_many_levels_and_says_nothing_of_what_is_unknown(data: st
     scores = data.draw(arrays(np.float32, shape, elements=st.floats(width=32, allow_nan=False)))
     labels = data.draw(arrays(np.float32, shape, elements=st.sampled_from([0.0, 1.0, np.nan])))
     leaves = told(scores, labels)
-    assert (leaves.dtype, leaves.shape) == (np.float32, shape)
+    assert leaves.dtype == np.float32
+    assert leaves.shape == shape
     assert not np.isnan(leaves).any()
     assert not leaves[np.isnan(labels)].any()
     for column in range(shape[1]):
