@@ -27,6 +27,7 @@ class Code(StrEnum):
     CONTRIBUTION = "a contribution from outside"
     METHOD = "a method that is not allowed"
     PARAMETER = "a parameter that is not allowed"
+    LEARNING = "learning where it is not allowed"
     FILE = "a file that is not allowed"
     TASK = "a task that is not allowed"
     SITE = "another site"

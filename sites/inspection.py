@@ -19,11 +19,12 @@ from fedcxr.release import WEIGHTS, Release
 
 AT_ONCE = 1 << 20  # pixels: 256 films of 64 px, 16 of 256 px
 SAME = 0.6  # grey levels: what rounding can make of a pixel
-SHIFTS = 8  # a film moved by up to an eighth of its side is the same film
+SHIFTS = 8  # a film moved by up to an eighth of its side, around its edges, is looked for in every such place
 THUMBNAIL = 16  # pixels of the side of a film when it is looked for among all others
 LOOKED_AT = frozenset({"films", "findings", "split"})  # in a release of films, besides weights
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
+Bools = npt.NDArray[np.bool_]  # (n, h, w)
 Figures = npt.NDArray[np.float64]  # (n,) one for each film
 
 
@@ -46,7 +47,7 @@ class Limits(pydantic.BaseModel):
         0.99, ge=0, le=1, description="share of any film's pixels that still show what they did"
     )
     correlation: float | None = pydantic.Field(
-        None, ge=0, le=1, description="of any film with its original, which may be moved or inverted"
+        None, ge=0, le=1, description="of any film with its original, which may be moved as a whole, or inverted"
     )
     mean_unchanged: float | None = pydantic.Field(0.8, ge=0, le=1, description="the same, over all films")
     mean_correlation: float | None = pydantic.Field(0.99, ge=0, le=1, description="the same, over all films")
@@ -119,22 +120,24 @@ def measured(original: Cohort, release: Release, *, search: bool = False) -> Lik
     for start in range(0, len(own) if len(original) else 0, step):
         some = slice(start, start + step)
         films, shown = original.films(own[some]), released[some]
-        unchanged[some] = unchanged_share(films, shown)
-        correlation[some] = largest_correlation(films, shown)
+        back, seen = moved_back(films, shown)
+        unchanged[some] = np.maximum(unchanged_share(films, shown), unchanged_share(films, back, seen))
+        correlation[some] = np.maximum(largest_correlation(films, shown), _correlation(films, back, seen))
     return Likeness(unchanged, correlation, found)
 
 
-def unchanged_share(films: Films, released: Films) -> Figures:
+def unchanged_share(films: Films, released: Films, seen: Bools | None = None) -> Figures:
     """Of the pixels that differ from one beside them, for others show nothing, the share that shows what it did.
 
-    Exactly, or after brightness and contrast of the whole film are undone.
+    Exactly, or after brightness and contrast of the whole film are undone. Only pixels that are `seen` count.
     """
-    shows = _shows(films)
+    seen = np.ones(films.shape, dtype=np.bool_) if seen is None else seen
+    shows = _shows(films) & seen
     a, b = films.astype(np.float32), released.astype(np.float32)
     same = np.abs(a - b) <= SAME
-    level_a, level_b = (x.mean((1, 2), keepdims=True) for x in (a, b))
-    spread = ((b - level_b) ** 2).mean((1, 2), keepdims=True)
-    slope = ((a - level_a) * (b - level_b)).mean((1, 2), keepdims=True) / np.maximum(spread, 1e-6)
+    level_a, level_b = (x.mean((1, 2), keepdims=True, where=seen) for x in (a, b))
+    spread = ((b - level_b) ** 2).mean((1, 2), keepdims=True, where=seen)
+    slope = ((a - level_a) * (b - level_b)).mean((1, 2), keepdims=True, where=seen) / np.maximum(spread, 1e-6)
     undone = np.abs(a - level_a - slope * (b - level_b)) <= SAME * np.maximum(np.abs(slope), 1)
     many = np.maximum(shows.sum((1, 2)), 1)
     shares: Figures = np.maximum((same & shows).sum((1, 2)), (undone & shows).sum((1, 2))) / many
@@ -151,7 +154,33 @@ def largest_correlation(films: Films, released: Films) -> Figures:
     return largest
 
 
-def _shows(films: Films) -> npt.NDArray[np.bool_]:
+def moved_back(films: Films, released: Films) -> tuple[Films, Bools]:
+    """The released films where their originals are, and which of their pixels are there, if each was moved as a whole.
+
+    By up to half a side: a film moved further than it is looked for is the film all the same, but for its edge.
+    """
+    sides = films.shape[1:]
+    crossed = np.fft.rfft2(_standard(films)) * np.fft.rfft2(_standard(released)).conj()
+    crossed /= np.maximum(np.abs(crossed), 1e-9)  # phases alone: a place is a peak, and no slope towards it
+    peak = np.abs(np.fft.irfft2(crossed, s=sides)).reshape(len(films), -1).argmax(1)
+    back, seen = released, np.ones(films.shape, dtype=np.bool_)
+    for axis, (side, by) in enumerate(zip(sides, np.unravel_index(peak, sides), strict=True), start=1):
+        signed = np.where(by > side // 2, by - side, by)
+        came_from = np.arange(side) - signed[:, None]  # (n, side)
+        shape = (len(films), side, 1) if axis == 1 else (len(films), 1, side)
+        back = np.take_along_axis(back, (came_from % side).reshape(shape), axis)
+        seen &= ((came_from >= 0) & (came_from < side)).reshape(shape)
+    return back, seen
+
+
+def _correlation(films: Films, released: Films, seen: Bools) -> Figures:
+    """Pearson's, without its sign, of the pixels that are seen."""
+    a, b = (np.where(seen, x, x.mean((1, 2), keepdims=True, where=seen)) for x in (films, released))
+    correlation: Figures = np.abs((_standard(a) * _standard(b)).sum((1, 2))).astype(np.float64).clip(0, 1)
+    return correlation
+
+
+def _shows(films: Films) -> Bools:
     shows = np.zeros(films.shape, dtype=np.bool_)
     down, across = films[:, 1:] != films[:, :-1], films[:, :, 1:] != films[:, :, :-1]
     shows[:, 1:] |= down

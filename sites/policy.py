@@ -81,8 +81,18 @@ def _names(document: Mapping[str, Any]) -> Iterator[tuple[Kind, object]]:
 
 
 def _refuse_method(scenario: Scenario, profile: Profile) -> None:
-    name = scenario.method.plugin_name()
-    for parameter, bounds in profile.methods[name].items():
+    name, bounded = scenario.method.plugin_name(), profile.methods[scenario.method.plugin_name()]
+    learning = scenario.method.learning
+    if learning is not None and learning.place not in profile.learns:
+        allowed = ", ".join(profile.learns)
+        raise Denied(Code.LEARNING, f"{name} learns elsewhere", given=learning.place, allowed=allowed)
+    for parameter, showing in type(scenario.method).shows.items():
+        value = getattr(scenario.method, parameter)
+        if value in showing and parameter not in bounded:
+            raise Denied(
+                Code.PARAMETER, f"{name}: the profile must list a {parameter} that shows the film", given=value
+            )
+    for parameter, bounds in bounded.items():
         value = getattr(scenario.method, parameter)
         if not bounds.allow(value):
             raise Denied(

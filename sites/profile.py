@@ -18,6 +18,7 @@ from fedcxr import plugins
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError
+from fedcxr.learning import Place
 from fedcxr.partition import Partition
 from fedcxr.scenario.document import LARGEST_FILE, read_yaml
 from fedcxr.scenario.sections import Section, built
@@ -74,6 +75,11 @@ class Profile(Section):
     )
     methods: dict[str, dict[str, Bounds]] = pydantic.Field(
         {}, description="those allowed, and the bounds of their parameters; a parameter without bounds is free"
+    )
+    learns: tuple[Place, ...] = pydantic.Field(
+        ("local",),
+        description="where a method may learn. What comes from elsewhere is whatever the coordinator sends: it decides "
+        "what a generator makes of films, and from which weights an update of them starts",
     )
     tasks: tuple[str, ...] = pydantic.Field((), description="those that may be tested on its films")
     outside: tuple[str, ...] = pydantic.Field((), description="module:Class of other people's code that may run here")

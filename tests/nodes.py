@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from flwr.app import Message
 
 from fedcxr import plugins
+from fedcxr.codes.ambiguation import Ambiguation
 from fedcxr.errors import Refused
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.simulation.keys import Simulated
@@ -21,6 +22,7 @@ from sites.profile import Profile
 
 SITES = ("site-1", "site-2", "site-3")
 OWN = ["own"] * len(SITES)  # the films of all of them, as a scenario has them
+AMBIGUATIONS = list(get_args(Ambiguation))
 SECRET = 99  # the seed of hospitals' keys, which no scenario has
 
 
@@ -46,7 +48,8 @@ def permissive(**changes: Any) -> dict[str, Any]:
         "site": "site-1",
         "vault": "/nowhere",
         "cohort": {"source": "phantom", "patients": 8, "size": 16},
-        "methods": {name: {} for name in plugins.names("method")},
+        "methods": {name: {} for name in plugins.names("method")} | {"sca": {"ambiguation": {"one_of": AMBIGUATIONS}}},
+        "learns": ["local", "public", "federated"],
         "tasks": list(plugins.names("task")),
         "budget": {"releases": 1000, "turns": 1000, "tests": 1000},
         "limits": dict.fromkeys(Limits.model_fields),

@@ -48,6 +48,8 @@ class Method(Plugin):
 
     kind: ClassVar[Kind]
     keyed: ClassVar[bool] = False  # whether what it shares is closed to those without keys
+    # Values of parameters with which everybody is shown the films: for experiments, and at a hospital that lists them.
+    shows: ClassVar[Mapping[str, tuple[object, ...]]] = {}
 
     @property
     def forms(self) -> tuple[Form, ...]:

@@ -33,6 +33,8 @@ class Sca(KeyedCodes):
         "sealed with AES-256-GCM, always in the same length."
     )
 
+    shows: ClassVar[Mapping[str, tuple[object, ...]]] = {"ambiguation": ("published", "gaussian", "matched", "decoy")}
+
     ambiguation: Ambiguation = "keyed"
     s_n: int = pydantic.Field(default=24, ge=0, le=PER_MAP, description="fakes per cell; at most 64 - s")
 

@@ -26,6 +26,7 @@ from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Row, Table, figure, span
 from fedcxr.tasks import Bench, Bools, Evidence, Material, Task, Taught, Tested
+from fedcxr.tasks._told import check_findings, told
 from fedcxr.view import Films
 
 if TYPE_CHECKING:
@@ -204,24 +205,26 @@ class Findings(Task):
         """Scores and labels of each film, and which films are of one patient: numbers that mean nothing elsewhere."""
         from fedcxr.training import loaded
 
+        check_findings(taught.findings)
         own = known_by(cohort, taught.findings)
         with bench.compute.session():
             if "model" in method.forms:
                 judged = method.judged(cohort, taught.weights, RunContext.on(bench.compute))
+                check_findings(judged.findings)
                 one = Scored(judged.labels, judged.scores, cohort.patients, judged.findings)
             else:
                 films = Labelled(cohort.films(), own, cohort.patients, taught.findings)
                 one = _scored(loaded(self._network(films, bench), taught.weights), films, bench)
         patients = pd.factorize(one.patients)[0].astype(np.int64)
-        return {"scores": one.scores.astype(np.float32), "findings": one.labels, "patients": patients}
+        return {"scores": told(one.scores, one.labels), "findings": one.labels, "patients": patients}
 
     def check(self, tested: Tested, taught: Taught) -> None:
         films = len(tested["patients"]) if "patients" in tested and tested["patients"].ndim else -1
         table = ("float32", (films, len(taught.findings)))
         expected = {"scores": table, "findings": table, "patients": ("int64", (films,))}
-        told = {name: (array.dtype.name, array.shape) for name, array in tested.items()}
-        if told != expected:
-            raise Refused("a test of other figures than were asked for", given=told, allowed=str(expected))
+        given = {name: (array.dtype.name, array.shape) for name, array in tested.items()}
+        if given != expected:
+            raise Refused("a test of other figures than were asked for", given=given, allowed=str(expected))
         findings, patients = tested["findings"], tested["patients"].astype(np.int64)
         if not (np.isnan(findings) | (findings == 0) | (findings == 1)).all():
             raise Refused("a test of findings that are not there, absent or unknown", allowed="1, 0 or NaN")
@@ -286,8 +289,8 @@ class Findings(Task):
         network = self._network(films, bench)
         how = self.model_dump(include={field.name for field in dataclasses.fields(Recipe)})
         rng = stream(bench.seed, "findings", "batches")
-        told = partial(bench.progress, f"findings {stage}")
-        teach(network, films.inputs, films.labels, Recipe(**how), rng, bench.compute, told)
+        progress = partial(bench.progress, f"findings {stage}")
+        teach(network, films.inputs, films.labels, Recipe(**how), rng, bench.compute, progress)
         return network
 
     def _network(self, films: Labelled, bench: Bench) -> Classifier:

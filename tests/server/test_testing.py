@@ -61,11 +61,12 @@ def test_the_figures_are_the_coordinators_own_and_no_film_leaves(arrangement: st
     there = at_sites(run, grid)["findings"]["trained"]
     assert run.result is not None
     here = run.result["utility"]["findings"]["trained"]
-    assert there["mean_auc"]["value"] == pytest.approx(here["mean_auc"]["value"], abs=1e-12)
+    # Sites round their scores: see fedcxr/tasks/_told.py.
+    assert there["mean_auc"]["value"] == pytest.approx(here["mean_auc"]["value"], abs=5e-3)
     for finding, figure in here["per_finding"].items():
         assert (there["per_finding"][finding] is None) == (figure is None)
         if figure is not None:
-            assert there["per_finding"][finding]["value"] == pytest.approx(figure["value"], abs=1e-12)
+            assert there["per_finding"][finding]["value"] == pytest.approx(figure["value"], abs=1e-2)
             assert there["per_finding"][finding]["positives"] == figure["positives"]
     # The same patients, drawn in another order: intervals agree as far as a hundred draws can.
     assert there["mean_auc"]["ci95"] == pytest.approx(here["mean_auc"]["ci95"], abs=0.1)

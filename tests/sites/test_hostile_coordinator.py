@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import copyist
 import numpy as np
 import pytest
 from asked import FINDINGS, PEOPLE, SCENARIO, SOURCE, Asked, said
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedcxr import wire
+from fedcxr.data import cache_folder
 from fedcxr.errors import ConfigError
 from fedcxr.methods._generator import FILM_SIZE
 from fedcxr.protocol import taught_message
@@ -23,10 +25,11 @@ from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.tasks import Bench, Taught
 from fedcxr.tasks.findings import Findings, Labelled
-from fedcxr.training import arrays_of
+from fedcxr.training import arrays_of, loaded, predict
 from fedcxr.training.compute import Compute
 from sites.codes import Code
 from sites.passphrase import VARIABLE
+from sites.profile import Profile
 
 TASK = {"findings": {"width": 2}}
 OTHERS = "Mueller 1971-01-01"  # nobody here is called so
@@ -233,6 +236,40 @@ def test_a_test_tells_nothing_of_findings_that_do_not_leave(hospital: Asked) -> 
     assert heard[0] == heard[1] == heard[2]
 
 
+def test_a_test_is_no_way_out_for_films(hospital: Asked) -> None:
+    """A model with an output for each pixel answers with the films, though none of them may be released."""
+    words = ("Mass", "Effusion", *(f"pixel {pixel}" for pixel in range(2, copyist.SIDE**2)))
+    taught = Taught(copyist.copying_weights(len(words)), words)
+    task = {"findings": {"width": copyist.WIDTH}}
+    with hospital.allowing(methods={"none": {}}, budget={"releases": 0, "tests": 1000}):
+        message = taught_message(Scenario.parse(SCENARIO), "findings", taught).to_bytes()
+        answer = hospital.answer(wire.TEST, message, tasks=task)
+    assert answer.status == "ok", answer
+    told = Release.from_bytes(answer.release).arrays["scores"]
+    films = Profile.read(hospital.profile).films(cache_folder()).where("test").films()
+
+    def likeness(shown: Any) -> float:  # of the film that is shown best
+        pairs = np.corrcoef(films.reshape(len(films), -1), shown.reshape(len(shown), -1))
+        return float(pairs[: len(films), len(films) :].max())
+
+    with Compute.choose("cpu", "fp32").session():  # the control: these weights do copy films
+        network = Scenario.parse({**SCENARIO, "tasks": task}).tasks["findings"]
+        assert isinstance(network, Findings)
+        all_known = Labelled(films, np.zeros((len(films), len(words)), np.float32), np.zeros(0, object), words)
+        bench = Bench(0, Compute.choose("cpu", "fp32"))
+        copied = predict(loaded(network._network(all_known, bench), taught.weights), films, bench.compute)
+        assert likeness(copyist.films_in(copied)) > 0.999
+    assert likeness(copyist.films_in(told.astype(np.float32))) < 0.5
+    assert not told[:, len(FINDINGS) :].any()
+
+
+def test_a_test_has_one_score_for_each_finding(hospital: Asked) -> None:
+    """And not as many as somebody asks for under one name, of which each is another pixel."""
+    for words in (("Mass",) * 2, ("Effusion", "pleural effusion")):
+        message = taught_message(Scenario.parse(SCENARIO), "findings", Taught({}, words)).to_bytes()
+        assert hospital.answer(wire.TEST, message, tasks=TASK).reason == Code.REFUSED
+
+
 def test_a_file_of_the_hospitals_is_used_under_its_name(hospital: Asked, tmp_path: Path) -> None:
     deep: dict[str, Any] = {"name": "prichexy_net", "widths": [4], "steps": 1}
     method, own = Scenario.parse({**SCENARIO, "method": deep}).method, tmp_path / "generator.safetensors"
@@ -318,6 +355,38 @@ def test_a_method_is_refused_by_its_name_and_by_its_parameters(hospital: Asked) 
         assert hospital.answer(method="noise").reason == Code.PARAMETER  # what is left open is what it comes to
     with hospital.allowing(methods={"dp_pix": {"eps": {"at_most": 0.05}}}):
         assert hospital.answer(method="dp_pix", preset="paper").reason == Code.PARAMETER
+
+
+@pytest.mark.parametrize("place", ["public", "federated"])
+def test_films_meet_no_weights_of_a_coordinators_unless_the_hospital_says_so(hospital: Asked, place: str) -> None:
+    """Weights with nothing but a bias move each film by a quarter of its side, and most of its pixels leave as are."""
+    deep = {"name": "prichexy_net", "fit": place, "mu": 0.5, "widths": [4]}
+    asked: dict[str, Any] = {"method": deep, "public": "own"}
+    method = Scenario.parse({**SCENARIO, **asked}).method
+    weights = {**method.initial(stream(1)), FILM_SIZE: np.array((16, 16), dtype=np.int64)}
+    weights["generator.head.bias"] = np.repeat([20, 0], len(weights["generator.head.bias"]) // 2).astype(np.float32)
+    sent = Release("update", "coordinator", "prichexy_net", {}, {}).publishing(weights).to_bytes()
+    moved = Release.from_bytes(hospital.answer(learnt=sent, **asked).release).arrays["films"]  # the control
+    films = Profile.read(hospital.profile).films(cache_folder()).films()
+    kept = [max((film[:, 4:] == other[:, :-4]).mean() for other in films) for film in moved]
+    assert min(kept) == 1.0
+    with hospital.allowing(limits={}):
+        assert hospital.answer(learnt=sent, seed=1, **asked).reason == Code.LIMITS
+    with hospital.allowing(learns=["local"]):
+        for kind in (wire.RELEASE, wire.LEARN):
+            assert hospital.answer(kind, sent, seed=2, **asked).reason == Code.LEARNING
+
+
+def test_codes_that_show_the_film_are_listed_by_name(hospital: Asked) -> None:
+    """To allow `sca` is not to publish films for everybody to decode, and to grant nobody a key."""
+    for ambiguation in ("published", "gaussian", "matched", "decoy"):
+        asked: dict[str, Any] = {"method": {"name": "sca", "s_n": 0, "s": 32, "ambiguation": ambiguation}}
+        with hospital.allowing(methods={"sca": {}}):
+            assert hospital.answer(grant="none", **asked).reason == Code.PARAMETER
+        with hospital.allowing(methods={"sca": {"ambiguation": {"one_of": [ambiguation]}}}):
+            assert hospital.answer(grant="none", **asked).status == "ok"
+    with hospital.allowing(methods={"sca": {}}):
+        assert hospital.answer(method="sca").status == "ok"
 
 
 def test_a_hospital_of_few_films_says_nothing(hospital: Asked) -> None:

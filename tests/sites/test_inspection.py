@@ -90,6 +90,16 @@ def test_a_method_that_is_switched_off_releases_no_film(films: Cohort, broken: d
     assert refusal(films, released(films, **broken)) == "unchanged"
 
 
+@pytest.mark.parametrize("by", [(0, 1), (3, -2), (0, 7), (-9, 0), (8, 9)], ids=str)
+def test_films_that_are_moved_as_a_whole_are_the_films(films: Cohort, by: tuple[int, int]) -> None:
+    """However far: what is lost is an edge. Weights that a coordinator sends may move all films so."""
+    release, (down, across) = released(films, name="none"), by
+    rows, columns = (np.clip(np.arange(32) - n, 0, 31) for n in (down, across))  # the edge repeated, as a flow does
+    moved = films.films()[:, rows][:, :, columns]
+    assert measured(films, with_films(release, moved)).unchanged.min() > 0.99
+    assert refusal(films, with_films(release, moved)) == "unchanged"
+
+
 def test_a_little_noise_everywhere_is_too_little(films: Cohort) -> None:
     assert refusal(films, released(films, name="noise", scale=0.02)) == "mean_correlation"
 
