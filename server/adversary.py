@@ -60,7 +60,7 @@ class Plan:
     compute: Mapping[str, Any]
     limits: Mapping[str, Any]
     weaker: bool  # fence
-    path: Sequence[str]  # on which a method of the user's is found
+    path: Sequence[str]  # on which a method of the user's is found; empty for one of ours
     mechanism: str | None  # such a method
     location: Mapping[str, str] | None  # of an adversary from outside
     files: Sequence[str]  # that its parameters name
@@ -113,7 +113,6 @@ def main(folder: Path) -> int:
     nothing_for_others()
     family.lead()
     plan = Plan.read(folder)
-    sys.path.extend(path for path in plan.path if path not in sys.path)  # at its end: nothing there stands for ours
     # Here, so that every child has torch and none pays for it, and that a method from a file of the user's is known:
     # inside the fence that file cannot be read. All that is imported here is ours or the user's own.
     import torch
@@ -121,6 +120,8 @@ def main(folder: Path) -> int:
     torch.optim.AdamW([torch.zeros(1)])  # the first optimiser imports nine hundred modules
 
     if plan.mechanism:
+        # Not before torch: beside the user's own files may lie an adversary, and a `tqdm.py` that libraries would try.
+        sys.path.extend(path for path in plan.path if path not in sys.path)  # at its end: nothing there stands for ours
         plugins.load("method", plan.mechanism)
     if plan.location is None:
         plugins.load("adversary", plan.steps[0].adversary["name"])

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,10 @@ from fedcxr.storage.version import versions
 from server import adversary as process
 from server import answers, left, prepared
 from server import leak as leaks
+from server.sandbox import system
 
 LONGEST_LINE = 1 << 16  # characters
+LOOK_EVERY = 0.1  # seconds
 GRACE = 5.0  # seconds between asking a process to end and making it
 LAST_WORD = 60.0  # seconds: beyond its time an attack is ended by us, and where we cannot, by who watches it
 
@@ -76,7 +80,7 @@ class Attack:
 
     def _plan(self) -> process.Plan:
         scenario, location = self._threat.scenario, self.adversary.location
-        compute = scenario.compute
+        compute, method = scenario.compute, scenario.method.plugin_name()
         plan = process.Plan(
             steps=self._steps(),
             seed=attack_seed(scenario, self.name),
@@ -89,20 +93,34 @@ class Attack:
             },
             # One of ours means no harm, and attacks as well where no kernel can fence it in.
             weaker=compute.weaker_fence or location is None,
-            path=[str(Path(path).resolve()) for path in sys.path],
-            mechanism=scenario.method.plugin_name() if scenario.knowledge["mechanism"].granted else None,
+            path=[str(Path(path).resolve()) for path in sys.path] if ":" in method else [],
+            mechanism=method if scenario.knowledge["mechanism"].granted else None,
             location=None if location is None else asdict(location),
             files=[str(file) for file in self.adversary.required_files()],
         )
-        for kept in (self._run.folder, cache_folder()):
-            for opened in plan.readable:
-                if kept.resolve().is_relative_to(opened.resolve()):
-                    raise ConfigError(
-                        f"the adversary {self.name} lies around the films that it is to attack",
-                        given=opened,
-                        do="choose another --out, or move the adversary's package into a folder of its own",
-                    )
+        self._check_apart(plan.readable)
         return plan
+
+    def _check_apart(self, opened: Sequence[Path]) -> None:
+        """Refuse what lies around the answers, or around the films that they are of."""
+        needed = (file for source in self._threat.scenario.sources for file in source.required_files())
+        secrets = [path.resolve() for path in (self._run.folder, cache_folder(), *needed)]
+        for kept, around in product(secrets, opened):
+            if kept.is_relative_to(around.resolve()):
+                raise ConfigError(
+                    f"the adversary {self.name} lies around the films that it is to attack",
+                    given=around,
+                    do="choose another --out, or move the adversary's package into a folder of its own",
+                )
+        always = [] if self.adversary.location is None else system()  # ours look at nothing but their leak
+        for kept, around in product(secrets, always):
+            if kept.is_relative_to(around.resolve()):
+                raise ConfigError(
+                    f"the adversary {self.name} could read what it is to find out: it lies among installed programs",
+                    given=kept,
+                    allowed=f"outside of {around}",
+                    do="choose another --out or FEDCXR_CACHE, or move the films",
+                )
 
     def _lend_prepared(self) -> None:
         """Spare it the preparation that it went through for another run."""
@@ -137,25 +155,53 @@ class Attack:
                 yield process.prepared_file(self._folder, step.leak), key
 
     def _steps(self) -> list[process.Step]:
-        """Every question in every world, and what is held from the start of each."""
+        """Every question in every world, and what is held from the start of each: controls come last."""
         steps: list[process.Step] = []
         first: dict[tuple[str, str], str] = {}  # by what it is and what it holds, where an adversary prepares
-        for question in self.questions:
-            for where, setting in self._threat.settings(question).items():
-                spec = (self.adversary.on_smoke_budget() if setting.smoke else self.adversary).spec()
-                leak = _leak(question, where)
-                held = leaks.save_early(self._threat.owned(question, setting.world), self._folder / leak)
-                prepared_by = first.setdefault((json.dumps(spec, sort_keys=True), held), leak)
-                steps.append(process.Step(leak, question, spec, prepared_by, held))
+        settings = {question: self._threat.settings(question) for question in self.questions}
+        for question, where in (*self._real, *self._controls):
+            setting = settings[question][where]
+            spec = (self.adversary.on_smoke_budget() if setting.smoke else self.adversary).spec()
+            leak = _leak(question, where)
+            held = leaks.save_early(self._threat.owned(question, setting.world), self._folder / leak)
+            prepared_by = first.setdefault((json.dumps(spec, sort_keys=True), held), leak)
+            steps.append(process.Step(leak, question, spec, prepared_by, held))
         return steps
+
+    @property
+    def _real(self) -> list[tuple[str, str]]:
+        """Its questions in the world that is."""
+        return [(question, where) for question, where in self._asked if where == PROTECTED]
+
+    @property
+    def _controls(self) -> list[tuple[str, str]]:
+        """Its questions in all other worlds."""
+        return [(question, where) for question, where in self._asked if where != PROTECTED]
+
+    @cached_property
+    def _asked(self) -> list[tuple[str, str]]:
+        return [(question, where) for question in self.questions for where in self._threat.settings(question)]
 
     def leak(self, put: Mapping[str, Mapping[str, Put]]) -> None:
         """Hand over what leaked: the process goes on from what it has learnt by now."""
-        for question in self.questions:
-            for where in self._threat.settings(question):
-                one = put[question].get(where)
-                folder = self._folder / _leak(question, where)
-                leaks.save(one.leak if one else None, one.asked if one else None, folder)
+        self._hand_over(self._real, put)
+
+    def leak_controls(self, put: Mapping[str, Mapping[str, Put]]) -> None:
+        """Hand over what would have leaked in other worlds."""
+        self._hand_over(self._controls, put)
+
+    def _hand_over(self, asked: Sequence[tuple[str, str]], put: Mapping[str, Mapping[str, Put]]) -> None:
+        for question, where in asked:
+            one = put[question].get(where)
+            folder = self._folder / _leak(question, where)
+            leaks.save(one.leak if one else None, one.asked if one else None, folder)
+
+    @property
+    def awaits_controls(self) -> bool:
+        """Whether it has said all that it will say of the world that is."""
+        assert self._process is not None
+        told = (process.note_file(self._folder, _leak(*asked)) for asked in self._real)
+        return self._process.poll() is not None or all(note.is_file() for note in told)
 
     def wait(self, deadline: float) -> None:
         """Until every leak is attacked."""
@@ -217,6 +263,19 @@ class Attack:
                     self._said = str(said["reason"])
             except (ValueError, KeyError, TypeError):
                 self._said = line.strip() or self._said
+
+
+def leak_controls(attacks: Sequence[Attack], put: Mapping[str, Mapping[str, Put]]) -> None:
+    """Hand over the controls, once nobody has anything left to say of what is protected.
+
+    A control shows the very films that are attacked. What an adversary has seen, it can leave where no fence is: when a
+    library's file was last read, how full the disk is, how busy the processors are. Afterwards that helps nobody,
+    whether itself at its next question or another that is at work beside it.
+    """
+    while not all(attack.awaits_controls for attack in attacks):
+        time.sleep(LOOK_EVERY)
+    for attack in attacks:
+        attack.leak_controls(put)
 
 
 def _leak(question: str, where: str) -> str:

@@ -181,7 +181,12 @@ def _complaint(fence: Fence, ears: _Ears, code: int, beyond: str | None) -> str 
     if beyond is not None:
         return f"it went beyond its limit of {beyond}, {getattr(fence.limits, beyond):g}"
     if code < 0:
-        return f"it was ended by {signal.Signals(-code).name}"
+        return f"it was ended by {_signal(-code)}"
     if code > 0 or not ears.fence:
         return one_line(ears.last, LONGEST_REASON) or f"exit code {code}"
     return None
+
+
+def _signal(number: int) -> str:
+    """Its name; most of those for programs' own use have none."""
+    return next((known.name for known in signal.Signals if known == number), f"signal {number}")

@@ -26,7 +26,7 @@ from fedcxr.storage.disk import explained, write_atomic, write_json
 from fedcxr.tasks import Bench, Evidence
 from fedcxr.view import Shared
 from server import result, scorer
-from server.attack import Attack
+from server.attack import Attack, leak_controls
 from server.meter import Meter
 from server.quorum import no_release, require_quorum
 from server.traffic import Traffic
@@ -73,12 +73,14 @@ def _measure(
     _keep_answers(run, threat, shared, put)
     for attack in waiting:
         attack.leak(put)
+    controls = Ahead.of(partial(leak_controls, waiting, put))
     view = experiment.view(shared, run.scenario.reader)
     access = run.stage("access", partial(experiment.access, shared, view))
     evidence = experiment.evidence(shared, view)
     _draw(run, shared, evidence)
     ahead.done()
     utility = _utility(run, evidence, compute)
+    controls.done(run.scenario.compute.timeout_s)  # whoever is not ready by then is ended below
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
         run.stage(_stage("attack", attack.name), partial(scorer.score, threat, put, attack))
@@ -113,7 +115,7 @@ def _fitting(run: Run, experiment: Experiment) -> tuple[Sequence[Mapping[str, An
 
 
 class Ahead:
-    """Work that needs no release, done in a thread of its own while the sites are at work."""
+    """Work done in a thread of its own, while the sites or the attacks are at work."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
@@ -128,9 +130,9 @@ class Ahead:
         ahead._thread.start()
         return ahead
 
-    def done(self) -> None:
-        """Wait until it is; raises what it raised."""
-        self._thread.join()
+    def done(self, within: float | None = None) -> None:
+        """Wait until it is, or so many seconds; raises what it raised."""
+        self._thread.join(within)
         if self._failure is not None:
             raise self._failure
 

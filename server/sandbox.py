@@ -25,6 +25,8 @@ CAPABILITY_VERSION_3, CAPABILITIES = 0x20080522, 64
 PROC = ("self", "cpuinfo", "meminfo", "stat", "version", "devices", "modules", "filesystems", "driver", "sys")
 # Processors and cards; not /sys/kernel, where the whole machine can be traced, nor what is said there of others.
 SYS = ("devices", "bus", "class", "module")
+# Programs' own files, and not all of /usr: images of containers keep whole applications with their data in /usr/src.
+PROGRAMS = ("bin", "lib", "lib32", "lib64", "libexec", "share")
 PROCESSORS = ("cpu.max", "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")  # how many: joblib insists
 
 
@@ -50,7 +52,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
     _close_inherited()
     own_user = _leave_others()
     given = [*readable, *writable]
-    readable, writable, cards = [*_system(), *readable], [Path("/dev/null"), *writable], _cards()
+    readable, writable, cards = [*system(), *readable], [Path("/dev/null"), *writable], _cards()
     hidden = tree.leave([Path("/proc"), *readable, *writable, *cards])
     readable, writable = _resolved(readable), _resolved(writable)
     limits.enforce(counted_alone=own_user)
@@ -142,7 +144,7 @@ def _reachable(given: Sequence[Path]) -> None:
             )
 
 
-def _system() -> list[Path]:
+def system() -> list[Path]:
     """What any Python program reads: the interpreter, its libraries, our own code; no home and no /etc secrets."""
     packages = Path(__file__).resolve().parents[1]
     # Not the whole prefix: it may be a folder that holds other things.
@@ -151,7 +153,6 @@ def _system() -> list[Path]:
     # `pip install --user` and .pth files put libraries elsewhere.
     interpreter |= {Path(p) for p in sys.path if Path(p).name in ("site-packages", "dist-packages")}
     system = [
-        "/usr",
         "/lib",
         "/lib64",
         "/etc/ld.so.cache",
@@ -160,11 +161,13 @@ def _system() -> list[Path]:
         "/dev/random",
         "/dev/urandom",
     ]
-    cards = [*Path("/opt").glob("rocm*"), *Path("/opt").glob("nvidia*"), *Path("/opt").glob("cuda*")]
+    programs = [place / part for place in (Path("/usr"), Path("/usr/local")) for part in PROGRAMS]
+    places = (Path("/opt"), Path("/usr/local"))
+    cards = [found for place in places for made in ("rocm*", "nvidia*", "cuda*") for found in place.glob(made)]
     facts = [Path("/proc") / name for name in PROC] + [Path("/sys") / name for name in SYS]
     facts += [Path("/sys/fs/cgroup") / name for name in PROCESSORS]
     ours = [packages / "fedcxr", packages / "server"]
-    return [*sorted({*interpreter, *ours, *map(Path, system), *cards}), *facts]
+    return [*sorted({*interpreter, *ours, *map(Path, system), *programs, *cards}), *facts]
 
 
 def _cards() -> list[Path]:

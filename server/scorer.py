@@ -8,6 +8,8 @@ from typing import Any
 from fedcxr.simulation.threat import Put, Threat
 from server.attack import Attack
 
+GUESSED = "its code is from outside, and could have guessed the seed: draw a secret"
+
 
 def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) -> dict[str, Any]:
     """An adversary's entries by section of `privacy`, the seconds it took, and what held it."""
@@ -29,9 +31,9 @@ def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) 
 def _doubted(entry: dict[str, Any], threat: Threat, attack: Attack) -> dict[str, Any]:
     """A seed has so few values that code from elsewhere could try them all, draw the noise again and subtract it."""
     ours = ":" not in attack.name
-    if ours or threat.scenario.secret is not None or "conclusive" not in entry:
+    if ours or threat.scenario.secret is not None:
         return entry
-    doubts = [entry["inconclusive_because"], "its code is from outside, and could have guessed the seed: draw a secret"]
+    doubts = [entry.get("inconclusive_because"), GUESSED]
     return {**entry, "conclusive": False, "inconclusive_because": "; ".join(filter(None, doubts))}
 
 

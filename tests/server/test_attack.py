@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from consortium import Consortium
 
+from fedcxr.data.phantom import Phantom
 from fedcxr.errors import AttackFailed, ConfigError
 from fedcxr.questions import PROTECTED
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts
-from server.attack import Attack
+from server.attack import Attack, leak_controls
 
 MakeConsortium = Callable[..., Consortium]
 SECONDS = 60.0
@@ -56,6 +57,7 @@ def begun(make_consortium: MakeConsortium, tmp_path: Path) -> Any:
         started.append(attack)
         attack.start()
         attack.leak(consortium.put)
+        attack.leak_controls(consortium.put)
         return attack, consortium
 
     yield begin
@@ -87,6 +89,18 @@ def test_no_code_of_it_runs_outside_the_fence(begun: Any, contributed: Path) -> 
     assert attackers(attack, consortium) == {"honest"}
     assert "hostile" not in sys.modules
     assert not (contributed / "marks").exists()
+
+
+def test_nothing_beside_it_is_taken_for_a_library(begun: Any, contributed: Path) -> None:
+    """Libraries try modules that may not be installed, also in the process that all attacks are forked from."""
+    marks = contributed / "started_by"
+    text = f"import sys\nwith open({str(marks)!r}, 'a') as file: file.write(sys.argv[0] + ' ')\nraise ImportError\n"
+    marks.write_text("")
+    for name in ("torchcomms", "tqdm"):
+        (contributed / f"{name}.py").write_text(text)
+    attack, consortium = begun("RunsEverywhere")
+    assert attackers(attack, consortium) == {"honest"}
+    assert "adversary.py" not in marks.read_text()
 
 
 def test_it_is_described_without_being_imported(contributed: Path) -> None:
@@ -146,15 +160,28 @@ def test_it_reads_what_the_scenario_names_and_no_more(begun: Any, tmp_path: Path
     assert attackers(attack, consortium) == {"reads_its_file"}
 
 
-def test_a_package_around_the_run_is_refused(make_consortium: MakeConsortium, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["the run", "the films"])
+def test_a_package_around_what_is_attacked_is_refused(
+    make_consortium: MakeConsortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
     (tmp_path / "around").mkdir()
     shutil.copy(tmp_path / "contributed" / "hostile.py", tmp_path / "around" / "__init__.py")
     sys.path.insert(0, str(tmp_path))  # taken back with what the fixture put there
     consortium = make_consortium(adversaries={"around:OpensTheFence": {"file": ""}}, compute=CPU)
-    run = Run.place(tmp_path / "around" / "runs", consortium.scenario)
+    if kept == "the films":
+        monkeypatch.setattr(Phantom, "required_files", lambda _: (tmp_path / "around" / "films",))
+    out = tmp_path / "around" if kept == "the run" else tmp_path
+    run = Run.place(out / "runs", consortium.scenario)
     attack = Attack(run, consortium.threat, "around:OpensTheFence", Artefacts(tmp_path / "artefacts"))
     with pytest.raises(ConfigError, match="lies around the films"):
         attack.start()
+
+
+def test_a_run_among_programs_is_refused(begun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is fenced may read those, and in the folder of a run lie the answers."""
+    monkeypatch.setattr("server.attack.system", lambda: [Path("/usr/lib"), tmp_path])
+    with pytest.raises(ConfigError, match="could read what it is to find out"):
+        begun("RunsEverywhere")
 
 
 # One world and another ------------------------------------------------------------------------------------------------
@@ -166,6 +193,44 @@ def test_nothing_is_left_for_another_world(begun: Any) -> None:
 
 
 @pytest.mark.slow
+def test_controls_come_when_nobody_speaks_of_what_is_protected_any_more(
+    make_consortium: MakeConsortium, tmp_path: Path
+) -> None:
+    """They show the films that are attacked, and no fence keeps whoever has seen them from leaving word outside."""
+    names = ("hostile:RunsEverywhere", "hostile:IsInNoHurry")
+    consortium = make_consortium((3, 1, 4, 2, 5) * 4, adversaries={name: {} for name in names}, compute=CPU)
+    run = Run.place(tmp_path / "runs", consortium.scenario)
+    attacks = [Attack(run, consortium.threat, name, Artefacts(tmp_path / "artefacts")) for name in names]
+    try:
+        for attack in attacks:
+            attack.start()
+        for attack in attacks:
+            attack.leak(consortium.put)
+        leak_controls(attacks, consortium.put)
+        for attack in attacks:
+            waited(attack)
+            assert attackers(attack, consortium) == {"honest"}
+    finally:
+        for attack in attacks:
+            attack.stop()
+    attack_folder = run.folder / "attack"
+    written = {path: path.stat().st_mtime_ns for path in attack_folder.rglob("*") if path.is_file()}
+    over = [at for path, at in written.items() if path.name.endswith(f" {PROTECTED}.note.json")]
+    shown = [at for path, at in written.items() if path.name == "leak.json" and PROTECTED not in path.parent.name]
+    assert len(over) == 3  # two are asked whose the films are, and one what they look like
+    assert len(shown) == 4
+    assert max(over) < min(shown)
+
+
+def test_an_adversary_that_ends_keeps_nobody_waiting(make_consortium: MakeConsortium, tmp_path: Path) -> None:
+    consortium = make_consortium(adversaries={"hostile:RunsEverywhere": {}}, compute=CPU)
+    run = Run.place(tmp_path / "runs", consortium.scenario)
+    attack = Attack(run, consortium.threat, "hostile:RunsEverywhere", Artefacts(tmp_path / "artefacts"))
+    attack.start()
+    attack.stop()
+    leak_controls([attack], consortium.put)
+
+
 def test_what_it_prepared_is_lent_to_no_other_run(begun: Any, tmp_path: Path) -> None:
     attack, _ = begun("TalksToItsControls")
     waited(attack)

@@ -62,6 +62,7 @@ def test_how_it_is_fenced_is_said_once_and_first(root: Path, tmp_path: Path) -> 
         ("raise ValueError('no\\\\x1b[2J')", "ValueError: no"),
         ("os._exit(3)", "exit code 3"),
         ("os.kill(os.getpid(), 11)", "it was ended by SIGSEGV"),
+        ("os.kill(os.getpid(), 40)", "it was ended by signal 40"),  # of those that have no name
         ("(folder / 'x').write_bytes(b'1' * (1 << 19)); (folder / 'y').write_bytes(b'1' * (1 << 20))", "disk"),
         ("keep = bytearray(2 << 30)", "MemoryError"),
         ("print('x' * 99999999)", "it said more than 64 MiB"),

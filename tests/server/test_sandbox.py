@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from fenced import Fenced
 
-from server import landlock, seccomp
+from server import landlock, sandbox, seccomp
 
 ROOT = Path(__file__).resolve().parents[2]
 LANDLOCK, FILTERED = landlock.version(), seccomp.supported()
@@ -441,6 +441,12 @@ assert list(futures.ThreadPoolExecutor(2).map(abs, [-1, -2])) == [1, 2]
 try: subprocess.run(["true"])
 except PermissionError: print(losses[-2] < losses[0])
 """
+
+
+def test_a_containers_application_is_no_program_of_the_system() -> None:
+    """Images of Python keep it in /usr/src/app, and what a run leaves lies beside it."""
+    for place in ("/usr/src/app/runs", "/usr/local/src", "/usr/local/data", "/usr/home"):
+        assert not any(Path(place).is_relative_to(path) for path in sandbox.system())
 
 
 @pytest.mark.slow

@@ -61,6 +61,17 @@ def test_what_was_not_asked_has_no_entry() -> None:
     assert scorer.score(consortium.threat, consortium.put, Silent(consortium))["entries"] == {}
 
 
+def test_whoever_could_have_guessed_the_seed_is_doubted_whatever_it_was_asked() -> None:
+    """Noise that is drawn again and subtracted shows in recovered pictures first."""
+    consortium = consortium_of("sca", "published")
+    attack = Silent(consortium, "linkage", "reconstruction", "same_film")
+    attack.name = "theirs:Noughts"
+    found = scorer.score(consortium.threat, consortium.put, attack)
+    told = [entry for entries in found["entries"].values() for entry in entries]
+    assert [entry["conclusive"] for entry in told] == [False] * 3
+    assert all(scorer.GUESSED in entry["inconclusive_because"] for entry in told)
+
+
 def test_noughts_are_at_chance() -> None:
     consortium = consortium_of("sca", "published")
     [entry] = scorer.score(consortium.threat, consortium.put, Silent(consortium, "linkage"))["entries"]["attacks"]

@@ -16,7 +16,7 @@ from server import tree
 
 LEAVE = """
 folder = Path(plan["folder"])
-base = [Path("/proc"), *sandbox._system()]
+base = [Path("/proc"), *sandbox.system()]
 sandbox._leave_others()
 def leave(*paths):
     if not tree.leave([*base, *paths]):

@@ -124,6 +124,20 @@ class TalksToItsControls(Cheat):
         return "heard_of_another_world" if heard else "honest"
 
 
+class IsInNoHurry(Cheat):
+    """Waits in the world that is for what another, or itself at another question, could tell of its controls."""
+
+    answers: ClassVar[tuple[str, ...]] = ("linkage", "reconstruction")
+
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
+        time.sleep(0.5)
+        if question == "linkage":
+            return super().answer(question, leak, prepared, seed, compute, progress)
+        return {"honest": {"pictures": np.zeros_like(leak.view.forms["films"])}}
+
+
 class WritesItsOwnReport(Cheat):
     """Works hard behind a fence, and says that it did not, behind another."""
 
