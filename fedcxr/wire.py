@@ -21,7 +21,7 @@ LONGEST_NAME = 200  # characters of a site's or a run's name
 LONGEST_REASON = 500  # characters
 LONGEST_PLACE = 200
 LONGEST_SIGNATURE = 1 << 12  # bytes
-MOST_FILMS = 10**8  # of one site: ten times what anybody has
+MOST_FILMS = 1 << 21  # of one site: no list in a release is longer
 STYPE = "fedcxr.raw"  # not "numpy.ndarray": nobody may try to np.load it
 
 

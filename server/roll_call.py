@@ -22,6 +22,7 @@ PULL_INTERVAL = 0.02  # seconds between looks for answers
 GREET_AGAIN = 10.0  # seconds after which a node that could not say who it is, is asked once more
 STRAGGLERS = 2.0  # seconds for the other nodes, once all sites are known
 NONCE_BYTES = 32
+MOST_REMARKS = 50  # on nodes that are none of the sites: strangers may be many, and inventive
 APP_RAISED = 2  # Flower's error code for an exception in a ClientApp: of all errors, the one that is the node's
 
 
@@ -43,6 +44,7 @@ class RollCall:
         self._waiting: dict[str, int] = {}  # nodes, by the message that they have not answered yet
         self._again: dict[int, float] = {}  # when a node may be greeted (once more)
         self._said: dict[int, str] = {}  # why a node is none of the sites
+        self._remarks = 0
         self._nodes: dict[str, list[int]] = {}
         self._sizes: dict[int, int] = {}  # of what was said to each node, in bytes
         self._traffic = Traffic.of(run)
@@ -86,9 +88,10 @@ class RollCall:
         try:
             site = self._introduced(node, reply)
         except Refused as why:
-            if self._said.get(node) != str(why):
+            if self._said.get(node) != str(why) and self._remarks < MOST_REMARKS:
                 self._run.event("node", node=str(node), reason=str(why))  # a node's number is too large for JSON
-            self._said[node] = str(why)
+                self._said[node] = str(why)
+                self._remarks += 1
             return
         self._traffic.note(wire.HELLO, 0, site, self._sizes[node], wire.size(reply.content))
         self._nodes.setdefault(site, []).append(node)
