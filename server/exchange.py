@@ -17,6 +17,7 @@ from fedcxr.keys.provider import Job
 from fedcxr.keys.signatures import verify_answer, verify_release
 from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
+from server.mailbox import replies
 from server.quorum import require_quorum
 from server.register import Register
 from server.roll_call import APP_RAISED, NONCE_BYTES, PULL_INTERVAL, RollCall
@@ -73,20 +74,19 @@ class Exchange:
         ]
         sizes = {site: wire.size(message.content) for site, message in zip(present, messages, strict=True)}
         asked_at = time.monotonic()
-        # A reply names its message, and not always its site.
         waiting = dict(zip(self._grid.push_messages(messages), present, strict=True))
         complete = math.inf  # when there were enough
         while waiting and time.monotonic() < min(self._deadline, complete + self._grace(waiting.values())):
-            replies = list(self._grid.pull_messages(list(waiting)))
-            for reply in replies:
-                site = waiting.pop(reply.metadata.reply_to_message_id)
+            heard = False
+            for name, reply in replies(self._grid, waiting, simulated=self._register.simulated):
+                site, heard = waiting.pop(name), True
                 answer = self._read(site, asked[site], reply)
-                carried = 0 if reply.has_error() else wire.size(reply.content)
+                carried = 0 if isinstance(reply, Refused) or reply.has_error() else wire.size(reply.content)
                 self._traffic.note(kind, turn, site, sizes[site], carried)
                 yield site, answer
             if enough():
                 complete = min(complete, time.monotonic())
-            if not replies:
+            if not heard:
                 time.sleep(PULL_INTERVAL)
         self._patience -= max(time.monotonic() - complete, 0.0)
         waited = f"{time.monotonic() - asked_at:.3g} s, after which there were enough others"
@@ -157,7 +157,9 @@ class Exchange:
         """For how many seconds more the others wait for these, once they are enough: half of their patience."""
         return 0.0 if self._silent.issuperset(late) else max(self._patience, 0.0) / 2
 
-    def _read(self, site: str, asked: bytes, reply: Message) -> wire.Answer | Refused:
+    def _read(self, site: str, asked: bytes, reply: Message | Refused) -> wire.Answer | Refused:
+        if isinstance(reply, Refused):
+            return reply
         if reply.has_error():
             # Our ClientApp answers even when a method raises. What it raises all the same is its site's; any other
             # error is the engine's own. Flower puts a dead Ray actor back into its pool, where it spoils every message

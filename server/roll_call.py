@@ -15,6 +15,7 @@ from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused
 from fedcxr.keys.signatures import verify_hello
 from fedcxr.runs import Run
+from server.mailbox import replies
 from server.register import Register
 from server.traffic import Traffic
 
@@ -54,14 +55,15 @@ class RollCall:
         began, complete = time.monotonic(), math.inf
         while time.monotonic() < min(began + seconds, complete + STRAGGLERS):
             self._greet(seconds)
-            replies = list(self._grid.pull_messages(list(self._waiting)))
-            for reply in replies:
-                self._hear(self._waiting.pop(reply.metadata.reply_to_message_id), reply)
+            heard = False
+            for name, reply in replies(self._grid, self._waiting, simulated=self._register.simulated):
+                self._hear(self._waiting.pop(name), reply)
+                heard = True
             if len(self._nodes) == len(self._expected):
                 complete = min(complete, time.monotonic())
             if not self._waiting and (complete < math.inf or self._nobody_else_comes):
                 break
-            if not replies:
+            if not heard:
                 time.sleep(PULL_INTERVAL)
         return self._attendance(seconds)
 
@@ -84,8 +86,10 @@ class RollCall:
         if messages:
             self._waiting |= dict(zip(self._grid.push_messages(messages), due, strict=True))
 
-    def _hear(self, node: int, reply: Message) -> None:
+    def _hear(self, node: int, reply: Message | Refused) -> None:
         try:
+            if isinstance(reply, Refused):
+                raise reply
             site = self._introduced(node, reply)
         except Refused as why:
             if self._said.get(node) != str(why) and self._remarks < MOST_REMARKS:
@@ -132,4 +136,4 @@ class RollCall:
     def _missing(self, seconds: float) -> str:
         waited = "" if self._nobody_else_comes else f" within {seconds:g} s"
         others = [f"a node: {reason}" for reason in sorted(set(self._said.values()))]
-        return "; ".join([f"not connected{waited}", *others])
+        return wire.line("; ".join([f"not connected{waited}", *others]))
