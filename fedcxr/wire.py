@@ -21,7 +21,7 @@ LONGEST_NAME = 200  # characters of a site's or a run's name
 LONGEST_REASON = 500  # characters
 LONGEST_PLACE = 200
 LONGEST_SIGNATURE = 1 << 12  # bytes
-MOST_FILMS = 10**8  # of one site: ten times what anybody has
+MOST_FILMS = 1 << 21  # of one site: no list in a release is longer
 STYPE = "fedcxr.raw"  # not "numpy.ndarray": nobody may try to np.load it
 
 
@@ -146,6 +146,8 @@ def size(content: RecordDict) -> int:
 
     Flower's own `count_bytes` fails on an empty text.
     """
+    if not isinstance(content, RecordDict):  # whatever else a node may have put there
+        return 0
     facts = [value for record in content.config_records.values() for value in record.values()]
     blobs = [array.data for record in content.array_records.values() for array in record.values()]
     return sum(map(_carried, facts)) + sum(map(len, blobs))
@@ -193,6 +195,8 @@ def _unpack(content: RecordDict, name: str, noun: Noun, bulk: str) -> dict[str, 
 
 def _only(content: RecordDict, *records: str) -> None:
     """Refuse what travels beside: only a release leaves a hospital."""
+    if not isinstance(content, RecordDict):
+        raise Refused("a message without records", given=type(content).__name__)
     if set(content) != set(records):
         raise Refused("a message of other records", given=sorted(content), allowed=", ".join(records))
 

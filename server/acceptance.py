@@ -14,7 +14,7 @@ from fedcxr.learning import Report
 from fedcxr.learning.bounds import check_weights
 from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of
-from fedcxr.release import WEIGHTS, Header, Release, Stated
+from fedcxr.release import WEIGHTS, Header, Release, Stated, memory
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.view import Shared
@@ -76,7 +76,7 @@ def accept(release: Release, scenario: Scenario, learnt: Release | None, images:
 
 def odd_ones(headers: Mapping[str, Header], scenario: Scenario) -> dict[str, str]:
     """By site, why what it sent cannot be read with what the others sent: with most of them, it does not agree."""
-    found: dict[str, str] = {}
+    found = _too_large({site: sum(one.size for one in header.arrays.values()) for site, header in headers.items()})
     sizes = {site: _size(header) for site, header in headers.items() if header.kind != "update"}
     found |= _against(sizes, film_size(scenario), "a release of films of another size than the others'")
     rows = {site: _layout(_rows(header), 1) for site, header in headers.items()}
@@ -87,6 +87,15 @@ def odd_ones(headers: Mapping[str, Header], scenario: Scenario) -> dict[str, str
         known = frozenset((WEIGHTS + name, a.dtype.name, a.shape) for name, a in initial.items())
         found |= _against(weights, known or None, "a release with weights of another network than the others'")
     return found
+
+
+def _too_large(sizes: Mapping[str, int]) -> dict[str, str]:
+    """The largest, as far as all together would fill the memory of this machine without them."""
+    left = dict(sizes)
+    while sum(left.values()) > memory() // 2:
+        left.pop(max(sorted(left), key=left.__getitem__))
+    why = "a release that is too large for this machine beside the others'"
+    return {site: f"{why}; given: {size} bytes" for site, size in sizes.items() if site not in left}
 
 
 def _against(told: Mapping[str, Hashable], known: Hashable | None, why: str) -> dict[str, str]:

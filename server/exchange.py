@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from flwr.app import Message
@@ -16,12 +17,15 @@ from fedcxr.keys.provider import Job
 from fedcxr.keys.signatures import verify_answer, verify_release
 from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
+from server.mailbox import replies
 from server.quorum import require_quorum
 from server.register import Register
 from server.roll_call import APP_RAISED, NONCE_BYTES, PULL_INTERVAL, RollCall
 from server.traffic import Traffic
 
 Read = TypeVar("Read")
+
+PATIENCE = 0.25  # of a run's time: so long, in all its rounds together, the others wait for whoever is late
 
 
 class Exchange:
@@ -32,14 +36,25 @@ class Exchange:
         self._traffic = Traffic.of(run)
         limit = run.scenario.compute.timeout_s
         self._deadline = time.monotonic() + limit
+        self._patience = PATIENCE * limit
+        self._silent: set[str] = set()  # nobody waits a second time for whoever did not answer the first time
         self._document = run.scenario.to_yaml()
         # Who is not there by half of the time must not cost the others theirs.
         self._sites = RollCall(grid, run, register).take(limit / 2)
 
     def ask(
-        self, kind: str, sites: Sequence[str], turn: int = 1, learnt: Release | None = None
+        self,
+        kind: str,
+        sites: Sequence[str],
+        turn: int = 1,
+        learnt: Release | None = None,
+        enough: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[str, wire.Answer | Refused]]:
-        """Each site's answer as it arrives, or what is wrong with it; a site that keeps silent has `dropped`."""
+        """Each site's answer as it arrives, or what is wrong with it; a site that keeps silent has `dropped`.
+
+        Where more is to be asked, `enough` says whether the run could go on with what has arrived: from then on the
+        rest are waited for in patience, which is half of what is left of it, and not until the time is over.
+        """
         told = b"" if learnt is None else learnt.to_bytes()
         yield from ((site, self._sites.absent[site]) for site in sites if site in self._sites.absent)
         present = [site for site in sites if site in self._sites.nodes]
@@ -58,21 +73,28 @@ class Exchange:
             for site, one in requests.items()
         ]
         sizes = {site: wire.size(message.content) for site, message in zip(present, messages, strict=True)}
-        # A reply names its message, and not always its site.
+        asked_at = time.monotonic()
         waiting = dict(zip(self._grid.push_messages(messages), present, strict=True))
-        while waiting and time.monotonic() < self._deadline:
-            replies = list(self._grid.pull_messages(list(waiting)))
-            for reply in replies:
-                site = waiting.pop(reply.metadata.reply_to_message_id)
+        complete = math.inf  # when there were enough
+        while waiting and time.monotonic() < min(self._deadline, complete + self._grace(waiting.values())):
+            heard = False
+            for name, reply in replies(self._grid, waiting, simulated=self._register.simulated):
+                site, heard = waiting.pop(name), True
                 answer = self._read(site, asked[site], reply)
-                carried = 0 if reply.has_error() else wire.size(reply.content)
+                carried = 0 if isinstance(reply, Refused) or reply.has_error() else wire.size(reply.content)
                 self._traffic.note(kind, turn, site, sizes[site], carried)
                 yield site, answer
-            if not replies:
+            if enough():
+                complete = min(complete, time.monotonic())
+            if not heard:
                 time.sleep(PULL_INTERVAL)
+        self._patience -= max(time.monotonic() - complete, 0.0)
+        waited = f"{time.monotonic() - asked_at:.3g} s, after which there were enough others"
+        limit = f"{self._scenario.compute.timeout_s:g} s" if complete == math.inf else waited
+        self._silent |= {*waiting.values()}
         for site in waiting.values():
             self._traffic.note(kind, turn, site, sizes[site], 0)
-            yield site, wire.Answer(site, "dropped", f"no answer within {self._scenario.compute.timeout_s:g} s")
+            yield site, wire.Answer(site, "dropped", f"no answer within {limit}")
 
     def gather(
         self, kind: str, turn: int, told: Release, read: Callable[[str, wire.Answer], Read], about: str
@@ -80,7 +102,8 @@ class Exchange:
         """By site, what `read` makes of its answer; sites that have none are left out while enough others are left."""
         found: dict[str, Read] = {}
         silent: dict[str, str] = {}
-        for site, answer in self.ask(kind, self._scenario.site_names, turn, told):
+        needed = self._scenario.needed_sites
+        for site, answer in self.ask(kind, self._scenario.site_names, turn, told, lambda: len(found) >= needed):
             reason = why_not(answer)
             if reason is None and not isinstance(answer, Refused):
                 try:
@@ -117,6 +140,11 @@ class Exchange:
         admit(packed.header)
         return packed, Release.of(packed)
 
+    def holding(self, site: str) -> int:
+        """How many films this site said that it holds, and accounted for, when it released; 0: it did not."""
+        note = self._run.release_note(site)
+        return 0 if note is None else int(note["images"])
+
     def stored(self, site: str) -> Packed | None:
         """The release of this site that is on file, if it is whole and this site signed it; else it is none."""
         packed = self._run.stored_release(site)
@@ -125,7 +153,13 @@ class Exchange:
         except (Refused, KeyError):
             return None
 
-    def _read(self, site: str, asked: bytes, reply: Message) -> wire.Answer | Refused:
+    def _grace(self, late: Iterable[str]) -> float:
+        """For how many seconds more the others wait for these, once they are enough: half of their patience."""
+        return 0.0 if self._silent.issuperset(late) else max(self._patience, 0.0) / 2
+
+    def _read(self, site: str, asked: bytes, reply: Message | Refused) -> wire.Answer | Refused:
+        if isinstance(reply, Refused):
+            return reply
         if reply.has_error():
             # Our ClientApp answers even when a method raises. What it raises all the same is its site's; any other
             # error is the engine's own. Flower puts a dead Ray actor back into its pool, where it spoils every message

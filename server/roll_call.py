@@ -15,6 +15,7 @@ from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused
 from fedcxr.keys.signatures import verify_hello
 from fedcxr.runs import Run
+from server.mailbox import replies
 from server.register import Register
 from server.traffic import Traffic
 
@@ -22,6 +23,7 @@ PULL_INTERVAL = 0.02  # seconds between looks for answers
 GREET_AGAIN = 10.0  # seconds after which a node that could not say who it is, is asked once more
 STRAGGLERS = 2.0  # seconds for the other nodes, once all sites are known
 NONCE_BYTES = 32
+MOST_REMARKS = 50  # on nodes that are none of the sites: strangers may be many, and inventive
 APP_RAISED = 2  # Flower's error code for an exception in a ClientApp: of all errors, the one that is the node's
 
 
@@ -43,6 +45,7 @@ class RollCall:
         self._waiting: dict[str, int] = {}  # nodes, by the message that they have not answered yet
         self._again: dict[int, float] = {}  # when a node may be greeted (once more)
         self._said: dict[int, str] = {}  # why a node is none of the sites
+        self._remarks = 0
         self._nodes: dict[str, list[int]] = {}
         self._sizes: dict[int, int] = {}  # of what was said to each node, in bytes
         self._traffic = Traffic.of(run)
@@ -52,14 +55,15 @@ class RollCall:
         began, complete = time.monotonic(), math.inf
         while time.monotonic() < min(began + seconds, complete + STRAGGLERS):
             self._greet(seconds)
-            replies = list(self._grid.pull_messages(list(self._waiting)))
-            for reply in replies:
-                self._hear(self._waiting.pop(reply.metadata.reply_to_message_id), reply)
+            heard = False
+            for name, reply in replies(self._grid, self._waiting, simulated=self._register.simulated):
+                self._hear(self._waiting.pop(name), reply)
+                heard = True
             if len(self._nodes) == len(self._expected):
                 complete = min(complete, time.monotonic())
             if not self._waiting and (complete < math.inf or self._nobody_else_comes):
                 break
-            if not replies:
+            if not heard:
                 time.sleep(PULL_INTERVAL)
         return self._attendance(seconds)
 
@@ -82,13 +86,16 @@ class RollCall:
         if messages:
             self._waiting |= dict(zip(self._grid.push_messages(messages), due, strict=True))
 
-    def _hear(self, node: int, reply: Message) -> None:
+    def _hear(self, node: int, reply: Message | Refused) -> None:
         try:
+            if isinstance(reply, Refused):
+                raise reply
             site = self._introduced(node, reply)
         except Refused as why:
-            if self._said.get(node) != str(why):
+            if self._said.get(node) != str(why) and self._remarks < MOST_REMARKS:
                 self._run.event("node", node=str(node), reason=str(why))  # a node's number is too large for JSON
-            self._said[node] = str(why)
+                self._said[node] = str(why)
+                self._remarks += 1
             return
         self._traffic.note(wire.HELLO, 0, site, self._sizes[node], wire.size(reply.content))
         self._nodes.setdefault(site, []).append(node)
@@ -129,4 +136,4 @@ class RollCall:
     def _missing(self, seconds: float) -> str:
         waited = "" if self._nobody_else_comes else f" within {seconds:g} s"
         others = [f"a node: {reason}" for reason in sorted(set(self._said.values()))]
-        return "; ".join([f"not connected{waited}", *others])
+        return wire.line("; ".join([f"not connected{waited}", *others]))

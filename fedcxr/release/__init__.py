@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fedcxr.errors import DataError
-from fedcxr.release._packed import DTYPES, LONGEST_NAME, WRONG, Header, Packed, Stated, damaged
+from fedcxr.release._packed import DTYPES, LONGEST_NAME, WRONG, Header, Packed, Stated, damaged, memory
 
 Kind = Literal["images", "codes", "update"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -25,7 +25,7 @@ NOBODY = "nobody"  # whom the rows of a release belong to that were made of no f
 WEIGHTS = "weights/"  # how the names of arrays begin that hold what a method learnt
 MOST_FINDINGS = 256
 
-__all__ = ["KINDS", "NOBODY", "WEIGHTS", "AnswerKey", "Header", "Kind", "Packed", "Release", "Stated"]
+__all__ = ["KINDS", "NOBODY", "WEIGHTS", "AnswerKey", "Header", "Kind", "Packed", "Release", "Stated", "memory"]
 
 
 @dataclass(frozen=True)

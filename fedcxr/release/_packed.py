@@ -139,7 +139,7 @@ class Packed:
         header = self.header
         try:
             size, packed = (sum(getattr(one, what) for one in header.arrays.values()) for what in ("size", "packed"))
-            if size > min(LARGEST, _memory() // 2) or size > SLACK + DENSEST * packed:
+            if size > min(LARGEST, memory() // 2) or size > SLACK + DENSEST * packed:
                 raise ValueError("its arrays are too large")
             blocks = [memoryview(self.body)[place] for place in self._places()]
             return {
@@ -182,7 +182,7 @@ def damaged(error: Exception) -> Refused:
     return Refused("a release is damaged", do=f"{type(error).__name__}: {error}"[:400])
 
 
-def _memory() -> int:
+def memory() -> int:
     """Bytes of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

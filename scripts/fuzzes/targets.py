@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from fedcxr.keys import MasterKey, Origin
 from fedcxr.keys.cards import Card
 from fedcxr.keys.envelopes import grant, open_envelope, read_label
 from fedcxr.keys.identity import Identity
+from fedcxr.keys.signatures import PURPOSE, verify_release
 from fedcxr.questions import Part
-from fedcxr.release import Release
+from fedcxr.release import Packed, Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.storage.checkpoint import Checkpoint
-from server import answers, prepared
+from server import acceptance, answers, prepared
 from sites import encrypted_file
 
 SMALL = Path(tempfile.mkdtemp(prefix="fedcxr-fuzz-"))
@@ -95,8 +97,19 @@ def _packed(content: Any) -> bytes:
     return raw
 
 
+def _taken_in(body: bytes) -> object:
+    """What a site has damaged and signed all the same, as far as a coordinator believes signatures."""
+    signed = Packed(body, BOB.sign(PURPOSE, hashlib.sha256(body).digest()))
+    packed = verify_release(signed.to_bytes(), BOB.public)
+    acceptance.admit(packed.header, NOISE, images=2)
+    release = Release.of(packed)
+    acceptance.accept(release, NOISE, None, images=2)
+    return acceptance.odd_ones({"bob": packed.header}, NOISE)
+
+
 # Keys -----------------------------------------------------------------------------------------------------------------
 
+NOISE = Scenario.parse({"method": "noise", "cohort": {"source": "phantom", "patients": 2, "size": 16}})
 ALICE, BOB = Identity(bytes(64), "alice"), Identity(bytes(range(64)), "bob")
 KEY = MasterKey(bytes(32), "alice", 1).release_key("spring")
 
@@ -184,6 +197,13 @@ TARGETS = {
     target.name: target
     for target in (
         Target("release", Release.from_bytes, lambda: [_release().to_bytes()]),
+        Target("signed", _taken_in, lambda: [bytes(replace(_release(), site="bob").packed.body)]),
+        Target(
+            "introduction",
+            _message(wire.unpack_introduction),
+            lambda: [_packed(wire.pack_introduction(wire.Introduction("site-1", "ok", signature=bytes(64))))],
+            (FedcxrError, NoMessage),
+        ),
         Target(
             "answer",
             _message(wire.unpack_answer),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ import msgpack
 import numpy as np
 import pytest
 import zstandard
+from flwr.app import Message
 from liars import LIAR, Failing, Liars, Lie, as_signed, crafted, lie, rows
 from small import SMALL
 
@@ -32,7 +33,7 @@ from fedcxr.tasks import Bench, Tested
 from fedcxr.tasks.findings import Findings
 from fedcxr.training.compute import Compute
 from fedcxr.view import Nobody, Shared
-from server import measure, testing
+from server import acceptance, measure, testing
 from server.collect import collect
 from server.exchange import Exchange
 from server.inline import InlineGrid
@@ -225,6 +226,20 @@ def test_weights_that_are_another_networks_are_their_sites(arrays: dict[str, Any
         assert run.learnt_file("site-1").exists()
 
 
+def crowded(answer: wire.Answer) -> wire.Answer:
+    """As many films of nobody as its own could make."""
+    films = dict.fromkeys(("films", "findings", "split"), repeated)
+    return crafted(answer, facts={"origins": "nobody"}, arrays=films)
+
+
+def test_a_release_that_leaves_no_room_for_the_others_is_its_sites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptance, "memory", lambda: 2 << 20)
+    with begun(scenario(), tmp_path) as run:
+        assert "too large for this machine beside the others'" in dropped(run, Liars({wire.RELEASE: crowded}))
+
+
 # Learning and tests ---------------------------------------------------------------------------------------------------
 
 UPDATES: dict[str, Lie] = {
@@ -254,6 +269,26 @@ def test_a_wrong_update_is_its_sites(wrong: str, tmp_path: Path) -> None:
         assert {report.site for report in run.reports()} == {"site-1", "site-3"}
     with begun(of.model_copy(update={"min_sites": None}), tmp_path / "all") as run, pytest.raises(TooFewSites):
         collected(run, Liars({wire.LEARN: UPDATES[wrong]}))
+
+
+class Silent(Liars):
+    """The liar hears what it is to learn, and says nothing."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        for reply in super().pull_messages(message_ids):
+            asked = self.asked[reply.metadata.reply_to_message_id].metadata
+            if (asked.dst_node_id, asked.message_type) != (2, wire.LEARN):
+                yield reply
+
+
+def test_a_silent_site_does_not_cost_the_others_their_rounds(tmp_path: Path) -> None:
+    """Waiting for it until the time is over would leave none for the next round."""
+    learner, compute = {"name": "learners:Greyer", "fit": "federated", "rounds": 3, "tells": True}, {"timeout_s": 8.0}
+    with begun(scenario(learner, compute={**SMALL["compute"], **compute}), tmp_path) as run:
+        assert [entry["status"] for entry in collected(run, Silent({}))] == ["ok"] * 3
+        assert [(report.round, report.site) for report in run.reports()] == [
+            (number, site) for number in (1, 2, 3) for site in ("site-1", "site-3")
+        ]
 
 
 def test_reports_that_add_up_beyond_all_numbers_are_their_sites(tmp_path: Path) -> None:
@@ -289,6 +324,12 @@ FIGURES: dict[str, Any] = {
     "more figures": {"names": lambda _: np.zeros(3, np.uint8)},
     "other figures": {"scores": lambda _: np.zeros(3, np.uint8)},
 }
+
+
+def repeated(array: np.ndarray) -> np.ndarray:
+    return np.repeat(array, 100, axis=0)
+
+
 TESTS: dict[str, Lie] = {
     "scores that are no numbers": lie(arrays={"scores": lambda s: s * np.float32(np.nan)}),
     "no patients": lie(arrays={"patients": None}),
@@ -296,6 +337,9 @@ TESTS: dict[str, Lie] = {
         arrays={n: lambda a: np.repeat(a[:1], 10**6, axis=0) for n in ("scores", "findings", "patients")}
     ),
     "another task": lie(facts={"task": "fidelity"}),
+    "more films than it released": lambda answer: replace(
+        crafted(answer, arrays=dict.fromkeys(("scores", "findings", "patients"), repeated)), images=10**5
+    ),
 }
 
 
@@ -323,6 +367,24 @@ def test_a_wrong_test_is_its_sites(tmp_path: Path) -> None:
     for changes in FIGURES.values():
         with pytest.raises(Refused, match="a test of"):
             task.check(changed(honest[LIAR], **changes), taught)
+
+
+def test_whoever_tells_wonders_stands_there_by_name(tmp_path: Path) -> None:
+    """Nobody else knows its films, so its figures are believed, and told apart from the others'."""
+
+    def wonders(answer: wire.Answer) -> wire.Answer:
+        scores = Release.from_bytes(answer.release).arrays["scores"]
+        there = np.tile(np.array([[0], [1]], scores.dtype), (4, scores.shape[1]))
+        return crafted(answer, arrays={"scores": there, "findings": there, "patients": np.arange(8)})
+
+    with begun(scenario(tasks=SMALL["tasks"]), tmp_path) as run:
+        collected(run, Liars({}))
+        exchange = Exchange(Liars({wire.TEST: wonders}), run, Register.of_simulation(run.scenario))
+        figures = testing.test_at_sites(exchange, run, Shared(run.releases(SITES)), Nobody())["findings"]
+    alone = {site: own["trained"]["mean_auc"]["value"] for site, own in figures["by_site"].items()}
+    assert alone.keys() == {*SITES}
+    assert alone.pop(LIAR) == 1.0
+    assert all(value is None or value < 1.0 for value in alone.values())
 
 
 # Answers --------------------------------------------------------------------------------------------------------------

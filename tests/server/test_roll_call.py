@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Error, Message
+from flwr.app import ArrayRecord, Error, Message
 from nodes import OWN, SECRET, SITES, Nodes, named
 
 from fedcxr import wire
@@ -78,6 +78,16 @@ def test_nodes_that_nobody_knows_are_left_alone(stranger: dict[str, Any], said: 
     assert hello.run == run.scenario.run_name
 
 
+def test_many_strangers_fill_neither_the_events_nor_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roll_call, "MOST_REMARKS", 5)
+    strangers = named(*(f"{number}" + "x" * 190 for number in range(15)))
+    with begun(tmp_path, seconds=6.0, min_sites=2) as run:
+        entries = collect(Nodes(*named("site-1", "site-3"), *strangers), run, register(*SITES))
+        assert statuses(entries) == ["ok", "dropped", "ok"]
+        assert len(left_alone(run)) == 5
+        assert len(entries[1]["reason"]) <= wire.LONGEST_REASON
+
+
 def test_two_nodes_of_one_name_are_both_refused(tmp_path: Path) -> None:
     grid = Nodes(*named("site-1", "site-2", "site-2", "site-3"))
     with begun(tmp_path, min_sites=2) as run:
@@ -111,6 +121,44 @@ def test_a_node_that_was_not_ready_is_asked_again(tmp_path: Path, monkeypatch: p
     with begun(tmp_path) as run:
         assert statuses(collect(grid, run, register(*SITES))) == ["ok"] * 3
         assert len(left_alone(run)) == 1  # told once, however often it happens
+
+
+class Forged(Nodes):
+    """The second node makes the bytes of its replies itself; all else Flower would believe or choke on."""
+
+    def __init__(self, forge: Callable[[Message], Message], kind: str) -> None:
+        super().__init__(*named(*SITES))
+        self._forge, self._kind = forge, kind
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        for reply in super().pull_messages(message_ids):
+            asked = {message.metadata.message_id: message for message in self.sent}[reply.metadata.reply_to_message_id]
+            forged = (asked.metadata.dst_node_id, asked.metadata.message_type) == (2, self._kind)
+            yield self._forge(reply) if forged else reply
+
+
+def to_nobody(reply: Message) -> Message:
+    reply.metadata.__dict__["_reply_to_message_id"] = "0" * 64
+    return reply
+
+
+def without_records(reply: Message) -> Message:
+    reply.__dict__["_content"] = ArrayRecord()
+    return reply
+
+
+def no_message(reply: Message) -> Message:
+    raise ValueError("Mismatch in children object IDs")
+
+
+@pytest.mark.parametrize("kind", [wire.HELLO, wire.RELEASE])
+@pytest.mark.parametrize("forge", [to_nobody, without_records, no_message])
+def test_a_forged_reply_is_its_nodes(forge: Callable[[Message], Message], kind: str, tmp_path: Path) -> None:
+    """A stranger's, too: whoever may connect could end the run."""
+    with begun(tmp_path, seconds=4.0, min_sites=2) as run:
+        entries = collect(Forged(forge, kind), run, register(*SITES))
+        assert statuses(entries)[::2] == ["ok", "ok"]
+        assert statuses(entries)[1] == ("ok" if forge is to_nobody else "dropped" if kind == wire.HELLO else "refused")
 
 
 class Broken(Nodes):
