@@ -60,6 +60,14 @@ def init_args(scratch: Path, address: str) -> dict[str, Any]:
     return start | {"include_dashboard": False, "log_to_driver": False, "logging_level": "warning"}
 
 
+def import_nothing_from_here() -> None:
+    """Ray's actors would import first what lies in the folder that the user happens to be in, where others may write.
+
+    Ray leaves that out for jobs that bring a folder of their own, and has no switch for those that want none.
+    """
+    importlib.import_module("ray.job_config").JobConfig._runtime_env_has_working_dir = lambda config: True
+
+
 def joined(scenario: Scenario, address: str) -> dict[str, str]:
     """The environment in which a cluster that somebody else started is joined, if its token keeps strangers away."""
     why = None if _has_token() else "there is no token"

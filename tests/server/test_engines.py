@@ -246,3 +246,13 @@ def _marked(mark: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@ray
+def test_no_process_imports_from_the_folder_one_is_in(
+    short_path: Path, traps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others may write, for instance: neither the engine does nor an actor, whose place Ray would put first."""
+    monkeypatch.chdir(traps)
+    simulate(scenario(sites=1), Options(short_path))
+    assert not (traps / "sprung").exists()
