@@ -121,5 +121,13 @@ def _sweep() -> None:
     """Remove what commands left behind that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         owner = folder.name.removeprefix(SCRATCH).split("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and _is_ours(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can have built what lies there, as deep as it takes for a removal to fail."""
+    try:
+        return folder.lstat().st_uid == os.geteuid()
+    except OSError:  # gone meanwhile
+        return False
