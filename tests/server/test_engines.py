@@ -254,5 +254,6 @@ def test_no_process_imports_from_the_folder_one_is_in(
 ) -> None:
     """Where others may write, for instance: neither the engine does nor an actor, whose place Ray would put first."""
     monkeypatch.chdir(traps)
-    simulate(scenario(sites=1), Options(short_path))
+    patient = {"device": "cpu", "precision": "fp32", "timeout_s": 300.0}  # on a busy machine Ray takes its time
+    simulate(scenario(sites=1, compute=patient), Options(short_path))
     assert not (traps / "sprung").exists()
