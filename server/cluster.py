@@ -60,6 +60,14 @@ def init_args(scratch: Path, address: str) -> dict[str, Any]:
     return start | {"include_dashboard": False, "log_to_driver": False, "logging_level": "warning"}
 
 
+def import_nothing_from_here() -> None:
+    """Ray's actors would import first what lies in the folder that the user happens to be in, where others may write.
+
+    Ray leaves that out for jobs that bring a folder of their own, and has no switch for those that want none.
+    """
+    importlib.import_module("ray.job_config").JobConfig._runtime_env_has_working_dir = lambda config: True
+
+
 def joined(scenario: Scenario, address: str) -> dict[str, str]:
     """The environment in which a cluster that somebody else started is joined, if its token keeps strangers away."""
     why = None if _has_token() else "there is no token"
@@ -113,5 +121,13 @@ def _sweep() -> None:
     """Remove what commands left behind that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         owner = folder.name.removeprefix(SCRATCH).split("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and _is_ours(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can have built what lies there, as deep as it takes for a removal to fail."""
+    try:
+        return folder.lstat().st_uid == os.geteuid()
+    except OSError:  # gone meanwhile
+        return False

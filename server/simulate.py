@@ -28,7 +28,7 @@ from fedcxr.storage.events import Events
 from fedcxr.storage.private import nothing_for_others
 from fedcxr.storage.workshops import Workshops
 from server.attack import end_group
-from server.cluster import Cluster, check_own_process, init_args, joined
+from server.cluster import Cluster, check_own_process, import_nothing_from_here, init_args, joined
 from server.register import Register
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _collect_on_ray(run: Run, cluster: Cluster) -> None:
     verdict.unlink(missing_ok=True)
     with (run.folder / "engine.log").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "server.simulate", str(run.folder), str(cluster.scratch), cluster.address],
+            [sys.executable, "-P", "-m", "server.simulate", str(run.folder), str(cluster.scratch), cluster.address],
             stdin=subprocess.PIPE,  # nothing is ever written: the child sees its end when we are gone
             stdout=log,
             stderr=log,
@@ -204,6 +204,7 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
 
     from server.collect import server_app
 
+    import_nothing_from_here()
     run = Run.open(folder)
     try:
         run_simulation(

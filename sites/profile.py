@@ -147,8 +147,7 @@ def _own_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             _refuse_strangers(os.fstat(file.fileno()), path)
-            for folder in {*path.absolute().parents, *path.resolve(strict=True).parents}:
-                _refuse_strangers(folder.stat(), folder)
+            _refuse_strangers_on_the_way(path)
             return file.read(LARGEST_FILE + 1).decode()
     except FileNotFoundError:
         raise DataError("there is no such profile", given=path) from None
@@ -158,9 +157,21 @@ def _own_text(path: Path) -> str:
         raise StorageError("cannot read the profile", given=path, do=error.strerror or "") from None
 
 
+def _refuse_strangers_on_the_way(path: Path) -> None:
+    """No folder that the path leads through, and none that a link on it does, is one where others may put another."""
+    way = path.absolute()
+    for folder in reversed(way.parents):  # from the top: what is in a stranger's folder is not even looked at
+        _refuse_strangers(folder.stat(), folder)
+    for part in (*reversed(way.parents), way):
+        if part.is_symlink():
+            _refuse_strangers(part.lstat(), part)
+            _refuse_strangers_on_the_way(part.parent / part.readlink())
+
+
 def _refuse_strangers(held: os.stat_result, path: Path) -> None:
     sticky = stat.S_ISDIR(held.st_mode) and held.st_mode & stat.S_ISVTX  # there everybody keeps what is theirs
-    if held.st_uid not in (0, os.geteuid()) or (held.st_mode & OTHERS_MAY_WRITE and not sticky):
+    closed = sticky or stat.S_ISLNK(held.st_mode)  # a link's mode means nothing
+    if held.st_uid not in (0, os.geteuid()) or (held.st_mode & OTHERS_MAY_WRITE and not closed):
         raise Refused(
             "others may write the profile, or a folder that it is in",
             given=f"{path}, mode {stat.S_IMODE(held.st_mode):04o}, user {held.st_uid}",

@@ -163,3 +163,13 @@ def people(make_cohort: MakeCohort, annotated: Callable[..., Cohort]) -> Cohort:
     cohort = annotated(make_cohort((3, 2, 3, 3, 2) * 8, prefix=NAMES))
     cast("npt.NDArray[np.uint8]", cohort.pixels).flags.writeable = False
     return cohort
+
+
+@pytest.fixture
+def traps(tmp_path: Path) -> Path:
+    """A folder in which somebody has put modules of names that are imported; the first that is leaves `sprung`."""
+    folder = tmp_path / "traps"
+    folder.mkdir()
+    for name in ("fedcxr", "flwr", "multiprocessing", "numpy", "pydantic", "server", "sites", "typer"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'sprung')!r}, 'a').write({name!r})\n")
+    return folder

@@ -359,6 +359,8 @@ def schema() -> None:
 def main() -> None:
     """The console script: every error a user can meet ends in one line and its exit code."""
     nothing_for_others()
+    # What we start, and what Python starts for us, imports nothing from the folder we are in: others may write there.
+    os.environ["PYTHONSAFEPATH"] = "1"
     debug = "--debug" in sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
     try:

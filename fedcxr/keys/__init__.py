@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -29,6 +30,8 @@ from fedcxr.keys.stream import KEY_BYTES, KeyedStream
 NONCE_BYTES = 12
 TAG_BYTES = 16
 LONGEST_NAME = 200  # characters
+# Printable to Python and not to the eye: joiners, fillers, selectors of variants, the empty pattern of Braille.
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def context(purpose: str, *parts: str | int | bytes) -> bytes:
@@ -61,8 +64,9 @@ class Origin:
 
 def check_name(noun: str, name: object) -> None:
     """A name is short and printable, so that it can be shown and cannot hide anything."""
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise ConfigError(f"this is no name for a {noun}", given=repr(name), allowed=f"1 to {LONGEST_NAME} characters")
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or UNSEEN.search(name):
+        allowed = f"1 to {LONGEST_NAME} characters that can be seen"
+        raise ConfigError(f"this is no name for a {noun}", given=ascii(name), allowed=allowed)
 
 
 def sealed_bytes(plain: int) -> int:

@@ -58,6 +58,7 @@ class Card:
         if card is None:  # raised here, so that no cause shows what was read
             raise BadSignature("this is no identity card", allowed="what `fedcxr keys show --card` wrote")
         card.public.verify(PURPOSE, _whole(card.public, card.follows), card.signature)
+        card.public.seal(b"", b"")  # granted to, a key that cannot be written to would end every release to come
         return card
 
     @classmethod

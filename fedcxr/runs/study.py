@@ -128,7 +128,8 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
         number, scenario = numbered
         file = folder / "scenarios" / f"{scenario.run_name}.yaml"
         write_atomic(file, scenario.to_yaml().encode())
-        command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(file)]
+        # Nothing is imported from the folder that the user happens to be in, where others may write.
+        command = [sys.executable, "-P", "-m", "fedcxr.cli", "simulate", str(file)]
         command += ["--out", str(out), "--engine", options.engine, "--format", "json"]
         command += ["--resume"] if options.resume and scenario.run_name not in outdated else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)

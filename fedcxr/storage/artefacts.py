@@ -91,6 +91,8 @@ class Artefacts:
         """What is on file under this name, whole and as it was made, or None."""
         path = self._path(key)
         try:
+            if os.path.lexists(self.folder):
+                private_folder(self.folder)  # what others can put there is none of ours, whatever it is called
             kept = Checkpoint.read(path)
         except (FedcxrError, OSError):
             return None

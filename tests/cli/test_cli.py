@@ -136,3 +136,14 @@ def test_data_show_draws_a_contact_sheet(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "films.png").read_bytes().startswith(b"\x89PNG")
     assert fedcxr("data", "show", "--set", "patients=12", "--out", "/proc/x.png").returncode == 2
+
+
+def test_what_a_command_starts_imports_nothing_from_the_folder_one_is_in(traps: Path) -> None:
+    """Python's own processes for work on films look there first, before its own library."""
+    script = "import sys; del sys.path[0]; from fedcxr.cli import main; main()"  # as the installed command begins
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "FEDCXR_CACHE": str(traps)}
+    films = ("--set", "patients=600", "--set", "size=64", "--workers", "2")
+    command = [sys.executable, "-c", script, "data", "check", *films]
+    done = subprocess.run(command, env=environment, cwd=traps, capture_output=True, text=True, timeout=120, check=False)
+    assert not (traps / "sprung").exists()
+    assert done.returncode == 0, done.stderr

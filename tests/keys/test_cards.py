@@ -11,7 +11,7 @@ from canary import leaks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcxr.errors import BadSignature, Refused
+from fedcxr.errors import BadSignature, ConfigError, Refused
 from fedcxr.keys.cards import LONGEST, MOST_PREDECESSORS, Card, Succession
 from fedcxr.keys.identity import Identity, PublicIdentity
 
@@ -88,6 +88,24 @@ def test_every_flipped_bit_of_a_card_is_refused_or_of_no_consequence() -> None:
 def test_an_altered_card_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(BadSignature):
         Card.read(json.dumps({**json.loads(RENEWED.text), **changes}))
+
+
+@pytest.mark.parametrize("sealing", [bytes(1216), b"\xff" * 1216, CHARITY.public.sealing[:1184] + bytes(32)])
+def test_a_card_that_nobody_can_write_to_is_refused(sealing: bytes) -> None:
+    """Its owner signs what they like; granted to, it would end every release that is to have an envelope for them."""
+    hostile = Identity(CHARITY.reveal(), "charity")
+    hostile.public = PublicIdentity("charity", CHARITY.public.verifying, sealing)
+    with pytest.raises(Refused, match="cannot be written to"):
+        Card.read(Card.issue(hostile).text)
+
+
+@pytest.mark.parametrize("unseen", ["\N{VARIATION SELECTOR-16}", "\N{COMBINING GRAPHEME JOINER}", "\N{HANGUL FILLER}"])
+def test_a_name_that_only_looks_like_another_is_refused(unseen: str) -> None:
+    """Printed, it is the name of whom one knows, and a grant to it would not be stopped as one to another card."""
+    assert unseen.isprintable()
+    for name in (unseen + "charity", "charity" + unseen):
+        with pytest.raises(ConfigError, match="no name for a site"):
+            Identity.generate(name)
 
 
 def test_a_card_of_another_format_is_refused_by_name() -> None:

@@ -99,6 +99,16 @@ def test_a_study_goes_on_where_it_stopped_and_past_what_fails(tmp_path: Path) ->
     assert table(comparison).splitlines()[-1].startswith("| noise, sites 40 | 0 | unknown |")
 
 
+@pytest.mark.slow
+def test_nothing_is_imported_from_the_folder_one_is_in(
+    tmp_path: Path, traps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study.read(written(tmp_path))
+    monkeypatch.chdir(traps)
+    assert conduct(study, Options(tmp_path, engine="inline"), print) == []
+    assert not (traps / "sprung").exists()
+
+
 def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study.read(written(tmp_path, seeds=[0, 1, 2]))
     runs = [Run.place(tmp_path, cell.scenario(seed)) for cell in study.cells() for seed in study.seeds]
@@ -113,7 +123,7 @@ def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.
     def simulate(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         """Makes the second run, and leaves the third to somebody whose code has changed."""
         commands.append(command)
-        if Path(command[4]).stem == runs[1].scenario.run_name:
+        if Path(command[5]).stem == runs[1].scenario.run_name:
             with runs[1].begun(resume="--resume" in command):
                 write_json(runs[1].folder / "result.json", RESULT)
         return subprocess.CompletedProcess(command, 0, "", "")

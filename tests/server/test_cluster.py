@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -124,3 +125,17 @@ def test_a_run_of_ours_takes_no_token_but_its_own() -> None:
         assert token.read_text() != Path(others.around({})[cluster.TOKEN_PATH]).read_text()
         assert len(token.read_text()) == 64
     assert not token.exists()
+
+
+def test_what_others_left_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They could have built it so deep that removing it fails: then nobody on the machine could run anything."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    theirs, ours = (tmp_path / f"{cluster.SCRATCH}{2**22 + n}-x" for n in (1, 2))  # of processes that cannot be
+    for folder in (theirs, ours):
+        folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root can play another user")
+    os.chown(theirs, 65534, 65534)
+    with Cluster.of(None, {}):
+        assert theirs.exists()
+        assert not ours.exists()

@@ -246,3 +246,14 @@ def _marked(mark: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@ray
+def test_no_process_imports_from_the_folder_one_is_in(
+    short_path: Path, traps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others may write, for instance: neither the engine does nor an actor, whose place Ray would put first."""
+    monkeypatch.chdir(traps)
+    patient = {"device": "cpu", "precision": "fp32", "timeout_s": 300.0}  # on a busy machine Ray takes its time
+    simulate(scenario(sites=1, compute=patient), Options(short_path))
+    assert not (traps / "sprung").exists()

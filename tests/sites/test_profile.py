@@ -125,6 +125,28 @@ def test_any_text_is_a_profile_or_an_error_of_ours(text: str) -> None:
         Profile.parse(read_yaml(text))
 
 
+@pytest.mark.parametrize("folder", ["theirs", "everybodys"])
+def test_a_stranger_does_not_choose_which_of_our_profiles_counts(tmp_path: Path, folder: str) -> None:
+    """By a link of theirs that a link of ours leads to: both ends of the way are our own."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can play another user")
+    earlier, ours, between = (tmp_path / name for name in ("earlier.yaml", "profile.yaml", folder))
+    earlier.write_text(yaml.safe_dump(permissive()))
+    earlier.chmod(0o600)
+    between.mkdir(mode=0o700)
+    link = between / "link"
+    link.symlink_to(earlier)
+    ours.symlink_to(link)
+    Profile.read(ours)
+    if folder == "theirs":
+        os.chown(between, 65534, 65534)
+    else:
+        between.chmod(0o1777)
+        os.chown(link, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(Refused, match="others may write"):
+        Profile.read(ours)
+
+
 def test_a_profile_is_its_users_own(file: Path) -> None:
     assert Profile.read(file).site == "site-1"
     for mode in (0o620, 0o602, 0o666):

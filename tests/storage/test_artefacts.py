@@ -494,3 +494,13 @@ def test_who_reads_while_it_is_cleared_reads_on(store: Artefacts, tmp_path: Path
     done.touch()
     assert ended(sweeper) == 0
     assert files(store) <= {file_of(store).name}
+
+
+def test_what_lies_in_somebody_elses_folder_is_not_believed(store: Artefacts, make: Maker) -> None:
+    """They can have put anything there under the right name, for instance a network that recognises nobody."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can play another user")
+    store.put(KEY, {"weight": np.zeros(2)})
+    os.chown(store.folder, 65534, 65534)
+    assert store.get(KEY) is None
+    assert same(store.made(KEY, make))
