@@ -129,7 +129,8 @@ def measured(original: Cohort, release: Release, *, search: bool = False) -> Lik
 def unchanged_share(films: Films, released: Films, seen: Bools | None = None) -> Figures:
     """Of the pixels that differ from one beside them, for others show nothing, the share that shows what it did.
 
-    Exactly, or after brightness and contrast of the whole film are undone. Only pixels that are `seen` count.
+    Exactly, or after brightness and contrast of the whole film are undone, as far as rounding lets them. Only pixels
+    that are `seen` count.
     """
     seen = np.ones(films.shape, dtype=np.bool_) if seen is None else seen
     shows = _shows(films) & seen

@@ -165,6 +165,13 @@ def people(make_cohort: MakeCohort, annotated: Callable[..., Cohort]) -> Cohort:
     return cohort
 
 
+@pytest.fixture(autouse=True)
+def python_finds_scripts() -> Iterator[None]:
+    """A command run in this process says how Python is to start others; the next test's are none of its business."""
+    yield
+    os.environ.pop("PYTHONSAFEPATH", None)
+
+
 @pytest.fixture
 def traps(tmp_path: Path) -> Path:
     """A folder in which somebody has put modules of names that are imported; the first that is leaves `sprung`."""

@@ -326,10 +326,14 @@ def test_it_starts_nobody(begun: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("limit", "said"), [({"attack_memory_gb": 0.001}, "MemoryError|memory"), ({"attack_disk_gb": 1e-5}, "disk")]
+    ("name", "limit", "said"),
+    [
+        ("IsGreedy", {"attack_memory_gb": 1.0}, "MemoryError|memory"),
+        ("RunsEverywhere", {"attack_disk_gb": 1e-5}, "disk"),
+    ],
 )
-def test_its_limits_are_the_scenarios(begun: Any, limit: dict[str, float], said: str) -> None:
-    attack, _ = begun("RunsEverywhere", compute=limit)
+def test_its_limits_are_the_scenarios(begun: Any, name: str, limit: dict[str, float], said: str) -> None:
+    attack, _ = begun(name, compute=limit)
     with pytest.raises(AttackFailed, match=said):
         waited(attack)
 

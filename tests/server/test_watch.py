@@ -223,28 +223,6 @@ def test_a_process_that_has_ended_breaks_no_limit(tmp_path: Path) -> None:
     assert waits.wait() == 0
 
 
-def test_a_watch_costs_little(tmp_path: Path, fenced: Callable[..., Fenced]) -> None:
-    """Less than two per cent of a processor, on a process with as many pieces of memory as PyTorch makes one."""
-    code = (
-        "fence(); file = os.open(own / 'film.npy', os.O_RDONLY)\n"
-        "libc.mmap.restype = ctypes.c_void_p\n"
-        "held = [libc.mmap(None, ctypes.c_size_t(8), 1, 1, file, ctypes.c_long(0)) for _ in range(1500)]\n"
-        "assert len(Path('/proc/self/maps').read_text().split('\\n')) > 1500\n"
-        "print('up'); sys.stdout.flush(); time.sleep(60)"
-    )
-    child = fenced(code).start()
-    assert child.stdout is not None
-    try:
-        assert child.stdout.readline() == "up\n"
-        start = time.thread_time()
-        for _ in range(10):
-            assert watch._beyond(child.pid, tmp_path, AMPLE) is None
-        assert (time.thread_time() - start) / 10 < 0.02 * watch.EVERY
-    finally:
-        child.kill()
-        child.communicate()
-
-
 def test_a_folder_that_only_its_maker_may_enter_is_too_much(fenced: Callable[..., Fenced]) -> None:
     """A parent that is not root cannot look into it."""
     code = "os.mkdir(outcome / 'closed', 0o300); print(watch.occupied(outcome) == sys.maxsize)"

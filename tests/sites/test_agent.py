@@ -92,7 +92,10 @@ def test_foreign_code_finds_no_key_but_its_jobs(folder: Path, vault: Vault, tmp_
     loots = [tmp_path / "apart", tmp_path / "together"]
     for loot in loots:
         loot.mkdir()
-    assert python(root, THIEF, folder, loots[0]).wait(60) == 0
+    profile = tmp_path / "hospital.yaml"
+    profile.touch(mode=0o600)
+    profile.write_text(f"{{site: mercy, vault: {folder}, cohort: phantom}}")
+    assert python(root, THIEF, profile, loots[0]).wait(60) == 0
     # The control: where the vault is unlocked in the same process, the same thief finds everything.
     assert python(root, "-c", IN_ONE_PROCESS, folder, loots[1], os.environ[VARIABLE]).wait(60) == 0
     assert found(wanted, loots[1]) == set(wanted)

@@ -72,8 +72,8 @@ def rob(keys: KeyProvider, loot: Path) -> None:
                 file.write(part)
 
 
-def main(vault: Path, loot: Path) -> None:
-    with Hospital({"vault": str(vault)}).key_provider("") as keys:
+def main(profile: Path, loot: Path) -> None:
+    with Hospital({"profile": str(profile)}).key_provider("") as keys:
         key = keys.begin(JOB, ["a", "b"])
         keys.stream(JOB, "order").random()
         keys.identity.sign("release", bytes(32))

@@ -124,6 +124,13 @@ class TalksToItsControls(Cheat):
         return "heard_of_another_world" if heard else "honest"
 
 
+class IsGreedy(Cheat):
+    """Takes more memory than anybody needs."""
+
+    def cheated(self, leak: Leak, prepared: Weights, progress: Progress) -> str:
+        return str(np.ones(1 << 28).shape)
+
+
 class IsInNoHurry(Cheat):
     """Waits in the world that is for what another, or itself at another question, could tell of its controls."""
 
