@@ -94,7 +94,7 @@ def _check_received(scenario: Scenario, weights: Weights) -> None:
     check_weights(weights, COORDINATOR)
     learning = scenario.method.learning
     if learning is not None and learning.place == "federated":
-        check_alike(weights, scenario.method.initial(stream(0, "alike")), COORDINATOR)
+        check_alike(weights, initial_step(scenario).weights, COORDINATOR)
 
 
 def job_of(scenario: Scenario, kind: Work, part: object = "", told: Release | None = None) -> Job:

@@ -13,9 +13,8 @@ from fedcxr.errors import Refused
 from fedcxr.learning import Report
 from fedcxr.learning.bounds import check_weights
 from fedcxr.methods import guarantee_of
-from fedcxr.protocol import COORDINATOR, context_of
+from fedcxr.protocol import COORDINATOR, context_of, initial_step
 from fedcxr.release import WEIGHTS, Header, Release, Stated, memory
-from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.view import Shared
 
@@ -83,8 +82,7 @@ def odd_ones(headers: Mapping[str, Header], scenario: Scenario) -> dict[str, str
     found |= _against(rows, None, "a release of other arrays than the others'")
     weights = {site: _layout(_weights(header), 0) for site, header in headers.items()}
     if len(set(weights.values())) > 1:
-        initial = scenario.method.initial(stream(scenario.seed, COORDINATOR, "initial"))
-        known = frozenset((WEIGHTS + name, a.dtype.name, a.shape) for name, a in initial.items())
+        known = frozenset((name, a.dtype.name, a.shape) for name, a in initial_step(scenario).arrays.items())
         found |= _against(weights, known or None, "a release with weights of another network than the others'")
     return found
 

@@ -31,6 +31,7 @@ from fedcxr.storage.version import versions
 from server import adversary as process
 from server import answers, left, prepared
 from server import leak as leaks
+from server.limits import Limits
 from server.sandbox import system
 
 LONGEST_LINE = 1 << 16  # characters
@@ -85,12 +86,7 @@ class Attack:
             steps=self._steps(),
             seed=attack_seed(scenario, self.name),
             compute=compute.model_dump(include={"device", "precision", "threads"}),
-            limits={
-                "memory": round(compute.attack_memory_gb * 1e9),
-                "processes": compute.attack_processes,
-                "disk": round(compute.attack_disk_gb * 1e9),
-                "seconds": compute.timeout_s + LAST_WORD,
-            },
+            limits=asdict(self._limits),
             # One of ours means no harm, and attacks as well where no kernel can fence it in.
             weaker=compute.weaker_fence or location is None,
             path=[str(Path(path).resolve()) for path in sys.path] if ":" in method else [],
@@ -100,6 +96,17 @@ class Attack:
         )
         self._check_apart(plan.readable)
         return plan
+
+    @property
+    def _limits(self) -> Limits:
+        """What each of its children may use."""
+        compute = self._threat.scenario.compute
+        return Limits(
+            memory=round(compute.attack_memory_gb * 1e9),
+            processes=compute.attack_processes,
+            disk=round(compute.attack_disk_gb * 1e9),
+            seconds=compute.timeout_s + LAST_WORD,
+        )
 
     def _check_apart(self, opened: Sequence[Path]) -> None:
         """Refuse what lies around the answers, or around the films that they are of."""
@@ -133,7 +140,7 @@ class Attack:
         """Keep what it prepared, for other runs: it may not write outside its own folder."""
         for made, key in self._preparations():
             if self._artefacts.get(key) is None:
-                self._artefacts.put(key, prepared.read(made, process.Plan.read(self._folder).limits["disk"]))
+                self._artefacts.put(key, prepared.read(made, self._limits.disk))
 
     def _preparations(self) -> Iterator[tuple[Path, str]]:
         """Where it prepares, and all that this depends on; nothing, where no other run would believe it."""

@@ -17,10 +17,10 @@ from fedcxr.keys.provider import Job
 from fedcxr.keys.signatures import verify_answer, verify_release
 from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
-from server.mailbox import replies
+from server.mailbox import APP_RAISED, replies
 from server.quorum import require_quorum
 from server.register import Register
-from server.roll_call import APP_RAISED, NONCE_BYTES, PULL_INTERVAL, RollCall
+from server.roll_call import NONCE_BYTES, PULL_INTERVAL, RollCall
 from server.traffic import Traffic
 
 Read = TypeVar("Read")

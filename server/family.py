@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -11,20 +10,18 @@ from collections import defaultdict
 from pathlib import Path
 from types import FrameType
 
-PARENT_DEATH_SIGNAL, CHILD_SUBREAPER = 1, 36  # prctl options
+from server import kernel
+from server.sandbox import die_with_parent
 
-_libc = ctypes.CDLL(None, use_errno=True)
+CHILD_SUBREAPER = 36  # an option of prctl
 
 
 def lead() -> None:
     """Become who inherits every orphan below, and end politely with our own parent: there is a family to see to."""
     signal.signal(signal.SIGTERM, _leave)
     if sys.platform == "linux":
-        parent = os.getppid()
-        _libc.prctl(CHILD_SUBREAPER, 1)
-        _libc.prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
+        kernel.prctl(CHILD_SUBREAPER, 1)
+    die_with_parent(signal.SIGTERM)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run as FlowerRun
 from flwr.supercore.task_identity import TaskIdentity
 
-APP_RAISED = 2  # Flower's error code for an exception in a ClientApp
+from server.mailbox import APP_RAISED
 
 
 class InlineGrid(Grid):

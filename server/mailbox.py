@@ -13,6 +13,8 @@ from flwr.serverapp import Grid
 
 from fedcxr.errors import Refused
 
+APP_RAISED = 2  # Flower's error code for an exception in a ClientApp: of all errors, the one that is the node's
+
 
 def replies(grid: Grid, asked: Iterable[str], *, simulated: bool) -> Iterator[tuple[str, Message | Refused]]:
     """What has arrived to these messages, by their names; in a simulation what is broken is the engine."""

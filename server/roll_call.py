@@ -15,7 +15,7 @@ from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused
 from fedcxr.keys.signatures import verify_hello
 from fedcxr.runs import Run
-from server.mailbox import replies
+from server.mailbox import APP_RAISED, replies
 from server.register import Register
 from server.traffic import Traffic
 
@@ -24,7 +24,6 @@ GREET_AGAIN = 10.0  # seconds after which a node that could not say who it is, i
 STRAGGLERS = 2.0  # seconds for the other nodes, once all sites are known
 NONCE_BYTES = 32
 MOST_REMARKS = 50  # on nodes that are none of the sites: strangers may be many, and inventive
-APP_RAISED = 2  # Flower's error code for an exception in a ClientApp: of all errors, the one that is the node's
 
 
 @dataclass(frozen=True)

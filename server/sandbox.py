@@ -72,11 +72,11 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
     return ("" if whole else "weaker: ") + ", ".join(kinds)
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent is gone, however the parent ended."""
+def die_with_parent(how: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to send this process a signal when its parent is gone, however the parent ended."""
     if sys.platform == "linux":
         parent = os.getppid()
-        kernel.prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        kernel.prctl(PARENT_DEATH_SIGNAL, how)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
 

@@ -20,10 +20,10 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fedcxr.errors import FedcxrError, Refused
-from fedcxr.keys.provider import Job
+from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.signatures import ANSWER, HELLO, PURPOSE
 from sites import pipe
 from sites.budget import Budget
@@ -31,7 +31,7 @@ from sites.passphrase import passphrase
 from sites.vault import Vault
 
 SIGNS = (PURPOSE, HELLO, ANSWER)
-KINDS = ("release", "learn", "test")
+KINDS = get_args(Work)
 LONGEST_MESSAGE = 1 << 16  # bytes to sign: digests, and who we are
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4  # of prctl(2)
 

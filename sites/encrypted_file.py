@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from fedcxr.errors import ConfigError, Refused, VaultLocked
+from fedcxr.storage import private
 from sites import private_folder
 from sites.private_folder import entered, exists, explained, locked, missing
 
 FILE, LOCK = "vault", "vault.lock"
-DRAFT = FILE + private_folder.DRAFT
+DRAFT = FILE + private.DRAFT
 MAGIC = b"FCXV"
 FORMAT = 2
 EARLIER = 1  # the format of vaults that kept the images of all releases in this one file

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedcxr.errors import ConfigError, DataError, FedcxrError, Refused, StorageError
+from fedcxr.storage.private import DRAFT, LOOK, NEW
 
-DRAFT = ".draft"  # how the name of a half-written file ends
 PATIENCE = 10.0  # seconds for another process to finish
 
 
@@ -61,7 +61,7 @@ def read(place: int, folder: Path, name: str, most: int) -> bytes | None:
     """A plain file of ours, of at most so many bytes; None where there is none."""
     path = folder / name
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
+        descriptor = os.open(name, LOOK, dir_fd=place)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -88,8 +88,7 @@ def write(place: int, folder: Path, name: str, data: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft, dir_fd=place)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(draft, flags, 0o600, dir_fd=place), "wb") as file:
+            with os.fdopen(os.open(draft, NEW, 0o600, dir_fd=place), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

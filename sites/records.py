@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedcxr.errors import Refused, VaultLocked
 from fedcxr.keys import NONCE_BYTES, TAG_BYTES, context
+from fedcxr.storage.private import DRAFT
 from sites import private_folder
 from sites.private_folder import entered, explained
 
@@ -64,7 +65,7 @@ class Records:
         names = {str(number) for number in kept}
         with entered(self._folder) as place, explained(self._folder):
             for name in os.listdir(place):  # noqa: PTH208 (the folder that was checked, whatever its path leads to now)
-                ours = name.removesuffix(private_folder.DRAFT).isdigit()
+                ours = name.removesuffix(DRAFT).isdigit()
                 if ours and name not in names:
                     os.unlink(name, dir_fd=place)
 

@@ -18,7 +18,6 @@ from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.keys import simulated
 
 PARTITION = "partition-id"  # the place among all sites that Flower's simulation gives a node
-LONGEST_REASON = 500  # characters
 
 
 class Simulation:
@@ -59,9 +58,9 @@ class Simulation:
     def explain(self, error: Exception, seconds: float) -> tuple[str, str, str, float]:
         """All of it: whoever simulates is at both ends."""
         if isinstance(error, Refused):
-            return "refused", str(error)[:LONGEST_REASON], "", seconds
+            return "refused", str(error), "", seconds
         named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
-        return "dropped", named[:LONGEST_REASON], _place(error), seconds
+        return "dropped", named, _place(error), seconds
 
 
 def _place(error: Exception) -> str:
