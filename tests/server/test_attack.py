@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consortium import Consortium
+from consortium import NAMES, Consortium
 
+from fedcxr.adversaries._process import KEPT
 from fedcxr.data.phantom import Phantom
 from fedcxr.errors import AttackFailed, ConfigError
 from fedcxr.questions import PROTECTED
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts
+from server import adversary as process
 from server.attack import Attack, leak_controls
 
 MakeConsortium = Callable[..., Consortium]
@@ -52,7 +54,7 @@ def begun(make_consortium: MakeConsortium, tmp_path: Path) -> Any:
         )
         run = Run.place(tmp_path / "runs", consortium.scenario)
         (run.folder / "answers").mkdir(parents=True)
-        (run.folder / "answers" / "answers.csv").write_text("who is who")
+        (run.folder / "answers" / "answers.csv").write_text("Magrathea")
         attack = Attack(run, consortium.threat, named, Artefacts(tmp_path / "artefacts"))
         started.append(attack)
         attack.start()
@@ -153,7 +155,43 @@ def test_it_cannot_say_what_may_be_read() -> None:
         Scenario.parse({"adversaries": {"hostile:OpensTheFence": {}}})
 
 
-@pytest.mark.slow
+SECRETS = {
+    "variable": b"Slartibartfast",
+    "patient": NAMES.encode(),
+    "answers": b"Magrathea",
+    "control": b"linkage protected",  # its own folder: it can find what is there
+}
+
+
+def turned(secret: bytes) -> str:
+    """As `LooksAround` is told what to look for, so that it does not find its own parameters."""
+    return bytes((byte + 1) % 256 for byte in secret).hex()
+
+
+def test_all_that_it_is_given(begun: Any, contributed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, sockets, descriptors, variables, and what stands in the memory that it was forked with."""
+    monkeypatch.setenv("HOSPITAL_PASSPHRASE", "Slartibartfast")
+    hunted = {name: turned(secret) for name, secret in SECRETS.items()}
+    attack, _ = begun("LooksAround", hunted=list(hunted.values()))
+    waited(attack)
+    outcome = process.outcome_folder(attack._folder, "linkage protected")
+    found = json.loads((outcome / "found.json").read_text())
+    lent = {*KEPT, "PYTHONPATH", "OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "LC_CTYPE"}
+    lent |= {"TORCHINDUCTOR_CACHE_DIR"}  # torch says so itself
+    assert set(found["variables"]) <= lent
+    assert found["arguments"] == [str(Path(process.__file__)), str(attack._folder)]
+    nothing, said, told, *lent_files = found["descriptors"]
+    assert nothing == "/dev/null"
+    assert {said.partition(":")[0], told.partition(":")[0]} == {"pipe"}
+    assert found["sockets"] == []
+    own = [attack._folder / "linkage protected", outcome, process.prepared_file(attack._folder, "linkage protected")]
+    own += [contributed / "hostile.py", Path(found["process"])]
+    beyond = [f for f in (*lent_files, *found["files"]) if not any(Path(f).is_relative_to(one) for one in own)]
+    assert beyond == []
+    assert str(attack._folder / "linkage protected" / "leak.json") in found["files"]  # it can look
+    assert found["memory"] == [hunted["control"]]
+
+
 def test_it_reads_what_the_scenario_names_and_no_more(begun: Any, tmp_path: Path) -> None:
     (tmp_path / "weights").write_text("")
     attack, consortium = begun("OpensTheFence", file=str(tmp_path / "weights"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -251,6 +253,78 @@ class StartsADaemon(Cheat):
             return "honest"
         time.sleep(0.5)
         return "started_a_daemon"
+
+
+class LooksAround(Cheat):
+    """Writes down all that its process is given: files, sockets, descriptors, variables, secrets in its memory."""
+
+    hunted: tuple[str, ...] = ()  # see `_in_memory`
+
+    def cheated(self, leak: Leak, prepared: Weights, progress: Progress) -> str:
+        if not folder_of(leak).name.endswith("protected"):
+            return "honest"
+        found = {
+            "process": f"/proc/{os.getpid()}",
+            "variables": dict(os.environ),
+            "arguments": sys.argv,
+            "descriptors": _descriptors(),
+            "sockets": [family for family in range(46) if _opens(family)],
+            "files": sorted(str(path) for place in self._around(leak) for path in _readable(place)),
+            "memory": _in_memory(self.hunted),
+        }
+        Path(os.environ["TMPDIR"], "found.json").write_text(json.dumps(found))
+        return "honest"
+
+    def _around(self, leak: Leak) -> list[Path]:
+        """The run's whole folder, where other worlds and the answers lie, and every place where a user keeps things."""
+        own = folder_of(leak)
+        others = (own.with_name(f"linkage {world}") for world in ("control_raw", "control_shuffled"))
+        run = own.parents[2]
+        guessed = [run / "answers" / "answers.csv", run / "scenario.yaml", own.parent / "plan.json"]
+        guessed += [other / file for other in others for file in ("leak.json", "held.json", "view/0.npy")]
+        return [*guessed, own, run, *map(Path, ("/home", "/root", "/tmp", "/etc", "/var"))]
+
+
+def _descriptors() -> list[str]:
+    """What all that are open lead to."""
+    open_ones: list[str] = []
+    for number in range(4096):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            open_ones.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+    return open_ones
+
+
+def _opens(family: int) -> bool:
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
+
+
+def _readable(place: Path) -> Iterator[Path]:
+    """Files below a folder that open, whether or not the folder can be listed."""
+    for path in (place, *place.rglob("*")):
+        with contextlib.suppress(OSError), path.open("rb"):
+            yield path
+
+
+def _in_memory(hunted: tuple[str, ...]) -> list[str]:
+    """Which of these stand in this process: bytes, each one more than it is, as hexadecimal digits.
+
+    What is looked for is never spelt as it is, or it would find itself.
+    """
+    turned, found = bytes((byte + 1) % 256 for byte in range(256)), set[str]()
+    with Path("/proc/self/maps").open() as maps, Path("/proc/self/mem").open("rb", 0) as memory:
+        spans = [line.split()[0] for line in maps if " rw" in line or ".npy" in line]  # not what libraries consist of
+        for span in spans:
+            start, end = (int(part, 16) for part in span.split("-"))
+            with contextlib.suppress(OSError, OverflowError):
+                memory.seek(start)
+                held = memory.read(end - start).translate(turned)
+                found |= {text for text in hunted if bytes.fromhex(text) in held}
+    return sorted(found)
 
 
 def folder_of(leak: Leak) -> Path:
