@@ -35,7 +35,7 @@ def check(answers: Answers, parts: Mapping[str, Part]) -> None:
             array = answer.get(name)
             if array is None and part.optional:
                 continue
-            if not isinstance(array, np.ndarray) or array.shape != part.shape or not np.isfinite(array).all():
+            if not isinstance(array, np.ndarray) or array.shape != part.shape or not _numbers(array, part):
                 raise ValueError(
                     f"attacker {attacker} must answer `{name}` with finite numbers of shape {part.shape}, "
                     f"not {getattr(array, 'shape', type(array).__name__)}"
@@ -87,7 +87,12 @@ def _named(attacker: object) -> str:
 
 
 def _file(attacker: str, part: str) -> str:
-    return f"{attacker}-{part}.npy"
+    return f"{attacker}-{part.replace('/', ' of ')}.npy"
+
+
+def _numbers(array: npt.NDArray[Any], part: Part) -> bool:
+    """Whether all are finite, but for gaps where there may be some."""
+    return bool((np.isfinite(array) | (np.isnan(array) if part.gaps else False)).all())
 
 
 def _load(path: Path, name: str, part: Part) -> npt.NDArray[Any]:  # read-only
@@ -103,7 +108,7 @@ def _load(path: Path, name: str, part: Part) -> npt.NDArray[Any]:  # read-only
         told = repr(raw[:LONGEST_TOLD])
         raise AttackFailed(f"an adversary left the wrong `{name}`", given=told, allowed=f"{part.shape} of {kind}")
     read = np.frombuffer(raw, kind, offset=len(begins)).reshape(part.shape)
-    if not np.isfinite(read).all():
+    if not _numbers(read, part):
         raise AttackFailed(f"an adversary left `{name}` with numbers that are not finite")
     return read
 

@@ -55,7 +55,10 @@ def save(leak: Leak | None, asked: Asked | None, folder: Path) -> None:
     if view.model is not None:
         Checkpoint(view.model, {}).write(folder / MODEL)
     late = {k: _save(one, folder, HELD.format(k)) for k, one in leak.holdings.items() if k not in early}
-    parts = {name: [list(part.shape), np.dtype(part.dtype).name, part.optional] for name, part in asked.parts.items()}
+    parts = {
+        name: [list(part.shape), np.dtype(part.dtype).name, part.optional, part.gaps]
+        for name, part in asked.parts.items()
+    }
     given = None if leak.given is None else _save(leak.given, folder, GIVEN)
     told = {"view": _save(seen, folder, VIEW), "holdings": early | late, "given": given, "parts": parts}
     write_json(folder / COMPLETE, told)
@@ -93,7 +96,7 @@ def read(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
     holdings = {kind: _load(folder, HELD.format(kind), own) for kind, own in told["holdings"].items()}
     given = None if told["given"] is None else _load(folder, GIVEN, told["given"])
     parts = {
-        name: Part(tuple(shape), np.dtype(dtype), optional) for name, (shape, dtype, optional) in told["parts"].items()
+        name: Part(tuple(shape), np.dtype(dtype), *flags) for name, (shape, dtype, *flags) in told["parts"].items()
     }
     return Leak(view, holdings, given), parts
 

@@ -26,6 +26,7 @@ class Part:
     shape: tuple[int, ...]
     dtype: npt.DTypeLike
     optional: bool = False  # whether an attacker may answer without it
+    gaps: bool = False  # whether nan may stand for a number that there is not
 
 
 Answer = Mapping[str, npt.NDArray[Any]]  # by part
@@ -63,6 +64,8 @@ class Question(Plugin):
     """Its fields are keys under `questions:` in a scenario; adversaries say which questions they answer."""
 
     section: ClassVar[str] = "attacks"  # where in `privacy` of result.json its entries stand
+    usual: ClassVar[bool] = True  # whether it is put where a scenario names no questions, to whoever answers it
+    rules: ClassVar[tuple[str, ...]] = ()  # by which its entries are judged, in words
     knows: ClassVar[tuple[str, ...]] = ()  # the kinds of knowledge that are handed over with it, by name
 
     def settings(self, world: World) -> Mapping[str, Setting]:

@@ -13,7 +13,7 @@ from fedcxr.knowledge import Holding
 from fedcxr.metrics import retrieval, verification
 from fedcxr.metrics.bootstrap import auc_interval
 from fedcxr.metrics.label_baseline import LabelBaseline
-from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, of_the_tested
+from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, _rising, of_the_tested
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, share, span
 from fedcxr.view import View
@@ -90,7 +90,8 @@ class Linkage(Question):
         if not attacked.any():
             return None
         shape = (int(attacked.sum()), int(roles.known.sum()))
-        return Asked(view.take(attacked), {"scores": Part(shape, np.float32)}, ScoredPairs.of(world, roles))
+        parts = _rising.parts(Part(shape, np.float32))
+        return Asked(view.take(attacked), parts, ScoredPairs.of(world, roles))
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         scores = {name: {a: answer["scores"] for a, answer in one.answers.items()} for name, one in heard.items()}

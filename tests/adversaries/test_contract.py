@@ -104,7 +104,7 @@ def test_answers_reach_the_scorer_as_they_are(name: str, heard: Callable[[str], 
 
 def equal(one: Answers, other: Answers, put: Put) -> bool:
     return one.keys() == other.keys() and all(
-        np.array_equal(one[attacker][part], other[attacker][part].astype(put.asked.parts[part].dtype))
+        np.array_equal(one[attacker][part], other[attacker][part].astype(put.asked.parts[part].dtype), equal_nan=True)
         for attacker in one
         for part in one[attacker]
     )

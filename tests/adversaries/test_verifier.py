@@ -22,7 +22,9 @@ from fedcxr.training.compute import Compute
 from fedcxr.view import Weights
 
 FP32 = Compute.choose("cpu", "fp32")
-TOY = Verifier(width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=200, shift=1)
+TOY = Verifier(
+    attackers=("naive", "retrained"), width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=200, shift=1
+)
 
 
 def ignore(stage: str, step: int, steps: int) -> None:
@@ -46,7 +48,6 @@ def leak_of(method: Noise | Unprotected) -> Leak:
 def link(attacker: Verifier, given: Leak, prepared: Weights) -> dict[str, np.ndarray]:
     """Every attacker's scores."""
     answers = attacker.answer("linkage", given, prepared, 1, FP32, ignore)
-    assert all(list(answer) == ["scores"] for answer in answers.values())
     return {name: answer["scores"] for name, answer in answers.items()}
 
 
@@ -114,7 +115,7 @@ def test_each_film_is_protected_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Noise, "protect", watched)
     short = TOY.model_copy(update={"steps_clean": 1, "steps_retrain": 20, "people": 30})
     link(short, given, short.prepare(given.own, 1, FP32, ignore))
-    assert len(seen) == len(set(seen)) == 20 * 30
+    assert len(seen) == len(set(seen)) == 20 * 30 + 10 * 3  # of its own held-out people it looks at each film once
 
 
 def album(people: list[int], sources: list[int], held_out: list[bool]) -> OwnPairSampler:

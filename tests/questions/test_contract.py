@@ -166,7 +166,7 @@ def test_what_is_asked_survives_the_disk(name: str, case: Callable[[str], Case],
         same_leak(leak, put.leak)
         assert (leak.given is None) == (put.leak.given is None)
         shapes = [
-            {part: (p.shape, np.dtype(p.dtype), p.optional) for part, p in told.items()}
+            {part: (p.shape, np.dtype(p.dtype), p.optional, p.gaps) for part, p in told.items()}
             for told in (parts, put.asked.parts)
         ]
         assert shapes[0] == shapes[1]
