@@ -98,10 +98,59 @@ def test_a_site_without_a_second_patient_has_no_same_site_figure() -> None:
     assert scored(pairs=apart)["same_site_auc"] is None
 
 
+# What people are shown ------------------------------------------------------------------------------------------------
+
+
+def shown(lower_bound: bool, **changes: Any) -> list[str]:
+    entry = {"question": "linkage", "adversary": "verifier", **scored(), "conclusive": True, **changes}
+    worst = {"question": "linkage", "adversary": "verifier", "attacker": "naive", "lower_bound": lower_bound}
+    told = Linkage().table([entry], {"worst_case": worst, "label_floor": None})
+    [row] = told.rows
+    return [row.about, row.cells[0], row.doubt]
+
+
+def test_a_worst_case_that_is_a_lower_bound_is_at_least_that() -> None:
+    assert shown(lower_bound=True) == ["verifier, naive (worst case)", "at least 0.806", ""]
+    assert shown(lower_bound=False) == ["verifier, naive (worst case)", "0.806", ""]
+
+
+@pytest.mark.parametrize(
+    ("changes", "doubt"),
+    [
+        ({"conclusive": False}, "inconclusive"),
+        ({"converged": False}, "still rising"),
+        ({"curve": [{}, {}]}, "never rose"),
+        ({"trust": {"reasons": ["its own validation still rises"]}}, "not trusted"),
+        ({"conclusive": False, "converged": False}, "inconclusive, still rising"),
+    ],
+)
+def test_doubts_stand_beside_the_figure(changes: dict[str, Any], doubt: str) -> None:
+    assert shown(True, **changes)[2] == doubt
+
+
+# The way there --------------------------------------------------------------------------------------------------------
+
+
+def test_answers_along_the_way_and_from_another_seed_are_scored_as_the_last_one_is() -> None:
+    better = np.eye(3, dtype=np.float32)
+    answer = {"scores": better, "scores at 1/2": SCORES, "scores again": SCORES, "steps": np.array(10)}
+    heard = {
+        "protected": Heard(PAIRS, {"naive": answer}, 1.0),
+        "control_raw": Heard(PAIRS, {"naive": {"scores": better}}, 1.0),
+        "control_shuffled": Heard(in_another_world(PAIRS), {"naive": {"scores": better}}, 1.0),
+    }
+    [entry] = Linkage().score(heard, seed=0)
+    assert [(rung["budget"], rung["auc"]) for rung in entry["curve"]] == [(5, pytest.approx(14.5 / 18)), (10, 1.0)]
+    assert entry["converged"] is False
+    assert entry["auc"]["runs"] == 2
+    assert entry["auc"]["std"] == pytest.approx((1 - 14.5 / 18) / np.sqrt(2))
+    assert entry["trust"]["seeds_agree"] is False
+
+
 # Controls -------------------------------------------------------------------------------------------------------------
 
 
-def crowd(patients: int = 500) -> tuple[ScoredPairs, np.ndarray]:
+def crowd(patients: int = 200) -> tuple[ScoredPairs, np.ndarray]:
     """Many patients with one attacked and one known film, and scores that recognise nearly everybody."""
     names = [f"p{i}" for i in range(patients)]
     rng = np.random.default_rng(0)
