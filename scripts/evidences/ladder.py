@@ -11,9 +11,11 @@ an adversary learns before anything leaked, and its control on unprotected films
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -47,10 +49,12 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     jobs = [Job(cell, seed, options.out) for seed in options.seeds or study.seeds for cell in cells]
     waiting = [job for job in jobs if not job.file.is_file()]
+    for job in waiting:  # here and with all cores, before each attack would render the same films with one
+        Experiment.open(job.scenario, cache_folder(), workers=os.cpu_count() or 1)
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for number, done in enumerate(as_completed([pool.submit(attack, job) for job in waiting]), start=1):
+        for number, done in enumerate(as_completed([pool.submit(attempt, job) for job in waiting]), start=1):
             print(f"{number} of {len(waiting)}: {done.result()}", file=sys.stderr, flush=True)
-    print(table([read_json(job.file) for job in jobs]))
+    print(table([read_json(job.file) for job in jobs if job.file.is_file()]))
 
 
 def _options() -> argparse.Namespace:
@@ -87,10 +91,19 @@ class Job:
         return self.out / f"{self.scenario.run_name}.json"
 
 
+def attempt(job: Job) -> str:
+    """What `attack` says, or why it could not: the other attacks go on."""
+    try:
+        return attack(job)
+    except Exception as error:  # whatever a contribution raises
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{job.cell.described()}, seed {job.seed}: FAILED at {where.filename}:{where.lineno}: {error!r}"
+
+
 def attack(job: Job) -> str:
     """Release, attack and score; returns a line about it."""
     began, scenario = time.perf_counter(), job.scenario
-    experiment = Experiment.open(scenario, cache_folder(), workers=2)
+    experiment = Experiment.open(scenario, cache_folder())
     put = Threat(experiment).put(_shared(experiment))
     released = time.perf_counter()
     entries = [
