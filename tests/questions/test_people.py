@@ -77,7 +77,8 @@ def test_traits_say_who_is_found() -> None:
 
 
 def test_where_nobody_is_known_nothing_is() -> None:
-    strangers = ScoredPairs(*(texts("x", "y"), texts("z")), *[texts("s", "s")] * 2, texts("s"), LABELS[:2], LABELS[:1])
+    where = texts("s", "s")
+    strangers = ScoredPairs(texts("x", "y"), texts("z"), where, where, where[:1], LABELS[:2], LABELS[:1])
     scores = np.zeros((2, 1), dtype=np.float32)
     found = Search.of(scores, strangers.genuine, strangers.allowed)
     assert per_patient(scores, strangers, found, None)["worst"] is None

@@ -51,8 +51,8 @@ def test_the_rule(aucs: tuple[float, ...], ci95: list[float] | None, converged: 
 
 def test_the_curve_is_what_each_budget_was_worth() -> None:
     told = curve_of(answer(0.6, 0.65, 0.7, steps=1000, held_out=[0.8, 0.85, 0.87]))
-    expected = [(250, 0.6, 0.8), (500, 0.65, 0.85), (1000, 0.7, 0.87)]
-    assert [(r.budget, r.auc, pytest.approx(r.held_out)) for r in told.rungs] == expected
+    assert [(rung.budget, rung.auc) for rung in told.rungs] == [(250, 0.6), (500, 0.65), (1000, 0.7)]
+    assert [rung.held_out for rung in told.rungs] == pytest.approx([0.8, 0.85, 0.87])
     assert told.rising is True  # by its own people: .87 after .85
     assert curve_of(answer(0.6, 0.7, held_out=[0.85, 0.855])).rising is False
     assert curve_of(answer(0.6, 0.7, held_out=[0.855])).rising is None
