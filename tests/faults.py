@@ -20,6 +20,7 @@ from fedcxr.methods.none import Unprotected
 from fedcxr.questions import Answers
 from fedcxr.questions.linkage import Linkage
 from fedcxr.release import Release
+from fedcxr.storage.artefacts import digest_of
 from server import leak as leaks
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Spy(Adversary):
         assert readable(own / inside), file
         assert own.name in WORLDS, own
         others = [own.parent / name / inside for name in WORLDS if name != own.name]
-        store = own.parent / leaks.ARRAYS / f"{leaks._digest(shown)}.npy"  # what all leaks have in common
+        store = own.parent / leaks.ARRAYS / f"{digest_of(shown)}.npy"  # what all leaks have in common
         others.append(store)
         run = own.parents[2]
         others += [run / "answers" / "answers.csv", run / "scenario.yaml", Path(f"/proc/{os.getppid()}/environ")]

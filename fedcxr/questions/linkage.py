@@ -73,7 +73,14 @@ class Linkage(Question):
     world where identities mean nothing: it must be at chance.
     """
 
-    knows: ClassVar[tuple[str, ...]] = ("own_films", "known_films", "mechanism", "keys", "releases")
+    knows: ClassVar[tuple[str, ...]] = (
+        "own_films",
+        "known_films",
+        "mechanism",
+        "keys",
+        "releases",
+        "demographics",
+    )
 
     def settings(self, world: World) -> Mapping[str, Setting]:
         return {
@@ -98,7 +105,7 @@ class Linkage(Question):
         return score_attack(scores, seconds, heard[PROTECTED].key, heard[SHUFFLED].key, seed)
 
     def beside(self, key: Any, world: World, roles: Roles) -> dict[str, Any]:
-        others = world.cohort.take(roles.owned)
+        others = world.cohort.take(~world.tested)  # whichever the adversary owns
         return {"label_floor": label_baseline(key, others.labels, others.patients, world.seed)}
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table:
