@@ -45,12 +45,17 @@ class Mechanism(Knowledge):
     def check(self, method: Method, sites: int) -> None:
         if not self.known or self.weights:
             return
-        read = getattr(method, "weights", None)  # a file of them, which the method's own parameters name
-        if method.learning is None or read is not None:
+        given = f"weights: false, with {method.plugin_name()}"
+        if method.kind != "images":
+            raise ConfigError(
+                "knowledge.mechanism without weights is of films, with which nobody is told what was learnt",
+                given=f"{given}, which releases {method.kind}",
+                do="remove knowledge.mechanism.weights, or choose a method that shares films",
+            )
+        if method.learning is None or getattr(method, "weights", None) is not None:
             raise ConfigError(
                 "knowledge.mechanism without weights is of a method that learns, and this one does not",
-                given=f"weights: false, with {method.plugin_name()}" + ("" if read is None else " of given weights"),
-                allowed="true",
+                given=given if method.learning is None else f"{given} of given weights",
                 do="remove knowledge.mechanism.weights, or choose a method that learns, such as prichexy_net",
             )
 
