@@ -59,8 +59,9 @@ def _described(source: Source | None) -> dict[str, object] | None:
 class OwnFilms(Knowledge):
     """Films and identities of people who are not attacked: by default of all others at the hospitals.
 
-    More people than these are rendered where the hospitals' own are, from a seed of their own. Which hospitals count as
-    attacked, where films are of those or of the others alone, follows from the scenario's seed: half of them.
+    More people than these are rendered, where the hospitals' own are: others, from a seed of their own. `hospital`
+    divides the hospitals in two by the scenario's seed. One half alone is attacked, and the adversary owns films of that
+    half or of the other.
     """
 
     before_releases: ClassVar[bool] = True
@@ -73,7 +74,7 @@ class OwnFilms(Knowledge):
         pydantic.Field(None, description="people of another source instead, who are at none of the hospitals")
     )
     hospital: Literal["any", "attacked", "other"] = pydantic.Field(
-        "any", description="whose films: of all hospitals, of those attacked, or of those that are not attacked then"
+        "any", description="films of all hospitals; or of the half that alone is attacked, or of the other half"
     )
     held_out: float | None = pydantic.Field(
         None, gt=0, lt=1, description="share of the people to validate on; null: those of the val split"
