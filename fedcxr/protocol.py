@@ -68,7 +68,7 @@ def site_step(
         )
     inspect(shuffled, release)
     # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
-    publishes = scenario.knowledge["mechanism"].granted and method.learning is not None and learnt is None
+    publishes = scenario.publishes_weights and method.learning is not None and learnt is None
     whole = release.publishing(weights) if publishes else release
     if reported:
         facts = {**whole.facts, "films": len(shuffled.where("train")), "reported": reported}

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcxr.cohort import Cohort
+from fedcxr.data import Source
+from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
 from fedcxr.methods import Method, RunContext
 from fedcxr.methods.none import Unprotected
@@ -36,6 +40,21 @@ class Traces:
         return len(self.films)
 
 
+class Elsewhere(Protocol):
+    """Opens films of people whom none of the hospitals has."""
+
+    def __call__(self, behind: Rows, source: Source | None, people: int | None) -> Cohort:
+        """These of the hospitals' films, and behind them those of so many people, or of all, from a source.
+
+        None: people as the hospitals', where these are made up. The pixels are one array, mapped from disk.
+        """
+        ...
+
+
+def _nowhere(behind: Rows, source: Source | None, people: int | None) -> Cohort:
+    raise DataError("nobody has films from elsewhere in this world", given=people)
+
+
 @dataclass(frozen=True)
 class Roles:
     """Who plays which part in a question, film by film of everybody's."""
@@ -44,6 +63,7 @@ class Roles:
     owned: Bools  # (n,) the adversary's own
     known: Bools  # (n,) of people who are asked about, in the adversary's hands from elsewhere
     member: Bools  # (n,) learnt from
+    album: Cohort | None = None  # all films of the adversary's own, first those above; None: it has no others
 
 
 @dataclass(frozen=True)
@@ -58,6 +78,7 @@ class World:
     sites: tuple[str, ...]
     traces: Traces | None = None  # None: nothing has been released yet
     protects: bool = True  # False: what the sites released were the films themselves
+    elsewhere: Elsewhere = _nowhere
 
     @property
     def tested(self) -> Bools:
@@ -74,6 +95,10 @@ class World:
         """Which released rows were made of these films."""
         behind = self.released.films
         return np.asarray((behind >= 0) & films[behind])
+
+    def own(self, roles: Roles) -> Cohort:
+        """All films of the adversary's own."""
+        return self.cohort.take(roles.owned) if roles.album is None else roles.album
 
     def view(self, holder: Holder | None = None) -> View:
         """What was released as the holder of some keys sees it, or as everybody does."""
@@ -101,4 +126,12 @@ class World:
         patients, test = self.patients.copy(), self.tested
         for part, name in ((test, "test"), (~test, "auxiliary")):
             patients[part] = stream(self.seed, "control", "identities", name).permutation(patients[part])
-        return replace(self, patients=patients)
+        return replace(self, patients=patients, elsewhere=partial(_shuffled, self.elsewhere, self.seed))
+
+
+def _shuffled(elsewhere: Elsewhere, seed: int, behind: Rows, source: Source | None, people: int | None) -> Cohort:
+    """The same films, those from elsewhere under each other's names."""
+    album = elsewhere(behind, source, people)
+    patients, others = album.patients.copy(), slice(len(behind), None)
+    patients[others] = stream(seed, "control", "identities", "elsewhere").permutation(patients[others])
+    return replace(album, index=album.index.assign(patient=patients))

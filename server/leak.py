@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fedcxr.adversaries import Leak
 from fedcxr.knowledge import Holding
 from fedcxr.questions import Asked, Part
+from fedcxr.storage.artefacts import digest_of
 from fedcxr.storage.checkpoint import Checkpoint
 from fedcxr.storage.disk import explained, read_json, write_json
 from fedcxr.storage.private import draft_of, new_file
@@ -113,7 +114,7 @@ def _save(holding: Holding, leak: Path, name: str) -> dict[str, Any]:
         for place in (folder, store):
             place.mkdir(parents=True, exist_ok=True)
         for number, array in enumerate(holding.arrays.values()):
-            digests.append(_digest(array))
+            digests.append(digest_of(array))
             kept = store / f"{digests[-1]}.npy"
             if not kept.is_file():
                 draft = draft_of(kept)  # an array of this name is whole
@@ -128,10 +129,6 @@ def _load(leak: Path, name: str, told: Mapping[str, Any]) -> Holding:
     files: Iterable[Path] = (leak / _file(name) / f"{number}.npy" for number in range(len(told["arrays"])))
     arrays = (np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
     return Holding(dict(zip(told["arrays"], arrays, strict=True)), told["facts"])
-
-
-def _digest(array: npt.NDArray[np.generic]) -> str:
-    return hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()
 
 
 def _link(kept: Path, path: Path) -> None:

@@ -48,6 +48,10 @@ def _refuse_sources(document: Mapping[str, Any]) -> None:
     for source in (*listed, *public):
         if source not in OWN:
             raise Denied(Code.SOURCES, "a scenario names films", given=source, allowed="own")
+    knowledge = document.get("knowledge")
+    for granted in knowledge.values() if isinstance(knowledge, Mapping) else ():
+        if isinstance(granted, Mapping) and granted.get("source") is not None:
+            raise Denied(Code.SOURCES, "a scenario names films", given=granted["source"], allowed="no `source`")
     if "cohort" in document:
         raise Denied(Code.SOURCES, "a scenario names films", given=document["cohort"], allowed="no `cohort`")
 

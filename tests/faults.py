@@ -15,11 +15,13 @@ from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.cohort import Cohort
 from fedcxr.keys import ReleaseKey
 from fedcxr.knowledge import Knowledge
-from fedcxr.methods import RunContext, Weights
+from fedcxr.learning import Learning
+from fedcxr.methods import FilmMethod, Protect, Round, RunContext, Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.questions import Answers
 from fedcxr.questions.linkage import Linkage
 from fedcxr.release import Release
+from fedcxr.storage.artefacts import digest_of
 from server import leak as leaks
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ class Spy(Adversary):
         assert readable(own / inside), file
         assert own.name in WORLDS, own
         others = [own.parent / name / inside for name in WORLDS if name != own.name]
-        store = own.parent / leaks.ARRAYS / f"{leaks._digest(shown)}.npy"  # what all leaks have in common
+        store = own.parent / leaks.ARRAYS / f"{digest_of(shown)}.npy"  # what all leaks have in common
         others.append(store)
         run = own.parents[2]
         others += [run / "answers" / "answers.csv", run / "scenario.yaml", Path(f"/proc/{os.getppid()}/environ")]
@@ -100,6 +102,28 @@ class Spy(Adversary):
         if found:
             raise PermissionError(f"the adversary reached {found}")
         return {"spy": {"scores": np.zeros((len(leak.view), len(leak.known)), np.float32)}}
+
+
+class Greyer(FilmMethod):
+    """Takes away what its own films have in common: how grey they are."""
+
+    @property
+    def learning(self) -> Learning:
+        return Learning()
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        context: RunContext,
+        start: Weights | None = None,
+        turn: Round = Round(),  # noqa: B008
+    ) -> Weights:
+        return {"grey": np.array([cohort.films().mean() + rng.random()], dtype=np.float32)}
+
+    def protector(self, weights: Weights, context: RunContext) -> Protect:
+        grey = int(np.asarray(weights["grey"])[0])
+        return lambda films, rng: np.where(films > grey, films - np.uint8(grey), np.uint8(0))
 
 
 class Gossip(Linkage):

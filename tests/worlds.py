@@ -44,7 +44,7 @@ METHODS: Mapping[str, dict[str, Any]] = {
 }
 
 # What is granted of a kind of knowledge that is usually not granted, by the first of its parameters.
-GRANTED: Mapping[str, object] = {"keys": 1, "pairs": 4, "releases": 2, "updates": True}
+GRANTED: Mapping[str, object] = {"demographics": True, "keys": 1, "pairs": 4, "releases": 2, "updates": True}
 
 # What makes a training short, by the name of a parameter.
 BUDGET: Mapping[str, int] = {

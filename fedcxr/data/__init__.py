@@ -38,6 +38,13 @@ class Source(Plugin):
         """This source with other people in it where they are made up, as a random stream from `root` has it."""
         return self
 
+    def others(self, root: int, people: int | None = None) -> Self:
+        """Films of people like its own, none of whom is one of them, where people are made up: so many, or as many.
+
+        Nobody is made up of real ones: their source as it is.
+        """
+        return self
+
     def resolved_for(self, sites: int, partition: Partition) -> Self:
         """This source, filled in where it depends on how many sites there are; real data never does."""
         return self

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+from fedcxr.data import Source
 from fedcxr.methods import Method
 from fedcxr.plugins import Plugin
 from fedcxr.view import Array, Holder
@@ -38,6 +39,20 @@ class Knowledge(Plugin):
     def keeps_updates(self) -> bool:
         """Whether a run must keep what each site sent in each round of learning."""
         return False
+
+    @property
+    def publishes_weights(self) -> bool:
+        """Whether a site that learnt by itself must tell what."""
+        return False
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where films that no hospital has come from."""
+        return ()
+
+    def resolved_for(self, sources: Sequence[Source]) -> Self:
+        """The same, filled in where it depends on the hospitals' films; raises unless it fits them."""
+        return self
 
     def check(self, method: Method, sites: int) -> None:
         """Raise unless what is granted is there to be granted, with this method and so many sites."""

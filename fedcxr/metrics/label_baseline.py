@@ -7,17 +7,13 @@ stays at the floor has learnt nothing else from the pixels. The figure is the AU
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcxr.errors import DataError
 from fedcxr.metrics import Floats, Ids
-
-Indices = npt.NDArray[np.intp]
-
-MAX_PAIRS = 50_000  # of each kind: far more than two weights per finding need
+from fedcxr.metrics._own_pairs import balanced_pairs
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class LabelBaseline:
         # Imported here, because it takes a second.
         from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped, unused-ignore]
 
-        a, b, genuine = _balanced_pairs(patients, rng)
+        a, b, genuine = balanced_pairs(patients, rng)
         model = LogisticRegression(max_iter=1000).fit(_facts(labels[a], labels[b]), genuine)
         both, one = np.split(model.coef_[0].astype(np.float32), 2)
         return cls(both, one, float(model.intercept_[0]))
@@ -64,37 +60,3 @@ def _shown(labels: Floats) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.floa
 def _facts(labels_a: Floats, labels_b: Floats) -> npt.NDArray[np.float32]:  # (pairs, 2k)
     (with_a, without_a), (with_b, without_b) = _shown(labels_a), _shown(labels_b)
     return np.concatenate([with_a * with_b, with_a * without_b + without_a * with_b], axis=1)
-
-
-def _balanced_pairs(patients: Ids, rng: np.random.Generator) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
-    """As many pairs within patients as across patients: first films, second films, genuine or not."""
-    _, patient = np.unique(patients, return_inverse=True)
-    genuine = _genuine_pairs(patient)
-    if not genuine.shape[1] or not np.any(patient):
-        raise DataError(
-            "the label-only baseline cannot be learnt",
-            given=f"{len(patient)} films of {len(np.unique(patient))} patients",
-            allowed="at least two patients, one of them with two films",
-            do="give the adversary a larger auxiliary cohort",
-        )
-    if genuine.shape[1] > MAX_PAIRS:
-        genuine = genuine[:, rng.choice(genuine.shape[1], MAX_PAIRS, replace=False)]
-    impostors = _impostor_pairs(patient, genuine.shape[1], rng)
-    a, b = np.concatenate([genuine, impostors], axis=1)
-    return a, b, np.repeat([True, False], genuine.shape[1])
-
-
-def _genuine_pairs(patient: npt.NDArray[Any]) -> Indices:  # (2, pairs)
-    """Every pair of films of one patient."""
-    order = np.argsort(patient, kind="stable")
-    films = np.split(order, np.flatnonzero(np.diff(patient[order])) + 1)
-    return np.concatenate([own[np.stack(np.triu_indices(len(own), 1))] for own in films], axis=1)
-
-
-def _impostor_pairs(patient: npt.NDArray[Any], count: int, rng: np.random.Generator) -> Indices:  # (2, count)
-    """Random pairs of films of two patients; the caller has made sure that there are two."""
-    kept: list[Indices] = []
-    while sum(pairs.shape[1] for pairs in kept) < count:
-        pairs = rng.integers(len(patient), size=(2, count))
-        kept.append(pairs[:, patient[pairs[0]] != patient[pairs[1]]])
-    return np.concatenate(kept, axis=1)[:, :count]

@@ -38,7 +38,7 @@ class Baselines:
     def labels(self) -> Scores:
         """Who sees both films' true labels and no pixel; it learnt on the adversary's own."""
         cohort = self.world.cohort
-        own = cohort.take(self.roles.owned)
+        own = cohort.take(~self.world.tested)  # whichever of them the adversary owns
         floor = LabelBaseline.fit(own.labels, own.patients, stream(self.world.seed, "label floor"))
         return floor.score(cohort.labels[self.films], cohort.labels[self.known])
 

@@ -27,7 +27,14 @@ class Linkage(Question):
     world where identities mean nothing: it must be at chance.
     """
 
-    knows: ClassVar[tuple[str, ...]] = ("own_films", "known_films", "mechanism", "keys", "releases")
+    knows: ClassVar[tuple[str, ...]] = (
+        "own_films",
+        "known_films",
+        "mechanism",
+        "keys",
+        "releases",
+        "demographics",
+    )
     rules: ClassVar[tuple[str, ...]] = (_rising.RULE, _trust.RULE, _scoring.RULE)
 
     def settings(self, world: World) -> Mapping[str, Setting]:

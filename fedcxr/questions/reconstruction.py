@@ -32,7 +32,7 @@ class Truth:
     films: Films  # (n, h, w)
     codes: Codes | None  # (n, c, h, w); None: no codes were released
     patients: npt.NDArray[np.object_]  # (n,)
-    mean: npt.NDArray[np.uint8]  # (h, w) of the adversary's own films
+    mean: npt.NDArray[np.uint8]  # (h, w) of all films that are not tested on
     method: Method
 
     @classmethod
@@ -48,7 +48,7 @@ class Truth:
             if len(part)
         ]
         known = [code for code in codes if code is not None]
-        mean = np.round(world.cohort.films(np.flatnonzero(roles.owned)).mean(axis=0)).astype(np.uint8)
+        mean = np.round(world.cohort.films(np.flatnonzero(~world.tested)).mean(axis=0)).astype(np.uint8)
         patients = world.cohort.patients[traces.films[attacked]]
         together = np.concatenate(known).astype(np.int8, copy=False) if known else None
         return cls(films, together, patients, mean, world.method)

@@ -227,5 +227,5 @@ def _shown(figure: Mapping[str, float | None]) -> str:
 
 def _short(value: object) -> str:
     if isinstance(value, Mapping):
-        return " ".join(str(v) if key == "name" else f"{key} {v}" for key, v in value.items())
+        return " ".join(str(v) if key == "name" else f"{key} {_short(v)}" for key, v in value.items())
     return str(value)

@@ -93,8 +93,14 @@ class Scenario(Section):
     @property
     def sources(self) -> tuple[Source, ...]:
         """Every source of films."""
-        every = (self.cohort, *self.own_sources.values(), self.public)
-        return tuple(source for source in every if source is not None)
+        granted = (source for known in self.knowledge.values() for source in known.sources)
+        public = () if self.public is None else (self.public,)
+        return (*self.hospital_sources, *public, *granted)
+
+    @property
+    def hospital_sources(self) -> tuple[Source, ...]:
+        """Every source of the hospitals' films."""
+        return tuple(self.own_sources.values()) if self.cohort is None else (self.cohort,)
 
     @property
     def real(self) -> bool:
@@ -131,6 +137,11 @@ class Scenario(Section):
     def keeps_updates(self) -> bool:
         """Whether what each site sent in each round of learning is granted to an adversary, and so must be kept."""
         return any(known.keeps_updates for known in self.knowledge.values())
+
+    @property
+    def publishes_weights(self) -> bool:
+        """Whether an adversary is granted what each site learnt by itself, so that it must be told."""
+        return any(known.publishes_weights for known in self.knowledge.values())
 
     @property
     def run_name(self) -> str:
@@ -209,8 +220,11 @@ class Scenario(Section):
             _check_attack(name, adversary, scenario)
         _check_learning(scenario)
         if scenario.cohort is None:
-            return scenario._with_own_films(document)
-        return scenario.model_copy(update={"cohort": scenario.cohort.resolved_for(sites, scenario.partition)})
+            scenario = scenario._with_own_films(document)
+        else:
+            scenario = scenario.model_copy(update={"cohort": scenario.cohort.resolved_for(sites, scenario.partition)})
+        resolved = {name: known.resolved_for(scenario.hospital_sources) for name, known in scenario.knowledge.items()}
+        return scenario.model_copy(update={"knowledge": resolved})
 
     def _check_grants(self, *, given: bool) -> None:
         if given and not self.method.keyed:
@@ -291,7 +305,7 @@ def _check_annotations(name: str, task: Task, scenario: Scenario) -> None:
     """Whether any site's films carry the masks or boxes that this task is measured on."""
     if not task.annotations:
         return
-    sources = scenario.own_sources.values() if scenario.cohort is None else (scenario.cohort,)
+    sources = scenario.hospital_sources
     found = {annotation for source in sources for annotation in source.annotations}
     missing = [annotation for annotation in task.annotations if annotation not in found]
     if missing:

@@ -54,6 +54,10 @@ def json_schema() -> dict[str, Any]:
             "anyOf": [by_name, {"type": "array", "items": {"type": "string"}}, {"type": "string"}]
         }
     known = {name: _variant("knowledge", name, shared) for name in plugins.names("knowledge")}
+    named = {"anyOf": [{"type": "string"}, {"required": [ONE["cohort"][1]]}]}  # none is usual: no preset fills it in
+    for granted in known.values():
+        if "source" in granted["properties"]:
+            granted["properties"]["source"] |= {"anyOf": [{"allOf": [source, named]}, {"type": "null"}]}
     schema["properties"]["knowledge"] |= _by_name(
         "knowledge", {name: {"anyOf": [next(iter(one["properties"].values())), one]} for name, one in known.items()}
     )

@@ -106,9 +106,15 @@ def known(value: object) -> Mapping[str, Knowledge]:
 
 
 def plain_knowledge(knowledge: Mapping[str, Knowledge]) -> dict[str, Any]:
-    """The same as it is written down: the first parameter alone where there is no other."""
-    told = {name: {k: v for k, v in one.spec().items() if k != "name"} for name, one in knowledge.items()}
-    return {name: next(iter(own.values())) if len(own) == 1 else own for name, own in told.items()}
+    """The same as it is written down: the first parameter alone where all others are as usual."""
+    return {name: _plain(one) for name, one in knowledge.items()}
+
+
+def _plain(known: Knowledge) -> object:
+    told = known.model_dump(mode="json")
+    (_, first), *others = told.items()
+    usual = {name: field.default for name, field in type(known).model_fields.items()}
+    return first if all(value == usual[name] for name, value in others) else told
 
 
 NUMBER_OF_SITES: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(

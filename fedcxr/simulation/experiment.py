@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.cohort import SPLITS, Cohort
-from fedcxr.data import Source
+from fedcxr.data import cache_folder
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
@@ -23,6 +22,7 @@ from fedcxr.reading import Recipient, foreign_keys
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.consortium import join
+from fedcxr.simulation.elsewhere import Opened, Opening
 from fedcxr.simulation.keys import Simulated, simulated_identity, simulated_register
 from fedcxr.tasks import Evidence, Progress
 from fedcxr.view import Films, Shared, View
@@ -36,26 +36,24 @@ class Experiment:
     scenario: Scenario
     cohort: Cohort
     dealt: Mapping[str, Rows]
+    elsewhere: Opened
 
     @classmethod
-    def of(cls, scenario: Scenario, cohort: Cohort) -> Experiment:
+    def of(cls, scenario: Scenario, cohort: Cohort, opening: Opening | None = None) -> Experiment:
         """One cohort, dealt out to the sites."""
         sites = len(scenario.site_names)
-        return cls(scenario, cohort, deal(cohort.index, cohort.findings, sites, scenario.partition, scenario.root))
+        dealt = deal(cohort.index, cohort.findings, sites, scenario.partition, scenario.root)
+        return cls(scenario, cohort, dealt, Opened(cohort, opening or Opening(scenario, cache_folder())))
 
     @classmethod
     def open(cls, scenario: Scenario, cache: Path, workers: int = 1, progress: Progress | None = None) -> Experiment:
         """The scenario's films, made on first use: one cohort to deal out, or each site's own."""
-
-        def opened(source: Source, what: str) -> Cohort:
-            told = partial(progress, what) if progress else None
-            return scenario.films_of(source).open(cache, workers=workers, progress=told)
-
+        opening = Opening(scenario, cache, workers, progress)
         if scenario.cohort is not None:
-            return cls.of(scenario, opened(scenario.cohort, "films"))
-        return cls(
-            scenario, *join({site: opened(source, f"films of {site}") for site, source in scenario.own_sources.items()})
-        )
+            return cls.of(scenario, opening.films(scenario.cohort, "films"), opening)
+        own = {site: opening.films(source, f"films of {site}") for site, source in scenario.own_sources.items()}
+        cohort, dealt = join(own)
+        return cls(scenario, cohort, dealt, Opened(cohort, opening))
 
     def site(self, name: str) -> Cohort:
         """The films one hospital holds."""
@@ -76,6 +74,7 @@ class Experiment:
             context=context,
             sites=self.scenario.site_names,
             traces=traces,
+            elsewhere=self.elsewhere,
         )
 
     # Who is who -------------------------------------------------------------------------------------------------------

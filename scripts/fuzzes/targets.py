@@ -177,7 +177,7 @@ TABLE = b"image,patient,finding\na.png,1,Edema\nb.png,2,\n"
 SCENARIO = b"""sites: 2
 method: {name: noise, scale: 0.2}
 cohort: {source: phantom, patients: 100, size: 32}
-knowledge: {known_films: .5}
+knowledge: {known_films: {share: .5, most: 2}, own_films: {people: 9, source: {source: phantom, size: 32}}}
 tasks: {findings: {steps: 20}}
 """
 PART = Part((2, 3), np.dtype(np.float32))

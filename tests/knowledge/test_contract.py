@@ -66,7 +66,8 @@ def roles_in(world: World) -> Roles:
 
 def assigned(known: Knowledge, world: World) -> Roles:
     roles = known.assign(world, roles_in(world))
-    return Roles(*(locked(part) for part in (roles.attacked, roles.owned, roles.known, roles.member)))
+    attacked, owned, member = locked(roles.attacked), locked(roles.owned), locked(roles.member)
+    return replace(roles, attacked=attacked, owned=owned, known=locked(roles.known), member=member)
 
 
 def held(known: Knowledge, world: World) -> Holding | None:

@@ -31,6 +31,26 @@ def test_by_hand(tiny: Consortium, roles: Roles, share: float, known: int) -> No
     np.testing.assert_array_equal(films, tiny.experiment.cohort.films(np.flatnonzero(assigned.known)))
 
 
+@pytest.mark.parametrize(("most", "known"), [(1, 1), (2, 2), (5, 2)])
+def test_no_more_of_each_than_are_granted(most: int, known: int, tiny: Consortium, roles: Roles) -> None:
+    """Of the two that are set aside; the same film is attacked, however many of these are known."""
+    all_of_them = KnownFilms(share=0.6).assign(tiny.world, roles)
+    assigned = KnownFilms(share=0.6, most=most).assign(tiny.world, roles)
+    assert assigned.known.sum() == known
+    assert not (assigned.known & ~all_of_them.known).any()
+    np.testing.assert_array_equal(assigned.attacked, all_of_them.attacked)
+
+
+def test_which_are_of_one_person_is_told_as_the_world_has_it(make_consortium: MakeConsortium) -> None:
+    consortium = make_consortium()
+    for world, one in consortium.put["linkage"].items():
+        known = np.flatnonzero(one.roles.known)
+        numbers = one.leak.holdings["known_films"].arrays["people"]
+        assert numbers.dtype == np.int64
+        patients = one.setting.world.patients[known]
+        assert len(set(zip(patients, numbers.tolist(), strict=True))) == len(set(patients)) == len(set(numbers)), world
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_they_are_some_of_each_attacked_patients_and_never_all(share: float, make_consortium: MakeConsortium) -> None:
     consortium = make_consortium(knowledge={"known_films": share})

@@ -12,11 +12,14 @@ from consortium import FILMS_OF, Consortium
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedcxr.errors import ConfigError
 from fedcxr.knowledge import Holding
 from fedcxr.knowledge.mechanism import Mechanism, method_in, taught_in
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.none import Unprotected
+from fedcxr.methods.prichexy_net import PriCheXyNet
 from fedcxr.methods.sca import Sca
+from fedcxr.plugins import File
 from fedcxr.release import Release
 from fedcxr.view import Shared, Weights
 from fedcxr.world import Roles
@@ -83,3 +86,35 @@ def test_no_key_is_part_of_it(make_consortium: MakeConsortium) -> None:
     held = make_consortium(FILMS_OF[:10], method="sca").leak().holdings["mechanism"]
     assert held.facts == {"method": Sca().spec()}
     assert not held.arrays
+
+
+def test_without_what_it_learnt_it_is_learnt_from_own_films(make_consortium: MakeConsortium) -> None:
+    """Once, though each of three sites learnt for itself; and no site tells what it learnt."""
+    granted = make_consortium(FILMS_OF[:20], method="faults:Greyer")
+    withheld = make_consortium(FILMS_OF[:20], method="faults:Greyer", knowledge={"mechanism": {"weights": False}})
+    assert all(release.weights for release in granted.shared.releases)
+    assert not any(release.weights for release in withheld.shared.releases)
+    theirs, [own] = [float(one["grey"][0]) for one in granted.leak().taught], withheld.leak().taught
+    mine = withheld.leak().own
+    mean = mine.films[~mine.held_out].mean()
+    assert mean <= own["grey"][0] <= mean + 1
+    assert len(theirs) == 3
+    assert own["grey"][0] not in theirs
+    # The films are the same where identities mean nothing, and so is what is learnt; unprotected there is nothing.
+    assert withheld.leak(world="control_shuffled").taught == ({"grey": own["grey"]},)
+    assert withheld.leak(world="control_raw").taught == ({},)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (Noise(scale=0.2), "of a method that learns, .*given: weights: false, with noise;"),
+        (PriCheXyNet(weights=File("w.safetensors")), "with prichexy_net of given weights"),
+        (Sca(fit="local"), "with sca, which releases codes"),
+    ],
+)
+def test_where_nothing_is_learnt_or_all_is_told_no_weights_are_withheld(method: Any, said: str) -> None:
+    Mechanism().check(method, 3)
+    Mechanism(known=False, weights=False).check(method, 3)
+    with pytest.raises(ConfigError, match=rf"knowledge.mechanism without weights.*{said}"):
+        Mechanism(weights=False).check(method, 3)

@@ -1,4 +1,4 @@
-"""The attacked films once more under fresh keys: the very films, in the order of the question, and codes alone."""
+"""The attacked films once more under fresh keys or noise: the very films, in the order of the question."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 from consortium import FILMS_OF, Consortium
 
+from fedcxr.errors import ConfigError
 from fedcxr.keys import ReleaseKey
+from fedcxr.knowledge.releases import Releases
+from fedcxr.methods import Method
 from fedcxr.methods._coded import CodeMethod
+from fedcxr.methods.noise import Noise
+from fedcxr.methods.none import Unprotected
 from fedcxr.methods.sca import Sca
 from fedcxr.questions import PROTECTED
 
@@ -75,3 +80,41 @@ def test_several_codecs_hide_each_its_own_sites_films(make_consortium: MakeConso
     leak = consortium.leak()
     assert set(leak.view.versions) == {0, 1, 2}
     assert len(leak.holdings["releases"].arrays["codes"]) == len(leak.view)
+
+
+def test_films_are_released_again_under_other_noise(make_consortium: MakeConsortium) -> None:
+    """So that whoever averages them is nearer to each film the more there are, and to that film alone."""
+    consortium = make_consortium(method={"name": "noise", "scale": 0.2}, knowledge={"releases": 5})
+    one = consortium.put["linkage"][PROTECTED]
+    again = one.leak.holdings["releases"].arrays["films"]
+    first = np.asarray(one.leak.view.forms["films"])
+    assert again.shape == (4, *first.shape)
+    assert again.dtype == np.uint8
+    every = np.concatenate([first[None], again]).astype(float)
+    for i, j in [(0, 1), (1, 2), (3, 4)]:
+        assert (every[i] != every[j]).any(axis=(1, 2)).all()
+    attacked = consortium.world.rows_of(one.roles.attacked)
+    films = consortium.experiment.cohort.films(consortium.world.released.films[attacked]).astype(float)
+    errors = [np.abs(every[:times].mean(axis=0) - films).mean(axis=(1, 2)) for times in (1, 2, 5)]
+    assert (errors[0] > errors[1]).all()
+    assert (errors[1] > errors[2]).all()
+    fewer = make_consortium(method={"name": "noise", "scale": 0.2}, knowledge={"releases": 3}).leak()
+    np.testing.assert_array_equal(fewer.holdings["releases"].arrays["films"], again[:2])  # a curve is of the same
+    assert "releases" not in consortium.leak(world="control_raw").holdings
+
+
+@pytest.mark.parametrize(
+    ("method", "times", "said"),
+    [
+        (Sca(), 3, r"knowledge.releases of codes are two at most; given: 3, with sca; allowed: 1 to 2"),
+        (Sca(), 2, ""),
+        (Noise(), 64, ""),
+        (Unprotected(), 1, ""),
+    ],
+)
+def test_how_often_is_sensible_depends_on_what_is_released(method: Method, times: int, said: str) -> None:
+    if not said:
+        Releases(times=times).check(method, 3)
+        return
+    with pytest.raises(ConfigError, match=said):
+        Releases(times=times).check(method, 3)

@@ -12,7 +12,8 @@ import pytest
 
 from fedcxr.errors import DataError
 from fedcxr.metrics import auc
-from fedcxr.metrics.label_baseline import MAX_PAIRS, LabelBaseline, _balanced_pairs, _facts
+from fedcxr.metrics._own_pairs import MAX_PAIRS, balanced_pairs
+from fedcxr.metrics.label_baseline import LabelBaseline, _facts
 
 NAN = np.nan
 Array = npt.NDArray[Any]
@@ -82,7 +83,7 @@ def test_facts_by_hand() -> None:
 
 def test_pairs_are_balanced_distinct_and_as_many_as_there_are() -> None:
     owner = np.array(["a", "b", "a", "c", "a", "b"], dtype=object)
-    a, b, genuine = _balanced_pairs(owner, np.random.default_rng(0))
+    a, b, genuine = balanced_pairs(owner, np.random.default_rng(0))
     assert ((owner[a] == owner[b]) == genuine).all()
     assert genuine.sum() == (~genuine).sum() == 4
     assert {frozenset(p) for p in zip(a[genuine].tolist(), b[genuine].tolist(), strict=True)} == {
@@ -91,7 +92,7 @@ def test_pairs_are_balanced_distinct_and_as_many_as_there_are() -> None:
 
 
 def test_pairs_are_limited() -> None:
-    a, _, genuine = _balanced_pairs(np.repeat([0, 1], 250), np.random.default_rng(0))
+    a, _, genuine = balanced_pairs(np.repeat([0, 1], 250), np.random.default_rng(0))
     assert len(a) == 2 * MAX_PAIRS
     assert genuine.sum() == MAX_PAIRS
 

@@ -307,7 +307,10 @@ def test_a_default_written_out_is_the_same_scenario() -> None:
         ("method: {name: noise, scael: 1}", r"unknown key in method noise; given: scael; .*did you mean 'scale'\?"),
         ("questions: [linkge]", r"unknown question; given: linkge; .*did you mean 'linkage'\?"),
         ("knowledge: {own_film: train}", r"unknown knowledge; given: own_film; .*did you mean 'own_films'\?"),
-        ("knowledge: {auxiliary: train}", "unknown knowledge; given: auxiliary; allowed: keys, .*own_films"),
+        (
+            "knowledge: {auxiliary: train}",
+            "unknown knowledge; given: auxiliary; allowed: demographics, keys, .*own_films",
+        ),
         ("method: sca\nknowledge: {keys: {site: 1}}", r"unknown key in knowledge keys; .*did you mean 'sites'\?"),
         ("method: nois", r"unknown method; given: nois; .*did you mean 'noise'\?"),
         ("cohort: fantom", r"unknown source; given: fantom; .*did you mean 'phantom'\?"),
@@ -354,7 +357,7 @@ def test_an_adversary_that_cannot_attack_is_told_when_the_scenario_is_read(text:
         ),
         (
             "adversaries: ['faults:Informer']\nquestions: ['faults:Nosy']",
-            "`faults:Nosy` hands over; given: known_film; allowed: keys, .*did you mean 'known_films'",
+            "`faults:Nosy` hands over; given: known_film; allowed: demographics, keys, .*did you mean 'known_films'",
         ),
         ("adversaries: [verifier]\nquestions: 3", "questions must map names to parameters; given: 3"),
         ("adversaries: [verifier]\nquestions: {linkage: {name: linkage}}", "questions.linkage has a name already"),
@@ -395,6 +398,7 @@ HELD = st.fixed_dictionaries(
         "keys": st.integers(0, 5) | st.fixed_dictionaries({"sites": st.integers(0, 5)}),
         "known_films": st.floats(0.001, 0.999) | st.fixed_dictionaries({"share": st.floats(0.001, 0.999)}),
         "mechanism": st.booleans(),
+        "demographics": st.booleans(),
         "own_films": st.just("train"),
         "pairs": st.integers(0, 10_000),
         "releases": st.integers(1, 2),
@@ -514,7 +518,7 @@ def test_a_task_reads_what_the_method_releases(method: str, on: str, said: str) 
 
 
 @pytest.mark.parametrize("method", ["none", "noise", "dp_pix"])
-@pytest.mark.parametrize("granted", ["releases: 2", "pairs: 1", "keys: 1"])
+@pytest.mark.parametrize("granted", ["pairs: 1", "keys: 1"])
 def test_what_codes_alone_have_is_not_granted_of_films(method: str, granted: str) -> None:
     with pytest.raises(ConfigError, match=rf"is of released codes.*{method}, which releases images.*sca"):
         Scenario.from_yaml(f"{{tasks: {{}}, adversaries: {{}}, method: {method}, knowledge: {{{granted}}}}}")
@@ -530,6 +534,7 @@ def test_knowledge_of_codes_has_bounds(granted: str) -> None:
 def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: str) -> None:
     usual: dict[str, Any] = {"preset": preset, "tasks": {}}
     plain = {
+        "demographics": False,
         "keys": 0,
         "known_films": 0.5,
         "mechanism": True,

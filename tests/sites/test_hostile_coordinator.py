@@ -125,6 +125,8 @@ def places(name: str) -> dict[str, dict[str, Any]]:
         "questions, listed": {"questions": ["linkage", name]},
         "adversaries": {"adversaries": {name: {"width": 2}}},
         "knowledge": {"knowledge": {name: True}},
+        "films of an adversary's": {"knowledge": {"own_films": {"source": name}}},
+        "films of an adversary's, long": {"knowledge": {"own_films": {"source": {"source": name}}}},
         "cohort": {"sites": 2, "cohort": name},
         "public": {"public": {"source": name}},
         "sites": {"sites": {"charite": "own", "ukb": name}},

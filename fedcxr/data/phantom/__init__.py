@@ -61,6 +61,14 @@ class Phantom(Source):
     def peopled(self, root: int) -> Self:
         return self.model_copy(update={"seed": int.from_bytes(stream(root, "phantom", self.seed).bytes(16))})
 
+    def others(self, root: int, people: int | None = None) -> Self:
+        """Other people of the same hospitals, of whom nobody is tested on."""
+        train, val, _ = self.splits
+        held_out = val / (train + val) if train + val else 0.0
+        number = self.patients if people is None else people
+        changed = {"patients": number, "splits": (1 - held_out, held_out, 0.0)}
+        return self.peopled(root).model_copy(update=changed)
+
     def resolved_for(self, sites: int, partition: Partition) -> Self:
         """One hospital per site and the partition's travellers, unless the scenario says otherwise."""
         wanted: dict[str, int | float] = {}
