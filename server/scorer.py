@@ -8,6 +8,7 @@ from typing import Any
 from fedcxr.simulation.threat import Put, Threat
 from server.attack import Attack
 
+UNTOLD: Mapping[str, Any] = {"converged": None, "curve": []}  # of a question that does not ask how an attacker rose
 GUESSED = "its code is from outside, and could have guessed the seed: draw a secret"
 
 
@@ -23,7 +24,8 @@ def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) 
         seconds += sum(one.seconds for one in heard.values())
         scored = question.score(heard, threat.scenario.root)
         about = {"question": name, "adversary": attack.name}
-        told = [{**about, **_doubted(entry, threat, attack)} for entry in scored]
+        untold = UNTOLD if question.section == "attacks" else {}
+        told = [{**about, **untold, **_doubted(entry, threat, attack)} for entry in scored]
         entries.setdefault(question.section, []).extend(told)
     return {"entries": entries, "seconds": seconds, "fence": attack.fence}
 
@@ -43,11 +45,21 @@ def worst_case(attacks: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not scored:
         return None
     worst = max(scored, key=lambda attack: float(attack["auc"]["value"]))
+    converged = worst.get("converged")
     return {
         "question": worst["question"],
         "adversary": worst["adversary"],
         "attacker": worst["attacker"],
         "auc": {"value": worst["auc"]["value"], "ci95": worst["auc"]["ci95"]},
+        "converged": converged,
+        "lower_bound": converged is not True or any(_may_pass(attack, worst) for attack in scored),
         # A high figure stands whatever the controls say; a low one needs every attacker's controls.
         "conclusive": all(attack["conclusive"] for attack in attacks),
     }
+
+
+def _may_pass(attack: Mapping[str, Any], worst: Mapping[str, Any]) -> bool:
+    """Whether an attacker that still rises has come so near that it may become the worst case."""
+    ends = attack["auc"]["ci95"]
+    rising = attack.get("converged") is False and attack["question"] == worst["question"]
+    return rising and ends is not None and float(ends[1]) >= float(worst["auc"]["value"])

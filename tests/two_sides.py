@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from fedcxr import plugins
 from fedcxr.adversaries import Leak
 from fedcxr.cohort import Cohort
 from fedcxr.data.phantom import Phantom
+from fedcxr.knowledge import Holding
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films, RunContext
 from fedcxr.methods._coded import CodeMethod, release_key
@@ -72,6 +73,26 @@ class TwoSides:
         rng = stream(1, "release")
         release = method.release(self.hidden, release_key("site-1", rng), {}, rng, CONTEXT)
         return leak(closed_view(method, [release]), self.owned, self.known.films(), method)
+
+    def inner_leak(self, method: CodeMethod) -> Leak:
+        """The same, released half by half by two sites, each under a key of its own; no film of theirs is known."""
+        site = np.arange(len(self.hidden)) % 2
+        order = np.argsort(site, kind="stable")
+        releases = []
+        for number in (0, 1):
+            rng = stream(2, "release", number)
+            part = self.hidden.take(site == number)
+            releases.append(method.release(part, release_key(f"site-{number}", rng), {}, rng, CONTEXT))
+        given = Holding({"sites": site[order].astype(np.int64)})
+        return replace(leak(closed_view(method, releases), self.owned, self.known.films()[:0], method), given=given)
+
+    @property
+    def inner_pairs(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Of those rows, which are of one person, and which pairs are of two sites."""
+        site = np.arange(len(self.hidden)) % 2
+        order = np.argsort(site, kind="stable")
+        patients, sites = self.hidden.patients[order], site[order]
+        return np.asarray(patients[:, None] == patients[None]), np.asarray(sites[:, None] != sites[None])
 
     @property
     def _first(self) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ In the control on unprotected films nothing is hidden, and the codes are seen wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -127,6 +127,35 @@ def learned(seen: Version, known: Films, own: Owned, rng: np.random.Generator) -
     plain = _plain_numbers(own.films[rows], seen)
     judge = _metric.calibrated(metric(hidden[rows], plain), own.people[rows])
     return judge(metric(_numbers(seen.shown), _plain_numbers(known, seen)))
+
+
+def joined(seen: Sequence[Version], sites: npt.NDArray[np.int64], own: Owned, rng: np.random.Generator) -> Scores:
+    """Log-odds of every pair of films under attack, by a metric learnt on films of one's own that are hidden alike.
+
+    Each of one's own is hidden as some film under attack is: in its version of the codec, and together with those that
+    stand for its site, whose key is no other site's.
+    """
+    from fedcxr.adversaries import _metric  # imports scipy
+
+    films = sum(len(one.rows) for one in seen)
+    if any(one.shown.codes is None for one in seen):
+        return np.zeros((films, films), dtype=np.float32)
+    shown = np.concatenate([_numbers(one.shown) for one in seen])[
+        np.argsort(np.concatenate([one.rows for one in seen]))
+    ]
+    hidden = np.empty((len(own.people), shown.shape[1]), dtype=np.float32)
+    version = np.empty(films, dtype=np.intp)
+    for number, one in enumerate(seen):
+        version[one.rows] = number
+    like = rng.integers(films, size=len(own.people))
+    for number, site in np.unique(np.stack([version[like], sites[like]], axis=1), axis=0):
+        here = (version[like] == number) & (sites[like] == site)
+        hidden[here] = _numbers(seen[number].hide(own.films[here]))
+    metric = _metric.learn(hidden, own.people, own.held_out, rng)
+    judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
+    rows = np.flatnonzero(judged)[:MOST_CALIBRATED]
+    judge = _metric.calibrated(metric(hidden[rows], hidden[rows]), own.people[rows])
+    return judge(metric(shown, shown))
 
 
 def compared(attacker: Comparing, seen: Version, known: Films, own: Owned) -> Scores:

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 class Support(Adversary):
     """Without a key, from what is public of codes: whose are they, and what do they show?
 
-    `attackers` link codes to known films (`_linking`); `recovery` names attacks on the support, which end in a picture
-    of each film (`_recovery`).
+    `attackers` link codes to known films, and `learned` also codes to each other (`_linking`); `recovery` names attacks
+    on the support, which end in a picture of each film (`_recovery`).
 
     `learned` sees all that `values` and `decoded` see, and learns what to make of it. Those two stay for comparison:
     too weak to tell patients apart even by unprotected codes, they leave a run inconclusive.
     """
 
-    answers: ClassVar[tuple[str, ...]] = ("linkage", "reconstruction", "same_film")
+    answers: ClassVar[tuple[str, ...]] = ("linkage", "inner_linkage", "reconstruction", "same_film")
     reads: ClassVar[frozenset[Form]] = frozenset({"purified"})
 
     attackers: tuple[Literal["learned", "values", "decoded"], ...] = ("learned",)
@@ -58,7 +58,12 @@ class Support(Adversary):
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
-        answers = {"linkage": self._link, "reconstruction": self._reconstruct, "same_film": self._recognise}
+        answers = {
+            "linkage": self._link,
+            "inner_linkage": self._join,
+            "reconstruction": self._reconstruct,
+            "same_film": self._recognise,
+        }
         with compute.session():
             return answers[question](leak, seed, compute, progress)
 
@@ -80,6 +85,17 @@ class Support(Adversary):
             done += len(seen.rows)
             progress("support", done, len(leak.view))
         return {attacker: {"scores": found} for attacker, found in scores.items()}
+
+    def _join(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
+        """Codes with each other, which takes a learnt metric."""
+        if "learned" not in self.attackers or leak.given is None:
+            return {}
+        rng = stream(seed, "support", "inner")
+        seen = list(_linking.versions(leak, rng, RunContext.on(compute)))
+        sites = np.asarray(leak.given.arrays["sites"], dtype=np.int64)
+        scores = _linking.joined(seen, sites, self._album(leak.own, rng), rng)
+        progress("support, inner", len(scores), len(scores))
+        return {"learned": {"scores": scores}}
 
     def _reconstruct(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         from fedcxr.adversaries._support_net import Budget

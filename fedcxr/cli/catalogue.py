@@ -34,12 +34,17 @@ def entry(kind: plugins.Kind, name: str, form: str) -> str:
 
         guarantee = guarantee_of(cast(Method, plugins.build(kind, name)))
         facts["guarantee"] = guarantee.model_dump() if guarantee else None
+    if kind == "question":
+        from fedcxr.questions import Question  # here and not above: it imports NumPy
+
+        facts["rules"] = list(cast(type[Question], plugins.load(kind, name)).rules)
     facts["parameters"] = schema.get("properties", {})
     if form == "json":
         return json.dumps(facts, indent=1)
     lines = [f"{name}: {facts['does']}"]
     told = ("paper", "equations", "deviations", "guarantee")
     lines += [f"{key}: {facts[key] or 'none'}" for key in told if key in facts]
+    lines += facts.get("rules", [])
     lines += [printable(_parameter(key, value)) for key, value in facts["parameters"].items()]
     return "\n".join(lines)
 

@@ -29,7 +29,11 @@ def auc(positive: Bools, scores: Floats) -> float:
     above = scores[positive]
     if not len(below) or not len(above):
         return math.nan
-    # Mann-Whitney: negatives strictly below, plus half of those that tie.
+    return _mann_whitney(above, below)
+
+
+def _mann_whitney(above: Floats, below: Floats) -> float:
+    """Of positives, and of negatives in ascending order: negatives strictly below, plus half of those that tie."""
     twice = np.searchsorted(below, above, "left") + np.searchsorted(below, above, "right")
     return float(twice.sum() / (2 * len(below) * len(above)))
 
@@ -112,6 +116,18 @@ def scored_findings(labels: Floats, min_positives: int = MIN_POSITIVES) -> Bools
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """What is accepted at a false positive rate that may not be exceeded, counted in pairs."""
+
+    above: float  # a pair is accepted if it scores higher than this
+    tpr: float
+    fpr: float  # as realised: ties may keep it below the target
+    true_positives: int
+    false_positives: int
+    ties: int  # pairs that score exactly `above`: accepting them, all or none, would exceed the rate
+
+
+@dataclass(frozen=True)
 class Verification:
     """How well genuine pairs are told from impostor pairs.
 
@@ -125,31 +141,33 @@ class Verification:
     threshold: float | None = None  # a pair is called genuine if its score is at least this
     auc: float | None = None
     eer: float | None = None
-    # The largest true positive rate whose false positive rate is at most the target; None if it takes more
-    # impostors to observe such a rate.
-    tpr_at_fpr: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(FALSE_POSITIVE_RATES))
+    # Where the true positive rate is the largest whose false positive rate is at most the target; None if it takes
+    # more impostors to observe such a rate.
+    at_fpr: dict[str, OperatingPoint | None] = field(default_factory=lambda: dict.fromkeys(FALSE_POSITIVE_RATES))
     accuracy: float | None = None
     f1: float | None = None
     precision: float | None = None
     recall: float | None = None
 
+    @property
+    def tpr_at_fpr(self) -> dict[str, float | None]:
+        """The true positive rates alone."""
+        return {target: None if point is None else point.tpr for target, point in self.at_fpr.items()}
+
 
 def verification(genuine: Floats, impostors: Floats, threshold: float | None = None) -> Verification:
     """The report on scores of genuine (p,) and impostor (m,) pairs; higher means `same patient`."""
-    genuine, impostors = finite_order(genuine).ravel(), finite_order(impostors).ravel()
+    genuine, impostors = np.sort(finite_order(genuine).ravel()), np.sort(finite_order(impostors).ravel())
     counted = Verification(len(genuine), len(impostors), threshold)
     if not counted.genuine or not counted.impostors:
         return counted
-    positive = np.repeat([True, False], [len(genuine), len(impostors)])
     false_rate, true_rate = _roc(genuine, impostors)
     ranked = replace(
         counted,
-        auc=auc(positive, np.concatenate([genuine, impostors])),
+        auc=_mann_whitney(genuine, impostors),
         # Where false positives are as frequent as false negatives, on straight lines between thresholds.
         eer=float(np.interp(0.0, false_rate + true_rate - 1, false_rate)),
-        tpr_at_fpr={
-            target: _tpr_at(float(target), false_rate, true_rate, len(impostors)) for target in FALSE_POSITIVE_RATES
-        },
+        at_fpr={target: _point_at(float(target), genuine, impostors) for target in FALSE_POSITIVE_RATES},
     )
     if threshold is None:
         return ranked
@@ -164,20 +182,29 @@ def verification(genuine: Floats, impostors: Floats, threshold: float | None = N
 
 
 def _roc(genuine: Floats, impostors: Floats) -> tuple[Floats, Floats]:
-    """False and true positive rates at every distinct threshold, from `accept nothing` to `accept all`."""
-    thresholds = np.unique(np.concatenate([genuine, impostors]))[::-1]
+    """False and true positive rates of sorted scores, from `accept nothing` to `accept all`.
+
+    The curve has its corners where genuine pairs begin and end to be accepted; between them it is straight.
+    """
+    levels = np.unique(genuine)[::-1]
     rates = []
     for scores in (impostors, genuine):
-        accepted = len(scores) - np.searchsorted(np.sort(scores), thresholds, "left")
-        rates.append(np.concatenate([[0.0], accepted / len(scores)]))
+        before, after = (len(scores) - np.searchsorted(scores, levels, side) for side in ("right", "left"))
+        corners = np.stack([before, after], axis=1).ravel()
+        rates.append(np.concatenate([[0], corners, [len(scores)]]) / len(scores))
     return rates[0], rates[1]
 
 
-def _tpr_at(target: float, false_rate: Floats, true_rate: Floats, impostors: int) -> float | None:
+def _point_at(target: float, genuine: Floats, impostors: Floats) -> OperatingPoint | None:
+    """Of sorted scores."""
     slack = 1e-9  # 1 of 1000 impostors is a rate of 0.001, whatever the last bit says
-    if impostors * target < 1 - slack:
+    allowed = int(len(impostors) * target + slack)
+    if not allowed:
         return None  # such a rate cannot be observed with so few impostors
-    return float(true_rate[false_rate <= target + slack].max())
+    above = impostors[len(impostors) - 1 - allowed]
+    true, false = (len(scores) - int(np.searchsorted(scores, above, "right")) for scores in (genuine, impostors))
+    level = int((genuine == above).sum() + (impostors == above).sum())
+    return OperatingPoint(float(above), true / len(genuine), false / len(impostors), true, false, level)
 
 
 # --- retrieval: which films of the gallery are of this patient? ---------------------------------------------

@@ -117,15 +117,25 @@ def mean_interval(
     values: Floats, patients: Ids, rng: np.random.Generator, replicates: int = 1000, level: float = 0.95
 ) -> Interval | None:
     """Interval of the mean of a figure per film; None unless the films are of two patients or more."""
+    everybody = np.ones((len(values), 1), dtype=bool)
+    return group_mean_intervals(values, everybody, patients, rng, replicates, level)[0]
+
+
+def group_mean_intervals(
+    values: Floats, groups: Bools, patients: Ids, rng: np.random.Generator, replicates: int = 1000, level: float = 0.95
+) -> list[Interval | None]:
+    """The same for several groups of films, (n, groups), that may overlap: all in the same replicates."""
     _check(replicates, level)
-    _same_length(values, patients)
+    _same_length(values, groups, patients)
     owners, owner = np.unique(patients, return_inverse=True)
-    if len(owners) < 2:
-        return None
-    means = [
-        values @ times[owner] / times[owner].sum(axis=0) for times in _draws(len(owners), replicates, rng, len(values))
-    ]
-    return _interval(np.concatenate(means), level)
+    summed, members = np.where(groups, np.asarray(values)[:, None], 0.0).T, groups.T.astype(np.float64)
+    means = [np.zeros((groups.shape[1], 0))]
+    for times in _draws(len(owners), replicates, rng, len(values)) if len(owners) > 1 else ():
+        drawn = times[owner].astype(np.float64)
+        means.append(_share(summed @ drawn, members @ drawn))
+    several = [len(np.unique(owner[groups[:, column]])) > 1 for column in range(groups.shape[1])]
+    found = np.concatenate(means, axis=1)
+    return [_interval(own, level) if varies else None for own, varies in zip(found, several, strict=True)]
 
 
 def _replicates(

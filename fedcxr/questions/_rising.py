@@ -8,7 +8,7 @@ figure of its own that is none is left out, and an answer along the way can only
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ SCORES, STEPS, HELD_OUT, AGAIN = "scores", "steps", "held_out", "scores again"
 RULE = (
     f"converged: the last doubling of the budget raised the AUC by less than {TOLERANCE:g}, no earlier answer is "
     f"better by {TOLERANCE:g} or more, and the AUC's interval lies above .5. Null where an attacker does not train, or "
-    "where it never rose from chance: a flat line at chance proves nothing. A worst case that is not converged, or that "
-    "another attacker who still rises may yet pass, is a lower bound."
+    "where it never rose from chance: a flat line at chance proves nothing. A worst case that is not converged, or "
+    "that another attacker who still rises may pass, is a lower bound."
 )
 
 Measure = Callable[[npt.NDArray[Any]], float | None]  # the AUC of scores
@@ -108,7 +108,7 @@ def _held_out(answer: Answer) -> list[float | None]:
     return [value if 0 <= value <= 1 else None for value in told]
 
 
-def verdict(entry: dict[str, Any]) -> str:
+def verdict(entry: Mapping[str, Any]) -> str:
     """In a word for people; nothing where there is nothing to be said."""
     if entry["converged"] is False:
         return "still rising"

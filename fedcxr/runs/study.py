@@ -160,6 +160,7 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
                 "runs": len(results),
                 "figures": {name: _over_seeds([figure(r) for r in results]) for name, figure in FIGURES.items()},
                 "conclusive": all(attack["conclusive"] for attack in attacks) if attacks else None,
+                "converged": _converged(results),
                 "folders": [str(run.folder) for run in runs],
             }
         )
@@ -181,12 +182,13 @@ def load(folder: Path) -> dict[str, Any]:
 
 def table(comparison: Mapping[str, Any]) -> str:
     """A comparison as a Markdown table: the mean over seeds, and their standard deviation where there are several."""
-    heads = ["scenario", "runs", *FIGURES, "controls"]
+    heads = ["scenario", "runs", *FIGURES, "controls", "converged"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in comparison["rows"]:
         figures = [_shown(row["figures"][name]) for name in FIGURES]
         held = {True: "held", False: "**failed**", None: "-"}[row["conclusive"]]
-        lines.append(f"| {' | '.join([row['described'], str(row['runs']), *figures, held])} |")
+        end = {True: "yes", False: "**lower bound**", None: "-"}[row.get("converged")]
+        lines.append(f"| {' | '.join([row['described'], str(row['runs']), *figures, held, end])} |")
     return "\n".join(lines)
 
 
@@ -196,8 +198,16 @@ def _utility(result: Mapping[str, Any], level: str) -> float | None:
 
 
 def _attack(result: Mapping[str, Any], attacker: str) -> float | None:
-    values = [a["auc"]["value"] for a in result["privacy"]["attacks"] if a["attacker"] == attacker]
+    """Of those who are asked whose the released films are."""
+    asked = [a for a in result["privacy"]["attacks"] if a.get("question", "linkage") == "linkage"]
+    values = [a["auc"]["value"] for a in asked if a["attacker"] == attacker]
     return max((v for v in values if v is not None), default=None)
+
+
+def _converged(results: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether every run's worst case is more than a lower bound; None: nobody attacked."""
+    worst = [result["privacy"]["worst_case"] for result in results if result["privacy"]["worst_case"]]
+    return not any(one.get("lower_bound", True) for one in worst) if worst else None
 
 
 def _over_seeds(values: Sequence[float | None]) -> dict[str, float | None]:

@@ -304,13 +304,14 @@ def _check_annotations(name: str, task: Task, scenario: Scenario) -> None:
 
 
 def _usual_questions(adversaries: Mapping[str, Adversary]) -> dict[str, Question]:
-    """All of ours that the adversaries answer; and linkage, of which the findings alone answer something.
+    """All usual ones of ours that the adversaries answer; and linkage, of which the findings alone answer something.
 
     A question from outside is imported here, so the scenario itself has to name it: no adversary can.
     """
     answered = (name for one in adversaries.values() for name in one.answers if ":" not in name)
     names = dict.fromkeys(("linkage", *answered))
-    return {name: cast(Question, plugins.build("question", name)) for name in names}
+    questions = {name: cast(Question, plugins.build("question", name)) for name in names}
+    return {name: question for name, question in questions.items() if question.usual}
 
 
 def _check_questions(scenario: Scenario) -> None:

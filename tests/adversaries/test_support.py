@@ -61,6 +61,20 @@ def test_values_and_pictures_tell_patients_apart_where_they_are_public(sides: Tw
     assert found["sealed"]["values"] == found["sealed"]["learned"] == 0.5  # nothing to compare, and they say so
 
 
+def test_codes_are_linked_with_each_other_across_sites_by_what_is_public(sides: TwoSides) -> None:
+    """Each site has a key of its own: what they share is the method."""
+    genuine, across = sides.inner_pairs
+    found = {}
+    for name, method in {"keyed": codes_of("sca"), "sealed": codes_of("sealed")}.items():
+        [answer] = Support().answer("inner_linkage", sides.inner_leak(method), {}, 1, FP32, ignore).values()
+        assert answer["scores"].shape == genuine.shape
+        found[name] = auc(answer["scores"][across], genuine[across])
+    assert found["keyed"] > 0.62
+    assert found["sealed"] == 0.5
+    weak = Support(attackers=("values",))
+    assert weak.answer("inner_linkage", sides.inner_leak(codes_of("sca")), {}, 1, FP32, ignore) == {}
+
+
 def test_support_repeats_and_reads_films_in_its_control(sides: TwoSides) -> None:
     given, genuine = sides.leak(codes_of("sca")), sides.genuine
     few = EVERYTHING.model_copy(update={"own": 60})

@@ -60,6 +60,12 @@ def test_one_of_them_is_told_with_its_parameters(command: str, name: str, parame
         assert told["parameters"][parameter]["description"] in lines[-1]
 
 
+def test_a_question_says_by_what_rules_its_entries_are_judged() -> None:
+    rules = json.loads(said("questions", "linkage", "--format", "json"))["rules"]
+    assert [rule.split(":")[0] for rule in rules] == ["converged", "trust", "smallest_auc"]
+    assert set(rules) <= set(said("questions", "linkage").splitlines())
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_name_that_is_none_names_those_there_are(command: str) -> None:
     with pytest.raises(UnknownName) as caught:

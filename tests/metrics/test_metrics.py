@@ -206,8 +206,8 @@ def test_without_pairs_of_one_kind_everything_is_unknown() -> None:
     for genuine, impostors in ([np.zeros(0), np.zeros(3)], [np.zeros(3), np.zeros(0)]):
         report = dataclasses.asdict(verification(genuine, impostors, 0.5))
         known = {name for name, value in report.items() if value is not None}
-        assert known == {"genuine", "impostors", "threshold", "tpr_at_fpr"}
-        assert set(report["tpr_at_fpr"].values()) == {None}
+        assert known == {"genuine", "impostors", "threshold", "at_fpr"}
+        assert set(report["at_fpr"].values()) == {None}
 
 
 def test_without_a_threshold_only_its_figures_are_unknown() -> None:

@@ -66,8 +66,10 @@ def always_the_same(part: Part) -> npt.NDArray[Any]:
 def case(people: Cohort) -> Callable[[str], Case]:
     """Every question, put once."""
 
+    attacked = cache(lambda who: attacked_by(who, people))  # one world for all that somebody answers
+
     def put(name: str) -> Case:
-        tiny = attacked_by(who_answers(name), people)
+        tiny = attacked(who_answers(name))
         return Case(tiny.scenario.questions[name], tiny, tiny.put[name])
 
     return cache(put)

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from consortium import Consortium
 
+from fedcxr.metrics import auc
 from fedcxr.questions import Heard
-from fedcxr.questions.linkage import CHANCE_MAY_MISS_BY, Linkage, ScoredPairs, _doubts, interval, label_baseline
+from fedcxr.questions._pairs import Baselines, ScoredPairs
+from fedcxr.questions._scoring import CHANCE_MAY_MISS_BY, _doubts, interval
+from fedcxr.questions.linkage import Linkage, label_floor
 
 A, B, C = "anna", "bert", "cleo"
 LABELS = np.array([[1, 0], [0, 1], [0, 0]], dtype=np.float32)
@@ -95,10 +98,59 @@ def test_a_site_without_a_second_patient_has_no_same_site_figure() -> None:
     assert scored(pairs=apart)["same_site_auc"] is None
 
 
+# What people are shown ------------------------------------------------------------------------------------------------
+
+
+def shown(lower_bound: bool, **changes: Any) -> list[str]:
+    entry = {"question": "linkage", "adversary": "verifier", **scored(), "conclusive": True, **changes}
+    worst = {"question": "linkage", "adversary": "verifier", "attacker": "naive", "lower_bound": lower_bound}
+    told = Linkage().table([entry], {"worst_case": worst, "label_floor": None})
+    [row] = told.rows
+    return [row.about, row.cells[0], row.doubt]
+
+
+def test_a_worst_case_that_is_a_lower_bound_is_at_least_that() -> None:
+    assert shown(lower_bound=True) == ["verifier, naive (worst case)", "at least 0.806", ""]
+    assert shown(lower_bound=False) == ["verifier, naive (worst case)", "0.806", ""]
+
+
+@pytest.mark.parametrize(
+    ("changes", "doubt"),
+    [
+        ({"conclusive": False}, "inconclusive"),
+        ({"converged": False}, "still rising"),
+        ({"curve": [{}, {}]}, "never rose"),
+        ({"trust": {"reasons": ["its own validation still rises"]}}, "not trusted"),
+        ({"conclusive": False, "converged": False}, "inconclusive, still rising"),
+    ],
+)
+def test_doubts_stand_beside_the_figure(changes: dict[str, Any], doubt: str) -> None:
+    assert shown(True, **changes)[2] == doubt
+
+
+# The way there --------------------------------------------------------------------------------------------------------
+
+
+def test_answers_along_the_way_and_from_another_seed_are_scored_as_the_last_one_is() -> None:
+    better = np.eye(3, dtype=np.float32)
+    answer = {"scores": better, "scores at 1/2": SCORES, "scores again": SCORES, "steps": np.array(10)}
+    heard = {
+        "protected": Heard(PAIRS, {"naive": answer}, 1.0),
+        "control_raw": Heard(PAIRS, {"naive": {"scores": better}}, 1.0),
+        "control_shuffled": Heard(in_another_world(PAIRS), {"naive": {"scores": better}}, 1.0),
+    }
+    [entry] = Linkage().score(heard, seed=0)
+    assert [(rung["budget"], rung["auc"]) for rung in entry["curve"]] == [(5, pytest.approx(14.5 / 18)), (10, 1.0)]
+    assert entry["converged"] is False
+    assert entry["auc"]["runs"] == 2
+    assert entry["auc"]["std"] == pytest.approx((1 - 14.5 / 18) / np.sqrt(2))
+    assert entry["trust"]["seeds_agree"] is False
+
+
 # Controls -------------------------------------------------------------------------------------------------------------
 
 
-def crowd(patients: int = 500) -> tuple[ScoredPairs, np.ndarray]:
+def crowd(patients: int = 200) -> tuple[ScoredPairs, np.ndarray]:
     """Many patients with one attacked and one known film, and scores that recognise nearly everybody."""
     names = [f"p{i}" for i in range(patients)]
     rng = np.random.default_rng(0)
@@ -149,12 +201,18 @@ def test_a_shuffled_control_off_chance_is_doubted() -> None:
     ],
 )
 def test_where_doubt_begins(raw: float | None, chance: float | None, doubts: int) -> None:
-    assert len(_doubts(raw, chance, None)) == doubts
+    assert len(_doubts(raw, None, chance, None)) == doubts
 
 
 def test_few_films_may_miss_chance_by_more() -> None:
-    assert _doubts(1.0, 0.6, [0.45, 0.75]) == []
-    assert len(_doubts(1.0, 0.6, [0.55, 0.65])) == 1
+    assert _doubts(1.0, None, 0.6, [0.45, 0.75]) == []
+    assert len(_doubts(1.0, None, 0.6, [0.55, 0.65])) == 1
+
+
+@pytest.mark.parametrize(("raw", "correlation", "doubts"), [(0.95, 0.94, 0), (0.95, 0.95, 1), (0.99, 0.999, 0)])
+def test_who_sees_no_more_than_correlation_does_is_doubted(raw: float, correlation: float, doubts: int) -> None:
+    """Unless nobody could see more."""
+    assert len(_doubts(raw, correlation, 0.5, None)) == doubts
 
 
 # Intervals and the label floor ----------------------------------------------------------------------------------------
@@ -174,26 +232,39 @@ def test_intervals_hold_the_figure_and_repeat() -> None:
     assert interval(scores, pairs, seed=1) != found
 
 
-def test_the_label_floor_is_the_figure_of_someone_who_sees_findings_only() -> None:
-    """Four patients with a finding of their own are linked by it; without findings, by nothing."""
-    own = np.eye(4, dtype=np.float32)
-    names = [f"p{i}" for i in range(4)]
-    same = ["s"] * 4
-    told = pairs_of(names, names, same, same)
-    telling = replace(told, labels=own, known_labels=own)
-    labels = np.repeat(own, 3, axis=0)
-    patients = np.repeat(np.array(["q0", "q1", "q2", "q3"], dtype=object), 3)
-    assert label_baseline(telling, labels, patients, seed=0)["auc"]["value"] == 1.0
-    mute = replace(told, labels=own * 0, known_labels=own * 0)
-    assert label_baseline(mute, labels, patients, seed=0)["auc"]["value"] == 0.5
-
-
-# Who is asked about ---------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def consortium(make_consortium: Callable[..., Consortium]) -> Consortium:
     return make_consortium(method="noise")
+
+
+def test_without_adversaries_films_and_findings_tell_something(consortium: Consortium) -> None:
+    """The correlation of pixels and the label floor are of the pairs that are asked about, unprotected."""
+    one = consortium.put["linkage"]["protected"]
+    pairs: ScoredPairs = one.asked.key
+    simple = pairs.baselines
+    assert isinstance(simple, Baselines)
+    films = consortium.leak(world="control_raw").view.forms["films"], one.leak.known
+    raw, known = (np.asarray(side, dtype=np.float64).reshape(len(side), -1) for side in films)
+    np.testing.assert_allclose(simple.correlation, np.corrcoef(raw, known)[: len(raw), len(raw) :], atol=1e-5)
+    floor = label_floor(pairs, seed=0)
+    assert floor is not None
+    assert floor["auc"]["value"] == auc(pairs.genuine.ravel(), simple.labels.ravel())
+    assert floor == consortium.scenario.questions["linkage"].beside(pairs, consortium.world, one.roles)["label_floor"]
+    assert simple.labels.std() > 0
+    assert label_floor(replace(pairs, baselines=None), seed=0) is None
+
+
+def test_an_entry_says_what_it_was_compared_with(consortium: Consortium) -> None:
+    pairs: ScoredPairs = consortium.put["linkage"]["protected"].asked.key
+    simple = pairs.baselines
+    assert simple is not None
+    told = scored(simple.correlation, simple.correlation, simple.correlation, pairs)["trust"]
+    assert told["correlation_auc"] == auc(pairs.genuine.ravel(), simple.correlation.ravel())
+    assert told["labels_auc"] == auc(pairs.genuine.ravel(), simple.labels.ravel())
+    assert told["beats_correlation"] is False
+
+
+# Who is asked about ---------------------------------------------------------------------------------------------------
 
 
 def test_attacked_are_films_of_the_test_split_that_are_not_known(consortium: Consortium) -> None:

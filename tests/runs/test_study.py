@@ -148,7 +148,7 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
         attack = {"attacker": "naive", "auc": {"value": value}, "conclusive": seed == 0}
         result = {
             "utility": {"findings": None},
-            "privacy": {"attacks": [attack], "worst_case": {"auc": {"value": 1.0}}},
+            "privacy": {"attacks": [attack], "worst_case": {"auc": {"value": 1.0}, "lower_bound": seed == 1}},
         }
         with run.begun(resume=False):
             write_json(run.folder / "result.json", result)
@@ -157,4 +157,6 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
     assert row["figures"]["worst"] == {"mean": 1.0, "std": 0.0}
     assert row["figures"]["trained"] == {"mean": None, "std": None}
     assert row["conclusive"] is False
+    assert row["converged"] is False
+    assert "**failed** | **lower bound** |" in table(compare(study, tmp_path))
     assert set(row["figures"]) == set(FIGURES)

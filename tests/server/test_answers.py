@@ -96,6 +96,21 @@ def test_what_is_no_answer_is_refused(tmp_path: Path, name: str, array: np.ndarr
         load(tmp_path, ["llr"], PARTS)
 
 
+def test_gaps_are_numbers_only_where_there_may_be_some(tmp_path: Path) -> None:
+    part = {"scores at 1/2": Part((3,), np.float32, gaps=True)}
+    told: Answer = {"scores at 1/2": np.array([np.nan, 0.5, 1.0], dtype=np.float32)}
+    answers.check({"net": told}, part)
+    answers.save({"net": told}, part, tmp_path)
+    np.testing.assert_array_equal(load(tmp_path, ["net"], part)["net"]["scores at 1/2"], told["scores at 1/2"])
+    endless = {"scores at 1/2": np.array([np.inf, 0.5, 1.0], dtype=np.float32)}
+    for wrong, parts in ((endless, part), (told, {"scores at 1/2": Part((3,), np.float32)})):
+        with pytest.raises(ValueError, match="finite numbers"):
+            answers.check({"net": wrong}, parts)
+        answers.save({"net": wrong}, part, tmp_path)
+        with pytest.raises(AttackFailed, match="not finite"):
+            load(tmp_path, ["net"], parts)
+
+
 @pytest.mark.parametrize("name", ["../llr", "", "a/b", "LLR", "x" * 40, 7, None, "llr\n"])
 def test_a_strange_name_is_refused(tmp_path: Path, name: object) -> None:
     with pytest.raises(AttackFailed, match="strange name"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from codes_recovered import PAIRS, consortium_of
 from consortium import Consortium
 
@@ -82,13 +83,16 @@ def test_noughts_are_at_chance() -> None:
 # The worst case -------------------------------------------------------------------------------------------------------
 
 
-def attack(adversary: str, attacker: str, auc: float | None, conclusive: bool = True) -> dict[str, Any]:
+def attack(
+    adversary: str, attacker: str, auc: float | None, conclusive: bool = True, converged: bool | None = True
+) -> dict[str, Any]:
     return {
         "question": "linkage",
         "adversary": adversary,
         "attacker": attacker,
         "auc": {"value": auc, "ci95": None if auc is None else [auc - 0.1, auc + 0.1]},
         "conclusive": conclusive,
+        "converged": converged,
     }
 
 
@@ -107,6 +111,36 @@ def test_one_failed_control_leaves_the_worst_case_in_doubt() -> None:
     assert worst is not None
     assert worst["attacker"] == "naive"
     assert worst["conclusive"] is False
+
+
+@pytest.mark.parametrize(
+    ("best", "second", "lower_bound"),
+    [
+        ((0.9, True), (0.5, True), False),
+        ((0.9, False), (0.5, True), True),
+        ((0.9, None), (0.5, True), True),
+        ((0.9, True), (0.85, False), True),  # its interval reaches .95: it may yet be the worst case
+        ((0.9, True), (0.75, False), False),
+        ((0.9, True), (0.85, None), False),
+    ],
+)
+def test_a_worst_case_is_a_lower_bound_unless_the_attacker_converged(
+    best: tuple[float, bool | None], second: tuple[float, bool | None], lower_bound: bool
+) -> None:
+    attacks = [
+        attack("a", name, auc, converged=converged) for name, (auc, converged) in zip("xy", (best, second), strict=True)
+    ]
+    worst = worst_case(attacks)
+    assert worst is not None
+    assert (worst["converged"], worst["lower_bound"]) == (best[1], lower_bound)
+
+
+def test_a_question_that_does_not_ask_how_an_attacker_rose_leaves_a_lower_bound() -> None:
+    told = attack("a", "x", 0.9)
+    del told["converged"]
+    worst = worst_case([told])
+    assert worst is not None
+    assert (worst["converged"], worst["lower_bound"]) == (None, True)
 
 
 def test_attacks_without_a_figure_are_passed_over() -> None:
