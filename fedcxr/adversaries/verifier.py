@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-import numpy as np
 import pydantic
 
 from fedcxr.adversaries import Adversary, Leak, Progress
@@ -18,19 +17,21 @@ from fedcxr.methods import RunContext
 from fedcxr.models import pretrained
 from fedcxr.plugins import File
 from fedcxr.questions import Answer, Answers
-from fedcxr.questions.linkage import Scores
 from fedcxr.rng import stream
 from fedcxr.view import Appearance, Weights
 
 if TYPE_CHECKING:
+    from fedcxr.adversaries._paper import Protocol
     from fedcxr.adversaries._training import Lessons, Team
+    from fedcxr.adversaries._verifying import Case
+    from fedcxr.models.siamese import Siamese
     from fedcxr.training.compute import Compute
-    from fedcxr.training.rising import Ascent, Rung
+    from fedcxr.training.rising import Ascent
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
-Attacker = Literal["naive", "retrained", "fused"]
+Attacker = Literal["naive", "retrained", "fused", "paper"]
 
 
 class Verifier(Adversary):
@@ -60,12 +61,16 @@ class Verifier(Adversary):
     dimensions: int = pydantic.Field(default=128, ge=1, description="length of the embedding")
     people: int = pydantic.Field(default=24, ge=2, description="people in a batch, with two films each")
     same_source: float = pydantic.Field(default=0.9, ge=0, le=1, description="share of batches from one hospital")
+    lone: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="chance that somebody with a single film takes part, with that film twice"
+    )
     sharpness: float = pydantic.Field(default=8.0, gt=0, description="factor on logits inside the softmax")
     shift: int = pydantic.Field(default=1, ge=0, description="augmentation: films are moved by up to so many pixels")
     steps_clean: int = pydantic.Field(default=4800, ge=1, description="on clean films, at most")
     learning_rate: float = pydantic.Field(default=8e-3, gt=0)
     steps_retrain: int = pydantic.Field(default=3200, ge=1, description="on protected films, at most")
     learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
+    pairs_paper: int = pydantic.Field(default=10_000, ge=4, description="fixed pairs that `paper` learns from")
     budget: float = pydantic.Field(default=1.0, gt=0, le=1000, description="factor on the longest trainings")
 
     @property
@@ -77,65 +82,56 @@ class Verifier(Adversary):
         return () if weights is None else (weights,)
 
     def on_smoke_budget(self) -> Self:
-        shorter = {"steps_clean": min(self.steps_clean, 60), "steps_retrain": min(self.steps_retrain, 40), "budget": 1}
+        shorter = {
+            "steps_clean": min(self.steps_clean, 60),
+            "steps_retrain": min(self.steps_retrain, 40),
+            "pairs_paper": min(self.pairs_paper, 320),
+            "budget": 1.0,
+        }
         return self.model_copy(update=shorter)
 
     def prepare(self, own: Owned, seed: int, compute: Compute, progress: Progress) -> Weights:
         """The verifier of clean films, as it was on the way and at the end."""
-        from fedcxr.adversaries._training import Views, kept, learn, with_held_out
+        from fedcxr.adversaries._examination import with_held_out
+        from fedcxr.adversaries._rungs import kept
+        from fedcxr.adversaries._training import Views, learn
 
-        team = self._team(seed, compute)
-        own = with_held_out(own)
-        views = Views.unprotected(own.films, self.shift)
-        streams, said = partial(stream, seed, "verifier", "clean"), _said(progress, "clean")
+        team, own = self._team(seed, compute), with_held_out(own)
+        views, streams = Views.unprotected(own.films, self.shift), partial(stream, seed, "verifier", "clean")
+        said = partial(progress, "verifier clean")
         return kept(learn(team, own, views, self._lessons, self._clean, compute, streams, said))
 
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
-        from fedcxr.adversaries._training import compared, recalled, told
+        from fedcxr.adversaries._rungs import recalled
         from fedcxr.training.rising import best
+
+        case = self._case(leak, question == "inner_linkage", seed, compute, progress)
+        clean = recalled(prepared, partial(self._team, seed, compute))
+        answers: dict[str, Answer] = {}
+        if "naive" in self.attackers:
+            answers["naive"] = case.clean(clean)
+        if {"retrained", "fused"} & set(self.attackers):
+            rungs = case.again(best(clean).network, self._lessons, self._again)
+            if "retrained" in self.attackers:
+                answers["retrained"] = case.retrained(rungs)
+            if "fused" in self.attackers:
+                answers["fused"] = case.fused(rungs)
+        if "paper" in self.attackers:
+            answers["paper"] = case.published(self._network(seed, "paper", compute), self._protocol)
+        return answers
+
+    def _case(self, leak: Leak, inner: bool, seed: int, compute: Compute, progress: Progress) -> Case:
+        from fedcxr.adversaries._examination import with_held_out
+        from fedcxr.adversaries._training import Views
+        from fedcxr.adversaries._verifying import Case
 
         looks = appearances(leak, RunContext.on(compute))
         self._check_granted(leak, looks)
-        released = pictures(leak, looks)
-        clean = recalled(prepared, partial(self._team, seed, compute))
-        answers: dict[str, Answer] = {}
-
-        def first(team: Team) -> Scores:
-            return compared(team.members[0], released, leak.known, compute)
-
-        if "naive" in self.attackers:
-            answers["naive"] = told(clean, first, _of_first)
-
-        def together(team: Team) -> Scores:
-            scores = [compared(network, released, leak.known, compute) for network in team.members]
-            return np.asarray(np.mean(scores, axis=0))
-
-        if self.running_mechanism:
-            rungs = self._retrained(best(clean).network, leak.own, looks, seed, compute, progress)
-            if "retrained" in self.attackers:
-                answers["retrained"] = told(rungs, first, _of_first)
-            if "fused" in self.attackers:
-                answers["fused"] = told(rungs, together, lambda rung: None)
-        return answers
-
-    def _retrained(
-        self,
-        team: Team,
-        own: Owned,
-        looks: Sequence[Appearance],
-        seed: int,
-        compute: Compute,
-        progress: Progress,
-    ) -> list[Rung[Team]]:
-        """Go on from what was learnt of clean films, with films that are protected anew every time."""
-        from fedcxr.adversaries._training import Views, learn, with_held_out
-
-        own = with_held_out(own)
-        views = Views.protected(own.films, [look.protected for look in looks], self.shift)
-        streams, said = partial(stream, seed, "verifier", "retrained"), _said(progress, "retrained")
-        return learn(team, own, views, self._lessons, self._again, compute, streams, said)
+        own, released = with_held_out(leak.own), pictures(leak, looks)
+        views = Views.protected(own.films, [look.protected for look in looks], self.shift, inner=inner)
+        return Case(own, views, released, released if inner else leak.known, seed, compute, progress)
 
     def _check_granted(self, leak: Leak, looks: Sequence[Appearance]) -> None:
         if not self.running_mechanism or looks:
@@ -152,7 +148,7 @@ class Verifier(Adversary):
     def _lessons(self) -> Lessons:
         from fedcxr.adversaries._training import Lessons
 
-        return Lessons(self.people, self.same_source, sharpness=self.sharpness)
+        return Lessons(self.people, self.same_source, self.lone, self.sharpness)
 
     @property
     def _clean(self) -> Ascent:
@@ -166,6 +162,13 @@ class Verifier(Adversary):
 
         return Ascent(max(1, round(self.budget * self.steps_retrain)), self.learning_rate_retrain)
 
+    @property
+    def _protocol(self) -> Protocol:
+        from fedcxr.adversaries._paper import Protocol
+
+        rate = Protocol.learning_rate * (10 if self.network == "narrow" else 1)
+        return Protocol(rate, self.pairs_paper, max(2, self.pairs_paper // 5))
+
     def _team(self, seed: int, compute: Compute) -> Team:
         """One network, and for `fused` a second that sees every pixel against its surroundings."""
         from fedcxr.adversaries._training import Team
@@ -173,17 +176,17 @@ class Verifier(Adversary):
         from fedcxr.models.siamese import siamese
         from fedcxr.training import to_device
 
-        designs = [Design(self.network, self.width, self.stride, self.pretrained)]
-        if "fused" in self.attackers:
-            designs.append(Design("narrow", self.width, self.stride, relative="surroundings"))
-        rngs = [stream(seed, "verifier", "weights", place) for place in range(len(designs))]
-        team = Team(siamese(design, self.dimensions, rng) for design, rng in zip(designs, rngs, strict=True))
-        return to_device(team, compute)
+        first = self._network(seed, "weights", compute)
+        if "fused" not in self.attackers:
+            return Team([first])
+        design = Design("narrow", self.width, self.stride, relative="surroundings")
+        second = siamese(design, self.dimensions, stream(seed, "verifier", "weights", "second"))
+        return Team([first, to_device(second, compute)])
 
+    def _network(self, seed: int, of: str, compute: Compute) -> Siamese:
+        from fedcxr.models.backbone import Design
+        from fedcxr.models.siamese import siamese
+        from fedcxr.training import to_device
 
-def _of_first(rung: Rung[Team]) -> float | None:
-    return None if rung.figures is None else rung.figures[0]
-
-
-def _said(progress: Progress, stage: str) -> Callable[[int, int], None]:
-    return lambda step, steps: progress(f"verifier {stage}", step, steps)
+        design = Design(self.network, self.width, self.stride, self.pretrained)
+        return to_device(siamese(design, self.dimensions, stream(seed, "verifier", of)), compute)

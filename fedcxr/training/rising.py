@@ -40,6 +40,7 @@ class Ascent:
     cooling: float = 0.2  # share of a rung's steps
     gain: float = 0.005  # by which a doubling must have raised a figure, for another to be worth it
     chance: float = 0.6  # below it nothing is known yet: whoever has not begun to rise may still do so
+    high: float = 0.97  # from here on one doubling without a gain is enough to stop, before it takes two in a row
     sure: float = 1 / 8  # share of the longest run before which nobody stops
 
     @property
@@ -60,11 +61,21 @@ class Ascent:
         left = (rung - step) / (rung - self.level(rung) + 1)
         return self.trunk_rate(step) * left
 
-    def settled(self, rung: int, before: Figures, now: Figures) -> bool:
-        """Whether a doubling has stopped helping every part of the network."""
-        if rung < self.sure * self.longest or min(now) < self.chance:
+    def settled(self, rung: int, figures: Sequence[Figures]) -> bool:
+        """Whether doublings have stopped helping every part of the network, by its figures at all rungs up to this.
+
+        A few held-out people judge coarsely: where much is left to be gained, one look may be wrong.
+        """
+        if rung < self.sure * self.longest:
             return False
-        return all(b - a < self.gain for a, b in zip(before, now, strict=True))
+        return all(self._flat(figure) for figure in zip(*figures, strict=True))
+
+    def _flat(self, figure: Sequence[float]) -> bool:
+        now = figure[-1]
+        looks = 1 if now >= self.high else 2
+        if now < self.chance or len(figure) <= looks:
+            return False
+        return max(figure[-looks:]) - max(figure[:-looks]) < self.gain
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,8 @@ def rise(
             ending.advance(loss, ascent.cooling_rate(ending.step, rung), drawn)
         ending.network.eval()
         found.append(Rung(rung, ending.network, judge(ending.network)))
-        if len(found) > 1 and _over(ascent, found[-2], found[-1]):
+        figures = [rung.figures for rung in found if rung.figures is not None]
+        if figures and ascent.settled(rung, figures):
             break
     if progress is not None:
         progress(ascent.longest, ascent.longest)
@@ -112,12 +124,6 @@ def rise(
 def best(rungs: Sequence[Rung[Network]]) -> Rung[Network]:
     """Which of the last two its own held-out people liked best; the last one where there are none."""
     return max(rungs[-2:], key=lambda rung: (sum(rung.figures or ()), rung.steps))
-
-
-def _over(ascent: Ascent, before: Rung[Network], now: Rung[Network]) -> bool:
-    if before.figures is None or now.figures is None:
-        return False
-    return ascent.settled(now.steps, before.figures, now.figures)
 
 
 class _Climb(Generic[Network]):
