@@ -93,7 +93,9 @@ class Thief:
 class View:
     """What one holder of keys sees, row by row in as many forms as there are to see it in, or as a model."""
 
-    forms: Mapping[str, Array]  # by form, (n, ...): `films`, `purified` codes, `codes` and `sealed` as published
+    # By form, (n, ...): `films`, `purified` codes, `codes` and `sealed` as published; and where a method complained of
+    # films, of which: `complaints`.
+    forms: Mapping[str, Array]
     opened: npt.NDArray[np.bool_]  # (n,) which rows the keys open; films and purified codes of others are blank
     versions: npt.NDArray[np.int64]  # (n,) which of what the method learnt made each row
     model: Weights | None = None  # what was learnt, where that is what is shared

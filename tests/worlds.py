@@ -192,6 +192,7 @@ def global_state() -> tuple[str, str, bytes]:
 @contextlib.contextmanager
 def another_global_state(seed: int) -> Iterator[Callable[[], bool]]:
     """Generators begun elsewhere; tells whether nobody has drawn from them since."""
+    import sklearn.linear_model  # type: ignore[import-untyped, unused-ignore]  # noqa: F401  draws when it is imported
     import torch
 
     kept = random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
 from fedcxr.methods._method import Held, Method
 from fedcxr.release import Kind, Release
-from fedcxr.view import Appearance, Films, Holder, Shared, View, Weights
+from fedcxr.view import Appearance, Array, Films, Holder, Shared, View, Weights
 
 Protect = Callable[[Films, np.random.Generator], Films]
 
@@ -34,7 +34,10 @@ class SharesFilms(Method):
 
     def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         films = np.concatenate([release.arrays["films"] for release in shared.releases])
-        return View({"films": films}, np.ones(len(films), dtype=np.bool_), shared.versions)
+        forms: dict[str, Array] = {"films": films}
+        if any(release.complaints for release in shared.releases):  # everybody is told of which films
+            forms["complaints"] = np.concatenate([release.complained for release in shared.releases])
+        return View(forms, np.ones(len(films), dtype=np.bool_), shared.versions)
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,6 @@ class FilmMethod(SharesFilms):
     @abstractmethod
     def protector(self, weights: Weights, context: RunContext) -> Protect:
         """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
-
-    def complaints(self, films: Films) -> Sequence[str | None]:
-        """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""
-        return [None] * len(films)
 
     def leaves_out(self) -> bool:
         """Whether films with a complaint are not released at all."""

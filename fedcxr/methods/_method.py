@@ -103,6 +103,10 @@ class Method(Plugin):
     def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         """What the holder of given keys sees of everything that was shared."""
 
+    def complaints(self, films: Films) -> Sequence[str | None]:
+        """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""
+        return [None] * len(films)
+
     def per_film(self, size: tuple[int, int]) -> Mapping[str, Held] | None:
         """What a release holds of each film of this size, beside findings and split; None: the method does not say."""
         return None

@@ -113,6 +113,36 @@ def mean_auc_interval(
     return MeanAucInterval(_interval(_row_means(aucs), level) if varies else None, tuple(own))
 
 
+def auc_replicates(
+    labels: Floats, columns: Sequence[Floats], patients: Ids, rng: np.random.Generator, replicates: int = 1000
+) -> npt.NDArray[np.float64]:  # (columns, replicates, k), nan where an AUC is undefined
+    """The AUC of each label (n, k) of 0, 1 or NaN by several scores (n, k) of the same films, in the same draws.
+
+    For intervals of means over labels and of differences between scores. A label that one patient decides is undefined.
+    """
+    _same_length(labels, patients, *columns)
+    owners, owner = np.unique(patients, return_inverse=True)
+    found = np.full((len(columns), replicates, labels.shape[1]), np.nan)
+    rankings: dict[tuple[int, int], _Ranking] = {}
+    for label in range(labels.shape[1]):
+        known = ~np.isnan(labels[:, label])
+        pair, positive = np.stack([owner[known], owner[known]]), labels[known, label] == 1
+        if _varies(pair[:, positive]) and _varies(pair[:, ~positive]):
+            for column, scores in enumerate(columns):
+                rankings[column, label] = _rank(scores[known, label], positive, pair, len(owners))
+    done = 0
+    for times in _draws(len(owners), replicates, rng, max((r.cells for r in rankings.values()), default=0)):
+        for (column, label), ranking in rankings.items():
+            found[column, done : done + times.shape[1], label] = ranking.aucs(times)
+        done += times.shape[1]
+    return found
+
+
+def central_interval(replicates: npt.NDArray[np.float64], level: float = 0.95) -> Interval | None:
+    """The interval that replicates (r,) of a figure make, without those in which it is undefined."""
+    return _interval(replicates, level)
+
+
 def mean_interval(
     values: Floats, patients: Ids, rng: np.random.Generator, replicates: int = 1000, level: float = 0.95
 ) -> Interval | None:

@@ -171,6 +171,12 @@ class Release:
             raise DataError("a release tells films by their places, and reasons", given=told)
         return [reason for _, reason in told]
 
+    @property
+    def complained(self) -> npt.NDArray[np.bool_]:  # (n,)
+        """Which rows the method had something against."""
+        places = [place for place, _ in self.facts.get("complaints", [])]
+        return np.isin(self.origins, places) & (self.origins >= 0)
+
     @cached_property
     def packed(self) -> Packed:
         """As it travels; kept, for it is signed before it is sent."""

@@ -18,6 +18,8 @@ from fedcxr.training.compute import Compute
 Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.int8]  # films (n, h, w), or codes (n, c, h, w)
 Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
 
+RARE = 3.0  # times that a rare finding's films count at most
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -29,7 +31,7 @@ class Recipe:
     weight_decay: float = 0.05
     shift: int = 2  # augmentation: films are moved by up to so many pixels
     smoothing: float = 0.1  # labels are drawn towards one half by so much
-    rare: float = 3.0  # a rare finding's films count at most so many times
+    rare: float = RARE  # a rare finding's films count at most so many times
 
 
 def teach(

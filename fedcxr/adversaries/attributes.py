@@ -1,0 +1,116 @@
+"""Of what kind of person is this film? A small network reads sex, age, scanner and findings off releases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+import pydantic
+
+from fedcxr.adversaries import Adversary, Leak, Progress
+from fedcxr.adversaries._appearance import appearances, pictures
+from fedcxr.errors import ConfigError
+from fedcxr.knowledge.own_records import records_in
+from fedcxr.methods import Films, RunContext
+from fedcxr.questions import Answers
+from fedcxr.rng import stream
+from fedcxr.view import Weights
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from fedcxr.models.classifier import Classifier
+    from fedcxr.training.compute import Compute
+    from fedcxr.view import Appearance
+
+# Torch and the network are imported where they are used: a scenario is read, checked and refused by processes
+# that must start in a fraction of a second.
+
+
+class Attributes(Adversary):
+    """`naive` learns from clean films of its own; `retrained` goes on with films that it protects anew every time.
+
+    One network answers everything at once: it learns from records of its own films (`knowledge.own_records`), and what
+    is unknown of a film teaches nothing.
+    """
+
+    answers: ClassVar[tuple[str, ...]] = ("attributes",)
+
+    attackers: tuple[Literal["naive", "retrained"], ...] = ("naive", "retrained")
+    width: int = pydantic.Field(default=16, ge=1, le=1024, description="channels of the network's first layer")
+    batch: int = pydantic.Field(default=48, ge=2, le=4096, description="films in a batch")
+    shift: int = pydantic.Field(default=2, ge=0, le=64, description="films are moved by up to so many pixels")
+    smoothing: float = pydantic.Field(default=0.1, ge=0, lt=1, description="how far 0 and 1 are drawn to one half")
+    steps_clean: int = pydantic.Field(default=500, ge=1, le=1_000_000)
+    steps_retrain: int = pydantic.Field(default=500, ge=1, le=1_000_000)
+    learning_rate: float = pydantic.Field(default=4e-3, gt=0, le=1)
+
+    @property
+    def running_mechanism(self) -> tuple[str, ...]:
+        return tuple(attacker for attacker in self.attackers if attacker == "retrained")
+
+    def on_smoke_budget(self) -> Self:
+        shorter = {"steps_clean": min(self.steps_clean, 60), "steps_retrain": min(self.steps_retrain, 40)}
+        return self.model_copy(update=shorter)
+
+    def answer(
+        self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
+    ) -> Answers:
+        from fedcxr.models.backbone import Design
+        from fedcxr.models.classifier import classifier
+        from fedcxr.training import predict, to_device
+
+        looks = appearances(leak, RunContext.on(compute))
+        if "retrained" in self.attackers and not looks:
+            mechanism = leak.mechanism
+            raise ConfigError(
+                "the attacker `retrained` protects its own films, so it must be granted the method",
+                given="nothing" if mechanism is None else mechanism.plugin_name(),
+                allowed="a method whose releases can be looked at",
+                do="set knowledge.mechanism to true, or attackers to [naive]",
+            )
+        released, targets = pictures(leak, looks), records_in(leak.holdings["own_records"]).targets
+        rng, answers = stream(seed, "attributes"), {}
+        network = to_device(classifier(Design(width=self.width), targets.shape[1], rng), compute)
+        with compute.session():
+            self._train(network, leak.own.films, targets, (), rng, compute, progress)
+            if "naive" in self.attackers:
+                answers["naive"] = {"scores": predict(network, released, compute)}
+            if "retrained" in self.attackers:
+                self._train(network, leak.own.films, targets, looks, rng, compute, progress)
+                answers["retrained"] = {"scores": predict(network, released, compute)}
+        return answers
+
+    def _train(
+        self,
+        network: Classifier,
+        films: Films,
+        targets: npt.NDArray[np.float32],
+        looks: tuple[Appearance, ...],
+        rng: np.random.Generator,
+        compute: Compute,
+        progress: Progress,
+    ) -> None:
+        """Where the mechanism is known, each batch is protected anew, in one of as many versions as there are."""
+        import torch
+
+        from fedcxr.models.classifier import findings_loss
+        from fedcxr.training import Plan, epochs, fit, shifted, to_tensor
+        from fedcxr.training.classifier import RARE, class_weights
+
+        order, truth = epochs(len(films), self.batch, rng), torch.tensor(targets, device=compute.device)
+        weights = class_weights(truth, RARE)
+
+        def loss(step: int) -> Tensor:
+            rows = next(order)
+            # Moved first and protected second, as a release would be: a grid of cells stays where it was.
+            shown = shifted(films[rows], self.shift, rng)
+            if looks:
+                shown = looks[int(rng.integers(len(looks)))].protected(shown, rng)
+            known = truth[torch.from_numpy(rows).to(compute.device)]
+            return findings_loss(network(to_tensor(shown, compute)), known, weights, self.smoothing)
+
+        stage, steps = ("retrained", self.steps_retrain) if looks else ("clean", self.steps_clean)
+        plan = Plan(steps, self.learning_rate)
+        fit(network, loss, plan, compute, lambda step, of: progress(f"attributes {stage}", step, of))
