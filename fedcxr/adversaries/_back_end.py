@@ -104,17 +104,15 @@ def _correlated(one: Described, album: Album) -> tuple[Compare, Scores]:
     practice = canonical.Practice.of(one.flat(one.released), one.flat(one.clean), album.people)
     others = np.setdiff1d(everybody, judged)
     genuine, _ = _pairs(album.people[judged])
+    trying = practice.seen(others if len(others) else everybody)
     setting = max(
-        practice.settings(),
-        key=lambda tried: canonical.told_apart(
-            practice.learn(tried, others if len(others) else everybody)(first, second), genuine
-        ),
+        practice.settings(), key=lambda tried: canonical.told_apart(trying.learn(tried)(first, second), genuine)
     )
     alike = np.full(genuine.shape, np.nan, dtype=np.float32)
     for fold in _folds(album.people[judged]):
-        learnt = practice.learn(setting, np.setdiff1d(everybody, judged[fold]))
+        learnt = practice.seen(np.setdiff1d(everybody, judged[fold])).learn(setting)
         alike[np.ix_(fold, fold)] = learnt(first[fold], second[fold])
-    compare = practice.learn(setting, everybody)
+    compare = practice.seen(everybody).learn(setting)
     return lambda released, known: compare(one.flat(released), one.flat(known)), alike
 
 

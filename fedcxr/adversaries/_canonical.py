@@ -80,10 +80,9 @@ class Practice:
         counts = [count for count in COMPONENTS if count < most] + [most]
         return (Setting(components, shrinkage) for components in counts for shrinkage in SHRINKAGE)
 
-    def learn(self, setting: Setting, among: Rows) -> Canonical:
-        """What these films teach."""
-        some = slice(setting.components)
-        first, second = self.released[:, among, some], self.clean[among, some]
+    def seen(self, among: Rows) -> Moments:
+        """What there is to know about these films."""
+        first, second = self.released[:, among], self.clean[among]
         flat = first.reshape(-1, first.shape[-1])
         # Never against itself, which nobody would have to ask about: against the mean of its person's other films.
         _, owner, films = np.unique(self.people[among], return_inverse=True, return_counts=True)
@@ -92,10 +91,26 @@ class Practice:
         paired = films[owner] > 1
         others = (sums[owner] - second)[paired] / (films[owner][paired] - 1)[:, None]
         across = first[:, paired].mean(axis=0).T @ others / max(len(others), 1)
-        roots = [_inverse_root(numbers.T @ numbers / len(numbers), setting.shrinkage) for numbers in (flat, second)]
-        left, correlation, right = np.linalg.svd(roots[0] @ across @ roots[1])
-        axes = self.main[:, some] @ roots[0] @ left, self.main[:, some] @ roots[1] @ right.T
-        return Canonical(self.centres, axes, np.minimum(correlation, CLOSEST))
+        return Moments(self, flat.T @ flat / len(flat), second.T @ second / len(second), across)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Covariances of some of the films."""
+
+    practice: Practice
+    released: Doubles  # (k, k)
+    clean: Doubles  # (k, k)
+    across: Doubles  # (k, k) of a released film with other films of its person
+
+    def learn(self, setting: Setting) -> Canonical:
+        """The comparison that they teach."""
+        some = slice(setting.components)
+        roots = [_inverse_root(covariance[some, some], setting.shrinkage) for covariance in (self.released, self.clean)]
+        left, correlation, right = np.linalg.svd(roots[0] @ self.across[some, some] @ roots[1])
+        main = self.practice.main[:, some]
+        axes = main @ roots[0] @ left, main @ roots[1] @ right.T
+        return Canonical(self.practice.centres, axes, np.minimum(correlation, CLOSEST))
 
 
 def told_apart(alike: Likeness, genuine: Bools) -> float:
