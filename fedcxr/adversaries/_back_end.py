@@ -25,7 +25,7 @@ Compare = Callable[[Numbers, Numbers], Scores]
 COHORT = 200  # films of others that are most like a film: what its scores are measured by
 FOLDS = 4  # of the people held out: each is scored by a comparison that was learnt without them
 FURTHEST = 6.0  # standard deviations that a score may lie from the mean and still count for more
-RIDGE = 1e-3  # on the weight of a score, in units of its standard deviation
+RIDGE = 1e-4  # on the weight of a score, in units of its standard deviation
 SIDE = 32  # pixels of a small picture
 SURE = 1e-4  # how near to 0 or 1 what a sigmoid has made is taken at its word
 

@@ -46,32 +46,44 @@ def wiener(protect: Protect, films: Films, rng: np.random.Generator) -> Restore:
 
 
 def learn(protect: Protect, films: Films, rng: np.random.Generator, compute: Compute, plan: Plan) -> Restore:
-    """A U-Net that draws films as they were before they were protected, by mean squared error."""
+    """A U-Net that draws films as they were before they were protected, by mean squared error.
+
+    It sees a film as released and as filtered, and adds to the latter; at first nothing, so that it starts where the
+    filter ends.
+    """
     import torch
     from torch.nn import functional as F
 
     from fedcxr.models.unet import UNetDesign, unet
     from fedcxr.training import epochs, fit, to_device, to_tensor
 
-    network = to_device(unet(UNetDesign(widths=WIDTHS, stride=CELL), rng), compute)
+    filtered = wiener(protect, films, rng)
+    network = unet(UNetDesign(widths=WIDTHS, stride=CELL, inputs=2), rng)
+    with torch.no_grad():
+        network.head.weight.zero_()
+    network = to_device(network, compute)
     batches = epochs(len(films), BATCH, rng)
+
+    def restored(released: Films) -> Tensor:  # (n, 1, h, w)
+        seen, near = (to_tensor(some, compute) for some in (released, filtered(released)))
+        drawn: Tensor = near + network(torch.cat([seen, near], dim=1))
+        return drawn
 
     def loss(step: int) -> Tensor:
         clean = films[next(batches)]
-        seen = to_tensor(protect(clean.copy(), rng), compute)
-        return F.mse_loss(seen + network(seen), to_tensor(clean, compute))
+        return F.mse_loss(restored(protect(clean, rng)), to_tensor(clean, compute))
 
     with compute.session():
         fit(network, loss, plan, compute)
 
     def restore(released: Films) -> Films:
-        restored = np.empty_like(released)
+        whole = np.empty_like(released)
         step = max(1, AT_ONCE // max(1, released[0].size)) if len(released) else 1
         with compute.session(), torch.inference_mode(), compute.autocast():
             for start in range(0, len(released), step):
-                seen = to_tensor(released[start : start + step], compute)
-                shown = (seen + network(seen)).float().squeeze(1)
-                restored[start : start + step] = to_eight_bits(shown.cpu().numpy())
-        return restored
+                some = slice(start, start + step)
+                shown = restored(released[some].copy())  # what is given may be read-only
+                whole[some] = to_eight_bits(shown.float().squeeze(1).cpu().numpy())
+        return whole
 
     return restore
