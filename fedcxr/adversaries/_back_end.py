@@ -58,7 +58,8 @@ class Described:
         if not self.squashed:
             return numbers
         inside = np.clip(numbers, SURE, 1 - SURE)
-        return np.log(inside / (1 - inside))
+        odds: npt.NDArray[np.float32] = np.log(inside / (1 - inside))
+        return odds
 
 
 @dataclass(frozen=True)
