@@ -24,6 +24,7 @@ Compare = Callable[[Numbers, Numbers], Scores]
 
 COHORT = 200  # films of others that are most like a film: what its scores are measured by
 FOLDS = 4  # of the people held out: each is scored by a comparison that was learnt without them
+FEWEST = 4  # people held out: two folds of two, so that there are strangers in each
 FURTHEST = 6.0  # standard deviations that a score may lie from the mean and still count for more
 RIDGE = 1e-4  # on the weight of a score, in units of its standard deviation
 SIDE = 32  # pixels of a small picture
@@ -39,9 +40,10 @@ class Album:
 
     @property
     def judged(self) -> Rows:
-        """Whose pairs tell how much a score is worth: people held out, or everybody if these make no pair."""
+        """Whose pairs tell how much a score is worth: people held out, or everybody if these are too few."""
         _, films = np.unique(self.people[self.held_out], return_counts=True)
-        return np.flatnonzero(self.held_out) if len(films) > 1 and films.max() > 1 else np.arange(len(self.people))
+        enough = len(films) >= FEWEST and films.max() > 1
+        return np.flatnonzero(self.held_out) if enough else np.arange(len(self.people))
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,9 @@ def _pairs(people: People) -> tuple[Bools, Bools]:
 
 def _folds(people: People) -> Iterator[Rows]:
     """Rows in a few parts, everyone's films in one of them."""
-    number = np.unique(people, return_inverse=True)[1]
-    return (np.flatnonzero(number % FOLDS == fold) for fold in range(FOLDS))
+    names, number = np.unique(people, return_inverse=True)
+    folds = max(2, min(FOLDS, len(names) // 2))
+    return (np.flatnonzero(number % folds == fold) for fold in range(folds))
 
 
 # --- scores that mean the same for every film -------------------------------------------------------------------------
