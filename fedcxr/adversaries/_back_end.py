@@ -1,14 +1,10 @@
 """What an attacker makes of films once they are described by numbers: are these two of one person?
 
 A description is a network's embedding, or simply what a small picture of the film shows. Two comparisons are drawn from
-it: the network's own, made comparable between films, and one by the canonical correlations between films as they are
-released and as they are. All are fused on people who were held out.
+it: the network's own, made comparable between films, and one by canonical correlations between released and clean
+films. All are fused by what they tell of people who were held out.
 
 Adaptive symmetric normalisation: Matějka et al., Interspeech 2017, with one's own films as the cohort.
-Canonical correlations: Hotelling 1936; the likelihood ratio is that of the two-covariance model of `_metric`, except
-that the two films need not differ from their person in the same way, of which one is protected and the other not.
-Our deviations: every film counts the same, not every pair, or people with many films would be all that is learnt;
-both covariances are drawn towards a multiple of the identity, as far as serves people who were held out.
 """
 
 from __future__ import annotations
@@ -20,50 +16,59 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float32]  # (n, d)
-Scores = npt.NDArray[np.float32]  # (released films, films as they are)
-People = npt.NDArray[np.int64]  # (n,)
-Bools = npt.NDArray[np.bool_]
+from fedcxr.adversaries import _canonical as canonical
+from fedcxr.adversaries._canonical import Bools, Numbers, People, Rows
+
+Scores = npt.NDArray[np.float32]  # (released films, clean films)
 Compare = Callable[[Numbers, Numbers], Scores]
 
 COHORT = 200  # films of others that are most like a film: what its scores are measured by
-COMPONENTS = (40, 80, 160, 320)  # principal components tried
-SHRINKAGE = (0.003, 0.03, 0.1)
 FOLDS = 4  # of the people held out: each is scored by a comparison that was learnt without them
-CLOSEST = 0.995  # canonical correlation: from a few films one of 1 is easily had
+FEWEST = 4  # people held out: two folds of two, so that there are strangers in each
 FURTHEST = 6.0  # standard deviations that a score may lie from the mean and still count for more
-RIDGE = 1e-3  # on the weight of a score, in units of its standard deviation
+RIDGE = 1e-4  # on the weight of a score, in units of its standard deviation
 SIDE = 32  # pixels of a small picture
+SURE = 1e-4  # how near to 0 or 1 what a sigmoid has made is taken at its word
 
 
 @dataclass(frozen=True)
 class Album:
-    """One's own films, of which all are in the order of `people`."""
+    """Whose one's own films are."""
 
     people: People
-    held_out: Bools  # (n,) whom nothing was trained on that describes films
+    held_out: Bools  # (n,) whom nothing that describes films was trained on
 
     @property
-    def judged(self) -> Bools:
-        """Whose pairs tell how much a score is worth: people held out, or everybody if these make no pair."""
+    def judged(self) -> Rows:
+        """Whose pairs tell how much a score is worth: people held out, or everybody if these are too few."""
         _, films = np.unique(self.people[self.held_out], return_counts=True)
-        return self.held_out if len(films) > 1 and (films > 1).any() else np.ones_like(self.held_out)
+        enough = len(films) >= FEWEST and films.max() > 1
+        return np.flatnonzero(self.held_out) if enough else np.arange(len(self.people))
 
 
 @dataclass(frozen=True)
 class Described:
-    """One's own films in numbers, and the comparison that came with them if one did."""
+    """One's own films in numbers, in the order of an album, and the comparison that came with them if one did."""
 
     released: npt.NDArray[np.float32]  # (v, n, d) protected v times
     clean: Numbers  # (n, d)
     compare: Compare | None = None  # of a network, which has learnt it together with its embedding
+    squashed: bool = False  # whether the numbers have passed a sigmoid, which no Gaussian has
+
+    def flat(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Numbers whose covariances mean something."""
+        if not self.squashed:
+            return numbers
+        inside = np.clip(numbers, SURE, 1 - SURE)
+        odds: npt.NDArray[np.float32] = np.log(inside / (1 - inside))
+        return odds
 
 
 @dataclass(frozen=True)
 class BackEnd:
     """Ready to answer for films under attack."""
 
-    comparisons: tuple[tuple[int, Compare], ...]  # each with the place of the description it compares
+    comparisons: tuple[tuple[int, Compare], ...]  # each with the place of the description that it compares
     fusion: Fusion
 
     def scores(self, released: Sequence[Numbers], known: Sequence[Numbers]) -> Scores:
@@ -76,28 +81,55 @@ class BackEnd:
 
 def learn(described: Sequence[Described], album: Album) -> BackEnd:
     """Every comparison that these descriptions allow, weighed by what it tells of people held out."""
-    judged = np.flatnonzero(album.judged)
-    genuine, others = _pairs(album.people[judged])
+    judged = album.judged
+    genuine, apart = _pairs(album.people[judged])
     comparisons: list[tuple[int, Compare]] = []
     own: list[Scores] = []
     for which, one in enumerate(described):
-        first, second = one.released[0][judged], one.clean[judged]
         if one.compare is not None:
             normalised = _normalised(one, one.compare, ~album.held_out)
             comparisons.append((which, normalised))
-            own.append(normalised(first, second))
-        components, shrinkage = _chosen(one, album)
-        comparisons.append((which, _moments(one, album.people).canonical(components, shrinkage)))
-        # Pairs across folds are left out: they come from comparisons that were learnt from other films.
-        alike = np.full(genuine.shape, np.nan, dtype=np.float32)
-        for fold in _folds(album.people[judged]):
-            rest = np.ones(len(album.people), dtype=bool)
-            rest[judged[fold]] = False
-            compare = _moments(one, album.people, rest).canonical(components, shrinkage)
-            alike[np.ix_(fold, fold)] = compare(first[fold], second[fold])
+            own.append(normalised(one.released[0][judged], one.clean[judged]))
+        compare, alike = _correlated(one, album)
+        comparisons.append((which, compare))
         own.append(alike)
-    usable = others & np.isfinite(np.sum(own, axis=0))
+    usable = apart & np.isfinite(np.sum(own, axis=0))
     return BackEnd(tuple(comparisons), fuse([scores[usable] for scores in own], genuine[usable]))
+
+
+def _correlated(one: Described, album: Album) -> tuple[Compare, Scores]:
+    """A comparison learnt from all films, and the scores of pairs judged by one learnt without these people.
+
+    Pairs of people who were left out at different times have no score, nan: no one comparison is blind to both.
+    """
+    judged, everybody = album.judged, np.arange(len(album.people))
+    first, second = one.flat(one.released[0][judged]), one.flat(one.clean[judged])
+    practice = canonical.Practice.of(one.flat(one.released), one.flat(one.clean), album.people)
+    others = np.setdiff1d(everybody, judged)
+    genuine, _ = _pairs(album.people[judged])
+    trying = practice.seen(others if len(others) else everybody)
+    setting = max(
+        practice.settings(), key=lambda tried: canonical.told_apart(trying.learn(tried)(first, second), genuine)
+    )
+    alike = np.full(genuine.shape, np.nan, dtype=np.float32)
+    for fold in _folds(album.people[judged]):
+        learnt = practice.seen(np.setdiff1d(everybody, judged[fold])).learn(setting)
+        alike[np.ix_(fold, fold)] = learnt(first[fold], second[fold])
+    compare = practice.seen(everybody).learn(setting)
+    return lambda released, known: compare(one.flat(released), one.flat(known)), alike
+
+
+def _pairs(people: People) -> tuple[Bools, Bools]:
+    """Which pairs of films are of one person, and which are of two films at all."""
+    apart = ~np.eye(len(people), dtype=bool)
+    return np.asarray((people[:, None] == people[None]) & apart), apart
+
+
+def _folds(people: People) -> Iterator[Rows]:
+    """Rows in a few parts, everyone's films in one of them."""
+    names, number = np.unique(people, return_inverse=True)
+    folds = max(2, min(FOLDS, len(names) // 2))
+    return (np.flatnonzero(number % folds == fold) for fold in range(folds))
 
 
 # --- scores that mean the same for every film -------------------------------------------------------------------------
@@ -127,116 +159,6 @@ def _normalised(one: Described, compare: Compare, strangers: Bools) -> Compare:
         return as_norm(compare(some, others), compare(some, clean), compare(released, others).T)
 
     return normalised
-
-
-# --- canonical correlations -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Canonical:
-    """Released films and films as they are, each in coordinates of their own that agree as far as people do."""
-
-    centres: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (d,) of released and of clean films
-    axes: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (d, k)
-    correlation: npt.NDArray[np.float64]  # (k,) between two films of one person
-
-    def __call__(self, released: Numbers, clean: Numbers) -> Scores:
-        """The log-likelihood ratio of one person against two, up to what is the same for every pair."""
-        sides = zip((released, clean), self.centres, self.axes, strict=True)
-        a, b = ((numbers - centre) @ axes for numbers, centre, axes in sides)
-        cross = self.correlation / (1 - self.correlation**2)
-        alone = -0.5 * cross * self.correlation
-        ratio = (a * cross) @ b.T + ((a * a) @ alone)[:, None] + ((b * b) @ alone)[None]
-        return np.asarray(ratio, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """What a canonical correlation is worked out from, in principal components, the largest first."""
-
-    components: npt.NDArray[np.float64]  # (d, k)
-    centres: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (d,)
-    released: npt.NDArray[np.float64]  # (k, k) covariance
-    clean: npt.NDArray[np.float64]  # (k, k)
-    across: npt.NDArray[np.float64]  # (k, k) of a released film with other, clean films of its person
-
-    def canonical(self, components: int, shrinkage: float) -> Canonical:
-        some = slice(components)
-        roots = [_inverse_root(c[some, some], shrinkage) for c in (self.released, self.clean)]
-        left, correlation, right = np.linalg.svd(roots[0] @ self.across[some, some] @ roots[1])
-        main = self.components[:, some]
-        axes = main @ roots[0] @ left, main @ roots[1] @ right.T
-        return Canonical(self.centres, axes, np.minimum(correlation, CLOSEST))
-
-
-def _moments(one: Described, people: People, among: Bools | None = None) -> Moments:
-    chosen = np.ones(len(people), dtype=bool) if among is None else among
-    released, clean = one.released[:, chosen].astype(np.float64), one.clean[chosen].astype(np.float64)
-    centres = released.mean(axis=(0, 1)), clean.mean(axis=0)
-    clean = clean - centres[1]
-    values, vectors = np.linalg.eigh(clean.T @ clean / len(clean))
-    largest = np.argsort(-values)[: min(max(COMPONENTS), len(clean))]
-    components = vectors[:, largest]
-    first = (released - centres[0]) @ components
-    second = clean @ components
-    _, owner, films = np.unique(people[chosen], return_inverse=True, return_counts=True)
-    sums = np.zeros((len(films), second.shape[1]))
-    np.add.at(sums, owner, second)
-    paired = films[owner] > 1
-    # A released film against the mean of its person's others: never against itself, which nobody would have to ask.
-    rest = (sums[owner] - second)[paired] / (films[owner][paired] - 1)[:, None]
-    across = first[:, paired].mean(axis=0).T @ rest / max(len(rest), 1)
-    flat = first.reshape(-1, first.shape[-1])
-    return Moments(components, centres, flat.T @ flat / len(flat), second.T @ second / len(second), across)
-
-
-def _chosen(one: Described, album: Album) -> tuple[int, float]:
-    """As many components and as much shrinkage as serves people held out."""
-    judged = np.flatnonzero(album.judged)
-    learnt = ~album.judged if not album.judged.all() else album.judged
-    moments = _moments(one, album.people, learnt)
-    most = moments.components.shape[1]
-    counts = [count for count in COMPONENTS if count < most] + [min(most, max(COMPONENTS))]
-    genuine, others = _pairs(album.people[judged])
-
-    def worth(components: int, shrinkage: float) -> float:
-        alike = moments.canonical(components, shrinkage)(one.released[0][judged], one.clean[judged])
-        return _told_apart(alike, genuine, others)
-
-    return max(((c, s) for c in counts for s in SHRINKAGE), key=lambda choice: worth(*choice))
-
-
-def _told_apart(scores: Scores, genuine: Bools, others: Bools) -> float:
-    """The AUC in which every film counts the same, of however many its person has."""
-    strangers = np.sort(scores[others & ~genuine])
-    if not len(strangers) or not genuine.any():
-        return 0.5
-    above = np.where(genuine, np.searchsorted(strangers, scores) / len(strangers), 0).sum(axis=1)
-    partners = genuine.sum(axis=1)
-    return float((above[partners > 0] / partners[partners > 0]).mean())
-
-
-def _inverse_root(covariance: npt.NDArray[np.float64], shrinkage: float) -> npt.NDArray[np.float64]:
-    k = len(covariance)
-    drawn = (1 - shrinkage) * covariance + (shrinkage * np.trace(covariance) / k + 1e-12) * np.eye(k)
-    values, vectors = np.linalg.eigh(drawn)
-    root: npt.NDArray[np.float64] = vectors / np.sqrt(np.maximum(values, 1e-12)) @ vectors.T
-    return root
-
-
-def _pairs(people: People) -> tuple[Bools, Bools]:
-    """Which pairs of films are of one person, and which are of two films at all."""
-    others = ~np.eye(len(people), dtype=bool)
-    return np.asarray((people[:, None] == people[None]) & others), others
-
-
-def _folds(people: People) -> Iterator[npt.NDArray[np.intp]]:
-    """Rows in a few parts, everyone's films in one of them; parts without a pair of films are left out."""
-    number = np.unique(people, return_inverse=True)[1]
-    for fold in range(FOLDS):
-        rows = np.flatnonzero(number % FOLDS == fold)
-        if len(rows) > 1:
-            yield rows
 
 
 # --- fusion -----------------------------------------------------------------------------------------------------------
