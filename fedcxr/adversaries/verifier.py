@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-import numpy as np
 import pydantic
 
 from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.adversaries._appearance import appearances, pictures
-from fedcxr.adversaries._sampler import OwnPairSampler
 from fedcxr.errors import ConfigError
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Films, Protect, RunContext
+from fedcxr.methods import RunContext
 from fedcxr.models import pretrained
 from fedcxr.plugins import File
-from fedcxr.questions import Answers
-from fedcxr.questions.linkage import Scores
+from fedcxr.questions import Answer, Answers
 from fedcxr.rng import stream
-from fedcxr.view import Weights
+from fedcxr.view import Appearance, Weights
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from fedcxr.adversaries._paper import Protocol
+    from fedcxr.adversaries._training import Lessons, Team
+    from fedcxr.adversaries._verifying import Case
     from fedcxr.models.siamese import Siamese
     from fedcxr.training.compute import Compute
+    from fedcxr.training.rising import Ascent
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
+Attacker = Literal["naive", "retrained", "fused", "restored", "paper"]
+
+_RESTORING = 2e-3  # learning rate of what undoes a protection
+
 
 class Verifier(Adversary):
-    """`naive` learns on clean films only; `retrained` goes on with pairs of a freshly protected and a real film."""
+    """`naive` learns on clean films only; `retrained` goes on with pairs of a freshly protected and a real film.
+
+    `fused` asks two networks that see films differently, and compares in several ways what they see; `restored`
+    first undoes what can be undone of a protection; `paper` is the published attacker, to be compared with the others.
+
+    All but the last go on until own people who were held out say that doubling their training has stopped helping, or
+    until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have answered before is told too.
+    """
 
     paper: ClassVar[str | None] = "Packhaeuser et al., Sci Rep 2022 (attacker); Packhaeuser et al., MICCAI 2023"
     deviations: ClassVar[str | None] = (
@@ -41,7 +52,9 @@ class Verifier(Adversary):
         "re-trained from the clean verifier on unlimited (protected, real) pairs instead of from ImageNet."
     )
 
-    attackers: tuple[Literal["naive", "retrained"], ...] = ("naive", "retrained")
+    answers: ClassVar[tuple[str, ...]] = ("linkage", "inner_linkage")
+
+    attackers: tuple[Attacker, ...] = ("naive", "retrained", "fused")
     network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
     width: int = pydantic.Field(default=24, ge=1, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(
@@ -53,115 +66,146 @@ class Verifier(Adversary):
     dimensions: int = pydantic.Field(default=128, ge=1, description="length of the embedding")
     people: int = pydantic.Field(default=24, ge=2, description="people in a batch, with two films each")
     same_source: float = pydantic.Field(default=0.9, ge=0, le=1, description="share of batches from one hospital")
+    lone: float = pydantic.Field(
+        default=0.0, ge=0, le=1, description="chance that somebody with a single film takes part, with that film twice"
+    )
     sharpness: float = pydantic.Field(default=8.0, gt=0, description="factor on logits inside the softmax")
     shift: int = pydantic.Field(default=1, ge=0, description="augmentation: films are moved by up to so many pixels")
-    steps_clean: int = pydantic.Field(default=600, ge=1)
+    steps_clean: int = pydantic.Field(default=4800, ge=1, description="on clean films, at most")
     learning_rate: float = pydantic.Field(default=8e-3, gt=0)
-    steps_retrain: int = pydantic.Field(default=400, ge=1)
+    steps_retrain: int = pydantic.Field(default=3200, ge=1, description="on protected films, at most")
     learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
+    steps_restore: int = pydantic.Field(default=800, ge=1, description="of the network that `restored` looks through")
+    pairs_paper: int = pydantic.Field(default=10_000, ge=4, description="fixed pairs that `paper` learns from")
+    budget: float = pydantic.Field(
+        default=1.0, gt=0, le=1000, allow_inf_nan=False, description="factor on the longest trainings"
+    )
 
     @property
     def running_mechanism(self) -> tuple[str, ...]:
-        return tuple(attacker for attacker in self.attackers if attacker == "retrained")
+        return tuple(attacker for attacker in self.attackers if attacker != "naive")
 
     def required_files(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
         return () if weights is None else (weights,)
 
     def on_smoke_budget(self) -> Self:
-        shorter = {"steps_clean": min(self.steps_clean, 60), "steps_retrain": min(self.steps_retrain, 40)}
+        shorter = {
+            "steps_clean": min(self.steps_clean, 60),
+            "steps_retrain": min(self.steps_retrain, 40),
+            "steps_restore": min(self.steps_restore, 20),
+            "pairs_paper": min(self.pairs_paper, 320),
+            "budget": 1.0,
+        }
         return self.model_copy(update=shorter)
 
     def prepare(self, own: Owned, seed: int, compute: Compute, progress: Progress) -> Weights:
-        """The verifier of clean films."""
-        from fedcxr.training import arrays_of
+        """The verifier of clean films, as it was on the way and at the end."""
+        from fedcxr.adversaries._examination import with_held_out
+        from fedcxr.adversaries._rungs import kept
+        from fedcxr.adversaries._training import Views, learn
 
-        network = self._verifier(seed, compute)
-        self._train(network, own, (), seed, compute, progress)
-        return arrays_of(network)
+        team, own = self._team(seed, compute), with_held_out(own)
+        views, streams = Views.unprotected(own.films, self.shift), partial(stream, seed, "verifier", "clean")
+        said = partial(progress, "verifier clean")
+        return kept(learn(team, own, views, self._lessons, self._clean, compute, streams, said))
 
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
-        from fedcxr.training import loaded
+        from fedcxr.adversaries._rungs import recalled
+        from fedcxr.adversaries._training import Team
+        from fedcxr.training import Plan
+        from fedcxr.training.rising import Rung, best
+
+        case = self._case(leak, question == "inner_linkage", seed, compute, progress)
+
+        def clean() -> list[Rung[Team]]:
+            return recalled(prepared, partial(self._team, seed, compute))
+
+        answers: dict[str, Answer] = {}
+        if "naive" in self.attackers:
+            answers["naive"] = case.clean(clean())
+        if {"retrained", "fused"} & set(self.attackers):
+            rungs = case.again(best(clean()).network, self._lessons, self._again)
+            if "retrained" in self.attackers:
+                answers["retrained"] = case.retrained(rungs)
+            if "fused" in self.attackers:
+                answers["fused"] = case.fused(rungs)
+        if "restored" in self.attackers:
+            first = Team(best(clean()).network.members[:1])
+            plan = Plan(max(1, round(self.budget * self.steps_restore)), _RESTORING)
+            answers["restored"] = case.restored(first, self._lessons, self._again, plan)
+        if "paper" in self.attackers:
+            answers["paper"] = case.published(self._network(seed, "paper", compute), self._protocol)
+        return answers
+
+    def _case(self, leak: Leak, inner: bool, seed: int, compute: Compute, progress: Progress) -> Case:
+        from fedcxr.adversaries._examination import with_held_out
+        from fedcxr.adversaries._training import any_of
+        from fedcxr.adversaries._verifying import Case
 
         looks = appearances(leak, RunContext.on(compute))
-        if "retrained" in self.attackers and not looks:
-            mechanism = leak.mechanism
-            raise ConfigError(
-                "the attacker `retrained` protects its own films, so it must be granted the method",
-                given="nothing" if mechanism is None else mechanism.plugin_name(),
-                allowed="a method whose releases can be looked at",
-                do="set knowledge.mechanism to true, or attackers to [naive]",
-            )
-        released = pictures(leak, looks)
-        network = loaded(self._verifier(seed, compute), prepared)
-        scores = {}
-        if "naive" in self.attackers:
-            scores["naive"] = _compare(network, released, leak.known, compute)
-        if "retrained" in self.attackers:
-            self._train(network, leak.own, [look.protected for look in looks], seed, compute, progress)
-            scores["retrained"] = _compare(network, released, leak.known, compute)
-        return {attacker: {"scores": found} for attacker, found in scores.items()}
+        self._check_granted(leak, looks)
+        own, released = with_held_out(leak.own), pictures(leak, looks)
+        protect = any_of([look.protected for look in looks])
+        known = released if inner else leak.known
+        return Case(own, protect, self.shift, released, known, inner, seed, compute, progress)
 
-    def _verifier(self, seed: int, compute: Compute) -> Siamese:
+    def _check_granted(self, leak: Leak, looks: Sequence[Appearance]) -> None:
+        if not self.running_mechanism or looks:
+            return
+        mechanism = leak.mechanism
+        raise ConfigError(
+            f"the attacker `{self.running_mechanism[0]}` protects its own films, so it must be granted the method",
+            given="nothing" if mechanism is None else mechanism.plugin_name(),
+            allowed="a method whose releases can be looked at",
+            do="set knowledge.mechanism to true, or attackers to [naive]",
+        )
+
+    @property
+    def _lessons(self) -> Lessons:
+        from fedcxr.adversaries._training import Lessons
+
+        return Lessons(self.people, self.same_source, self.lone, self.sharpness)
+
+    @property
+    def _clean(self) -> Ascent:
+        from fedcxr.training.rising import Ascent
+
+        return Ascent(max(1, round(self.budget * self.steps_clean)), self.learning_rate)
+
+    @property
+    def _again(self) -> Ascent:
+        from fedcxr.training.rising import Ascent
+
+        return Ascent(max(1, round(self.budget * self.steps_retrain)), self.learning_rate_retrain)
+
+    @property
+    def _protocol(self) -> Protocol:
+        from fedcxr.adversaries._paper import Protocol
+
+        rate = Protocol.learning_rate * (10 if self.network == "narrow" else 1)
+        return Protocol(rate, self.pairs_paper, max(2, self.pairs_paper // 5))
+
+    def _team(self, seed: int, compute: Compute) -> Team:
+        """One network, and for `fused` a second that sees every pixel against its surroundings."""
+        from fedcxr.adversaries._training import Team
         from fedcxr.models.backbone import Design
         from fedcxr.models.siamese import siamese
         from fedcxr.training import to_device
 
-        rng = stream(seed, "verifier", "weights")
+        first = self._network(seed, "weights", compute)
+        if "fused" not in self.attackers:
+            return Team([first])
+        design = Design("narrow", self.width, self.stride, relative="surroundings")
+        second = siamese(design, self.dimensions, stream(seed, "verifier", "weights", "second"))
+        return Team([first, to_device(second, compute)])
+
+    def _network(self, seed: int, of: str, compute: Compute) -> Siamese:
+        from fedcxr.models.backbone import Design
+        from fedcxr.models.siamese import siamese
+        from fedcxr.training import to_device
+
         design = Design(self.network, self.width, self.stride, self.pretrained)
-        return to_device(siamese(design, self.dimensions, rng), compute)
-
-    def _train(
-        self,
-        network: Siamese,
-        own: Owned,
-        versions: Sequence[Protect],
-        seed: int,
-        compute: Compute,
-        progress: Progress,
-    ) -> None:
-        """Show pairs of films of one person; where the mechanism is known, the first is protected anew every time.
-
-        Hospitals that learnt by themselves protect in as many versions, of which each batch meets one.
-        """
-        from fedcxr.models.siamese import partner_loss
-        from fedcxr.training import Plan, fit, shifted, to_tensor
-
-        stage = "retrained" if versions else "clean"
-        rng = stream(seed, "verifier", stage)
-        sampler = OwnPairSampler.owned(own)
-
-        def loss(step: int) -> Tensor:
-            rows = sampler.draw(self.people, self.same_source, rng)
-            # Moved first and protected second, as a release would be: a grid of cells stays where it was.
-            first, second = (shifted(own.films[r], self.shift, rng) for r in rows)
-            if versions:
-                version = versions[int(rng.integers(len(versions))) if len(versions) > 1 else 0]
-                first = version(first, rng)
-            embedded = network.embed(to_tensor(np.concatenate([first, second]), compute))
-            logits = network.compare(embedded[: len(first)], embedded[len(first) :])
-            return partner_loss(logits, self.sharpness)
-
-        plan = (
-            Plan(self.steps_retrain, self.learning_rate_retrain)
-            if versions
-            else Plan(self.steps_clean, self.learning_rate)
-        )
-        with compute.session():
-            fit(network, loss, plan, compute, lambda step, steps: progress(f"verifier {stage}", step, steps))
-
-
-def _compare(network: Siamese, released: Films, known: Films, compute: Compute) -> Scores:
-    """The logit of every (released, known) pair: each film is embedded once."""
-    import torch
-
-    from fedcxr.training import predict
-
-    with compute.session(), torch.inference_mode():
-        first, second = (
-            torch.from_numpy(predict(network, films, compute)).to(compute.device) for films in (released, known)
-        )
-        scores: Scores = network.compare(first, second).cpu().numpy()
-    return scores
+        return to_device(siamese(design, self.dimensions, stream(seed, "verifier", of)), compute)

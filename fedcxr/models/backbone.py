@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from fedcxr.errors import ConfigError
-from fedcxr.models.narrow import Narrow, NarrowOnCodes, Stride
+from fedcxr.models.narrow import Narrow, NarrowOnCodes, Relative, Stride
 from fedcxr.models.pretrained import Architecture, find
 from fedcxr.models.stem import Synthesis
 
@@ -52,6 +52,7 @@ class Design:
     pretrained: str = "none"  # none, imagenet, or the path of a safetensors file
     channels: int = 1  # of what it reads: films have one, codes more
     placed: bool = False  # codes whose numbers stand where the coder has put them: films can be made of these
+    relative: Relative = "film"  # of the narrow network: against what it sees a pixel
 
     def stem(self) -> Synthesis | nn.Identity:
         """What turns what is given into what the backbone reads, not yet initialised."""
@@ -62,7 +63,7 @@ class Design:
         if self.channels > 1 and not self.placed:
             return NarrowOnCodes(self.channels, self.width)
         if self.architecture == "narrow":
-            return Narrow(self.width, self.stride)
+            return Narrow(self.width, self.stride, self.relative)
         return ImagenetBackbone(self.architecture)
 
     def load_pretrained(self, backbone: Backbone) -> None:

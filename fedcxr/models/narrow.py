@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedcxr.training.contrast import local_contrast
+
 Stride = Literal[2, 4]
+Relative = Literal["film", "surroundings"]  # to what a pixel's brightness is measured
 
 _KERNEL: dict[Stride, int] = {2: 5, 4: 8}
 
@@ -20,8 +24,9 @@ class Narrow(nn.Module):
     the first has no residual block, which at that size would cost more than any other.
     """
 
-    def __init__(self, width: int = 16, stride: Stride = 2) -> None:
+    def __init__(self, width: int = 16, stride: Stride = 2, relative: Relative = "film") -> None:
         super().__init__()
+        self.relative = relative
         layers: list[nn.Module] = [_convolution(1, width, _KERNEL[stride], stride)]
         if stride == 4:
             layers.append(_Residual(width))
@@ -33,11 +38,16 @@ class Narrow(nn.Module):
         self.features = channels
 
     def forward(self, films: Tensor) -> Tensor:  # (n, 1, h, w) in [0, 1] -> (n, features)
-        # A film's own brightness and contrast are exposure, not anatomy.
+        features: Tensor = self.layers(self._seen(films))
+        return features.mean((2, 3))
+
+    def _seen(self, films: Tensor) -> Tensor:
+        """A film's own brightness and contrast are exposure, not anatomy; those of a part of it may be a shadow's."""
+        if self.relative == "surroundings":
+            return local_contrast(films).contiguous(memory_format=torch.channels_last)
         centred = films - films.mean((1, 2, 3), keepdim=True)
         deviation = centred.square().mean((1, 2, 3), keepdim=True).add(1e-4).sqrt()
-        features: Tensor = self.layers(centred / deviation)
-        return features.mean((2, 3))
+        return centred / deviation
 
 
 class NarrowOnCodes(nn.Module):

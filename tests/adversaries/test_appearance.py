@@ -59,7 +59,7 @@ def test_the_verifier_attacks_codes_as_it_attacks_films(name: str, sides: TwoSid
     answers = SMALL.answer("linkage", given, prepared, 1, FP32, ignore)
     scores = {attacker: answer["scores"] for attacker, answer in answers.items()}
     assert {attacker: matrix.shape for attacker, matrix in scores.items()} == dict.fromkeys(
-        ("naive", "retrained"), sides.genuine.shape
+        SMALL.attackers, sides.genuine.shape
     )
     if name == "sealed":  # equal pictures: whatever is scored says nothing about the film under attack
         assert all((matrix == matrix[:1]).all() for matrix in scores.values())

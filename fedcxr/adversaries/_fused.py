@@ -1,0 +1,83 @@
+"""Several networks' opinions as one: what each makes of a film, compared in several ways and weighed by own people.
+
+All of it is learnt from films of one's own that are protected once more for this alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedcxr.adversaries import _back_end as back_end
+from fedcxr.adversaries._examination import Scores
+from fedcxr.adversaries._training import Views
+from fedcxr.knowledge.own_films import Owned
+from fedcxr.methods import Films
+from fedcxr.models.siamese import Siamese
+from fedcxr.pairs.sampler import Rows
+from fedcxr.training import predict
+from fedcxr.training.compute import Compute
+
+MOST = 2400  # own films at most: beyond that comparing them with each other costs more than it tells
+TIMES = 2  # that each is protected
+AT_ONCE = 16  # films that meet one version of a mechanism
+
+
+@dataclass(frozen=True)
+class Practice:
+    """Films of one's own, as they are and as they would be released."""
+
+    album: back_end.Album
+    clean: Films  # (n, h, w)
+    released: Sequence[Films]
+
+    @classmethod
+    def of(cls, own: Owned, views: Views, rng: np.random.Generator) -> Practice:
+        """Of people held out and of others, everyone with all their films."""
+        rows = _chosen(own, rng)
+        portions = np.array_split(rows, max(1, len(rows) // AT_ONCE))
+        released = [np.concatenate([views.released(some, rng) for some in portions]) for _ in range(TIMES)]
+        clean = released[-1] if views.inner else own.films[rows]
+        return cls(back_end.Album(own.people[rows], own.held_out[rows]), clean, released)
+
+    def opinion(self, networks: Sequence[Siamese], released: Films, known: Films, compute: Compute) -> Scores:
+        """Log-odds that a released and a known film are of one person."""
+        with compute.session():
+            described = [self._described(network, compute) for network in networks]
+            judge = back_end.learn(described, self.album)
+            seen = ([predict(network, films, compute) for network in networks] for films in (released, known))
+            return judge.scores(*seen)
+
+    def _described(self, network: Siamese, compute: Compute) -> back_end.Described:
+        released = np.stack([predict(network, films, compute) for films in self.released])
+        return back_end.Described(released, predict(network, self.clean, compute), _Comparing(network, compute))
+
+
+@dataclass(frozen=True)
+class _Comparing:
+    """A network's own comparison of embeddings."""
+
+    network: Siamese
+    compute: Compute
+
+    def __call__(self, some: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> Scores:
+        with torch.inference_mode():
+            first, second = (torch.from_numpy(numbers).to(self.compute.device) for numbers in (some, others))
+            scores: Scores = self.network.compare(first, second).cpu().numpy()
+        return scores
+
+
+def _chosen(own: Owned, rng: np.random.Generator) -> Rows:
+    """All films if these are few; else those of some people, held out ones first: there are fewer of them."""
+    if len(own.people) <= MOST:
+        return np.arange(len(own.people))
+    people = np.unique(own.people)
+    held_out = np.isin(people, own.people[own.held_out])
+    order = people[np.lexsort((rng.random(len(people)), ~held_out))]
+    place = np.empty(int(people.max()) + 1, dtype=np.intp)
+    place[order] = np.arange(len(order))
+    return np.sort(np.argsort(place[own.people], kind="stable")[:MOST])

@@ -1,0 +1,103 @@
+"""One leak in a verifier's hands: what each of its attackers makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+
+from fedcxr.adversaries import Progress
+from fedcxr.adversaries import _front_end as front_end
+from fedcxr.adversaries._examination import Scores, compared
+from fedcxr.adversaries._fused import Practice
+from fedcxr.adversaries._paper import Protocol, published
+from fedcxr.adversaries._rungs import told
+from fedcxr.adversaries._training import Lessons, Team, Views, learn
+from fedcxr.knowledge.own_films import Owned
+from fedcxr.methods import Films, Protect
+from fedcxr.models.siamese import Siamese
+from fedcxr.questions import Answer
+from fedcxr.questions._rising import SCORES
+from fedcxr.rng import stream
+from fedcxr.training import Plan
+from fedcxr.training.compute import Compute
+from fedcxr.training.rising import Ascent, Rung
+
+LOOKED_BACK = 3  # rungs at which `fused` answers: it costs more to ask than a network
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked about, and what there is to learn from."""
+
+    own: Owned
+    protect: Protect
+    shift: int  # pixels, of films that are looked at
+    released: Films
+    known: Films
+    inner: bool  # whether `known` are releases themselves
+    seed: int
+    compute: Compute
+    progress: Progress
+
+    @cached_property
+    def views(self) -> Views:
+        return Views.protected(self.own.films, self.protect, self.shift, inner=self.inner)
+
+    def clean(self, rungs: Sequence[Rung[Team]]) -> Answer:
+        """By networks that have never seen a protected film."""
+        return told(rungs, self._first, _of_first)
+
+    def again(self, team: Team, lessons: Lessons, ascent: Ascent) -> list[Rung[Team]]:
+        """Go on from what was learnt of clean films, with films that are protected anew every time."""
+        streams, said = partial(stream, self.seed, "verifier", "retrained"), self._said("retrained")
+        return learn(team, self.own, self.views, lessons, ascent, self.compute, streams, said)
+
+    def retrained(self, rungs: Sequence[Rung[Team]]) -> Answer:
+        """By the first network alone."""
+        return told(rungs, self._first, _of_first)
+
+    def fused(self, rungs: Sequence[Rung[Team]]) -> Answer:
+        """By all networks and everything that can be made of their embeddings."""
+        practice = Practice.of(self.own, self.views, stream(self.seed, "verifier", "fused"))
+
+        def score(team: Team) -> Scores:
+            return practice.opinion(team.members, self.released, self.known, self.compute)
+
+        return told(rungs[-LOOKED_BACK:], score, _mean)
+
+    def restored(self, team: Team, lessons: Lessons, ascent: Ascent, plan: Plan) -> Answer:
+        """By a network that is shown what could be undone of the protection."""
+        streams, said = partial(stream, self.seed, "verifier", "restored"), self._said("restored")
+        learnt_from = self.own.films[~self.own.held_out]
+        restore = front_end.learn(self.protect, learnt_from, streams("front end"), self.compute, plan)
+
+        def undone(films: Films, rng: np.random.Generator) -> Films:
+            return restore(self.protect(films, rng))
+
+        released = restore(self.released)
+        case = replace(self, protect=undone, released=released, known=released if self.inner else self.known)
+        rungs = learn(team, self.own, case.views, lessons, ascent, self.compute, streams, said)
+        return case.retrained(rungs)
+
+    def published(self, network: Siamese, protocol: Protocol) -> Answer:
+        """By the protocol of the paper, which tells nothing of the way there."""
+        streams, said = partial(stream, self.seed, "verifier", "paper"), self._said("paper")
+        learnt = published(network, self.own, self.views, protocol, self.compute, streams, said)
+        return {SCORES: compared(learnt, self.released, self.known, self.compute)}
+
+    def _first(self, team: Team) -> Scores:
+        return compared(team.members[0], self.released, self.known, self.compute)
+
+    def _said(self, stage: str) -> Callable[[int, int], None]:
+        return lambda step, steps: self.progress(f"verifier {stage}", step, steps)
+
+
+def _of_first(rung: Rung[Team]) -> float | None:
+    return None if rung.figures is None else rung.figures[0]
+
+
+def _mean(rung: Rung[Team]) -> float | None:
+    return None if rung.figures is None else sum(rung.figures) / len(rung.figures)
