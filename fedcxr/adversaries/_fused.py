@@ -1,4 +1,4 @@
-"""Several networks' opinions as one: what each makes of a film, compared in several ways and weighed by one's own people.
+"""Several networks' opinions as one: what each makes of a film, compared in several ways and weighed by own people.
 
 All of it is learnt from films of one's own that are protected once more for this alone.
 """

@@ -46,21 +46,30 @@ class Views:
 
     @classmethod
     def unprotected(cls, films: Films, shift: int) -> Views:
-        return cls.protected(films, (), shift)
+        return cls.protected(films, _untouched, shift)
 
     @classmethod
-    def protected(cls, films: Films, versions: Sequence[Protect], shift: int, *, inner: bool = False) -> Views:
-        """Protected anew every time; of versions learnt at several hospitals each look meets one."""
+    def protected(cls, films: Films, protect: Protect, shift: int, *, inner: bool = False) -> Views:
+        """Protected anew every time they are looked at."""
 
         def released(rows: Rows, rng: np.random.Generator) -> Films:
             # Moved first and protected second, as a release would be: a grid of cells stays where it was.
-            moved = shifted(films[rows], shift, rng)
-            if not versions:
-                return moved
-            version = versions[int(rng.integers(len(versions))) if len(versions) > 1 else 0]
-            return version(moved, rng)
+            return protect(shifted(films[rows], shift, rng), rng)
 
         return cls(films, released, shift, inner)
+
+
+def any_of(versions: Sequence[Protect]) -> Protect:
+    """Hospitals that learnt by themselves protect in as many versions, of which each call meets one."""
+
+    def protect(films: Films, rng: np.random.Generator) -> Films:
+        return versions[int(rng.integers(len(versions))) if len(versions) > 1 else 0](films, rng)
+
+    return protect if versions else _untouched
+
+
+def _untouched(films: Films, rng: np.random.Generator) -> Films:
+    return films
 
 
 class Team(nn.ModuleList):

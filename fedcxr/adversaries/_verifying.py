@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
 
 from fedcxr.adversaries import Progress
+from fedcxr.adversaries import _front_end as front_end
 from fedcxr.adversaries._examination import Scores, compared
 from fedcxr.adversaries._fused import Practice
 from fedcxr.adversaries._paper import Protocol, published
 from fedcxr.adversaries._rungs import told
 from fedcxr.adversaries._training import Lessons, Team, Views, learn
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Films
+from fedcxr.methods import Films, Protect
 from fedcxr.models.siamese import Siamese
 from fedcxr.questions import Answer
 from fedcxr.questions._rising import SCORES
 from fedcxr.rng import stream
+from fedcxr.training import Plan
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent, Rung
 
@@ -29,12 +33,18 @@ class Case:
     """What is asked about, and what there is to learn from."""
 
     own: Owned
-    views: Views
+    protect: Protect
+    shift: int  # pixels, of films that are looked at
     released: Films
     known: Films
+    inner: bool  # whether `known` are releases themselves
     seed: int
     compute: Compute
     progress: Progress
+
+    @cached_property
+    def views(self) -> Views:
+        return Views.protected(self.own.films, self.protect, self.shift, inner=self.inner)
 
     def clean(self, rungs: Sequence[Rung[Team]]) -> Answer:
         """By networks that have never seen a protected film."""
@@ -57,6 +67,20 @@ class Case:
             return practice.opinion(team.members, self.released, self.known, self.compute)
 
         return told(rungs[-LOOKED_BACK:], score, _mean)
+
+    def restored(self, team: Team, lessons: Lessons, ascent: Ascent, plan: Plan) -> Answer:
+        """By a network that is shown what could be undone of the protection."""
+        streams, said = partial(stream, self.seed, "verifier", "restored"), self._said("restored")
+        learnt_from = self.own.films[~self.own.held_out]
+        restore = front_end.learn(self.protect, learnt_from, streams("front end"), self.compute, plan)
+
+        def undone(films: Films, rng: np.random.Generator) -> Films:
+            return restore(self.protect(films, rng))
+
+        released = restore(self.released)
+        case = replace(self, protect=undone, released=released, known=released if self.inner else self.known)
+        rungs = learn(team, self.own, case.views, lessons, ascent, self.compute, streams, said)
+        return case.retrained(rungs)
 
     def published(self, network: Siamese, protocol: Protocol) -> Answer:
         """By the protocol of the paper, which tells nothing of the way there."""

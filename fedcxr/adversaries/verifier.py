@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
-Attacker = Literal["naive", "retrained", "fused", "paper"]
+Attacker = Literal["naive", "retrained", "fused", "restored", "paper"]
+
+_RESTORING = 2e-3  # learning rate of what undoes a protection
 
 
 class Verifier(Adversary):
     """`naive` learns on clean films only; `retrained` goes on with pairs of a freshly protected and a real film.
 
-    `fused` asks two networks that see films differently.
+    `fused` asks two networks that see films differently, and compares in several ways what they see; `restored`
+    first undoes what can be undone of a protection; `paper` is the published attacker, to be compared with the others.
 
-    Each goes on until its own held-out people say that a doubling of its training has stopped helping, or until
-    `steps_clean` and `steps_retrain` times `budget` are over; what it would have answered before is part of its answer.
+    All but the last go on until own people who were held out say that doubling their training has stopped helping, or
+    until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have answered before is told too.
     """
 
     paper: ClassVar[str | None] = "Packhaeuser et al., Sci Rep 2022 (attacker); Packhaeuser et al., MICCAI 2023"
@@ -48,6 +51,8 @@ class Verifier(Adversary):
         "Softmax over all partners in the batch plus balanced cross-entropy instead of one label per pair; "
         "re-trained from the clean verifier on unlimited (protected, real) pairs instead of from ImageNet."
     )
+
+    answers: ClassVar[tuple[str, ...]] = ("linkage", "inner_linkage")
 
     attackers: tuple[Attacker, ...] = ("naive", "retrained", "fused")
     network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
@@ -70,8 +75,11 @@ class Verifier(Adversary):
     learning_rate: float = pydantic.Field(default=8e-3, gt=0)
     steps_retrain: int = pydantic.Field(default=3200, ge=1, description="on protected films, at most")
     learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
+    steps_restore: int = pydantic.Field(default=800, ge=1, description="of the network that `restored` looks through")
     pairs_paper: int = pydantic.Field(default=10_000, ge=4, description="fixed pairs that `paper` learns from")
-    budget: float = pydantic.Field(default=1.0, gt=0, le=1000, description="factor on the longest trainings")
+    budget: float = pydantic.Field(
+        default=1.0, gt=0, le=1000, allow_inf_nan=False, description="factor on the longest trainings"
+    )
 
     @property
     def running_mechanism(self) -> tuple[str, ...]:
@@ -85,6 +93,7 @@ class Verifier(Adversary):
         shorter = {
             "steps_clean": min(self.steps_clean, 60),
             "steps_retrain": min(self.steps_retrain, 40),
+            "steps_restore": min(self.steps_restore, 20),
             "pairs_paper": min(self.pairs_paper, 320),
             "budget": 1.0,
         }
@@ -105,33 +114,43 @@ class Verifier(Adversary):
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
         from fedcxr.adversaries._rungs import recalled
-        from fedcxr.training.rising import best
+        from fedcxr.adversaries._training import Team
+        from fedcxr.training import Plan
+        from fedcxr.training.rising import Rung, best
 
         case = self._case(leak, question == "inner_linkage", seed, compute, progress)
-        clean = recalled(prepared, partial(self._team, seed, compute))
+
+        def clean() -> list[Rung[Team]]:
+            return recalled(prepared, partial(self._team, seed, compute))
+
         answers: dict[str, Answer] = {}
         if "naive" in self.attackers:
-            answers["naive"] = case.clean(clean)
+            answers["naive"] = case.clean(clean())
         if {"retrained", "fused"} & set(self.attackers):
-            rungs = case.again(best(clean).network, self._lessons, self._again)
+            rungs = case.again(best(clean()).network, self._lessons, self._again)
             if "retrained" in self.attackers:
                 answers["retrained"] = case.retrained(rungs)
             if "fused" in self.attackers:
                 answers["fused"] = case.fused(rungs)
+        if "restored" in self.attackers:
+            first = Team(best(clean()).network.members[:1])
+            plan = Plan(max(1, round(self.budget * self.steps_restore)), _RESTORING)
+            answers["restored"] = case.restored(first, self._lessons, self._again, plan)
         if "paper" in self.attackers:
             answers["paper"] = case.published(self._network(seed, "paper", compute), self._protocol)
         return answers
 
     def _case(self, leak: Leak, inner: bool, seed: int, compute: Compute, progress: Progress) -> Case:
         from fedcxr.adversaries._examination import with_held_out
-        from fedcxr.adversaries._training import Views
+        from fedcxr.adversaries._training import any_of
         from fedcxr.adversaries._verifying import Case
 
         looks = appearances(leak, RunContext.on(compute))
         self._check_granted(leak, looks)
         own, released = with_held_out(leak.own), pictures(leak, looks)
-        views = Views.protected(own.films, [look.protected for look in looks], self.shift, inner=inner)
-        return Case(own, views, released, released if inner else leak.known, seed, compute, progress)
+        protect = any_of([look.protected for look in looks])
+        known = released if inner else leak.known
+        return Case(own, protect, self.shift, released, known, inner, seed, compute, progress)
 
     def _check_granted(self, leak: Leak, looks: Sequence[Appearance]) -> None:
         if not self.running_mechanism or looks:

@@ -99,6 +99,9 @@ def simulate(
     ] = False,
     engine: Annotated[Engine, typer.Option(help="Flower on Ray, or in this process.")] = Engine.ray,
     preset: Annotated[Preset | None, typer.Option(help="Sizes and budgets.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="X", help="Adversaries may train X times as long before they stop rising.")
+    ] = None,
     device: Annotated[Device | None, typer.Option(help="Where networks run.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders go.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier attempt stopped.")] = False,
@@ -123,6 +126,8 @@ def simulate(
     if fresh_secret:
         document = _with_fresh_secret(document, resume)
     resolved = Scenario.parse(document)
+    if budget is not None:
+        resolved = resolved.with_budget(budget)
     simulate_module = importlib.import_module("server.simulate")  # by name: the library does not know the server
     options = simulate_module.Options(out, engine.value, resume, ray_address)
     run = Run.place(out, resolved)

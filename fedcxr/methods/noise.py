@@ -55,9 +55,7 @@ class Noise(ImageMethod):
     def complaints(self, films: npt.NDArray[np.uint8]) -> Sequence[str | None]:
         if self.where == "all":
             return [None] * len(films)
-        from fedcxr.models.lungs import implausible
-
-        return [implausible(mask) for mask in self._lungs(films)]
+        return _complaints(self._lungs(films))
 
     def leaves_out(self) -> bool:
         return self.where != "all" and self.on_bad_mask == "skip"
@@ -73,7 +71,8 @@ class Noise(ImageMethod):
 
     def _noised(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Which pixels get noise; films that `skip` leaves out afterwards get it everywhere too."""
-        lungs, complaints = self._lungs(films), self.complaints(films)
+        lungs = self._lungs(films)
+        complaints = _complaints(lungs)
         bad = np.array([complaint is not None for complaint in complaints], dtype=bool)
         if self.on_bad_mask == "fail" and bad.any():
             raise DataError(
@@ -94,6 +93,13 @@ class Noise(ImageMethod):
 
     def _finder(self) -> LungFinder:
         return _loaded(self.weights)
+
+
+def _complaints(lungs: npt.NDArray[np.bool_]) -> list[str | None]:
+    """What is wrong with what was found on each film."""
+    from fedcxr.models.lungs import implausible
+
+    return [implausible(mask) for mask in lungs]
 
 
 @lru_cache(maxsize=4)

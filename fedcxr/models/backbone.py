@@ -53,6 +53,7 @@ class Design:
     channels: int = 1  # of what it reads: films have one, codes more
     relative: Relative = "film"  # of the narrow network
     placed: bool = False  # codes whose numbers stand where the coder has put them: films can be made of these
+    relative: Relative = "film"  # of the narrow network: against what it sees a pixel
 
     def stem(self) -> Synthesis | nn.Identity:
         """What turns what is given into what the backbone reads, not yet initialised."""

@@ -187,6 +187,21 @@ class Scenario(Section):
         fields = (f for f in type(self).model_fields if f not in unused)
         return {field: document[field] for field in fields}
 
+    def with_budget(self, factor: float) -> Scenario:
+        """The same, but adversaries that train may train so many times as long."""
+        document = self.document()
+        training = [name for name, one in self.adversaries.items() if "budget" in type(one).model_fields]
+        if not training:
+            raise ConfigError(
+                "no adversary here can train for longer",
+                given=", ".join(self.adversaries) or "no adversary",
+                allowed="one that has a `budget`, as verifier does",
+                do="leave the budget out",
+            )
+        for name in training:
+            document["adversaries"][name]["budget"] = factor
+        return self.parse(document)
+
     def to_yaml(self) -> str:
         return to_text(self.document())
 

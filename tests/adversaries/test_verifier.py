@@ -11,9 +11,11 @@ import pytest
 from holdings import changed, leak, open_view
 
 from fedcxr.adversaries import Leak
+from fedcxr.adversaries._examination import with_held_out
 from fedcxr.adversaries._sampler import OwnPairSampler
 from fedcxr.adversaries.verifier import Verifier
 from fedcxr.errors import ConfigError, DataError
+from fedcxr.knowledge import Holding
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.none import Unprotected
@@ -95,6 +97,62 @@ def test_the_same_seed_attacks_the_same(prepared: Weights) -> None:
     assert np.array_equal(first, second)
 
 
+def test_every_attacker_tells_what_it_is_to_tell(prepared: Weights) -> None:
+    given = leak_of(Noise(scale=0.3))
+    short = {"steps_clean": 100, "steps_retrain": 100, "steps_restore": 10, "pairs_paper": 32}
+    every = TOY.model_copy(update={"attackers": ("naive", "retrained", "fused", "restored", "paper"), **short})
+    answers = every.answer("linkage", given, every.prepare(given.own, 1, FP32, ignore), 1, FP32, ignore)
+    figures = {attacker: auc(answer["scores"]) for attacker, answer in answers.items()}
+    assert list(figures) == list(every.attackers)
+    assert figures["fused"] > figures["naive"] - 0.02
+    assert figures["fused"] > 0.9
+    assert list(answers["paper"]) == ["scores"]  # its training ends by a rule of its own
+    for attacker in every.attackers[:-1]:
+        answer = answers[attacker]
+        assert answer["scores at 1/2"].shape == answer["scores"].shape
+        assert answer["held_out"].shape == (7,)
+        assert np.isnan(answer["held_out"][:5]).all()
+        assert (answer["held_out"][5:] > 0.6).all()
+    assert {int(answers[attacker]["steps"]) for attacker in every.attackers[:-1]} == {100}
+
+
+def test_releases_are_linked_with_each_other(prepared: Weights) -> None:
+    method, people = Noise(scale=0.3), films_of(40, 2, seed=2)
+    own = leak_of(method).own
+    given = changed(leak(open_view(method.protect(people, stream(3))), own, people, method), known_films=None)
+    answers = TOY.model_copy(update={"steps_retrain": 100}).answer("inner_linkage", given, prepared, 1, FP32, ignore)
+    scores = answers["retrained"]["scores"]
+    assert scores.shape == (80, 80)
+    assert auc(scores[::2, 1::2]) > 0.85
+
+
+def test_own_people_are_held_out_where_nobody_is_and_so_many_can_be_spared() -> None:
+    own = leak_of(Noise()).own
+    nobody = replace(own, held_out=np.zeros_like(own.held_out))
+    held = with_held_out(nobody)
+    assert len(np.unique(held.people[held.held_out])) == 10
+    assert not np.isin(held.people[held.held_out], held.people[~held.held_out]).any()
+    assert np.array_equal(held.held_out, with_held_out(nobody).held_out)
+    assert with_held_out(own) is own
+    few = nobody.take(np.flatnonzero(nobody.people < 40))
+    assert not with_held_out(few).held_out.any()
+
+
+def test_without_people_to_judge_nothing_stops_early(prepared: Weights) -> None:
+    given = leak_of(Unprotected())
+    few = given.own.take(np.flatnonzero(given.own.people < 40))
+    short = TOY.model_copy(update={"steps_clean": 100, "steps_retrain": 100})
+    weights = short.prepare(few, 1, FP32, ignore)
+    answers = short.answer("linkage", changed(given, own_films=Holding(vars(few))), weights, 1, FP32, ignore)
+    assert np.isnan(answers["retrained"]["held_out"]).all()
+
+
+def test_a_larger_budget_is_a_longer_run() -> None:
+    given = leak_of(Noise())
+    twice = TOY.model_copy(update={"steps_clean": 4, "budget": 2.5})
+    assert {name.partition("/")[0] for name in twice.prepare(given.own, 1, FP32, ignore)} == {"10"}
+
+
 def test_retraining_without_the_mechanism_is_refused(prepared: Weights) -> None:
     given = changed(leak_of(Noise()), mechanism=None)
     with pytest.raises(ConfigError, match=r"must be granted the method.*attackers to \[naive\]"):
@@ -167,8 +225,9 @@ def test_checking_a_scenario_does_not_load_torch(module: str) -> None:
 
 
 def test_briefly_is_the_same_attack_with_fewer_steps() -> None:
-    attacker = Verifier(width=8, steps_clean=5)
+    attacker = Verifier(width=8, steps_clean=5, budget=3.0)
     brief = attacker.on_smoke_budget()
     assert brief.steps_clean == 5
     assert brief.steps_retrain < attacker.steps_retrain
-    assert brief.model_copy(update={"steps_retrain": attacker.steps_retrain}) == attacker
+    longer = ("steps_retrain", "steps_restore", "pairs_paper", "budget")
+    assert brief.model_copy(update={name: getattr(attacker, name) for name in longer}) == attacker

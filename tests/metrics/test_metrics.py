@@ -200,6 +200,15 @@ def test_tpr_at_fpr_is_the_best_operating_point_within_the_target(seed: int, imp
             assert value is None
         else:
             assert value == pytest.approx(tpr[fpr <= float(target) + 1e-12].max())
+            point = report.at_fpr[target]
+            assert point is not None
+            assert (point.true_positives, point.false_positives) == (
+                (same > point.above).sum(),
+                (other > point.above).sum(),
+            )
+            assert (point.tpr, point.fpr) == (point.true_positives / 200, point.false_positives / impostors)
+            assert point.ties == (same == point.above).sum() + (other == point.above).sum()
+            assert point.fpr <= float(target) < point.fpr + (other == point.above).mean() + 1e-9  # no more will do
 
 
 def test_without_pairs_of_one_kind_everything_is_unknown() -> None:

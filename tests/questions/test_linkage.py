@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from consortium import Consortium
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from worlds import check_ranges, plain
 
 from fedcxr.metrics import auc
 from fedcxr.questions import Heard
@@ -145,6 +149,19 @@ def test_answers_along_the_way_and_from_another_seed_are_scored_as_the_last_one_
     assert entry["auc"]["runs"] == 2
     assert entry["auc"]["std"] == pytest.approx((1 - 14.5 / 18) / np.sqrt(2))
     assert entry["trust"]["seeds_agree"] is False
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hnp.arrays(np.float32, (3, 3), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)), st.booleans()
+)
+def test_any_finite_scores_make_an_entry_of_plain_figures(scores: np.ndarray, along_the_way: bool) -> None:
+    """Also the largest there are, of which sums are none."""
+    answer = {"scores": scores} | ({"scores at 1/2": -scores, "steps": np.array(2)} if along_the_way else {})
+    heard = {world: Heard(PAIRS, {"naive": answer}, 1.0) for world in ("protected", "control_raw", "control_shuffled")}
+    [entry] = Linkage().score(heard, seed=0)
+    assert plain(entry)
+    check_ranges(entry)
 
 
 # Controls -------------------------------------------------------------------------------------------------------------

@@ -759,3 +759,24 @@ def test_schema_rejects_what_the_parser_rejects(accepts: Callable[[Any], bool], 
 def test_scenarios_are_frozen(make_scenario: MakeScenario) -> None:
     with pytest.raises(pydantic.ValidationError):
         make_scenario().sites = 9  # type: ignore[misc]
+
+
+def test_a_budget_is_every_trained_adversarys_and_repeats_with_the_document() -> None:
+    given = Scenario.from_yaml("method: sca\nadversaries: [verifier, support]")
+    longer = given.with_budget(2.5)
+    assert longer.adversaries["verifier"].budget == 2.5  # type: ignore[attr-defined]
+    assert longer.adversaries["support"] == given.adversaries["support"]
+    assert Scenario.parse(longer.document()) == longer
+    assert longer.id != given.id
+    assert given.with_budget(1.0) == given
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 1001.0, float("nan"), float("inf")])
+def test_a_budget_that_is_none_is_refused(factor: float) -> None:
+    with pytest.raises(ConfigError, match="adversary verifier: budget"):
+        Scenario.from_yaml("adversaries: [verifier]").with_budget(factor)
+
+
+def test_a_budget_needs_somebody_to_spend_it() -> None:
+    with pytest.raises(ConfigError, match="no adversary here can train for longer; given: support"):
+        Scenario.from_yaml("method: sca\nadversaries: [support]").with_budget(2.0)
