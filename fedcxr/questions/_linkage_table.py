@@ -48,7 +48,7 @@ def _doubt(entry: Entry) -> str:
 def _chance(entries: Sequence[Entry]) -> tuple[str, ...]:
     """What these patients cannot show."""
     smallest = max((entry["smallest_auc"] for entry in entries if entry["smallest_auc"] is not None), default=None)
-    return () if smallest is None else (f"with so few patients, an AUC up to {figure(smallest)} may be chance",)
+    return () if smallest is None else (f"with these patients, an AUC up to {figure(smallest)} may be chance",)
 
 
 def _same(worst: Entry, entry: Entry) -> bool:

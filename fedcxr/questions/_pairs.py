@@ -54,6 +54,7 @@ class ScoredPairs:
     known_sources: npt.NDArray[np.object_]  # (m,)
     labels: npt.NDArray[np.float32]  # (n, k)
     known_labels: npt.NDArray[np.float32]  # (m, k)
+    views: npt.NDArray[np.object_] | None = None  # (n,) from where the beam came: AP is how the bedridden are X-rayed
     baselines: Baselines | None = field(default=None, repr=False)
     across: bool | None = None  # None: two sides. Else both sides are the same films; True: those of two sites count
 
@@ -81,6 +82,7 @@ class ScoredPairs:
             known_sources=others.index["source"].to_numpy(dtype=object),
             labels=attacked.labels,
             known_labels=others.labels,
+            views=attacked.index["view"].to_numpy(dtype=object),
             baselines=Baselines(world, roles, films, known),
             across=across,
         )

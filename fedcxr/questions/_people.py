@@ -107,7 +107,7 @@ def at_risk(pairs: ScoredPairs, found: Search, seed: int) -> list[dict[str, Any]
 
 
 def _traits(pairs: ScoredPairs) -> Iterator[Trait]:
-    """Few or many films in the attack, findings that nobody else who is attacked shows, and the hospital."""
+    """Few or many films in the attack, findings that nobody else who is attacked shows, the view, and the hospital."""
     patients, known = pairs.codes
     held = np.bincount(np.concatenate([patients, known] if pairs.across is None else [patients]))
     films, few = held[patients], int(np.median(held[np.unique(patients)]))
@@ -116,6 +116,8 @@ def _traits(pairs: ScoredPairs) -> Iterator[Trait]:
     lone = _lone(pairs)
     yield "findings", "nobody else's", lone
     yield "findings", "others' too", ~lone
+    for view in [] if pairs.views is None else np.unique(pairs.views.astype(str)):
+        yield "view", str(view), pairs.views == view
     for site in np.unique(pairs.sites):
         yield "site", str(site), pairs.sites == site
 

@@ -29,6 +29,7 @@ PAIRS = ScoredPairs(
     known_sources=texts("n", "n", "s"),
     labels=LABELS,
     known_labels=LABELS[:3],
+    views=texts("PA", "AP", "PA", "PA"),
 )
 FOUND = Search.of(SCORES, PAIRS.genuine, PAIRS.allowed)
 POINT = OperatingPoint(above=3.0, tpr=0.0, fpr=0.0, true_positives=0, false_positives=0, ties=0)
@@ -68,6 +69,8 @@ def test_traits_say_who_is_found() -> None:
         ("films", "more than 2"): (2, 1, 0.5),
         ("findings", "nobody else's"): (1, 1, 1.0),  # anna's first film
         ("findings", "others' too"): (2, 2, 0.5),  # her second shows what bert's does
+        ("view", "PA"): (2, 2, 1.0),
+        ("view", "AP"): (1, 1, 0.0),
         ("site", "north"): (2, 2, 1.0),
         ("site", "south"): (1, 1, 0.0),
     }
