@@ -42,7 +42,7 @@ class Knowledge(Plugin):
 
     @property
     def publishes_weights(self) -> bool:
-        """Whether a site that learnt by itself must tell what."""
+        """Whether a site that learnt by itself must tell what, so that it can be granted or done once more."""
         return False
 
     @property

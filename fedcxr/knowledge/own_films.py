@@ -60,8 +60,8 @@ class OwnFilms(Knowledge):
     """Films and identities of people who are not attacked: by default of all others at the hospitals.
 
     More people than these are rendered, where the hospitals' own are: others, from a seed of their own. `hospital`
-    divides the hospitals in two by the scenario's seed. One half alone is attacked, and the adversary owns films of that
-    half or of the other.
+    divides the hospitals in two by the scenario's seed: one half alone is attacked, and the adversary owns films of
+    that half or of the other.
     """
 
     before_releases: ClassVar[bool] = True

@@ -28,6 +28,10 @@ class Releases(Knowledge):
     def granted(self) -> bool:
         return self.times > 1
 
+    @property
+    def publishes_weights(self) -> bool:
+        return self.granted  # to whoever simulates another release, and to no adversary
+
     def check(self, method: Method, sites: int) -> None:
         if not self.granted:
             return

@@ -140,7 +140,7 @@ class Scenario(Section):
 
     @property
     def publishes_weights(self) -> bool:
-        """Whether an adversary is granted what each site learnt by itself, so that it must be told."""
+        """Whether what each site learnt by itself must be told, for what an adversary is granted."""
         return any(known.publishes_weights for known in self.knowledge.values())
 
     @property

@@ -47,7 +47,7 @@ def test_a_command_lists_its_folder_with_a_sentence_on_each(command: str) -> Non
 
 @pytest.mark.parametrize(
     ("command", "name", "parameter"),
-    [("questions", "linkage", None), ("knowledge", "pairs", "most"), ("knowledge", "known_films", "share")],
+    [("questions", "linkage", None), ("knowledge", "pairs", "most"), ("knowledge", "keys", "sites")],
 )
 def test_one_of_them_is_told_with_its_parameters(command: str, name: str, parameter: str | None) -> None:
     told = json.loads(said(command, name, "--format", "json"))

@@ -105,6 +105,16 @@ def test_without_what_it_learnt_it_is_learnt_from_own_films(make_consortium: Mak
     assert withheld.leak(world="control_raw").taught == ({},)
 
 
+def test_it_stays_unknown_where_it_is_told_for_another_release(make_consortium: MakeConsortium) -> None:
+    """A hospital's weights make its films a second time; the adversary sees these, and has its own."""
+    granted = {"mechanism": {"weights": False}, "releases": 2}
+    consortium = make_consortium(FILMS_OF[:20], method="faults:Greyer", knowledge=granted)
+    leak = consortium.leak()
+    theirs = {float(release.weights["grey"][0]) for release in consortium.shared.releases}
+    assert not theirs & {float(one["grey"][0]) for one in leak.taught}
+    np.testing.assert_array_equal(leak.holdings["releases"].arrays["films"][0], leak.view.forms["films"])
+
+
 @pytest.mark.parametrize(
     ("method", "said"),
     [

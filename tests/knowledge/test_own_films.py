@@ -22,6 +22,8 @@ from fedcxr.knowledge._some_people import some_people
 from fedcxr.knowledge.own_films import Owned, OwnFilms
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
+from fedcxr.simulation.experiment import Experiment
+from fedcxr.simulation.threat import Threat
 from fedcxr.world import Roles
 
 MakeConsortium = Callable[..., Consortium]
@@ -180,6 +182,20 @@ def test_more_people_are_rendered_behind_those_there_are(make_consortium: MakeCo
     assert sorted(np.bincount(drawn.people[here:])) == sorted(np.bincount(mine.people[here:]))
     assert len(mine.films) - here > 6
     assert not np.array_equal(drawn.people[here:], mine.people[here:])
+
+
+def test_where_each_hospital_has_films_of_its_own_they_are_of_the_first_made_up_one(tmp_path: Path) -> None:
+    """Filmed by its scanners."""
+    sites = [{**RENDERED, "patients": 12, "seed": seed} for seed in (3, 4)]
+    told = {"method": "none", "tasks": {}, "adversaries": {}, "sites": sites}
+    experiment = Experiment.open(Scenario.parse({**told, "knowledge": {"own_films": {"people": 30}}}), tmp_path)
+    mine = Owned(**dict(Threat(experiment).owned("linkage", experiment.world())["own_films"].arrays))  # type: ignore[arg-type]
+    index = experiment.cohort.index
+    here = int((index["split"] != "test").sum())
+    assert len(set(mine.people)) == 30
+    first = index["source"][index["split"] != "test"].str.startswith("site-1/").to_numpy()
+    assert set(mine.sources[here:]) == set(mine.sources[:here][first])
+    assert not set(mine.sources[here:]) & set(mine.sources[:here][~first])
 
 
 @pytest.mark.parametrize(("seed", "secret", "same"), [(0, None, True), (1, None, True), (0, "5" * 64, False)])
