@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from fedcxr.adversaries._views import Views
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films
 from fedcxr.metrics import auc
@@ -18,9 +18,6 @@ from fedcxr.rng import stream
 from fedcxr.training import predict
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Figures
-
-if TYPE_CHECKING:
-    from fedcxr.adversaries._training import Views
 
 Scores = npt.NDArray[np.float32]  # (released, known)
 

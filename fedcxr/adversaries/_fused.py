@@ -14,7 +14,7 @@ import torch
 
 from fedcxr.adversaries import _back_end as back_end
 from fedcxr.adversaries._examination import Scores
-from fedcxr.adversaries._training import Views
+from fedcxr.adversaries._views import Views
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films
 from fedcxr.models.siamese import Siamese

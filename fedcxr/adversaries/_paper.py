@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedcxr.adversaries._training import Streams, Views
+from fedcxr.adversaries._training import Streams
+from fedcxr.adversaries._views import Views
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films
 from fedcxr.models.siamese import Siamese

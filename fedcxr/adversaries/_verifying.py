@@ -14,7 +14,8 @@ from fedcxr.adversaries._examination import Scores, compared
 from fedcxr.adversaries._fused import Practice
 from fedcxr.adversaries._paper import Protocol, published
 from fedcxr.adversaries._rungs import told
-from fedcxr.adversaries._training import Lessons, Team, Views, learn
+from fedcxr.adversaries._training import Lessons, Team, learn
+from fedcxr.adversaries._views import Views
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films, Protect
 from fedcxr.models.siamese import Siamese

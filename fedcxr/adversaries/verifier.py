@@ -103,7 +103,8 @@ class Verifier(Adversary):
         """The verifier of clean films, as it was on the way and at the end."""
         from fedcxr.adversaries._examination import with_held_out
         from fedcxr.adversaries._rungs import kept
-        from fedcxr.adversaries._training import Views, learn
+        from fedcxr.adversaries._training import learn
+        from fedcxr.adversaries._views import Views
 
         team, own = self._team(seed, compute), with_held_out(own)
         views, streams = Views.unprotected(own.films, self.shift), partial(stream, seed, "verifier", "clean")
@@ -142,8 +143,8 @@ class Verifier(Adversary):
 
     def _case(self, leak: Leak, inner: bool, seed: int, compute: Compute, progress: Progress) -> Case:
         from fedcxr.adversaries._examination import with_held_out
-        from fedcxr.adversaries._training import any_of
         from fedcxr.adversaries._verifying import Case
+        from fedcxr.adversaries._views import any_of
 
         looks = appearances(leak, RunContext.on(compute))
         self._check_granted(leak, looks)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedcxr.training.contrast import local_contrast
+from fedcxr.models.contrast import local_contrast
 
 Stride = Literal[2, 4]
 Relative = Literal["film", "surroundings"]  # to what a pixel's brightness is measured

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedcxr.training.contrast import blurred
+from fedcxr.models.contrast import blurred
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from fedcxr.adversaries._sampler import OwnPairSampler
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.models.backbone import Design
+from fedcxr.models.contrast import local_contrast
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
 from fedcxr.training import Plan, fit, to_device, to_tensor
 from fedcxr.training.augmentation import Augmentation
 from fedcxr.training.compute import Compute
-from fedcxr.training.contrast import local_contrast
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Matrix = npt.NDArray[np.float32]  # (n, n) a score for every pair; higher means more likely the same patient

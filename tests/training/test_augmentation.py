@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from fedcxr.models.contrast import blurred, local_contrast
 from fedcxr.rng import stream
 from fedcxr.training.augmentation import Augmentation
-from fedcxr.training.contrast import blurred, local_contrast
 
 NOTHING = Augmentation(degrees=0, zoom=0, stretch=0, shift=0, gamma=0, blur=0, noise=0, boxes=0)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from fedcxr.models.contrast import blurred, local_contrast
 from fedcxr.rng import stream
-from fedcxr.training.contrast import blurred, local_contrast
 
 
 def noise(size: int = 48) -> torch.Tensor:
