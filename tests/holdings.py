@@ -26,7 +26,7 @@ def closed_view(method: Method, releases: Sequence[Release]) -> View:
 
 def leak(view: View, own: Owned, known: Films, method: Method | None, taught: Sequence[Weights] = ()) -> Leak:
     """These rows in the hands of somebody who owns these films, and knows the method unless it is None."""
-    held = {"own_films": Holding(vars(own)), "known_films": Holding({"films": known})}
+    held = {"own_films": Holding(vars(own)), "known_films": Holding({"films": known, "people": np.arange(len(known))})}
     if method is not None:
         arrays = {f"{version:04}/{name}": array for version, one in enumerate(taught) for name, array in one.items()}
         held["mechanism"] = Holding(arrays, {"method": method.spec()})

@@ -27,7 +27,7 @@ def world(consortium: Consortium) -> World:
 
 def test_shuffling_permutes_identities_and_nothing_else(world: World) -> None:
     shuffled = world.shuffled()
-    assert replace(shuffled, patients=world.patients) == world
+    assert replace(shuffled, patients=world.patients, elsewhere=world.elsewhere) == world
     tested = world.tested
     for part in (tested, ~tested):  # apart: nobody is on both sides, in either world
         assert sorted(shuffled.patients[part]) == sorted(world.patients[part])
