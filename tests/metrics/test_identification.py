@@ -21,7 +21,7 @@ def literal_within(scores: np.ndarray, mate: np.ndarray, rank: int) -> float:
     return float(np.mean([mate[list(order[:rank])].any() for order in orders]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_ties_are_taken_in_every_order(seed: int) -> None:
     rng = np.random.default_rng(seed)

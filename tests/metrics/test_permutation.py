@@ -33,13 +33,13 @@ def test_the_same_as_exchanging_patients_one_draw_at_a_time(half: bool) -> None:
 def test_a_guesser_stays_below_it_in_95_of_100_tries() -> None:
     """Also one whose scores depend on whose films they are, as those of networks do."""
     rng, above = np.random.default_rng(2), 0
-    for _ in range(300):
+    for _ in range(150):
         patients, known = people(rng, 15, 50)
         scores = rng.normal(size=(15, 15))[patients][:, known] + rng.normal(size=(50, 25))
         limit = smallest_auc(scores, patients, known, rng)
         assert limit is not None
         above += auc((patients[:, None] == known[None]).ravel(), scores.ravel()) > limit
-    assert 4 <= above <= 28  # 15 expected
+    assert 1 <= above <= 17  # 7.5 expected
 
 
 def test_fewer_patients_can_show_less() -> None:

@@ -151,7 +151,7 @@ def test_answers_along_the_way_and_from_another_seed_are_scored_as_the_last_one_
     assert entry["trust"]["seeds_agree"] is False
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     hnp.arrays(np.float32, (3, 3), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)), st.booleans()
 )

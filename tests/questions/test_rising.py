@@ -103,7 +103,7 @@ LIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(LIES, st.sampled_from([ABOVE, AROUND, None]))
 def test_whatever_an_answer_tells_its_curve_is_one(lies: dict[str, Any], ci95: list[float] | None) -> None:
     """Plain figures at ascending budgets, and never converged while something before was better."""
