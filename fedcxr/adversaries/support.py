@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -52,9 +52,6 @@ class Support(Adversary):
     def running_mechanism(self) -> tuple[str, ...]:
         return (*self.attackers, *self.recovery)
 
-    def on_smoke_budget(self) -> Self:
-        return self.model_copy(update={"recovery": ()})
-
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
@@ -100,8 +97,8 @@ class Support(Adversary):
     def _reconstruct(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         from fedcxr.adversaries._support_net import Budget
 
-        if not self.recovery:
-            return {}
+        if "sealed" not in leak.view.forms:
+            return self._read(leak, RunContext.on(compute))
         rng = stream(seed, "support", "recovery")
         budget = Budget(steps=self.steps, width=self.width)
         parts: list[tuple[Rows, dict[_recovery.Recovering, Answer]]] = []
@@ -117,6 +114,15 @@ class Support(Adversary):
             return {part: np.concatenate([guess[part] for guess in own])[order] for part in own[0]}
 
         return {attacker: joined(attacker) for attacker in parts[0][1]}
+
+    def _read(self, leak: Leak, context: RunContext) -> Answers:
+        """In the control on unprotected films no number of a code is hidden, and whoever looks sees the film."""
+        from fedcxr.methods.sca import Sca
+
+        codec, films = Sca().codec({}, context), np.asarray(leak.view.forms["films"], dtype=np.uint8)
+        shown = codec.decode(codec.encode(films), (films.shape[1], films.shape[2]))
+        usual = np.broadcast_to(np.round(leak.own.films.mean(axis=0)).astype(np.uint8), films.shape)
+        return {attacker: {"pictures": usual if attacker == "prior" else shown} for attacker in self.recovery}
 
     def _recognise(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         """By where its numbers stand, or by how often each size occurs if they were shuffled."""
