@@ -53,6 +53,7 @@ def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
     assert {(a["adversary"], a["attacker"]) for a in result["privacy"]["attacks"]} == {
         ("verifier", "naive"),
         ("verifier", "retrained"),
+        ("verifier", "linear"),
         ("verifier", "fused"),
     }
     for attack in result["privacy"]["attacks"]:

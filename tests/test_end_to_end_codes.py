@@ -52,6 +52,7 @@ def test_a_run_with_codes_measures_both_sides_of_the_key(finished: Run) -> None:
     assert set(attacks) == {
         ("verifier", "naive"),
         ("verifier", "retrained"),
+        ("verifier", "linear"),
         ("verifier", "fused"),
         ("support", "learned"),
     }

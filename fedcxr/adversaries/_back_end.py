@@ -65,36 +65,49 @@ class Described:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """One way to compare films that are described in one way, and what it says of pairs of one's own."""
+
+    compare: Compare
+    own: Scores  # (j, j) of the films judged, by a comparison that was learnt without their people; nan: by none
+
+
+@dataclass(frozen=True)
 class BackEnd:
     """Ready to answer for films under attack."""
 
-    comparisons: tuple[tuple[int, Compare], ...]  # each with the place of the description that it compares
+    comparisons: Sequence[Sequence[Comparison]]  # of each description
     fusion: Fusion
+
+    @classmethod
+    def of(cls, found: Sequence[Sequence[Comparison]], album: Album) -> BackEnd:
+        """All comparisons, weighed by what they tell of people held out."""
+        genuine, apart = _pairs(album.people[album.judged])
+        own = [comparison.own for each in found for comparison in each]
+        usable = apart & np.isfinite(np.sum(own, axis=0))
+        return cls(found, fuse([scores[usable] for scores in own], genuine[usable]))
 
     def scores(self, released: Sequence[Numbers], known: Sequence[Numbers]) -> Scores:
         """Log-odds at even prior odds that each released film is of the person on each known one.
 
         One array of each kind per description, in the order in which they were learnt.
         """
-        return self.fusion([compare(released[which], known[which]) for which, compare in self.comparisons])
+        sides = zip(self.comparisons, released, known, strict=True)
+        return self.fusion([one.compare(some, others) for each, some, others in sides for one in each])
 
 
 def learn(described: Sequence[Described], album: Album) -> BackEnd:
-    """Every comparison that these descriptions allow, weighed by what it tells of people held out."""
-    judged = album.judged
-    genuine, apart = _pairs(album.people[judged])
-    comparisons: list[tuple[int, Compare]] = []
-    own: list[Scores] = []
-    for which, one in enumerate(described):
-        if one.compare is not None:
-            normalised = _normalised(one, one.compare, ~album.held_out)
-            comparisons.append((which, normalised))
-            own.append(normalised(one.released[0][judged], one.clean[judged]))
-        compare, alike = _correlated(one, album)
-        comparisons.append((which, compare))
-        own.append(alike)
-    usable = apart & np.isfinite(np.sum(own, axis=0))
-    return BackEnd(tuple(comparisons), fuse([scores[usable] for scores in own], genuine[usable]))
+    """Every comparison that these descriptions allow."""
+    return BackEnd.of([comparisons(one, album) for one in described], album)
+
+
+def comparisons(one: Described, album: Album) -> list[Comparison]:
+    """Every comparison that one description allows."""
+    judged, found = album.judged, list[Comparison]()
+    if one.compare is not None:
+        normalised = _normalised(one, one.compare, ~album.held_out)
+        found.append(Comparison(normalised, normalised(one.released[0][judged], one.clean[judged])))
+    return [*found, Comparison(*_correlated(one, album))]
 
 
 def _correlated(one: Described, album: Album) -> tuple[Compare, Scores]:

@@ -1,4 +1,4 @@
-"""Several networks' opinions as one: what each makes of a film, compared in several ways and weighed by own people.
+"""Several opinions as one: what networks and small pictures make of a film, compared in several ways and weighed.
 
 All of it is learnt from films of one's own that are protected once more for this alone.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from fedcxr.training import predict
 from fedcxr.training.compute import Compute
 
 MOST = 2400  # own films at most: beyond that comparing them with each other costs more than it tells
-TIMES = 2  # that each is protected
+TIMES = 4  # that each is protected
 AT_ONCE = 16  # films that meet one version of a mechanism
 
 
@@ -45,16 +46,26 @@ class Practice:
         return cls(back_end.Album(own.people[rows], own.held_out[rows]), clean, released)
 
     def opinion(self, networks: Sequence[Siamese], released: Films, known: Films, compute: Compute) -> Scores:
-        """Log-odds that a released and a known film are of one person."""
+        """Log-odds that a released and a known film are of one person, by networks and by small pictures."""
         with compute.session():
-            described = [self._described(network, compute) for network in networks]
-            judge = back_end.learn(described, self.album)
-            seen = ([predict(network, films, compute) for network in networks] for films in (released, known))
+            found = [back_end.comparisons(self._described(network, compute), self.album) for network in networks]
+            judge = back_end.BackEnd.of([*found, self._by_pictures], self.album)
+            seen = (
+                [*(predict(network, films, compute) for network in networks), back_end.small_pictures(films)]
+                for films in (released, known)
+            )
             return judge.scores(*seen)
 
     def _described(self, network: Siamese, compute: Compute) -> back_end.Described:
         released = np.stack([predict(network, films, compute) for films in self.released])
-        return back_end.Described(released, predict(network, self.clean, compute), _Comparing(network, compute))
+        compare = _Comparing(network, compute)
+        return back_end.Described(released, predict(network, self.clean, compute), compare, squashed=True)
+
+    @cached_property
+    def _by_pictures(self) -> list[back_end.Comparison]:
+        """What needs no network, and is the same whatever networks have learnt by now."""
+        released = np.stack([back_end.small_pictures(films) for films in self.released])
+        return back_end.comparisons(back_end.Described(released, back_end.small_pictures(self.clean)), self.album)
 
 
 @dataclass(frozen=True)

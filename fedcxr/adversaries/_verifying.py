@@ -47,6 +47,10 @@ class Case:
     def views(self) -> Views:
         return Views.protected(self.own.films, self.protect, self.shift, inner=self.inner)
 
+    @cached_property
+    def _practice(self) -> Practice:
+        return Practice.of(self.own, self.views, stream(self.seed, "verifier", "fused"))
+
     def clean(self, rungs: Sequence[Rung[Team]]) -> Answer:
         """By networks that have never seen a protected film."""
         return told(rungs, self._first, _of_first)
@@ -60,12 +64,15 @@ class Case:
         """By the first network alone."""
         return told(rungs, self._first, _of_first)
 
+    def linear(self) -> Answer:
+        """By small pictures alone, without any network."""
+        return {SCORES: self._practice.opinion((), self.released, self.known, self.compute)}
+
     def fused(self, rungs: Sequence[Rung[Team]]) -> Answer:
-        """By all networks and everything that can be made of their embeddings."""
-        practice = Practice.of(self.own, self.views, stream(self.seed, "verifier", "fused"))
+        """By all networks, everything that can be made of their embeddings, and small pictures."""
 
         def score(team: Team) -> Scores:
-            return practice.opinion(team.members, self.released, self.known, self.compute)
+            return self._practice.opinion(team.members, self.released, self.known, self.compute)
 
         return told(rungs[-LOOKED_BACK:], score, _mean)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
-Attacker = Literal["naive", "retrained", "fused", "restored", "paper"]
+Attacker = Literal["naive", "retrained", "linear", "fused", "restored", "paper"]
 
 _RESTORING = 2e-3  # learning rate of what undoes a protection
 
@@ -39,10 +39,11 @@ _RESTORING = 2e-3  # learning rate of what undoes a protection
 class Verifier(Adversary):
     """`naive` learns on clean films only; `retrained` goes on with pairs of a freshly protected and a real film.
 
-    `fused` asks two networks that see films differently, and compares in several ways what they see; `restored`
-    first undoes what can be undone of a protection; `paper` is the published attacker, to be compared with the others.
+    `linear` needs no network: it learns which numbers of small pictures survive the protection. `fused` asks two networks
+    that see films differently and `linear`, and compares in several ways what they see; `restored` first undoes what can
+    be undone of a protection; `paper` is the published attacker, to be compared with the others.
 
-    All but the last go on until own people who were held out say that doubling their training has stopped helping, or
+    All but `linear` and `paper` go on until own people who were held out say that doubling their training has stopped helping, or
     until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have answered before is told too.
     """
 
@@ -54,7 +55,7 @@ class Verifier(Adversary):
 
     answers: ClassVar[tuple[str, ...]] = ("linkage", "inner_linkage")
 
-    attackers: tuple[Attacker, ...] = ("naive", "retrained", "fused")
+    attackers: tuple[Attacker, ...] = ("naive", "retrained", "linear", "fused")
     network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
     width: int = pydantic.Field(default=24, ge=1, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(
@@ -133,6 +134,8 @@ class Verifier(Adversary):
                 answers["retrained"] = case.retrained(rungs)
             if "fused" in self.attackers:
                 answers["fused"] = case.fused(rungs)
+        if "linear" in self.attackers:
+            answers["linear"] = case.linear()
         if "restored" in self.attackers:
             first = Team(best(clean()).network.members[:1])
             plan = Plan(max(1, round(self.budget * self.steps_restore)), _RESTORING)

@@ -100,14 +100,17 @@ def test_the_same_seed_attacks_the_same(prepared: Weights) -> None:
 def test_every_attacker_tells_what_it_is_to_tell(prepared: Weights) -> None:
     given = leak_of(Noise(scale=0.3))
     short = {"steps_clean": 100, "steps_retrain": 100, "steps_restore": 10, "pairs_paper": 32}
-    every = TOY.model_copy(update={"attackers": ("naive", "retrained", "fused", "restored", "paper"), **short})
+    attackers = ("naive", "retrained", "fused", "linear", "restored", "paper")
+    every = TOY.model_copy(update={"attackers": attackers, **short})
     answers = every.answer("linkage", given, every.prepare(given.own, 1, FP32, ignore), 1, FP32, ignore)
     figures = {attacker: auc(answer["scores"]) for attacker, answer in answers.items()}
     assert list(figures) == list(every.attackers)
     assert figures["fused"] > figures["naive"] - 0.02
     assert figures["fused"] > 0.9
-    assert list(answers["paper"]) == ["scores"]  # its training ends by a rule of its own
-    for attacker in every.attackers[:-1]:
+    assert figures["linear"] > 0.9
+    for attacker in ("linear", "paper"):
+        assert list(answers[attacker]) == ["scores"]  # the one is not trained, and the other's ends by a rule of its own
+    for attacker in ("naive", "retrained", "fused", "restored"):
         answer = answers[attacker]
         assert answer["scores at 1/2"].shape == answer["scores"].shape
         assert answer["held_out"].shape == (7,)
