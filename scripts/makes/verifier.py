@@ -50,7 +50,7 @@ SEED, UNSEEN_SEED, UNSEEN_PEOPLE = 0, 1, 400
 PER_SOURCE, MOST_SOURCES = 300, 64  # people of a hospital, so that a batch of one is full; hospitals
 VISITS = 2.0  # films per person: more people teach more than more films of one
 FALSE_ALARMS = 0.001
-WORTH_A_ROUND = 0.1
+WORTH_A_ROUND, RISEN = 0.1, 0.8  # share of what is missing; AUC below which no round is the last
 SHARPNESS = 8.0
 SAME_SOURCE = 0.8  # share of batches from one hospital: with many, its style alone would tell most people apart
 
@@ -184,7 +184,7 @@ def trained(options: argparse.Namespace, compute: Compute) -> Verifier:
     distortion = Distortion().times(options.distortion)
     course = Course(album, options.batch, stream(SEED, "verifier", "batches"), compute, distortion)
     unseen = Unseen.of(course, options.size, options.workers)
-    best, reached, found, taken = copy.deepcopy(network), 0.5, 0.0, 0
+    best, reached, found, learnt, taken = copy.deepcopy(network), 0.5, 0.0, 0, 0
     print("   steps   AUC   TPR at .001   seconds   steps/s", flush=True)
     for begun, steps in rounds(options.first, options.steps, options.minutes):
         fit(network, course.loss(network), Plan(steps, options.learning_rate, average=0.99), compute)
@@ -192,9 +192,10 @@ def trained(options: argparse.Namespace, compute: Compute) -> Verifier:
         value, share = unseen.scored(network, compute)
         taken += steps
         print(f"{taken:8}{value:7.4f}{share:10.3f}{seconds:14.0f}{steps / seconds:10.1f}", flush=True)
-        enough = value - reached < WORTH_A_ROUND * (1 - reached)
+        # A line that is still flat at chance proves nothing.
+        enough = value > RISEN and value - reached < WORTH_A_ROUND * (1 - reached)
         if value > reached:
-            best, reached, found = copy.deepcopy(network), value, share
+            best, reached, found, learnt = copy.deepcopy(network), value, share, taken
         if enough:
             print("stopped rising", flush=True)
             break
@@ -204,7 +205,7 @@ def trained(options: argparse.Namespace, compute: Compute) -> Verifier:
         "width": options.width,
         "stride": design.stride,
         "dimensions": 128,
-        "steps": taken,
+        "steps": learnt,
         "people_in_a_batch": options.batch,
         "distortion": options.distortion,
         "device": compute.device.type,

@@ -55,7 +55,7 @@ def test_what_is_made_can_be_loaded_and_says_how_it_was_made(
     made = Verifier.load(Compute.choose("cpu"), own)
     assert made.size == 16
     assert made.made["seen"].startswith("40 phantom people, ")
-    assert 1 <= made.made["steps"] <= 3
+    assert made.made["steps"] in (0, 1, 2, 3)  # of the best round, if any was better than none
     told = capsys.readouterr().out
     assert hashlib.sha256(own.read_bytes()).hexdigest() in told
     assert made.scores(np.zeros((2, 30, 20), dtype=np.uint8), np.ones((1, 16, 16), dtype=np.uint8)).shape == (2, 1)
