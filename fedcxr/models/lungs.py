@@ -1,14 +1,11 @@
 """Where the lungs are on a film: a small U-Net that has seen phantoms only, and a check of what it says.
 
-A mask covers whole lungs, also what lies behind the heart and under opacities, but not the spine between them. The
-shipped weights are safetensors as text in a JSON file, because Flower's bundles carry text files only.
+A mask covers whole lungs, also what lies behind the heart and under opacities, but not the spine between them.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedcxr.errors import ConfigError
+from fedcxr.models.shipped import ship_weights, shipped_weights
 from fedcxr.models.unet import UNet, UNetDesign
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
@@ -88,12 +86,12 @@ class LungFinder:
 
 def shipped() -> bytes:
     """The weights that come with the package, as safetensors."""
-    return base64.b64decode(json.loads(SHIPPED.read_text(encoding="ascii"))["safetensors"])
+    return shipped_weights(SHIPPED)
 
 
 def ship(weights: bytes) -> None:
     """Put safetensors in the place of the weights that come with the package."""
-    SHIPPED.write_text(json.dumps({"safetensors": base64.b64encode(weights).decode("ascii")}) + "\n", encoding="ascii")
+    ship_weights(SHIPPED, weights)
 
 
 def standardised(films: Tensor) -> Tensor:  # (n, 1, h, w)

@@ -35,8 +35,9 @@ class Augmentation:
         changed = changed.clamp(1e-4, 1) ** torch.exp(self.gamma * _each(films, rng, -1, 1))
         # Half of the films or so keep their sharpness, and half get no noise.
         changed = torch.lerp(changed, blurred(changed, 1.0), self.blur * _each(films, rng, -0.5, 1).clamp(min=0))
-        grain = torch.from_numpy(rng.standard_normal(tuple(films.shape), dtype=np.float32)).to(films.device)
-        changed = changed + grain * self.noise * _each(films, rng, -0.5, 1).clamp(min=0)
+        if self.noise:  # a number per pixel, which would cost as much if nothing came of it
+            grain = torch.from_numpy(rng.standard_normal(tuple(films.shape), dtype=np.float32)).to(films.device)
+            changed = changed + grain * self.noise * _each(films, rng, -0.5, 1).clamp(min=0)
         for _ in range(self.boxes):
             changed = _boxed(changed, rng)
         return changed.clamp(0, 1)

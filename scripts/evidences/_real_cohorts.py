@@ -15,7 +15,10 @@ from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.data._own_table import Findings
 from fedcxr.data.folder import Columns, Folder
+from fedcxr.errors import DataError
 from fedcxr.pairs.lists import located, read_pair_list
+
+FEWEST = 20  # people with two films: with fewer, an interval of an AUC is as wide as what there is to show
 
 Codes = npt.NDArray[np.int64]  # (n,) anonymous numbers
 
@@ -82,6 +85,17 @@ def _read(root: Path, size: int, label: str, source: str | None = None) -> tuple
 
 def _codes(column: pd.Series) -> Codes:
     return np.asarray(pd.factorize(column, sort=True)[0], dtype=np.int64)
+
+
+def enough(cohort: RealFilms) -> None:
+    """Refuse a collection that cannot show whether anybody is recognised."""
+    films = np.bincount(cohort.patients)
+    if (films > 1).sum() < FEWEST:
+        raise DataError(
+            f"{cohort.name}: too few people with two films to say anything",
+            given=f"{(films > 1).sum()} of {(films > 0).sum()} people, {len(cohort.films)} films",
+            allowed=f"{FEWEST} people with two films or more",
+        )
 
 
 def tied(first: Codes, second: Codes) -> Codes:

@@ -2,12 +2,15 @@
 
     scripts/evidence real_films --data DIR                   # DIR holds covid/ and kermany/
     scripts/evidence real_films --data DIR --format json
+    scripts/evidence real_films --data DIR --only verification --jobs 2
 
-`correlation` is Pearson's, of raw pixels; `aligned` the best one of local contrast over small shifts, turns and zooms;
-`phantom` a verifier that has never seen a real film; `tuned` the same, gone on with real films by cross-fitting: every
-film is scored once, by a network that saw neither its patient nor its publication. Networks of two folds need not
-mean the same by a logit, so `tuned` is scored on pairs within a fold, and its AUC compares pairs of one fold only.
-Differences are to `correlation`, on the same pairs and in the same draws of patients.
+`correlation` is Pearson's, of raw pixels. Two scorers have never seen a real film: `registered` looks for the squares
+of one film on the other, and `phantom` is the verifier that comes with the package; `untuned` is their sum. `tuned` is
+that verifier gone on with real films by cross-fitting: every film is scored once, by a network that saw neither its
+patient nor its publication; `fused` is the sum of `registered` and `tuned`. All but `correlation` are relative to what
+both films score with the others. Networks of two folds need not mean the same, so `tuned` and `fused` are scored on
+pairs within a fold, and their AUC compares pairs of one fold only. Differences are to `correlation`, on the same pairs
+and in the same draws of patients.
 """
 
 from __future__ import annotations
@@ -24,14 +27,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from _findings import answered, questions
-from _real_cohorts import RealFilms, covid, folds_of, kermany
-from _scorers import Corpus, Matrix, Recipe, aligned_correlation, compared, correlation
+from _real_cohorts import RealFilms, covid, enough, folds_of, kermany
+from _scorers import Corpus, Matrix, Recipe, among, correlation
 
-from fedcxr.data import cache_folder
-from fedcxr.data.phantom import Phantom
+from fedcxr.data._pool import in_parallel
+from fedcxr.errors import FedcxrError
 from fedcxr.metrics import stratified_auc
 from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
-from fedcxr.models.siamese import Siamese
+from fedcxr.models.registration import registered
+from fedcxr.models.relative import relative
+from fedcxr.models.verifier import Verifier
 from fedcxr.rng import stream
 from fedcxr.tasks.findings import Findings
 from fedcxr.training.compute import Compute
@@ -41,33 +46,53 @@ BASELINE = "correlation"
 
 
 def main() -> None:
-    """Score all pairs in four ways, and all films in two."""
-    options = _options()
+    """Score all pairs in six ways, and all films in two; what cannot show anything ends with one line and code 3."""
+    try:
+        _run(_options())
+    except FedcxrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _run(options: argparse.Namespace) -> None:
     started = time.process_time()
     compute = Compute.choose("cpu")
-    films = [read(options.data, options.size) for read in (covid, kermany)]
+    verifier = Verifier.load(compute, options.verifier)
+    films = [read(options.data, verifier.size) for read in (covid, kermany)]
+    for cohort in films:
+        enough(cohort)
+    pairs: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    elsewhere = 0.0
     with compute.session():
-        pairs = _verification(films, options, compute)
-        task = Findings(steps=options.findings_steps)
-        found = [entry for question in questions(*films) for entry in answered(question, task, options.seed, compute)]
-    cost = {"cpu_minutes": round((time.process_time() - started) / 60, 1), "precision": compute.precision}
+        if options.only != "findings":
+            pairs, elsewhere = _verification(films, verifier, options)
+        if options.only != "verification":
+            task = Findings(steps=options.findings_steps)
+            asked = questions(*films)
+            found = [entry for question in asked for entry in answered(question, task, options.seed, compute)]
+    cost = {"cpu_minutes": round((time.process_time() - started + elsewhere) / 60, 1), "precision": compute.precision}
     if options.format == "json":
-        settings = {"size": options.size, "seed": options.seed, "networks": options.networks}
+        settings = {"size": verifier.size, "seed": options.seed, "networks": options.networks}
         print(json.dumps({**settings, **cost, "verification": pairs, "findings": found}, indent=2))
         return
-    print(f"{options.size} px, seed {options.seed}, {options.networks} networks, {compute.precision}\n")
-    _table(pairs, "pairs", ("genuine", "impostors"))
-    _table(found, "question", ("films", "clusters"))
+    print(f"{verifier.size} px, seed {options.seed}, {options.networks} networks, {compute.precision}\n")
+    if pairs:
+        _table(pairs, "pairs", ("genuine", "impostors"))
+    if found:
+        _table(found, "question", ("films", "clusters"))
     print(f"{cost['cpu_minutes']} CPU minutes")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder with covid/ and kermany/")
-    parser.add_argument("--size", type=int, default=64, help="pixels of a film's side")
+    parser.add_argument("--verifier", type=Path, metavar="FILE", help="weights instead of those that are shipped")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--networks", type=int, default=2, help="trained from different seeds, logits averaged")
+    parser.add_argument("--networks", type=int, default=1, help="tuned with different seeds, scores averaged")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that tune; the figures are the same")
     parser.add_argument("--findings-steps", type=int, default=300)
+    parser.add_argument("--only", choices=("verification", "findings"))
     parser.add_argument("--format", choices=("table", "json"), default="table")
     return parser.parse_args()
 
@@ -75,57 +100,67 @@ def _options() -> argparse.Namespace:
 # Verification ---------------------------------------------------------------------------------------------------------
 
 
-def _verification(films: list[RealFilms], options: argparse.Namespace, compute: Compute) -> list[dict[str, Any]]:
-    recipe, seeds = Recipe(), range(options.seed, options.seed + options.networks)
-    source = Phantom(patients=800, size=options.size)
-    rendered = source.open(cache_folder())
-    patients, hospitals = (np.unique(rendered.index[c], return_inverse=True)[1] for c in ("patient", "source"))
-    phantoms = Corpus(rendered.films(), patients, hospitals, people=32)
-    started = []
-    for seed in seeds:
-        _say(f"phantoms, network {seed}")
-        started.append(recipe.pretrained(phantoms, seed, compute))
+def _verification(
+    films: list[RealFilms], verifier: Verifier, options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], float]:
+    """Figures of every protocol and scorer, and the CPU seconds of other processes."""
+    folds = [folds_of(f.units, FOLDS[f.name], stream(options.seed, "real films", f.name, "folds")) for f in films]
+    turns = [
+        Turn(cohort, other, fold == number, number, seed, options.verifier)
+        for cohort, other, fold in zip(films, films[::-1], folds, strict=True)
+        for number in range(fold.max() + 1)
+        for seed in range(options.seed, options.seed + options.networks)
+    ]
+    sums = {cohort.name: np.zeros((len(cohort.films),) * 2) for cohort in films}
+    elsewhere = 0.0
+    for turn, (within, seconds) in in_parallel(cross_fitted, turns, options.jobs):
+        _say(f"{turn.cohort.name}, fold {turn.number + 1}, network {turn.seed}: {seconds:.0f} s")
+        places = np.flatnonzero(turn.test)
+        sums[turn.cohort.name][np.ix_(places, places)] += within / options.networks
+        elsewhere += seconds if options.jobs > 1 else 0.0
     entries = []
-    for cohort, other in (films, films[::-1]):
-        fold = folds_of(cohort.units, FOLDS[cohort.name], stream(options.seed, "real films", cohort.name, "folds"))
+    for cohort, fold in zip(films, folds, strict=True):
+        tuned = np.where(fold[:, None] == fold, sums[cohort.name], np.nan).astype(np.float32)
+        alike = registered(cohort.films, None, verifier.compute)
+        phantom = relative(among(verifier, cohort.films))
         scores = {
             BASELINE: correlation(cohort.films),
-            "aligned": aligned_correlation(cohort.films, compute),
-            "phantom": np.mean([compared(network, cohort.films, compute) for network in started], axis=0),
-            "tuned": np.mean(
-                [
-                    cross_fitted(cohort, other, fold, recipe, network, seed, compute)
-                    for network, seed in zip(started, seeds, strict=True)
-                ],
-                axis=0,
-            ),
+            "registered": alike,
+            "phantom": phantom,
+            "untuned": alike + phantom,
+            "tuned": tuned,
+            "fused": alike + tuned,
         }
         for protocol in protocols(cohort, fold):
             entries += figures(cohort, protocol, scores, options.seed)
-    return entries
+    return entries, elsewhere
 
 
-def cross_fitted(
-    cohort: RealFilms,
-    other: RealFilms,
-    fold: npt.NDArray[np.int64],
-    recipe: Recipe,
-    start: Siamese,
-    seed: int,
-    compute: Compute,
-) -> Matrix:
-    """Scores of all pairs within a fold, by a network tuned on the other folds and on the other collection."""
-    scores = np.full((len(fold),) * 2, np.nan, dtype=np.float32)
-    for number in range(fold.max() + 1):
-        _say(f"{cohort.name}, network {seed}, fold {number + 1} of {fold.max() + 1}")
-        seen, test = fold != number, np.flatnonzero(fold == number)
-        corpora = [
-            Corpus(cohort.films[seen], cohort.patients[seen], cohort.sources[seen], people=24),
-            Corpus(other.films, other.patients, other.sources, people=24),
-        ]
-        rng = stream(seed, "real films", cohort.name, "fold", number)
-        scores[np.ix_(test, test)] = compared(recipe.tuned(start, corpora, rng, compute), cohort.films[test], compute)
-    return scores
+@dataclass(frozen=True)
+class Turn:
+    """One fold of one collection, left to a network that is tuned on everything else."""
+
+    cohort: RealFilms
+    other: RealFilms
+    test: npt.NDArray[np.bool_]  # (n,) films of the fold
+    number: int
+    seed: int
+    verifier: Path | None
+
+
+def cross_fitted(turn: Turn) -> tuple[Matrix, float]:
+    """Scores of all pairs within the fold, and the CPU seconds that this took."""
+    started, compute = time.process_time(), Compute.choose("cpu")
+    cohort, other, seen = turn.cohort, turn.other, ~turn.test
+    corpora = [
+        Corpus(cohort.films[seen], cohort.patients[seen], cohort.sources[seen], people=24),
+        Corpus(other.films, other.patients, other.sources, people=24),
+    ]
+    rng = stream(turn.seed, "real films", cohort.name, "fold", turn.number)
+    with compute.session():
+        tuned = Recipe().tuned(Verifier.load(compute, turn.verifier), corpora, rng)
+        scores = relative(among(tuned, cohort.films[turn.test]))
+    return scores, time.process_time() - started
 
 
 @dataclass(frozen=True)
@@ -177,7 +212,7 @@ def figures(cohort: RealFilms, protocol: Protocol, scores: Mapping[str, Matrix],
     people = cohort.patients[protocol.a], cohort.patients[protocol.b]
     given = {name: matrix[protocol.a, protocol.b] for name, matrix in scores.items()}
     if not protocol.one_network:
-        del given["tuned"]
+        del given["tuned"], given["fused"]
     entries = []
     for name, ours in given.items():
         rngs = (stream(seed, "real films", protocol.name) for _ in range(2))

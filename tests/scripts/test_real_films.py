@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from fedcxr.errors import DataError
 from fedcxr.metrics import auc
 from fedcxr.rng import stream
-from fedcxr.training.compute import Compute
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = Path(os.environ.get("FEDCXR_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -63,12 +63,15 @@ def test_tuned_networks_are_compared_with_themselves_only(script: ModuleType, na
             assert ((patients[protocol.a] == patients[protocol.b]) | (units[protocol.a] != units[protocol.b])).all()
 
 
-def test_alignment_finds_the_film_that_was_moved(script: ModuleType) -> None:
-    films = np.kron(stream(3).integers(0, 256, (6, 8, 8)), np.ones((4, 4))).astype(np.uint8)
-    moved = np.roll(films, (2, -3), axis=(1, 2))
-    scores = script.aligned_correlation(np.concatenate([films, moved]), Compute.choose("cpu", "fp32"))[:6, 6:]
-    assert (scores.argmax(1) == np.arange(6)).all()
-    assert (script.correlation(np.concatenate([films, moved]))[:6, 6:].argmax(1) != np.arange(6)).any()
+@pytest.mark.parametrize("films_each", [[1] * 60, [2] * 8, [3] * 19 + [1] * 50], ids=["one film", "8 people", "19"])
+def test_too_few_people_with_two_films_show_nothing(script: ModuleType, films_each: list[int]) -> None:
+    patients = np.repeat(np.arange(len(films_each)), films_each)
+    cohort = made_up(script, "covid", patients, patients, patients)
+    with pytest.raises(DataError, match=r"covid: too few people .* given: \d+ of \d+ people") as caught:
+        script.enough(cohort)
+    assert caught.value.exit_code == 3
+    enough = np.repeat(np.arange(20), 2)
+    script.enough(made_up(script, "covid", enough, enough, enough))
 
 
 @pytest.mark.skipif(not (REAL / "covid").is_dir(), reason=f"no real films in {REAL}; set FEDCXR_TEST_DATA")
