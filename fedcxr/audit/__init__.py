@@ -65,7 +65,7 @@ class Audit:
         if not pictures:
             return page(self.report, self._paired, None)
         attack, asked = self._climbed.attack["fused"], self._climbed.asked
-        shown = {question: examples(attack.scores[question], asked, question) for question in QUESTIONS}
+        shown = {str(question): examples(attack.scores[question], asked, question) for question in QUESTIONS}
         return page(self.report, self._paired, shown)
 
     def write(self, folder: Path, *, pictures: bool = True) -> None:

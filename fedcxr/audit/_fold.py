@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +17,7 @@ from fedcxr.audit.pairing import Films, Forms
 from fedcxr.audit.scoring import QUESTIONS, Asked, auc_of
 from fedcxr.models.siamese import Siamese
 from fedcxr.rng import stream
+from fedcxr.storage.checkpoint import Arrays
 from fedcxr.training import Plan, fit, loaded
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent, Figures, best, rise
@@ -54,8 +54,8 @@ class Fold:
     released: Films
     originals: Films
     forms: tuple[Forms, Forms]  # of the originals and of the released ones
-    order: Rows  # which released film stands in the place of each where identities mean nothing
-    start: dict[str, npt.NDArray[np.generic]]  # a verifier that has seen phantoms only
+    orders: tuple[Rows, Rows]  # which released film and which original stand where identities mean nothing
+    start: Arrays  # a verifier that has seen phantoms only
     study: Study
     seed: int
     compute: Compute
@@ -99,12 +99,14 @@ def attacked(fold: Fold, told: Told) -> Said:
         network = loaded(study.lessons.network(fold.seed, compute), fold.start).eval()
         attack["phantom"] = compared(network, released, originals, compute)
         raw["phantom"] = compared(network, originals, originals, compute)
-        drawn = fold.released[fold.order]
-        guessing = _taught(network, fold, drawn, study.shuffled, told, 0)
-        place = _places(rows, fold.order)
-        shuffled = {name: block[place] for name, block in attack.items()}
-        shuffled["pairs"] = compared(guessing, drawn[rows], originals, compute)
-        network = _taught(network, fold, fold.originals, study.originals, told, study.shuffled.steps)
+        drawn = fold.released[fold.orders[0]], fold.originals[fold.orders[1]]
+        guessing = _taught(network, fold, _Material("shuffled", drawn, study.lessons, study.shuffled), told)
+        places = np.ix_(*[_places(rows, order) for order in fold.orders])
+        shuffled = {name: block[places] for name, block in attack.items()}
+        shuffled["pairs"] = compared(guessing, drawn[0][rows], drawn[1][rows], compute)
+        apart = replace(study.lessons, own=0.0)  # that a film is itself is too easily told
+        clean = _Material("originals", (fold.originals, fold.originals), apart, study.originals)
+        network = _taught(network, fold, clean, lambda step: told(study.shuffled.steps + step))
         attack["originals"] = compared(network, released, originals, compute)
         raw["originals"] = compared(network, originals, originals, compute)
         attack["pairs"], earlier = _risen(network, fold, told)
@@ -133,17 +135,26 @@ def _standard(numbers: Forms, seen: Rows) -> Forms:
     return np.asarray(np.clip((numbers - centre) / np.maximum(spread, 1e-3), -FURTHEST, FURTHEST), dtype=np.float32)
 
 
-def _taught(start: Siamese, fold: Fold, released: Films, plan: Plan, told: Told, before: int) -> Siamese:
-    """A copy of `start`, gone on with pairs of these films and originals of everybody outside the fold."""
-    network, unprotected = copy.deepcopy(start), released is fold.originals
+@dataclass(frozen=True)
+class _Material:
+    """What a network is taught from."""
+
+    name: str
+    films: tuple[Films, Films]  # released and original, row by row
+    lessons: Lessons
+    plan: Plan
+
+
+def _taught(start: Siamese, fold: Fold, material: _Material, told: Told) -> Siamese:
+    """A copy of `start`, gone on with pairs of everybody outside the fold."""
+    network = copy.deepcopy(start)
     sampler = sampler_of(fold.asked.patients, fold.others)
-    lessons = replace(fold.study.lessons, own=0.0) if unprotected else fold.study.lessons
-    rng = fold.stream("originals" if unprotected else "shuffled")
+    rng = fold.stream(material.name)
 
     def loss(step: int) -> Tensor:
-        return lessons.loss(network, (released, fold.originals), sampler, rng, fold.compute)
+        return material.lessons.loss(network, material.films, sampler, rng, fold.compute)
 
-    fit(network, loss, plan, fold.compute, lambda step, steps: told(before + step))
+    fit(network, loss, material.plan, fold.compute, lambda step, steps: told(step))
     return network
 
 
@@ -164,7 +175,10 @@ def _risen(network: Siamese, fold: Fold, told: Told) -> tuple[Block, dict[int, B
         return tuple(auc_of(scores, alone, question) for question in QUESTIONS)
 
     before = study.shuffled.steps + study.originals.steps
-    streams: Callable[[str], np.random.Generator] = lambda name: fold.stream("pairs", name)  # noqa: E731
+
+    def streams(name: str) -> np.random.Generator:
+        return fold.stream("pairs", name)
+
     rungs = rise(network, loss, judge, study.pairs, compute, streams, lambda step, steps: told(before + step))
     said = {rung.steps: compared(rung.network, fold.released[rows], fold.originals[rows], compute) for rung in rungs}
     last = said[rungs[-1].steps]

@@ -30,7 +30,7 @@ def fused(scores: Sequence[Scores], asked: Asked, question: Question) -> Scores:
 
 
 def _heard(scores: Scores, asked: Asked) -> tuple[Scores, Scores]:
-    """Scores as they are, and beside what the same two films get with everybody else: some films are like all others."""
+    """Scores as they are, and beside what both films get with everybody else: some films are like all others."""
     alike = standardised(scores, asked)
     strangers = np.where(asked.impostors, alike, np.nan)
     relative = np.full_like(alike, np.nan)

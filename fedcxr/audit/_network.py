@@ -19,6 +19,7 @@ from fedcxr.models.backbone import Design
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import Artefacts
+from fedcxr.storage.checkpoint import Arrays
 from fedcxr.training import Plan, arrays_of, fit, to_device, to_tensor
 from fedcxr.training.augmentation import Augmentation
 from fedcxr.training.compute import Compute
@@ -84,7 +85,7 @@ def sampler_of(patients: npt.NDArray[np.int64], rows: Rows) -> OwnPairSampler:
 
 def schooled(
     lessons: Lessons, schooling: Schooling, size: int, seed: int, compute: Compute, progress: Progress
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> Arrays:
     """What a verifier has learnt that has seen phantoms only; made once, and kept with other artefacts."""
     store = Artefacts.below(cache_folder())
     made_of = {
@@ -94,7 +95,7 @@ def schooled(
         "compute": list(compute.settings),
     }
 
-    def make() -> dict[str, npt.NDArray[np.generic]]:
+    def make() -> Arrays:
         def rendered(done: int, total: int) -> None:
             progress("rendering phantoms (once)", done, total)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,11 @@ STEPS = (1, 2, 4)  # pixels between two that are compared
 
 
 def numbers(path: Path, film: npt.NDArray[np.uint8], width: int, height: int) -> Numbers:
-    """Of the file: bytes, width and height. Of the film: how well it packs, its grey levels, its steps and its halves."""
+    """Of the file: bytes, width and height. Of the film: how well it packs, its grey levels, steps and quarters."""
     scaled = film.astype(np.float32) / 255
     shares = np.bincount(film.ravel(), minlength=256) / film.size
     present = shares[shares > 0]
-    steps = [
-        math.log(float(np.abs(d).mean()) + 1e-3) for s in STEPS for d in (scaled[s:] - scaled[:-s], _across(scaled, s))
-    ]
+    steps = [_step(part, step) for step in STEPS for part in (scaled, scaled.T)]
     quarters = [float(part.mean()) for half in np.array_split(scaled, 2) for part in np.array_split(half, 2, axis=1)]
     told = [
         math.log(max(path.stat().st_size, 1)),
@@ -42,5 +41,6 @@ def numbers(path: Path, film: npt.NDArray[np.uint8], width: int, height: int) ->
     return np.array(told, dtype=np.float32)
 
 
-def _across(scaled: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float32]:
-    return np.asarray(scaled[:, step:] - scaled[:, :-step])
+def _step(scaled: npt.NDArray[np.floating[Any]], rows: int) -> float:
+    """How much rows differ that lie so far apart: a logarithm."""
+    return math.log(float(np.abs(scaled[rows:] - scaled[:-rows]).mean()) + 1e-3)

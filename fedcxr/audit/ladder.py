@@ -1,9 +1,9 @@
 """Attackers from the simplest to the strongest, each asked of every released film which originals it resembles.
 
-`correlation` and `aligned` learn nothing; `form` counts and weighs files; `phantom` is a verifier that has only ever seen
-phantoms; `originals` is the same, gone on with original films of other patients; `pairs` goes on from there with pairs
-of a released and an original film of other patients, until it stops rising; `fused` hears them all. Whatever learns is
-cross-fitted: every film is scored once, by a network that saw no film of its patient.
+`correlation` and `aligned` learn nothing; `form` counts and weighs files; `phantom` is a verifier that has only ever
+seen phantoms; `originals` is the same, gone on with original films of other patients; `pairs` goes on from there with
+pairs of a released and an original film of other patients, until it stops rising; `fused` hears them all. Whatever
+learns is cross-fitted: every film is scored once, by a network that saw no film of its patient.
 """
 
 from __future__ import annotations
@@ -66,13 +66,15 @@ class Climbed:
 def climb(paired: Paired, budget: Budget, seed: int, compute: Compute, progress: Progress, workers: int = 1) -> Climbed:
     """Every rung of the ladder."""
     asked = folds(paired.patients, budget.folds, stream(seed, "audit", "folds"))
-    order = dealt(asked, stream(seed, "audit", "shuffled"))
+    first, second = (dealt(asked, stream(seed, "audit", "shuffled", side)) for side in ("released", "originals"))
     lessons, jobs = budget.study.lessons, list[Fold]()
     films = paired.released, paired.originals, paired.forms
     for network in range(budget.networks):
         own = derive(seed, "audit", "network", network)
         start = schooled(lessons, budget.schooling, budget.size, own, compute, progress)
-        jobs += [Fold(k, asked, *films, order, start, budget.study, own, compute) for k in range(budget.folds)]
+        jobs += [
+            Fold(k, asked, *films, (first, second), start, budget.study, own, compute) for k in range(budget.folds)
+        ]
     steps = len(jobs) * budget.study.steps
     said = spread(attacked, jobs, workers, lambda done: progress("attacking", done, steps))
     progress("hearing all attackers together", 0, 1)

@@ -26,6 +26,7 @@ p, ul { margin: .5rem 0; } li { margin: .2rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .28rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
+td { white-space: nowrap; } td:first-child { white-space: normal; }
 svg { width: 100%; height: auto; display: block; margin: .6rem 0; font: 12px system-ui, sans-serif; }
 svg .grid { stroke: var(--line); } svg .chance { stroke: var(--ink); stroke-dasharray: 4 3; }
 svg .band { fill: #e8ecf0; } svg .tick { text-anchor: middle; fill: var(--soft); }
@@ -49,7 +50,8 @@ QUESTIONS = {
     ),
     "film": (
         "Is the very film found?",
-        "Somebody holds the original itself, say in an archive or an earlier publication, and looks for what was made of it.",
+        "Somebody holds the original itself, say in an archive or an earlier publication, "
+        "and looks for what was made of it.",
     ),
 }
 
@@ -65,8 +67,8 @@ def page(report: Mapping[str, Any], paired: Paired, shown: Mapping[str, Sequence
     if shown is not None:
         parts.append('<p class="warning">This page holds pictures of patients. Keep it where their films are kept.</p>')
     parts.append(
-        f"<p>{films['pairs']} released films of {films['patients']} patients, {films['several']} of whom have two films "
-        f"or more, were compared with their originals.</p>{_list(films['notes'])}"
+        f"<p>{films['pairs']} released films of {films['patients']} patients, {films['several']} of whom have two "
+        f"films or more, were compared with their originals.</p>{_list(films['notes'])}"
     )
     for question, (title, about) in QUESTIONS.items():
         parts += [f"<h2>{title}</h2><p>{about}</p>", _question(report[question])]
@@ -104,15 +106,16 @@ def _question(answer: Mapping[str, Any]) -> str:
         + "<table><tr><th>attacker</th><th>AUC</th><th>95 % interval</th><th>first match right</th>"
         f"<th>found at 1 % false alarms</th></tr>{rows}</table>"
         f'<p class="soft">{answer["attackers"][0]["pairs"]["genuine"]} pairs that belong together, '
-        f"{answer['attackers'][0]['pairs']['impostor']} that do not; first match among {best['gallery'] or 0} films{chance}. "
-        "The dashed line is chance; in the grey band a success could not have been told from it.</p>"
+        f"{answer['attackers'][0]['pairs']['impostor']} that do not; first match among "
+        f"{best['gallery'] or 0} films{chance}. The dashed line is chance; "
+        "in the grey band a success could not have been told from it.</p>"
     )
 
 
 def _controls(controls: Mapping[str, Any]) -> str:
     originals = controls["originals"]
     rows = (
-        f"<tr><td>the originals in place of the released films: must succeed</td><td>{_number(originals['auc'])}</td></tr>"
+        f"<tr><td>originals in place of released films: must succeed</td><td>{_number(originals['auc'])}</td></tr>"
         + "".join(
             f"<tr><td>identities shuffled, {one['question']}, {_text(one['attacker'])}: must be near .5</td>"
             f"<td>{_number(one['auc'])}</td></tr>"
@@ -121,7 +124,8 @@ def _controls(controls: Mapping[str, Any]) -> str:
     )
     state = "passed" if controls["passed"] else f"failed: {controls['failed_because']}"
     return (
-        f"<h2>Could the attackers have told?</h2><p>The same attackers in two places where the answer is known: {_text(state)}.</p>"
+        f"<h2>Could the attackers have told?</h2>"
+        f"<p>The same attackers in two places where the answer is known: {_text(state)}.</p>"
         f"<table><tr><th>control</th><th>AUC</th></tr>{rows}</table>"
     )
 
@@ -156,15 +160,16 @@ def _examples(paired: Paired, question: str, examples: Sequence[Example]) -> str
             )
         )
         names = f"{paired.pairs[one.released].released.name}, matched with {paired.pairs[one.found].original.name}"
-        shown.append(f"<div class='example'>{tiles}<p><b>{told}</b> <span class='soft'>{_text(names)}</span></p></div>")
+        caption = f"<p><b>{told}</b> <span class='soft'>{_text(names)}</span></p>"
+        shown.append(f"<div class='example'>{tiles}{caption}</div>")
     return f"<h2>{title}</h2><div class='examples'>{''.join(shown)}</div>"
 
 
 def _reading() -> str:
     return (
-        "<h2>How to read the figures</h2><p><b>AUC</b>: shown a released film, one that belongs to it and one that does "
-        "not, how often the attacker picks the right one. .5 is guessing, 1 is never wrong. <b>Interval</b>: what other "
-        "patients of the same kind might have given, in 95 of 100 cases. <b>First match right</b>: how often the "
+        "<h2>How to read the figures</h2><p><b>AUC</b>: shown a released film, one that belongs to it and one that "
+        "does not, how often the attacker picks the right one. .5 is guessing, 1 is never wrong. <b>Interval</b>: what "
+        "other patients of the same kind might have given, in 95 of 100 cases. <b>First match right</b>: how often the "
         "best-scored of all films compared is a right one. <b>Found at 1 % false alarms</b>: the share of pairs that "
         "belong together found by whoever tolerates that 1 of 100 others is called a match.</p>"
     )

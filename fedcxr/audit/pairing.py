@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class Folders:
     original: Path
     released: Path
     table: Path | None = None
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     max_bad: int = 0  # films that cannot be used, to go on without
 
 

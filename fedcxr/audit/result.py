@@ -10,7 +10,7 @@ import numpy as np
 
 from fedcxr.audit.ladder import Climbed, Rung
 from fedcxr.audit.pairing import Films, Paired, Progress
-from fedcxr.audit.scoring import QUESTIONS, SURE, Asked, Question, Scores, auc_of, figures, interval_of
+from fedcxr.audit.scoring import QUESTIONS, SURE, Asked, Question, auc_of, figures, interval_of
 
 SCHEMA = 1
 CHANCE_MAY_MISS_BY = 0.05  # how far from .5 an AUC may lie where identities mean nothing
@@ -59,7 +59,7 @@ def answered(climbed: Climbed, question: Question, seed: int, progress: Progress
         )
     best = worst(climbed.attack, climbed.asked, question, seed)
     chance = climbed.shuffled["fused"].scores[question]
-    ci95 = interval_of(chance, climbed.asked, question, seed)
+    wide = interval_of(chance, climbed.asked, question, seed, SURE)
     progress(f"intervals: {question}", 1, 1)
     return {
         "attackers": attackers,
@@ -71,17 +71,19 @@ def answered(climbed: Climbed, question: Question, seed: int, progress: Progress
             "converged": next(one["converged"] for one in attackers if one["attacker"] == "pairs"),
         },
         # Half as wide as an interval is where there is nothing to find: less would have passed for chance.
-        "smallest_auc": None if ci95 is None else min(1.0, 0.5 + (ci95[1] - ci95[0]) / 2),
+        "smallest_auc": None if wide is None else min(1.0, 0.5 + (wide[1] - wide[0]) / 2),
     }
 
 
 def _risen(rung: Rung, asked: Asked, question: Question, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The curve over steps; whether it has ended cannot be said of what never left chance, nor of who does not learn."""
-    curve = [{"budget": s, "auc": _known(auc_of(scores, asked, question))} for s, scores in rung.earlier.items()]
+    """The curve over steps; whether it has ended nobody can say who does not learn or never left chance."""
+    aucs = {steps: auc_of(scores, asked, question) for steps, scores in rung.earlier.items()}
+    last = list(aucs.values())[-2:]
     above = found["auc"]["ci95"] is not None and found["auc"]["ci95"][0] > 0.5
     converged = None
-    if len(curve) > 1 and above:
-        converged = bool(curve[-1]["auc"] - curve[-2]["auc"] < RISEN)
+    if len(last) > 1 and above:
+        converged = bool(last[1] - last[0] < RISEN)
+    curve = [{"budget": steps, "auc": _known(value)} for steps, value in aucs.items()]
     return {"curve": curve or None, "converged": converged}
 
 
@@ -135,8 +137,3 @@ def _alike(originals: Films, released: Films) -> float:
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else value
-
-
-def alike(climbed: Climbed, question: Question) -> Scores:
-    """What all attackers together say, for showing examples."""
-    return climbed.attack["fused"].scores[question]

@@ -128,7 +128,12 @@ def _known(value: float) -> float | None:
 
 
 def dealt(asked: Asked, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Which released film is put in the place of each, at random within its fold: identities mean nothing any more."""
+    """Which film is put in the place of each, at random within its fold.
+
+    Where released films and originals are dealt independently, identities mean nothing any more: every two films are
+    as likely to be of one person in the places of a genuine pair as in those of any other. Were only one side dealt,
+    who owns many films would still meet themselves.
+    """
     order = np.arange(len(asked.fold))
     for number in np.unique(asked.fold):
         rows = np.flatnonzero(asked.fold == number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,7 +56,7 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
         sentences += _unrelated(report["resemblance"])
     elif not film["worst_case"]["found"]:
         sentences.append(
-            "That patients are found but a film's own original is not is odd: look whether the table pairs the right films."
+            "That patients are found but not a film's own original is odd: look whether the right films are paired."
         )
     if any(found):
         sentences.append("These are lower bounds: whoever tries harder, or owns more films, finds at least as many.")
@@ -77,15 +78,13 @@ def _headline(person: bool, film: bool) -> tuple[Level, str]:
 
 
 def _of(question: str, answer: Mapping[str, Any]) -> str:
-    worst, least = answer["worst_case"], answer["smallest_auc"]
+    worst, smallest = answer["worst_case"], answer["smallest_auc"]
     best = next(one for one in answer["attackers"] if one["attacker"] == worst["attacker"])
     value, ci95 = best["auc"]["value"], best["auc"]["ci95"]
     right = "another film of the same patient" if question == "person" else "the film's own original"
     span = "" if ci95 is None else f", 95 % interval {ci95[0]:.2f} to {ci95[1]:.2f}"
     if not worst["found"]:
-        unseen = (
-            "" if least is None else f" With so few patients, less than AUC {least:.2f} could not have been noticed."
-        )
+        unseen = "" if smallest is None else f" Among so many patients an AUC below {smallest:.2f} would go unnoticed."
         return (
             f"Asked to tell {right} from a film of somebody else, no attacker did better than chance beyond doubt "
             f"(best: {worst['attacker']}, AUC {value:.2f}{span}).{unseen}"
@@ -96,9 +95,10 @@ def _of(question: str, answer: Mapping[str, Any]) -> str:
             f" Among {best['gallery']} films, the best match was a right one for {_percent(best['rank1'])} "
             f"of {best['queries']} released films (by chance: {_percent(best['rank1_by_chance'])})."
         )
+    least = value if ci95 is None else ci95[0]
     return (
-        f"Shown a released film, {right} and a film of somebody else, the best attacker (`{worst['attacker']}`) "
-        f"picks the right one in at least {100 * value:.0f} of 100 cases, where guessing gets 50 "
+        f"Shown a released film, {right} and a film of somebody else, the best attacker ({worst['attacker']}) "
+        f"picks the right one in at least {math.floor(100 * least)} of 100 cases, where guessing gets 50 "
         f"(AUC {value:.2f}{span}).{first}"
     )
 

@@ -1,16 +1,16 @@
-"""Training until it stops helping: a trunk that rises at a constant rate, and at each doubling a copy brought to an end.
+"""Training until it stops helping: a trunk that rises at a constant rate, and at each doubling a copy that ends.
 
 A run planned for n steps ends at a rate of zero, and cannot be asked what half of it would have been worth. Here the
-rate stays where it is (Hägele et al., NeurIPS 2024), and the last fifth of every rung is run by a copy alone, whose rate
-falls to zero: each rung is as good as a run that had been planned so long, and all of them together cost 1.2 times the
-longest.
+rate stays where it is (Hägele et al., NeurIPS 2024), and the last fifth of every rung is run by a copy alone, at a rate
+that falls to zero: each rung is as good as a run that had been planned so long, and all of them together cost 1.2 times
+the longest.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -40,6 +40,7 @@ class Ascent:
     cooling: float = 0.2  # share of a rung's steps
     gain: float = 0.005  # by which a doubling must have raised a figure, for another to be worth it
     chance: float = 0.6  # below it nothing is known yet: whoever has not begun to rise may still do so
+    high: float = 0.97  # from here on one doubling without a gain is enough to stop, before it takes two in a row
     sure: float = 1 / 8  # share of the longest run before which nobody stops
 
     @property
@@ -60,11 +61,21 @@ class Ascent:
         left = (rung - step) / (rung - self.level(rung) + 1)
         return self.trunk_rate(step) * left
 
-    def settled(self, rung: int, before: Figures, now: Figures) -> bool:
-        """Whether a doubling has stopped helping every part of the network."""
-        if rung < self.sure * self.longest or min(now) < self.chance:
+    def settled(self, rung: int, figures: Sequence[Figures]) -> bool:
+        """Whether doublings have stopped helping every part of the network, by its figures at all rungs up to this.
+
+        A few held-out people judge coarsely: where much is left to be gained, one look may be wrong.
+        """
+        if rung < self.sure * self.longest:
             return False
-        return all(b - a < self.gain for a, b in zip(before, now, strict=True))
+        return all(self._flat(figure) for figure in zip(*figures, strict=True))
+
+    def _flat(self, figure: Sequence[float]) -> bool:
+        now = figure[-1]
+        looks = 1 if now >= self.high else 2
+        if now < self.chance or len(figure) <= looks:
+            return False
+        return max(figure[-looks:]) - max(figure[:-looks]) < self.gain
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ def rise(
 ) -> list[Rung[Network]]:
     """Every rung that was reached, lowest first. `network` itself is the trunk, and is left at an unfinished rate.
 
-    `loss` draws its own batch from the generator it is given. The trunk has one of `streams`, and each copy has another:
+    `loss` draws its own batch from the generator it is given. The trunk has one of `streams`, and each copy another:
     what is looked at on the way does not change where it leads.
     """
     climb = _Climb(network, ascent, compute)
@@ -102,22 +113,17 @@ def rise(
             ending.advance(loss, ascent.cooling_rate(ending.step, rung), drawn)
         ending.network.eval()
         found.append(Rung(rung, ending.network, judge(ending.network)))
-        if len(found) > 1 and _over(ascent, found[-2], found[-1]):
+        figures = [rung.figures for rung in found if rung.figures is not None]
+        if figures and ascent.settled(rung, figures):
             break
     if progress is not None:
         progress(ascent.longest, ascent.longest)
     return found
 
 
-def best(rungs: list[Rung[Network]]) -> Rung[Network]:
+def best(rungs: Sequence[Rung[Network]]) -> Rung[Network]:
     """Which of the last two its own held-out people liked best; the last one where there are none."""
     return max(rungs[-2:], key=lambda rung: (sum(rung.figures or ()), rung.steps))
-
-
-def _over(ascent: Ascent, before: Rung[Network], now: Rung[Network]) -> bool:
-    if before.figures is None or now.figures is None:
-        return False
-    return ascent.settled(now.steps, before.figures, now.figures)
 
 
 class _Climb(Generic[Network]):
