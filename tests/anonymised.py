@@ -15,11 +15,13 @@ from fedcxr.audit._network import Lessons, Schooling
 from fedcxr.audit.ladder import Budget
 from fedcxr.models.backbone import Design
 from fedcxr.training import Plan
+from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent
 
 SIZE = 32
 RENDERED = 70  # phantom patients, of whom those are chosen whom a test needs
 SEVERAL, SINGLE, MOST = 24, 4, 3  # patients with several films, with one, and films of each
+CPU = Compute.choose("cpu", "fp32")
 Anonymise = Callable[[np.ndarray], np.ndarray]
 
 # Enough to go through every line, and too little to find anybody out by networks.
@@ -53,4 +55,13 @@ class Hospital:
         place.mkdir()
         for film, called in zip(change(self.films), self.names, strict=True):
             Image.fromarray(film).save(place / f"{called}{suffix}")
-        return Folders(self.folder / "original", place, self.table)
+        return self.folders(name)
+
+    def folders(self, name: str) -> Folders:
+        """The same, released before."""
+        return Folders(self.folder / "original", self.folder / name, self.table)
+
+
+def noisy(films: np.ndarray) -> np.ndarray:
+    """An anonymiser as many are published."""
+    return np.clip(films + np.random.default_rng(0).normal(0, 40, films.shape), 0, 255).astype(np.uint8)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fedcxr.audit.ladder import Budget, Climbed
+    from fedcxr.audit.scoring import Asked
     from fedcxr.audit.verdict import Verdict
     from fedcxr.training.compute import Compute
 
@@ -36,6 +37,11 @@ class Audit:
     verdict: Verdict
     _paired: Paired
     _climbed: Climbed
+
+    @property
+    def asked(self) -> Asked:
+        """Whose the films are, and in which fold each was scored."""
+        return self._climbed.asked
 
     def frame(self) -> pd.DataFrame:
         """A row for each question and attacker."""

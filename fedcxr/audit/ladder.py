@@ -38,7 +38,7 @@ class Budget:
     schooling: Schooling = field(default_factory=Schooling)
 
 
-QUICK = Budget("quick", 64, 1500, 4, 1, Study(Plan(250, 4e-3), Ascent(1000, 4e-3), Plan(80, 4e-3)))
+QUICK = Budget("quick", 64, 1500, 4, 1, Study(Plan(200, 4e-3), Ascent(800, 4e-3), Plan(60, 4e-3)))
 THOROUGH = Budget("thorough", 96, 6000, 5, 2, Study(Plan(1000, 4e-3), Ascent(6400, 4e-3), Plan(200, 4e-3)))
 
 

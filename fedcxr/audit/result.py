@@ -108,9 +108,9 @@ def controls(climbed: Climbed, seed: int, progress: Progress) -> dict[str, Any]:
     for question in QUESTIONS:
         for name in CHECKED:
             scores = climbed.shuffled[name].scores[question]
-            value, ci95 = auc_of(scores, asked, question), interval_of(scores, asked, question, seed)
-            shuffled.append({"question": question, "attacker": name, "auc": value, "ci95": list(ci95 or ()) or None})
-            if abs(value - 0.5) > CHANCE_MAY_MISS_BY and not (ci95 and ci95[0] <= 0.5 <= ci95[1]):
+            value, wide = auc_of(scores, asked, question), interval_of(scores, asked, question, seed, SURE)
+            shuffled.append({"question": question, "attacker": name, "auc": value, "ci99": list(wide or ()) or None})
+            if abs(value - 0.5) > CHANCE_MAY_MISS_BY and not (wide and wide[0] <= 0.5 <= wide[1]):
                 doubts.append(f"with shuffled identities `{name}` reached AUC {value:.2f} instead of chance")
     progress("intervals: controls", 2, 2)
     return {

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 Level = Literal["no conclusion", "patients are found", "films are found", "nothing was found"]
 
+FAINT = 0.75  # AUC of the very film below which there may be another reason, such as the order of two lists
 RESEMBLES = 0.5  # correlation of the mean films above which both folders hold chests
 
 NOT_TRIED = (
@@ -45,7 +46,8 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
             not_tried,
         )
     found = person["worst_case"]["found"], film["worst_case"]["found"]
-    level, headline = _headline(*found)
+    faint = not found[0] and film["worst_case"]["auc"]["value"] < FAINT
+    level, headline = _headline(*found, faint)
     sentences = [_of("person", person), _of("film", film)]
     if report["resemblance"]["unchanged"]:
         unchanged = report["resemblance"]["unchanged"]
@@ -58,14 +60,21 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
         sentences.append(
             "That patients are found but not a film's own original is odd: look whether the right films are paired."
         )
+    elif faint:
+        sentences += _unrelated(report["resemblance"])
     if any(found):
         sentences.append("These are lower bounds: whoever tries harder, or owns more films, finds at least as many.")
     return Verdict(level, headline, tuple(sentences), tried, not_tried)
 
 
-def _headline(person: bool, film: bool) -> tuple[Level, str]:
+def _headline(person: bool, film: bool, faint: bool) -> tuple[Level, str]:
     if person:
         return "patients are found", "Patients can be re-identified from the released films."
+    if film and faint:
+        return (
+            "films are found",
+            "There is a faint trace of the originals, if these are the same films; that patients are found was not shown.",
+        )
     if film:
         return (
             "films are found",

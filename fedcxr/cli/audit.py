@@ -49,7 +49,7 @@ def audit(
     strict: Annotated[bool, typer.Option("--strict", help="Exit 6 if a control failed.")] = False,
     format: FormatOption = Format.text,
 ) -> None:
-    """Attack your own anonymised films: how re-identifiable are they?
+    """Attack your own anonymised films, and tell how re-identifiable they are.
 
     Released films are compared with their originals and with other films of the same patients, by attackers from the
     simplest to the strongest. The verdict is a lower bound: it says what was found, never that nothing can be.

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from anonymised import MOST, RENDERED, SEVERAL, SINGLE, SIZE, Hospital
+from anonymised import CPU, MOST, RENDERED, SEVERAL, SINGLE, SIZE, TINY, Hospital, noisy
 from PIL import Image
 
+from fedcxr.audit import Audit, audit, scoring
 from fedcxr.data.phantom import Phantom
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_replicates() -> Iterator[None]:
+    """Intervals from as many draws of patients as a test needs."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(scoring, "REPLICATES", 200)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +40,9 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
         writer.writerow(["filename", "patient"])
         writer.writerows(zip([f"{name}.png" for name in names], patients, strict=True))
     return Hospital(folder, films, patients, names)
+
+
+@pytest.fixture(scope="session")
+def found(hospital: Hospital) -> Audit:
+    """What is found in films with noise, for all who only look at it."""
+    return audit(hospital.released("noisy", noisy), budget=TINY, compute=CPU, seed=1)

@@ -7,26 +7,19 @@ import json
 import re
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from anonymised import TINY, Hospital
+from anonymised import CPU, TINY, Hospital
 from PIL import Image
 
-from fedcxr.audit import Audit, audit, ladder
-from fedcxr.audit.pairing import read
-from fedcxr.audit.scoring import Asked
+from fedcxr.audit import Audit, audit
+from fedcxr.audit.result import TOLD
 from fedcxr.audit.verdict import verdict
 from fedcxr.cli import app
 from fedcxr.errors import ConfigError, ControlFailed, Interrupted
-from fedcxr.training.compute import Compute
-
-CPU = Compute.choose("cpu", "fp32")
-
-
-def noisy(films: np.ndarray) -> np.ndarray:
-    return np.clip(films + np.random.default_rng(0).normal(0, 40, films.shape), 0, 255).astype(np.uint8)
 
 
 def random_pixels(films: np.ndarray) -> np.ndarray:
@@ -56,10 +49,6 @@ def of_others(films: np.ndarray) -> np.ndarray:
     return Phantom(patients=40, size=films.shape[-1], seed=99).open(cache_folder()).films()[: len(films)]
 
 
-def audited(hospital: Hospital, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Audit:
-    return audit(hospital.released(name, change), budget=TINY, compute=CPU, seed=1)
-
-
 @pytest.mark.parametrize(
     ("change", "level"),
     [
@@ -74,7 +63,8 @@ def audited(hospital: Hospital, name: str, change: Callable[[np.ndarray], np.nda
 def test_each_way_of_anonymising_gets_its_verdict(
     hospital: Hospital, change: Callable[[np.ndarray], np.ndarray], level: str, request: pytest.FixtureRequest
 ) -> None:
-    found = audited(hospital, request.node.callspec.id, change)
+    folders = hospital.released(request.node.callspec.id, change)
+    found = audit(folders, budget=TINY, compute=CPU, seed=1)
     assert found.report["controls"]["passed"], found.report["controls"]
     assert found.verdict.level == level
     said = " ".join((found.verdict.headline, *found.verdict.sentences))
@@ -88,58 +78,53 @@ def test_each_way_of_anonymising_gets_its_verdict(
     assert ("pixel for pixel" in said) == bool(same)
 
 
-def test_equal_seeds_give_equal_figures(hospital: Hospital) -> None:
-    folders = hospital.released("noise twice", noisy)
-    reports = [audit(folders, budget=TINY, compute=CPU, seed=seed).report for seed in (1, 1, 2)]
-    first, second, third = ({**r, "run": {**r["run"], "wall_s": 0, "seed": 0}} for r in map(dict, reports))
-    assert first == second != third
-
-
-def test_no_network_that_scores_a_film_has_seen_its_patient(
-    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+def test_an_audit_repeats_and_no_network_that_scores_a_film_has_seen_its_patient(
+    hospital: Hospital, found: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fedcxr.audit import _fold
 
-    taught, asked = list[set[int]](), list[Asked]()
-    sampler = _fold.sampler_of
+    taught, sampler = list[set[int]](), _fold.sampler_of
 
     def noted(patients: np.ndarray, rows: np.ndarray) -> object:
         taught.append(set(patients[rows].tolist()))
         return sampler(patients, rows)
 
     monkeypatch.setattr(_fold, "sampler_of", noted)
-    folders = hospital.released("watched", noisy)
-    paired = read(folders, TINY.size, lambda *told: None)
-    asked.append(ladder.climb(paired, TINY, 1, CPU, lambda *told: None).asked)
-    each = len(taught) // TINY.folds
+    again = audit(hospital.folders("noisy"), budget=TINY, compute=CPU, seed=1)
+    first, second = ({**one.report, "run": {**one.report["run"], "wall_s": 0}} for one in (found, again))
+    assert first == second
+    asked, each = again.asked, len(taught) // TINY.folds
+    assert each == 3  # originals, pairs, and where identities mean nothing
     for number in range(TINY.folds):
-        scored = set(asked[0].patients[asked[0].fold == number].tolist())
+        scored = set(asked.patients[asked.fold == number].tolist())
         assert all(not scored & seen for seen in taught[number * each : (number + 1) * each])
 
 
-def test_attackers_who_fail_a_control_conclude_nothing(hospital: Hospital) -> None:
-    report = audited(hospital, "no conclusion", noisy).report
-    failed = {**report["controls"], "passed": False, "failed_because": "with shuffled identities"}
-    said = verdict({**report, "controls": failed})
+def test_attackers_who_fail_a_control_conclude_nothing(found: Audit) -> None:
+    failed = {**found.report["controls"], "passed": False, "failed_because": "with shuffled identities"}
+    said = verdict({**found.report, "controls": failed})
     assert said.level == "no conclusion"
     assert "shuffled" in " ".join(said.sentences)
     assert "AUC" not in " ".join(said.sentences)
+
+
+def test_a_frame_has_a_row_for_every_attacker(found: Audit) -> None:
+    frame = found.frame()
+    assert len(frame) == 2 * len(TOLD)
+    assert set(frame["attacker"]) == set(TOLD)
 
 
 # The command ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def command(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`fedcxr audit` of a small budget, in this process."""
-    monkeypatch.setattr(ladder, "QUICK", TINY)
-    if not (hospital.folder / "by command").is_dir():
-        hospital.released("by command", noisy)
+def command(hospital: Hospital, found: Audit, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`fedcxr audit` in this process, which finds what was found already."""
+    monkeypatch.setattr("fedcxr.audit.audit", lambda *folders, **told: found)
 
     def run(*flags: str, out: Path) -> None:
-        films = [f"--original={hospital.folder / 'original'}", f"--released={hospital.folder / 'by command'}"]
-        common = [f"--table={hospital.table}", f"--out={out}", "--workers=1", "--device=cpu", "--seed=1"]
-        app(["audit", *films, *common, *flags], standalone_mode=False)
+        films = [f"--original={hospital.folder / 'original'}", f"--released={hospital.folder / 'noisy'}"]
+        app(["audit", *films, f"--table={hospital.table}", f"--out={out}", *flags], standalone_mode=False)
 
     return run
 
@@ -182,22 +167,21 @@ def test_without_pictures_no_film_and_no_name_is_on_the_page(
 def test_an_interrupted_audit_leaves_nothing(
     command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*arguments: object) -> None:
+    def stopped(*folders: object, **told: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ladder, "spread", stopped)
+    monkeypatch.setattr("fedcxr.audit.audit", stopped)
     with pytest.raises(Interrupted, match="nothing was written"):
         command(out=tmp_path / "found")
     assert not (tmp_path / "found").exists()
 
 
 def test_a_failed_control_ends_a_strict_audit(
-    command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Callable[..., None], found: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fedcxr.audit import result
-
-    failed = {"originals": {"auc": 0.5}, "shuffled": [], "passed": False, "failed_because": "they fail"}
-    monkeypatch.setattr(result, "controls", lambda *arguments: failed)
+    failed = {**found.report["controls"], "passed": False, "failed_because": "they fail"}
+    doubtful = replace(found, report={**found.report, "controls": failed})
+    monkeypatch.setattr("fedcxr.audit.audit", lambda *folders, **told: doubtful)
     command(out=tmp_path / "found")
     with pytest.raises(ControlFailed, match="they fail"):
         command("--strict", out=tmp_path / "found")
