@@ -73,7 +73,7 @@ def _headline(person: bool, film: bool, faint: bool) -> tuple[Level, str]:
     if film and faint:
         return (
             "films are found",
-            "There is a faint trace of the originals, if these are the same films; that patients are found was not shown.",
+            "There is a faint trace of the originals, if these are the same films; patients were not shown to be found.",
         )
     if film:
         return (
@@ -121,7 +121,9 @@ def _unrelated(resemblance: Mapping[str, Any]) -> list[str]:
     if alike is None or alike < RESEMBLES:
         told.append("On average the released films have nothing of a chest: whether anybody can use them is doubtful.")
     else:
-        told.append("The released films are of chests, yet no one's is like its original: of the same patients at all?")
+        told.append(
+            "The released films are of chests, yet hardly one is like its original: are they of the same patients?"
+        )
     return told
 
 
