@@ -19,7 +19,7 @@ TREES = ("fedcxr", "sites", "server")
 LINE = (
     "errors rng < cohort partition plugins release wire storage pairs metrics models < keys training data "
     "table < codes context learning view < methods < world reading < knowledge < questions < adversaries tasks "
-    "< scenario < protocol runs < simulation < cli"
+    "< scenario < protocol runs < audit simulation < cli"
 )
 LAYERS = [layer.split() for layer in LINE.split(" < ")]
 LAYER = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import json
@@ -11,7 +10,6 @@ import secrets
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +19,10 @@ import typer
 
 from fedcxr import __version__
 from fedcxr.cli.artefacts import artefacts_app
+from fedcxr.cli.audit import audit
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
-from fedcxr.cli.options import Format, FormatOption
+from fedcxr.cli.options import Device, Format, FormatOption, cores, mapping, stoppable
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, TooFewSites
 from fedcxr.plugins import Kind
 from fedcxr.storage.private import nothing_for_others
@@ -72,14 +71,6 @@ class Preset(StrEnum):
     quick = "quick"
     default = "default"
     paper = "paper"
-
-
-class Device(StrEnum):
-    """Where networks run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Override any key of the scenario.")]
@@ -184,6 +175,9 @@ def study(
         raise TooFewSites(told, given=failures[0], do="the same command with --resume goes on")
 
 
+app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
+
+
 SourceName = Annotated[str, typer.Option("--source", help="Where the films come from: phantom, nih, chexpert, ...")]
 Root = Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of films.")]
 Table = Annotated[Path | None, typer.Option(metavar="FILE", help="The table, if it is not in its usual place.")]
@@ -210,8 +204,8 @@ def data_check(
     from fedcxr.data._packed import check
 
     chosen = _source(source, root, table, columns, max_bad, sets)
-    with _stoppable("nothing was written"), console.counted("films", console.stderr()) as progress:
-        report = check(chosen, cache_folder(), workers=workers or _cores(), progress=progress)
+    with stoppable("nothing was written"), console.counted("films", console.stderr()) as progress:
+        report = check(chosen, cache_folder(), workers=workers or cores(), progress=progress)
     typer.echo(report.to_json() if format is Format.json else report.to_text())
     report.demand()
 
@@ -234,8 +228,8 @@ def data_shard(
     from fedcxr.data._packed import pack
 
     chosen = _source(source, root, table, columns, max_bad, sets)
-    with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
-        report = pack(chosen, out, cache_folder(), workers=workers or _cores(), progress=progress)
+    with stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
+        report = pack(chosen, out, cache_folder(), workers=workers or cores(), progress=progress)
     typer.echo(report.to_json() if format is Format.json else report.to_text())
     report.demand()
     typer.echo(f"shard: {out}", err=format is Format.json)
@@ -264,8 +258,8 @@ def data_show(
     from fedcxr.storage.disk import write_atomic
 
     chosen = _source(source, root, table, columns, max_bad, sets)
-    with _stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
-        seen = preview(chosen, films, cache_folder(), workers=workers or _cores(), progress=progress)
+    with stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
+        seen = preview(chosen, films, cache_folder(), workers=workers or cores(), progress=progress)
     picture = contact_sheet(seen.shown, films)
     drawn = io.BytesIO()
     picture.save(drawn, format=Image.registered_extensions().get(out.suffix.lower(), "PNG"))
@@ -286,32 +280,11 @@ def _source(
     given = {
         "root": str(root) if root else None,
         "table": str(table.absolute() if table.is_file() else table) if table else None,  # else from the source's root
-        "columns": _mapping(columns) if columns else None,
+        "columns": mapping(columns) if columns else None,
         "max_bad": max_bad,
     }
     flags = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     return scenario.source(name, [*flags, *(sets or ())])
-
-
-def _mapping(text: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(ours.strip() and theirs.strip() for ours, _, theirs in pairs):
-        raise ConfigError(
-            "--columns needs names of columns", given=text, allowed="image=filename,patient=patientid,..."
-        )
-    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _stoppable(do: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted", do=do) from None
 
 
 Name = Annotated[str | None, typer.Argument(help="One of them, with all it can be told.")]

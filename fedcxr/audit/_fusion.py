@@ -1,0 +1,41 @@
+"""All attackers heard together: how much each is to be believed is learnt from films of the other folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.audit.scoring import Asked, Question, Scores, standardised
+
+Features = npt.NDArray[np.float32]  # (n, n, k)
+
+
+def fused(scores: Sequence[Scores], asked: Asked, question: Question) -> Scores:
+    """Log-odds of every pair within a fold, by weights that no film of that fold has had a part in."""
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped, unused-ignore]
+
+    told = np.stack([part for one in scores for part in _heard(one, asked)], axis=-1)
+    a, b, genuine = asked.pairs(question)
+    together = np.full(asked.compared.shape, np.nan, dtype=np.float32)
+    for number in np.unique(asked.fold):
+        others = asked.fold[a] != number
+        model = LogisticRegression(class_weight="balanced", max_iter=1000)
+        model.fit(told[a[others], b[others]], genuine[others])
+        here = np.ix_(*[np.flatnonzero(asked.fold == number)] * 2)
+        shape = told[here].shape
+        together[here] = model.decision_function(told[here].reshape(-1, shape[-1])).reshape(shape[:2])
+    return together
+
+
+def _heard(scores: Scores, asked: Asked) -> tuple[Scores, Scores]:
+    """Scores as they are, and beside what both films get with everybody else: some films are like all others."""
+    alike = standardised(scores, asked)
+    strangers = np.where(asked.impostors, alike, np.nan)
+    relative = np.full_like(alike, np.nan)
+    for axis in (0, 1):
+        mean, spread = np.nanmean(strangers, axis, keepdims=True), np.nanstd(strangers, axis, keepdims=True)
+        part = (alike - mean) / np.maximum(spread, 1e-6)
+        relative = part / 2 if axis == 0 else relative + part / 2
+    return alike, relative
