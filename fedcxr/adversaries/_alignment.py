@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedcxr.models.contrast import local_contrast
 from fedcxr.training import to_tensor
 from fedcxr.training.compute import Compute
-from fedcxr.training.contrast import local_contrast
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Likeness = npt.NDArray[np.float32]  # (n, m); higher means more alike

@@ -105,9 +105,9 @@ class Reconstruction(Adversary):
     def _learnt(
         self, attacker: Learning, leak: Leak, released: Released, seed: int, compute: Compute, progress: Progress
     ) -> Answer:
+        from fedcxr.adversaries._examination import with_held_out
         from fedcxr.adversaries._restoration import restored
         from fedcxr.adversaries._restoring import Lessons, Size, learn
-        from fedcxr.adversaries._examination import with_held_out
         from fedcxr.training.rising import best
 
         lessons = Lessons(with_held_out(leak.own), released, self.batch, self.shift, compute)

@@ -39,12 +39,13 @@ _RESTORING = 2e-3  # learning rate of what undoes a protection
 class Verifier(Adversary):
     """`naive` learns on clean films only; `retrained` goes on with pairs of a freshly protected and a real film.
 
-    `linear` needs no network: it learns which numbers of small pictures survive the protection. `fused` asks two networks
-    that see films differently and `linear`, and compares in several ways what they see; `restored` first undoes what can
-    be undone of a protection; `paper` is the published attacker, to be compared with the others.
+    `linear` needs no network: it learns which numbers of small pictures survive the protection. `fused` asks it and two
+    networks that see films differently, and compares in several ways what they see; `restored` first undoes what can be
+    undone of a protection; `paper` is the published attacker, to be compared with the others.
 
-    All but `linear` and `paper` go on until own people who were held out say that doubling their training has stopped helping, or
-    until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have answered before is told too.
+    All but `linear` and `paper` go on until own people who were held out say that doubling their training has stopped
+    helping, or until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have answered before
+    is told too.
     """
 
     paper: ClassVar[str | None] = "Packhaeuser et al., Sci Rep 2022 (attacker); Packhaeuser et al., MICCAI 2023"

@@ -16,6 +16,7 @@ from fedcxr.data import cache_folder
 from fedcxr.data.phantom import Phantom
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.models.backbone import Design
+from fedcxr.models.contrast import local_contrast
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import Artefacts
@@ -23,7 +24,6 @@ from fedcxr.storage.checkpoint import Arrays
 from fedcxr.training import Plan, arrays_of, fit, to_device, to_tensor
 from fedcxr.training.augmentation import Augmentation
 from fedcxr.training.compute import Compute
-from fedcxr.training.contrast import local_contrast
 
 # Where a film is looked at: as it is, closer, and moved by a few percent of its side. Embeddings are averaged.
 VIEWS = ((1.0, 0.0, 0.0), (0.94, 0.0, 0.0), (1.0, 0.04, 0.0), (1.0, -0.04, 0.0), (1.0, 0.0, 0.04), (1.0, 0.0, -0.04))

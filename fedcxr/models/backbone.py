@@ -51,7 +51,6 @@ class Design:
     stride: Stride = 2  # of the narrow network
     pretrained: str = "none"  # none, imagenet, or the path of a safetensors file
     channels: int = 1  # of what it reads: films have one, codes more
-    relative: Relative = "film"  # of the narrow network
     placed: bool = False  # codes whose numbers stand where the coder has put them: films can be made of these
     relative: Relative = "film"  # of the narrow network: against what it sees a pixel
 

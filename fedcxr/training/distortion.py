@@ -101,8 +101,9 @@ class Distortion:
         fewer = [max(1, round(side / rng.uniform(1, self.coarseness))) for side in size]  # one number for the batch
         coarse = F.interpolate(F.interpolate(films, fewer, mode="area"), size, mode="bilinear")
         films = torch.where(_some(films, rng, 0.4), coarse, films)
-        grain = torch.Generator(films.device).manual_seed(int(rng.integers(2**62)))  # made where the films lie
-        noise = torch.randn(films.shape, generator=grain, device=films.device)
+        generator = torch.Generator(films.device)  # noise is made where the films lie
+        generator.manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(films.shape, generator=generator, device=films.device)
         return films + noise * _evenly(films, rng, 0, self.noise) * _some(films, rng, 0.6)
 
 

@@ -5,8 +5,6 @@
 `evaluation`  the score of every pair of a released and a known film: each film embedded once, or each pair on its own
 `bootstrap`   1000 draws of patients: all at once, or scikit-learn's AUC in a loop; both on the same draws
 `training`    of a verifier: this machine's fastest precision and channels last, or float32 as it comes
-`attackers`   one run of several attackers, or of one
-`protection`  the share of a retrained attacker's step that goes into protecting the films it practises on
 
 Both sides of a ratio run in turn, and the ratio is that of the same turn. On a CPU, time is the process's own.
 """
@@ -27,8 +25,7 @@ from fedcxr.adversaries._sampler import OwnPairSampler
 from fedcxr.data import cache_folder
 from fedcxr.data.phantom import Phantom
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import FilmMethod, Films, RunContext
-from fedcxr.methods.noise import Noise
+from fedcxr.methods import Films
 from fedcxr.metrics import bootstrap
 from fedcxr.models.backbone import Design
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
@@ -172,13 +169,12 @@ def _training(films: Films, patients: npt.NDArray[np.int64], compute: Compute, o
                 optimiser.step()
 
         steps(3)
-        return _took(lambda: steps(options.steps)) / (options.steps * 2 * PEOPLE)
+        seconds: float = _took(lambda: steps(options.steps)) / (options.steps * 2 * PEOPLE)
+        return seconds
 
     pairs = [(trained(compute, fast=True), trained(plain, fast=False)) for _ in range(options.turns)]
-    _told("training, against plain float32", *zip(*pairs, strict=True), "films/s")
-
-
-# What a step consists of ----------------------------------------------------------------------------------------------
+    ours, others = zip(*pairs, strict=True)
+    _told("training, against plain float32", ours, others, "films/s")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fedcxr.adversaries._sampler import OwnPairSampler
+from fedcxr.adversaries._shipped import Verifier, prepared
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.models.siamese import partner_loss
-from fedcxr.models.verifier import Verifier, prepared
 from fedcxr.training import Plan, fit, to_tensor
 from fedcxr.training.augmentation import Augmentation
 

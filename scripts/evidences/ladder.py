@@ -28,7 +28,7 @@ from fedcxr.adversaries import Adversary
 from fedcxr.data import cache_folder
 from fedcxr.protocol import attack_seed, site_step, teach_step
 from fedcxr.questions import Answers, Heard
-from fedcxr.questions.linkage import RAW
+from fedcxr.questions._scoring import RAW
 from fedcxr.runs.study import Cell, Study
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import override
@@ -36,9 +36,10 @@ from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.keys import simulated
 from fedcxr.simulation.threat import Put, Threat
 from fedcxr.storage.artefacts import Artefacts, digest_of
+from fedcxr.storage.checkpoint import Arrays
 from fedcxr.storage.disk import read_json, write_json
 from fedcxr.training.compute import Compute
-from fedcxr.view import Shared, Weights
+from fedcxr.view import Shared
 
 
 def main() -> None:
@@ -150,12 +151,12 @@ def _answers(scenario: Scenario, adversary: Adversary, question: str, where: str
     seen = {"films": digest_of(own.films), "people": digest_of(own.people), "held_out": digest_of(own.held_out)}
     same = {"adversary": adversary.spec(), "seed": seed, "compute": compute.settings, **seen}
 
-    def prepared() -> Weights:
+    def prepared() -> Arrays:
         return dict(adversary.prepare(own, seed, compute, _silent))
 
-    def answered() -> Weights:
+    def answered() -> Arrays:
         key = artefacts.key("prepared", **same)
-        answers = adversary.answer(question, put.leak, artefacts.made(key, prepared), seed, compute, _silent)
+        answers = adversary.answer(question, put.leak, dict(artefacts.made(key, prepared)), seed, compute, _silent)
         return {f"{who}/{part}": array for who, answer in answers.items() for part, array in answer.items()}
 
     with compute.session():
@@ -166,7 +167,7 @@ def _answers(scenario: Scenario, adversary: Adversary, question: str, where: str
         return _by_attacker(artefacts.made(key, answered))
 
 
-def _by_attacker(flat: Weights) -> Answers:
+def _by_attacker(flat: Arrays) -> Answers:
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, array in flat.items():
         who, _, part = name.partition("/")
@@ -209,7 +210,8 @@ def _grouped(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, 
 
 def _rate(rate: Any) -> float | None:
     """The rate itself, however much is told beside it."""
-    return rate["value"] if isinstance(rate, Mapping) else rate
+    value: float | None = rate["value"] if isinstance(rate, Mapping) else rate
+    return value
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -30,13 +30,13 @@ from _findings import answered, questions
 from _real_cohorts import RealFilms, covid, enough, folds_of, kermany
 from _scorers import Corpus, Matrix, Recipe, among, correlation
 
+from fedcxr.adversaries._registration import registered
+from fedcxr.adversaries._shipped import Verifier
 from fedcxr.data._pool import in_parallel
 from fedcxr.errors import FedcxrError
 from fedcxr.metrics import stratified_auc
 from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
-from fedcxr.models.registration import registered
 from fedcxr.models.relative import relative
-from fedcxr.models.verifier import Verifier
 from fedcxr.rng import stream
 from fedcxr.tasks.findings import Findings
 from fedcxr.training.compute import Compute

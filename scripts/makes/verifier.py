@@ -28,6 +28,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fedcxr.adversaries._shipped import SHIPPED, Verifier, prepared
 from fedcxr.data import cache_folder
 from fedcxr.data.phantom import Phantom
 from fedcxr.errors import ConfigError
@@ -36,7 +37,6 @@ from fedcxr.models.backbone import Design
 from fedcxr.models.relative import relative
 from fedcxr.models.shipped import shipped_weights
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
-from fedcxr.models.verifier import SHIPPED, Verifier, prepared
 from fedcxr.pairs.sampler import PairSampler
 from fedcxr.rng import stream
 from fedcxr.training import Plan, fit, to_device, to_tensor

@@ -109,7 +109,9 @@ def test_every_attacker_tells_what_it_is_to_tell(prepared: Weights) -> None:
     assert figures["fused"] > 0.9
     assert figures["linear"] > 0.9
     for attacker in ("linear", "paper"):
-        assert list(answers[attacker]) == ["scores"]  # the one is not trained, and the other's ends by a rule of its own
+        assert list(answers[attacker]) == [
+            "scores"
+        ]  # the one is not trained, and the other's ends by a rule of its own
     for attacker in ("naive", "retrained", "fused", "restored"):
         answer = answers[attacker]
         assert answer["scores at 1/2"].shape == answer["scores"].shape

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedcxr.adversaries._shipped import Verifier
 from fedcxr.errors import ConfigError
-from fedcxr.models.verifier import Verifier
 from fedcxr.rng import stream
 from fedcxr.training.compute import Compute
 from fedcxr.training.distortion import Distortion

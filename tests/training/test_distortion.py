@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from fedcxr.models.contrast import blurred
 from fedcxr.rng import stream
-from fedcxr.training.contrast import blurred
 from fedcxr.training.distortion import Distortion
 
 NOTHING = Distortion(bend=0, opacity=0, exposure=0, sharpening=0, curve=None, border=0, coarseness=1, noise=0)

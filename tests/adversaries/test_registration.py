@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from fedcxr.adversaries._registration import registered
 from fedcxr.metrics import auc
-from fedcxr.models.registration import registered
+from fedcxr.models.contrast import blurred
 from fedcxr.models.relative import relative
 from fedcxr.rng import stream
 from fedcxr.training.compute import Compute
-from fedcxr.training.contrast import blurred
 
 CPU = Compute.choose("cpu", "fp32")
 

@@ -21,11 +21,11 @@ from torch.nn import functional as F
 
 from fedcxr.errors import ConfigError
 from fedcxr.models.backbone import Design
+from fedcxr.models.contrast import local_contrast
 from fedcxr.models.shipped import ship_weights, shipped_weights
 from fedcxr.models.siamese import Siamese
 from fedcxr.training import to_device, to_tensor
 from fedcxr.training.compute import Compute
-from fedcxr.training.contrast import local_contrast
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 

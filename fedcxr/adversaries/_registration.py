@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedcxr.models.contrast import local_contrast
 from fedcxr.models.relative import relative
 from fedcxr.training import to_tensor
 from fedcxr.training.compute import Compute
-from fedcxr.training.contrast import local_contrast
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Matrix = npt.NDArray[np.float32]

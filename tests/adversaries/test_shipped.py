@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 
+from fedcxr.adversaries._shipped import SHIPPED, Verifier, shipped
 from fedcxr.data.phantom import Phantom
 from fedcxr.data.phantom.render import render
 from fedcxr.errors import ConfigError
 from fedcxr.metrics import auc
 from fedcxr.models.shipped import shipped_weights
-from fedcxr.models.verifier import SHIPPED, Verifier, shipped
 from fedcxr.training.compute import Compute
 
 REACHED = 0.9  # AUC on phantoms as they are, less a margin
