@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
+PRELU = 0.25  # the slope below zero that training begins with (He et al. 2015)
 _Norm = nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm
 
 
@@ -40,6 +41,8 @@ def _initialise(layer: nn.Module, name: str, rng: np.random.Generator) -> None:
             _zero(layer.bias)
         case nn.modules.batchnorm._BatchNorm() | nn.GroupNorm() | nn.LayerNorm():
             _reset_norm(layer)
+        case nn.PReLU():
+            layer.weight.fill_(PRELU)
         case _ if any(True for _ in layer.parameters(recurse=False)) or any(True for _ in layer.buffers(recurse=False)):
             # Memory from to_empty holds whatever was there before: a layer without a rule must not pass.
             raise TypeError(f"no rule to initialise {type(layer).__name__} ({name or 'the network itself'})")

@@ -1,0 +1,37 @@
+"""A V-Net gives back pictures of the size it was given; a critic says one number for each patch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fedcxr.models.patch_critic import patch_critic
+from fedcxr.models.vnet import VNetDesign, vnet
+from fedcxr.rng import stream
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 23), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_any_size_goes_in_and_comes_out(size: tuple[int, int], stride: int) -> None:
+    network = vnet(VNetDesign((2, 3, 4, 5), inputs=2, stride=stride), stream(1)).eval()
+    assert network(torch.rand(2, 2, *size)).shape == (2, 1, *size)
+
+
+def test_levels_are_as_deep_as_in_the_paper() -> None:
+    network = vnet(VNetDesign(), stream(1))
+    depths = [sum(isinstance(layer, torch.nn.Conv2d) for layer in level.layers) for level in network.levels]
+    assert depths == [1, 2, 3, 3, 3]
+    ways_up = [sum(isinstance(layer, torch.nn.Conv2d) for layer in level.layers) for level in network.merge]
+    assert ways_up == [3, 3, 2, 1]
+
+
+def test_weights_depend_on_the_seed_alone() -> None:
+    one, other, another = (vnet(VNetDesign((2, 3)), stream(seed)).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not all(torch.equal(one[name], another[name]) for name in one)
+
+
+def test_a_critic_judges_patches() -> None:
+    """Two strided convolutions, one that is not and the last: a sixteenth of each side, less one row for each."""
+    judged = patch_critic(2, (4, 8, 8), stream(1))(torch.rand(3, 2, 32, 48))
+    assert judged.shape == (3, 1, 6, 10)
