@@ -13,7 +13,7 @@ def entry(attacker: str, gain: float | None, kept: float) -> dict[str, Any]:
     gained = {"value": gain, "ci95": None if gain is None else [gain - 0.5, gain + 0.5]}
     shares = {name: {"value": kept, "ci95": [kept, kept]} for name in ("recovered", "link_rate")}
     about = {"question": "reconstruction", "adversary": "support", "attacker": attacker}
-    return {**about, "over_mean_db": gained, **shares}
+    return {**about, "over_mean_db": gained, "converged": None, **shares}
 
 
 def told(recovery: list[dict[str, Any]], same_film: list[dict[str, Any]] | None = None, attacked: bool = True) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from codes_recovered import consortium_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedcxr.codes import PER_MAP
 from fedcxr.methods.none import Unprotected
 from fedcxr.methods.sca import Sca
 from fedcxr.questions import Answer, Heard
+from fedcxr.questions._picture_links import Album
 from fedcxr.questions.reconstruction import Reconstruction, Truth
 from fedcxr.rng import stream
 
@@ -71,7 +75,7 @@ def test_supports_by_hand() -> None:
 def test_the_truth_is_of_the_rows_that_are_asked_about(method: str, ambiguation: str | None) -> None:
     consortium = consortium_of(method, ambiguation)
     put = consortium.put["reconstruction"]
-    assert list(put) == ["protected"]
+    assert list(put) == ["protected", "control_raw"]
     one, linked = put["protected"], consortium.put["linkage"]["protected"]
     truth: Truth = one.asked.key
     attacked = consortium.world.rows_of(one.roles.attacked)
@@ -87,3 +91,62 @@ def test_the_truth_is_of_the_rows_that_are_asked_about(method: str, ambiguation:
     assert one.asked.parts["pictures"].shape == truth.films.shape
     assert one.asked.parts["support"].shape == codes.shape
     assert one.leak.holdings.keys() == linked.leak.holdings.keys()
+
+
+# Controls and links ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=12))
+def test_controls_compare_with_films_of_others(names: list[str]) -> None:
+    patients = np.array(names, dtype=object)
+    truth = Truth(FILMS[[0] * len(names)], None, patients, MEAN, Unprotected())
+    assert sorted(truth.others().tolist()) == list(range(len(names)))
+    if max(names.count(name) for name in names) <= len(names) / 2:
+        assert (patients[truth.others()] != patients).all()
+
+
+def test_controls_by_hand() -> None:
+    """The films themselves: given back on unprotected ones, and nothing of other people's."""
+    truth = Truth(FILMS, None, PEOPLE, MEAN, Unprotected())
+    heard = {"by_hand": {"pictures": FILMS}, "mean": {"pictures": np.repeat(MEAN[None], 4, axis=0)}}
+    question = Reconstruction()
+    alone, _ = question.score({"protected": Heard(truth, heard, 2.0)}, seed=0)
+    assert (alone["control_raw_psnr"], alone["conclusive"], alone["inconclusive_because"]) == (None, None, None)
+    both = question.score({"protected": Heard(truth, heard, 2.0), "control_raw": Heard(truth, heard, 1.0)}, seed=0)
+    assert [entry["seconds"] for entry in both] == [3.0, 3.0]
+    assert [entry["conclusive"] for entry in both] == [True, False]
+    assert both[0]["control_raw_psnr"] == 60.0
+    assert both[0]["control_shuffled_db"] < 0
+    assert both[1]["control_shuffled_db"] == 0
+    assert "below 30" in both[1]["inconclusive_because"]
+
+
+def test_pictures_that_fit_everybody_are_doubted() -> None:
+    """A mean film that is not, and pictures that are: near to other people's films, they prove nothing."""
+    alike = np.full((4, 16, 16), 200, dtype=np.uint8) + np.arange(4, dtype=np.uint8)[:, None, None]
+    truth = Truth(alike, None, PEOPLE, np.zeros((16, 16), dtype=np.uint8), Unprotected())
+    entry = scored(truth, pictures=alike)
+    assert entry["conclusive"] is False
+    assert "nearer to other people's films" in entry["inconclusive_because"]
+
+
+def test_links_to_known_films_by_hand() -> None:
+    """Blank releases link nobody; pictures that are the known films link everybody."""
+    album = Album(FILMS[[0, 2, 3]], PEOPLE[[0, 2, 3]], np.zeros_like(FILMS))
+    truth = Truth(FILMS, None, PEOPLE, MEAN, Unprotected(), album)
+    linked = scored(truth, pictures=FILMS[[0, 0, 2, 3]])["known_films"]
+    assert linked["auc"]["value"] == 1.0
+    assert linked["auc_released"]["value"] == 0.5
+    assert linked["gain"]["value"] == 0.5
+    unseen = scored(replace(truth, album=replace(album, released=None)), pictures=FILMS)["known_films"]
+    assert unseen["auc_released"] == unseen["gain"] == {"value": None, "ci95": None}
+    assert scored(replace(truth, album=None), pictures=FILMS)["known_films"] is None
+
+
+def test_the_most_recovered_are_told() -> None:
+    truth = Truth(FILMS, None, PEOPLE, MEAN, Unprotected())
+    made = np.repeat(MEAN[None], 4, axis=0)
+    made[3] = np.where(FILMS[3] < 255, FILMS[3] + 1, FILMS[3] - 1)  # cleo's, but for one grey level
+    most = scored(truth, pictures=made)["most_recovered"]["over_mean_db"]
+    assert most["0.5"] == 0.0
+    assert most["worst_film"] == most["worst_patient"] > 30

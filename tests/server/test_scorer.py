@@ -51,7 +51,7 @@ def test_entries_lie_by_section_and_name_question_and_adversary() -> None:
     assert [entry["question"] for entry in told] == ["linkage", "reconstruction", "same_film"]
     assert {(entry["adversary"], entry["attacker"]) for entry in told} == {("noughts", "by_hand")}
     assert found["entries"]["same_film"][0]["pairs"] == PAIRS
-    assert found["seconds"] == 1.5 * 5  # linkage is asked in three worlds
+    assert found["seconds"] == 1.5 * 6  # linkage is asked in three worlds, reconstruction in two
     assert found["fence"] == "none"
 
 
