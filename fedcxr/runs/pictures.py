@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +43,33 @@ def comparison(
         columns["flow"] = [_deformed_grid(displacement) for displacement in displacements]
     tiles = [tile for row in zip(*columns.values(), strict=True) for tile in row]
     return sheet(tiles, columns=len(columns), heads=tuple(columns))
+
+
+def reconstructions(
+    originals: npt.NDArray[np.uint8],
+    released: npt.NDArray[np.uint8] | None,
+    made: Mapping[str, npt.NDArray[np.uint8]],
+    method: str,
+) -> Image:
+    """A row per film (n, h, w): original, released (None: not to be seen), and what each attacker made of that."""
+    columns = {f"{method}: original": originals}
+    if released is not None:
+        columns["released"] = released
+    columns |= made
+    tiles = [tile for row in zip(*columns.values(), strict=True) for tile in row]
+    return sheet(tiles, columns=len(columns), heads=tuple(columns))
+
+
+def stacked(pictures: Sequence[Image]) -> Image:
+    """Pictures below each other."""
+    from PIL import Image
+
+    width, height = max(one.width for one in pictures), sum(one.height for one in pictures)
+    paper, top = Image.new("L", (width, height), PAPER), 0
+    for one in pictures:
+        paper.paste(one, (0, top))
+        top += one.height
+    return paper
 
 
 def _deformed_grid(displacement: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:  # (TILE, TILE)
