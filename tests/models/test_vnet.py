@@ -19,10 +19,12 @@ def test_any_size_goes_in_and_comes_out(size: tuple[int, int], stride: int) -> N
 
 def test_levels_are_as_deep_as_in_the_paper() -> None:
     network = vnet(VNetDesign(), stream(1))
-    depths = [sum(isinstance(layer, torch.nn.Conv2d) for layer in level.layers) for level in network.levels]
-    assert depths == [1, 2, 3, 3, 3]
-    ways_up = [sum(isinstance(layer, torch.nn.Conv2d) for layer in level.layers) for level in network.merge]
-    assert ways_up == [3, 3, 2, 1]
+    assert [_convolutions(level) for level in network.levels] == [1, 2, 3, 3, 3]
+    assert [_convolutions(level) for level in network.merge] == [3, 3, 2, 1]
+
+
+def _convolutions(level: torch.nn.Module) -> int:
+    return sum(isinstance(layer, torch.nn.Conv2d) for layer in level.modules())
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
