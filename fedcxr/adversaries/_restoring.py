@@ -20,10 +20,10 @@ from fedcxr.adversaries._restoration import (
     restored,
     stem_of,
 )
-from fedcxr.errors import DataError
+from fedcxr.errors import ConfigError, DataError
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.metrics.similarity import similarity
-from fedcxr.models.patch_critic import patch_critic
+from fedcxr.models.patch_critic import patch_critic, patches
 from fedcxr.models.unet import UNetDesign, unet
 from fedcxr.models.vnet import VNetDesign, vnet
 from fedcxr.training import shifted, to_device, to_tensor
@@ -142,6 +142,13 @@ def learn(
             "a reconstruction learns from films of people who are not held out",
             given=f"{len(lessons.own.films)} films, all of held-out people",
             do="give it a larger auxiliary cohort",
+        )
+    side = min(lessons.own.films.shape[1:])
+    if attacker in ("gan", "cyclegan") and patches(side, len(size.critic)) < 1:
+        raise ConfigError(
+            "the critic has too many layers for films so small",
+            given=f"{len(size.critic)} layers, films of {side} pixels",
+            do="shorten `critic`",
         )
     released, compute = lessons.released, lessons.compute
     paired = attacker != "cyclegan"

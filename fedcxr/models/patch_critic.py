@@ -38,6 +38,11 @@ class PatchCritic(nn.Module):
         return judged
 
 
+def patches(side: int, layers: int) -> int:
+    """How many patches such a critic sees along a side of so many pixels; 0: it is too small."""
+    return max(0, (side >> max(1, layers - 1)) - min(2, layers))
+
+
 def patch_critic(inputs: int, widths: tuple[int, ...], rng: np.random.Generator) -> PatchCritic:
     """A critic ready to be trained."""
     return build(lambda: PatchCritic(inputs, widths), rng)

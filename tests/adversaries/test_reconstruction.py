@@ -126,6 +126,13 @@ def test_with_nobody_to_learn_from_it_says_so() -> None:
         pictures(SHORT, changed(given, own_films=Holding(vars(nobody))))
 
 
+def test_a_critic_too_deep_for_the_films_is_named() -> None:
+    given, _ = noisy_leak()
+    deep = SHORT.model_copy(update={"attackers": ("gan",), "critic": (2,) * 5})
+    with pytest.raises(ConfigError, match=r"too many layers.*5 layers, films of 16 pixels; shorten `critic`"):
+        pictures(deep, given)
+
+
 @pytest.mark.parametrize("ambiguation", ["published", "keyed"])
 def test_codes_are_shown_beside_their_pictures_unless_they_were_shuffled(ambiguation: str) -> None:
     given = consortium_of("sca", ambiguation).leak("reconstruction")

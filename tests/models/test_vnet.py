@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fedcxr.models.patch_critic import patch_critic
+from fedcxr.models.patch_critic import patch_critic, patches
 from fedcxr.models.vnet import VNetDesign, vnet
 from fedcxr.rng import stream
 
@@ -18,7 +18,7 @@ def test_any_size_goes_in_and_comes_out(size: tuple[int, int], stride: int) -> N
 
 
 def test_levels_are_as_deep_as_in_the_paper() -> None:
-    network = vnet(VNetDesign(), stream(1))
+    network = vnet(VNetDesign((2,) * len(VNetDesign().widths)), stream(1))
     assert [_convolutions(level) for level in network.levels] == [1, 2, 3, 3, 3]
     assert [_convolutions(level) for level in network.merge] == [3, 3, 2, 1]
 
@@ -33,7 +33,11 @@ def test_weights_depend_on_the_seed_alone() -> None:
     assert not all(torch.equal(one[name], another[name]) for name in one)
 
 
-def test_a_critic_judges_patches() -> None:
-    """Two strided convolutions, one that is not and the last: a sixteenth of each side, less one row for each."""
-    judged = patch_critic(2, (4, 8, 8), stream(1))(torch.rand(3, 2, 32, 48))
-    assert judged.shape == (3, 1, 6, 10)
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_a_critic_judges_patches_as_long_as_there_are_some(layers: int) -> None:
+    critic = patch_critic(2, (3,) * layers, stream(1))
+    fewest = next(side for side in range(1, 100) if patches(side, layers))
+    for side in (fewest, fewest + 1, 2 * fewest):
+        assert critic(torch.rand(1, 2, side, 40)).shape == (1, 1, patches(side, layers), patches(40, layers))
+    with pytest.raises(RuntimeError):
+        critic(torch.rand(1, 2, fewest - 1, 40))
