@@ -38,7 +38,7 @@ class Truth:
     films: Films  # (n, h, w)
     codes: Codes | None  # (n, c, h, w); None: no codes were released
     patients: npt.NDArray[np.object_]  # (n,)
-    mean: npt.NDArray[np.uint8]  # (h, w) of the adversary's own films
+    mean: npt.NDArray[np.uint8]  # (h, w) of all films that are not tested on
     method: Method
     album: Album | None = None  # of known films of the same people; None: there are none
 
@@ -48,7 +48,7 @@ class Truth:
         attacked = world.rows_of(roles.attacked)
         films = world.cohort.films(world.released.films[attacked])
         patients = world.cohort.patients[world.released.films[attacked]]
-        mean = np.round(world.cohort.films(np.flatnonzero(roles.owned)).mean(axis=0)).astype(np.uint8)
+        mean = np.round(world.cohort.films(np.flatnonzero(~world.tested)).mean(axis=0)).astype(np.uint8)
         codes = _codes(world, films, attacked) if world.protects else None
         return cls(films, codes, patients, mean, world.method, Album.of(world, roles, view))
 
