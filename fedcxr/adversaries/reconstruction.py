@@ -124,8 +124,8 @@ class Reconstruction(Adversary):
         return {"pictures": pictures, **told(earlier, rungs[-1].steps, held_out)}
 
     def _ascent(self, attacker: Learning) -> Ascent:
-        """In dB over the mean film, of which less than .05 is worth no doubling."""
+        """In dB over the mean film, of which less than .05 is worth no doubling, wherever that happens."""
         from fedcxr.training.rising import Ascent
 
         rate = self.learning_rate if attacker in ("unet", "vnet") else self.learning_rate_against
-        return Ascent(max(1, round(self.budget * self.steps)), rate, weight_decay=0.0, gain=0.05, chance=0.1)
+        return Ascent(max(1, round(self.budget * self.steps)), rate, weight_decay=0.0, gain=0.05, chance=0.1, high=0.1)
