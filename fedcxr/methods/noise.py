@@ -51,7 +51,7 @@ class Noise(ImageMethod):
         return self._protect(films, rng, None)
 
     def marks(self, films: Films) -> Masks | None:
-        """Which pixels get noise. Lungs move with their film: found anew, they differ at the edge of films and masks."""
+        """Which pixels get noise. Lungs move with their film; found anew, they differ at its edge and at theirs."""
         return None if self.where == "all" else self._noised(films)
 
     def marked_protector(self, weights: Weights, context: RunContext) -> ProtectMarked:
