@@ -47,17 +47,14 @@ class Noise(ImageMethod):
         self._finder()
         return (Path(self.weights),)
 
-    def protect(self, films: Films, rng: np.random.Generator) -> Films:
-        return self._protect(films, rng, None)
-
     def marks(self, films: Films) -> Masks | None:
         """Which pixels get noise. Lungs move with their film; found anew, they differ at its edge and at theirs."""
         return None if self.where == "all" else self._noised(films)
 
     def marked_protector(self, weights: Weights, context: RunContext) -> ProtectMarked:
-        return self._protect
+        return self.protect
 
-    def _protect(self, films: Films, rng: np.random.Generator, marks: Masks | None) -> Films:
+    def protect(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
         # Drawn for all pixels: a film's noise does not depend on other films' masks.
         noisy = to_eight_bits(films.astype(np.float32) / 255.0 + np.float32(self.scale) * self._noise(films.shape, rng))
         noised = self.marks(films) if marks is None else marks
