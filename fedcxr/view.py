@@ -15,6 +15,7 @@ from fedcxr.release import Release
 
 Array = npt.NDArray[np.generic]
 Films = npt.NDArray[np.uint8]  # (n, h, w)
+Masks = npt.NDArray[np.bool_]  # (n, h, w)
 Rows = npt.NDArray[np.intp]
 Weights = dict[str, Array]  # what a method learnt, ready for safetensors
 
@@ -118,6 +119,10 @@ class Appearance(Protocol):
         """What was released, as pictures."""
         ...
 
-    def protected(self, films: Films, rng: np.random.Generator) -> Films:
-        """Films of one's own as they would look once they were released."""
+    def marks(self, films: Films) -> Masks | None:
+        """What protecting these films has to find on them first, and what moves with a film; None: nothing."""
+        ...
+
+    def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
+        """Films of one's own as they would look once they were released; `marks` is found if it is not given."""
         ...

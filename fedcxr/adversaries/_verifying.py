@@ -15,9 +15,9 @@ from fedcxr.adversaries._fused import Practice
 from fedcxr.adversaries._paper import Protocol, published
 from fedcxr.adversaries._rungs import told
 from fedcxr.adversaries._training import Lessons, Team, learn
-from fedcxr.adversaries._views import Views
+from fedcxr.adversaries._views import Look, Views
 from fedcxr.knowledge.own_films import Owned
-from fedcxr.methods import Films, Protect
+from fedcxr.methods import Films, Masks
 from fedcxr.models.siamese import Siamese
 from fedcxr.questions import Answer
 from fedcxr.questions._rising import SCORES
@@ -34,7 +34,7 @@ class Case:
     """What is asked about, and what there is to learn from."""
 
     own: Owned
-    protect: Protect
+    look: Look  # of what is released
     shift: int  # pixels, of films that are looked at
     released: Films
     known: Films
@@ -45,7 +45,7 @@ class Case:
 
     @cached_property
     def views(self) -> Views:
-        return Views.protected(self.own.films, self.protect, self.shift, inner=self.inner)
+        return Views.protected(self.own.films, self.look, self.shift, inner=self.inner)
 
     @cached_property
     def _practice(self) -> Practice:
@@ -80,13 +80,12 @@ class Case:
         """By a network that is shown what could be undone of the protection."""
         streams, said = partial(stream, self.seed, "verifier", "restored"), self._said("restored")
         learnt_from = self.own.films[~self.own.held_out]
-        restore = front_end.learn(self.protect, learnt_from, streams("front end"), self.compute, plan)
-
-        def undone(films: Films, rng: np.random.Generator) -> Films:
-            return restore(self.protect(films, rng))
+        restore = front_end.learn(self.look.protected, learnt_from, streams("front end"), self.compute, plan)
 
         released = restore(self.released)
-        case = replace(self, protect=undone, released=released, known=released if self.inner else self.known)
+        case = replace(
+            self, look=_Undone(self.look, restore), released=released, known=released if self.inner else self.known
+        )
         rungs = learn(team, self.own, case.views, lessons, ascent, self.compute, streams, said)
         return case.retrained(rungs)
 
@@ -101,6 +100,20 @@ class Case:
 
     def _said(self, stage: str) -> Callable[[int, int], None]:
         return lambda step, steps: self.progress(f"verifier {stage}", step, steps)
+
+
+@dataclass(frozen=True)
+class _Undone:
+    """A mechanism, and what was learnt to undo it."""
+
+    look: Look
+    restore: front_end.Restore
+
+    def marks(self, films: Films) -> Masks | None:
+        return self.look.marks(films)
+
+    def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
+        return self.restore(self.look.protected(films, rng, marks))
 
 
 def _of_first(rung: Rung[Team]) -> float | None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from fedcxr.methods import Films, Protect
+from fedcxr.methods import Films, Masks
 from fedcxr.pairs.sampler import Rows
-from fedcxr.training import shifted
+from fedcxr.training import moved, offsets, shifted
 
 Shown = Callable[[Rows, np.random.Generator], Films]
+
+
+class Look(Protocol):
+    """What a mechanism does to one's own films, as of `fedcxr.view.Appearance`."""
+
+    def marks(self, films: Films) -> Masks | None: ...
+
+    def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films: ...
 
 
 @dataclass(frozen=True)
@@ -32,27 +41,53 @@ class Views:
 
     @classmethod
     def unprotected(cls, films: Films, shift: int) -> Views:
-        return cls.protected(films, _untouched, shift)
+        return cls.protected(films, AnyOf(()), shift)
 
     @classmethod
-    def protected(cls, films: Films, protect: Protect, shift: int, *, inner: bool = False) -> Views:
+    def protected(cls, films: Films, look: Look, shift: int, *, inner: bool = False) -> Views:
         """Protected anew every time they are looked at."""
+        marked = _Marked(films, look.marks)
 
         def released(rows: Rows, rng: np.random.Generator) -> Films:
             # Moved first and protected second, as a release would be: a grid of cells stays where it was.
-            return protect(shifted(films[rows], shift, rng), rng)
+            by = offsets(len(rows), shift, rng)
+            marks = marked(rows)
+            # Found on the moved film, marks would be the same but for its edge, and for a pixel around them.
+            return look.protected(moved(films[rows], by), rng, None if marks is None else moved(marks, by))
 
         return cls(films, released, shift, inner)
 
 
-def any_of(versions: Sequence[Protect]) -> Protect:
-    """Hospitals that learnt by themselves protect in as many versions, of which each call meets one."""
+@dataclass(frozen=True)
+class AnyOf:
+    """Hospitals that learnt by themselves protect in as many versions, of which each call meets one; none: nothing."""
 
-    def protect(films: Films, rng: np.random.Generator) -> Films:
-        return versions[int(rng.integers(len(versions))) if len(versions) > 1 else 0](films, rng)
+    versions: Sequence[Look]
 
-    return protect if versions else _untouched
+    def marks(self, films: Films) -> Masks | None:
+        """The same for all: a method looks for it whatever it learnt."""
+        return self.versions[0].marks(films) if self.versions else None
+
+    def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
+        if not self.versions:
+            return films
+        return self.versions[int(rng.integers(len(self.versions)))].protected(films, rng, marks)
 
 
-def _untouched(films: Films, rng: np.random.Generator) -> Films:
-    return films
+class _Marked:
+    """What a mechanism finds on one's own films, for which it looks at each film once."""
+
+    def __init__(self, films: Films, find: Callable[[Films], Masks | None]) -> None:
+        self._films, self._find = films, find
+        self._found = np.zeros(films.shape, dtype=np.bool_)
+        self._known = np.zeros(len(films), dtype=np.bool_)
+
+    def __call__(self, rows: Rows) -> Masks | None:
+        """Of these films, those asked for the first time among them; None: there is nothing to be found."""
+        new = np.unique(rows[~self._known[rows]])
+        if len(new):
+            found = self._find(self._films[new])
+            if found is None:
+                return None
+            self._found[new], self._known[new] = found, True
+        return self._found[rows]

@@ -148,14 +148,13 @@ class Verifier(Adversary):
     def _case(self, leak: Leak, inner: bool, seed: int, compute: Compute, progress: Progress) -> Case:
         from fedcxr.adversaries._examination import with_held_out
         from fedcxr.adversaries._verifying import Case
-        from fedcxr.adversaries._views import any_of
+        from fedcxr.adversaries._views import AnyOf
 
         looks = appearances(leak, RunContext.on(compute))
         self._check_granted(leak, looks)
         own, released = with_held_out(leak.own), pictures(leak, looks)
-        protect = any_of([look.protected for look in looks])
         known = released if inner else leak.known
-        return Case(own, protect, self.shift, released, known, inner, seed, compute, progress)
+        return Case(own, AnyOf(looks), self.shift, released, known, inner, seed, compute, progress)
 
     def _check_granted(self, leak: Leak, looks: Sequence[Appearance]) -> None:
         if not self.running_mechanism or looks:

@@ -1,10 +1,10 @@
 """Ways of sharing: one file per method. What a method returns is all that leaves a hospital."""
 
 from fedcxr.context import Progress, RunContext
-from fedcxr.methods._films import FilmMethod, ImageMethod, Protect, SharesFilms, to_eight_bits
-from fedcxr.methods._method import Form, Held, Judged, Masks, Method, Round, guarantee_of
+from fedcxr.methods._films import FilmMethod, ImageMethod, Protect, ProtectMarked, SharesFilms, to_eight_bits
+from fedcxr.methods._method import Form, Held, Judged, Method, Round, guarantee_of
 from fedcxr.methods._model import ModelMethod
-from fedcxr.view import Films, Weights
+from fedcxr.view import Films, Masks, Weights
 
 __all__ = [
     "FilmMethod",
@@ -18,6 +18,7 @@ __all__ = [
     "ModelMethod",
     "Progress",
     "Protect",
+    "ProtectMarked",
     "Round",
     "RunContext",
     "SharesFilms",

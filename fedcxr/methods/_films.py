@@ -16,9 +16,10 @@ from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
 from fedcxr.methods._method import Held, Method
 from fedcxr.release import Kind, Release
-from fedcxr.view import Appearance, Array, Films, Holder, Shared, View, Weights
+from fedcxr.view import Appearance, Array, Films, Holder, Masks, Shared, View, Weights
 
 Protect = Callable[[Films, np.random.Generator], Films]
+ProtectMarked = Callable[[Films, np.random.Generator, Masks | None], Films]
 
 
 class SharesFilms(Method):
@@ -44,13 +45,17 @@ class SharesFilms(Method):
 class _Protected:
     """Films that look to everybody as they were released."""
 
-    protect: Protect
+    find: Callable[[Films], Masks | None]
+    protect: ProtectMarked
 
     def released(self, rows: View) -> Films:
         return np.asarray(rows.forms["films"], dtype=np.uint8)
 
-    def protected(self, films: Films, rng: np.random.Generator) -> Films:
-        return self.protect(films, rng)
+    def marks(self, films: Films) -> Masks | None:
+        return self.find(films)
+
+    def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
+        return self.protect(films, rng, marks)
 
 
 class FilmMethod(SharesFilms):
@@ -59,6 +64,18 @@ class FilmMethod(SharesFilms):
     @abstractmethod
     def protector(self, weights: Weights, context: RunContext) -> Protect:
         """How films are protected once `weights` are learnt; films arrive and leave as (n, h, w) uint8."""
+
+    def marks(self, films: Films) -> Masks | None:
+        """What protecting a film has to find on it first, and what moves with the film; None: nothing.
+
+        Whoever protects the same films again and again looks for it once, if finding it costs more than protecting.
+        """
+        return None
+
+    def marked_protector(self, weights: Weights, context: RunContext) -> ProtectMarked:
+        """`protector` for those who may know the `marks` of their films, which most methods have no use for."""
+        protect = self.protector(weights, context)
+        return lambda films, rng, marks: protect(films, rng)
 
     def leaves_out(self) -> bool:
         """Whether films with a complaint are not released at all."""
@@ -69,7 +86,7 @@ class FilmMethod(SharesFilms):
         return True
 
     def appearance(self, own: Films, weights: Weights, context: RunContext) -> Appearance | None:
-        return _Protected(self.protector(weights, context))
+        return _Protected(self.marks, self.marked_protector(weights, context))
 
     def release(
         self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext

@@ -18,7 +18,7 @@ from fedcxr.codes.support import Practice
 from fedcxr.keys import MasterKey, ReleaseKey
 from fedcxr.methods import Films, RunContext, Weights
 from fedcxr.methods._coded import CodeMethod, release_key
-from fedcxr.view import View
+from fedcxr.view import Masks, View
 
 MOST = 256  # films of its own that an outsider studies
 TOGETHER = 64  # films hidden at once
@@ -47,7 +47,10 @@ class Keyless:
     def released(self, rows: View) -> Films:
         return self.pictures(rows.forms.get("codes"), len(rows))
 
-    def protected(self, films: Films, rng: np.random.Generator) -> Films:
+    def marks(self, films: Films) -> None:
+        """Coding looks for nothing that moves with a film: cells stay where they are."""
+
+    def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
         return self.pictures(self.hidden(films, rng), len(films))
 
     def hidden(self, films: Films, rng: np.random.Generator) -> Codes | None:

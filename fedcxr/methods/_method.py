@@ -19,10 +19,9 @@ from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.learning import Guarantee, Learning, Report
 from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
-from fedcxr.view import Appearance, Array, Films, Holder, Nobody, Shared, View, Weights
+from fedcxr.view import Appearance, Array, Films, Holder, Masks, Nobody, Shared, View, Weights
 
 Held = tuple[str, tuple[int, ...]]  # type and shape of an array, without the dimension of films
-Masks = npt.NDArray[np.bool_]  # (n, h, w)
 Form = Literal["films", "purified", "codes", "model"]  # what a recipient works with: codes without fakes, or as public
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pydantic
 
 from fedcxr.errors import DataError
-from fedcxr.methods import ImageMethod, to_eight_bits
+from fedcxr.methods import Films, ImageMethod, Masks, ProtectMarked, RunContext, Weights, to_eight_bits
 from fedcxr.plugins import File
 
 if TYPE_CHECKING:
@@ -47,12 +47,20 @@ class Noise(ImageMethod):
         self._finder()
         return (Path(self.weights),)
 
-    def protect(self, films: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    def marks(self, films: Films) -> Masks | None:
+        """Which pixels get noise. Lungs move with their film; found anew, they differ at its edge and at theirs."""
+        return None if self.where == "all" else self._noised(films)
+
+    def marked_protector(self, weights: Weights, context: RunContext) -> ProtectMarked:
+        return self.protect
+
+    def protect(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
         # Drawn for all pixels: a film's noise does not depend on other films' masks.
         noisy = to_eight_bits(films.astype(np.float32) / 255.0 + np.float32(self.scale) * self._noise(films.shape, rng))
-        return noisy if self.where == "all" else np.where(self._noised(films), noisy, films)
+        noised = self.marks(films) if marks is None else marks
+        return noisy if noised is None else np.where(noised, noisy, films)
 
-    def complaints(self, films: npt.NDArray[np.uint8]) -> Sequence[str | None]:
+    def complaints(self, films: Films) -> Sequence[str | None]:
         if self.where == "all":
             return [None] * len(films)
         return _complaints(self._lungs(films))
@@ -69,7 +77,7 @@ class Noise(ImageMethod):
             case "exponential":
                 return rng.standard_exponential(shape, dtype=np.float32)
 
-    def _noised(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    def _noised(self, films: Films) -> Masks:
         """Which pixels get noise; films that `skip` leaves out afterwards get it everywhere too."""
         lungs = self._lungs(films)
         complaints = _complaints(lungs)
@@ -84,7 +92,7 @@ class Noise(ImageMethod):
         noised[bad] = True
         return noised
 
-    def _lungs(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    def _lungs(self, films: Films) -> Masks:
         from fedcxr.training.compute import Compute
 
         # Never the GPU, never bf16: which films are complained about must not depend on the machine.

@@ -19,6 +19,7 @@ from fedcxr.training.compute import Compute
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Network = TypeVar("Network", bound=nn.Module)
 Number = TypeVar("Number", bound=np.generic)
+Offsets = npt.NDArray[np.int64]  # (2, n), down and right, in pixels
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,23 @@ def epochs(films: int, batch: int, rng: np.random.Generator) -> Iterator[npt.NDA
 
 def shifted(films: npt.NDArray[Number], pixels: int, rng: np.random.Generator) -> npt.NDArray[Number]:
     """Each film moved by up to `pixels` in both directions, its edge repeated."""
+    return moved(films, offsets(len(films), pixels, rng))
+
+
+def offsets(films: int, pixels: int, rng: np.random.Generator) -> Offsets:
+    """By how much to move each of so many films: up to `pixels` in both directions."""
+    return rng.integers(2 * pixels + 1, size=(2, films)) - pixels
+
+
+def moved(films: npt.NDArray[Number], by: Offsets) -> npt.NDArray[Number]:
+    """Films, or what was drawn on them, moved by these offsets, their edges repeated."""
     n, h, w = films.shape
-    padded = np.pad(films, ((0, 0), (pixels, pixels), (pixels, pixels)), mode="edge")
+    most = int(np.abs(by).max(initial=0))
+    padded = np.pad(films, ((0, 0), (most, most), (most, most)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(1, 2))
-    down, right = rng.integers(2 * pixels + 1, size=(2, n))
-    moved: npt.NDArray[Number] = windows[np.arange(n), down, right]
-    return moved
+    down, right = by + most
+    seen: npt.NDArray[Number] = windows[np.arange(n), down, right]
+    return seen
 
 
 def shifted_along(films: Tensor, pixels: int, rng: np.random.Generator) -> Tensor:  # (n, 1, h, w)

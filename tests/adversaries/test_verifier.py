@@ -169,8 +169,10 @@ def test_each_film_is_protected_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     protect = Noise.protect
 
-    def watched(noise: Noise, films: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        protected = protect(noise, films, rng)
+    def watched(
+        noise: Noise, films: np.ndarray, rng: np.random.Generator, marks: np.ndarray | None = None
+    ) -> np.ndarray:
+        protected = protect(noise, films, rng, marks)
         seen.extend(film.tobytes() for film in protected)
         return protected
 
