@@ -353,7 +353,7 @@ def test_an_adversary_that_cannot_attack_is_told_when_the_scenario_is_read(text:
         ),
         (
             "adversaries: [verifier, support]\nmethod: sca\nquestions: [same_film]",
-            "`verifier` is asked nothing that it answers; given: same_film; allowed: linkage; add .*or remove verifier",
+            "`verifier` is asked nothing that it answers; given: same_film; allowed: linkage or inner_linkage; add .*or remove verifier",
         ),
         (
             "adversaries: ['faults:Informer']\nquestions: ['faults:Nosy']",
@@ -539,6 +539,7 @@ def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: s
         "known_films": 0.5,
         "mechanism": True,
         "own_films": "train",
+        "own_records": True,
         "pairs": 0,
         "releases": 1,
         "updates": False,
