@@ -82,12 +82,13 @@ def test_an_audit_repeats_and_no_network_that_scores_a_film_has_seen_its_patient
     hospital: Hospital, found: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fedcxr.audit import _fold
+    from fedcxr.audit._network import sampler_of
 
-    taught, sampler = list[set[int]](), _fold.sampler_of
+    taught = list[set[int]]()
 
     def noted(patients: np.ndarray, rows: np.ndarray) -> object:
         taught.append(set(patients[rows].tolist()))
-        return sampler(patients, rows)
+        return sampler_of(patients, rows)
 
     monkeypatch.setattr(_fold, "sampler_of", noted)
     again = audit(hospital.folders("noisy"), budget=TINY, compute=CPU, seed=1)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedcxr.audit.pairing import Columns, Folders, Paired, read
+from fedcxr.audit._table import Columns
+from fedcxr.audit.pairing import Folders, Paired, read
 from fedcxr.errors import DataError
 
 SIDE = 20
