@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedcxr.audit.pairing import Paired
-from fedcxr.audit.scoring import Asked, Question, Scores, standardised
+from fedcxr.audit.scoring import Asked, Question, Scores
 from fedcxr.data._film_file import decode
 
 SHOWN = 6  # of each question
@@ -23,16 +23,15 @@ class Example:
 
     released: int
     found: int
-    score: float  # standard deviations above the mean impostor
+    score: float
     right: bool
 
 
 def examples(scores: Scores, asked: Asked, question: Question, shown: int = SHOWN) -> list[Example]:
     """The best matches, one of each patient at most."""
-    alike = standardised(scores, asked)
-    own = np.eye(len(alike), dtype=bool)
+    own = np.eye(len(scores), dtype=bool)
     excluded = ~asked.compared | (asked.one_person & ~own if question == "film" else own)
-    alike = np.where(excluded, -np.inf, alike)
+    alike = np.where(excluded, -np.inf, scores)
     found, best = alike.argmax(axis=1), alike.max(axis=1)
     chosen, patients = list[Example](), set[int]()
     genuine = asked.genuine(question)

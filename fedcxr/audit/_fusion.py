@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.audit.scoring import Asked, Question, Scores, standardised
+from fedcxr.audit.scoring import SAME, Asked, Question, Scores, relative
 
 Features = npt.NDArray[np.float32]  # (n, n, k)
 
@@ -26,16 +26,10 @@ def fused(scores: Sequence[Scores], asked: Asked, question: Question) -> Scores:
         here = np.ix_(*[np.flatnonzero(asked.fold == number)] * 2)
         shape = told[here].shape
         together[here] = model.decision_function(told[here].reshape(-1, shape[-1])).reshape(shape[:2])
-    return together
+    return relative(together, asked)
 
 
 def _heard(scores: Scores, asked: Asked) -> tuple[Scores, Scores]:
-    """Scores as they are, and beside what both films get with everybody else: some films are like all others."""
-    alike = standardised(scores, asked)
-    strangers = np.where(asked.impostors, alike, np.nan)
-    relative = np.full_like(alike, np.nan)
-    for axis in (0, 1):
-        mean, spread = np.nanmean(strangers, axis, keepdims=True), np.nanstd(strangers, axis, keepdims=True)
-        part = (alike - mean) / np.maximum(spread, 1e-6)
-        relative = part / 2 if axis == 0 else relative + part / 2
-    return alike, relative
+    """Scores as they are, and in units of how much those of both films vary."""
+    spread = [np.nanstd(scores, axis, keepdims=True) for axis in (0, 1)]
+    return scores, scores / np.sqrt(np.maximum(spread[0] * spread[1], SAME))

@@ -18,7 +18,7 @@ from fedcxr.audit._fusion import fused
 from fedcxr.audit._network import Schooling, schooled
 from fedcxr.audit._workers import spread
 from fedcxr.audit.pairing import Paired, Progress
-from fedcxr.audit.scoring import QUESTIONS, Asked, Question, Scores, dealt, folds
+from fedcxr.audit.scoring import QUESTIONS, Asked, Question, Scores, dealt, folds, relative
 from fedcxr.rng import derive, stream
 from fedcxr.training import Plan
 from fedcxr.training.compute import Compute
@@ -95,7 +95,7 @@ def _whole(asked: Asked, jobs: Sequence[Fold], blocks: Sequence[Block]) -> Score
     networks = len(jobs) / (asked.fold.max() + 1)
     for job, block in zip(jobs, blocks, strict=True):
         total[np.ix_(job.rows, job.rows)] += block / np.float32(networks)
-    return total
+    return relative(total, asked)
 
 
 def _with_fused(scores: Mapping[str, Scores], asked: Asked) -> dict[str, Rung]:

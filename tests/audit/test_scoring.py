@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcxr.audit._fusion import fused
-from fedcxr.audit.scoring import Asked, auc_of, dealt, figures, folds, standardised
+from fedcxr.audit.scoring import Asked, auc_of, dealt, figures, folds, relative
 from fedcxr.rng import stream
 
 # Two folds: patients 0 and 0 and 1, then 2 and 2 and 3.
@@ -35,8 +35,19 @@ def test_figures_by_hand() -> None:
     assert found["rank1_by_chance"] == pytest.approx(1 / 2)
     assert figures(scores, SIX, "film", 0)["auc"]["value"] == 1.0
     assert figures(scores, SIX, "film", 0)["rank1"] == 1.0
-    alike = standardised(scores, SIX)
+    alike = relative(scores, SIX)
     assert np.allclose(alike[:3, :3], alike[3:, 3:], atol=1e-5)
+
+
+def test_what_is_said_of_single_films_links_nobody() -> None:
+    """Patients with many films look ill, and an attacker who sees that has not seen who they are."""
+    patients = np.repeat(np.arange(30), [6] * 6 + [1] * 24)
+    asked = folds(patients, 2, stream(0))
+    ill = (patients < 6).astype(np.float32)
+    said = ill[:, None] + ill[None] + stream(1).normal(0, 0.1, (len(ill), len(ill))).astype(np.float32)
+    said = np.where(asked.compared, said, np.nan).astype(np.float32)
+    assert auc_of(said, asked, "person") > 0.8
+    assert auc_of(relative(said, asked), asked, "person") == pytest.approx(0.5, abs=0.06)
 
 
 @given(st.lists(st.integers(1, 5), min_size=4, max_size=30), st.integers(2, 4), st.integers(0, 5))

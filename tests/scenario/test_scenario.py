@@ -353,7 +353,7 @@ def test_an_adversary_that_cannot_attack_is_told_when_the_scenario_is_read(text:
         ),
         (
             "adversaries: [verifier, support]\nmethod: sca\nquestions: [same_film]",
-            "`verifier` is asked nothing that it answers; given: same_film; allowed: linkage or inner_linkage; add .*or remove verifier",
+            "`verifier` .* answers; given: same_film; allowed: linkage or inner_linkage; .*remove verifier",
         ),
         (
             "adversaries: ['faults:Informer']\nquestions: ['faults:Nosy']",
