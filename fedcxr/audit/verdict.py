@@ -73,11 +73,7 @@ def _headline(person: bool, film: bool, faint: bool) -> tuple[Level, str]:
     if film and faint:
         return (
             "films are found",
-<<<<<<< HEAD
-            "A faint trace of the originals is left, if these are the same films; patients were not shown to be found.",
-=======
             "There is a faint trace of the originals, if these are the same films; no patient was shown to be found.",
->>>>>>> audit
         )
     if film:
         return (

@@ -81,16 +81,10 @@ def test_each_way_of_anonymising_gets_its_verdict(
 def test_an_audit_repeats_and_no_network_that_scores_a_film_has_seen_its_patient(
     hospital: Hospital, found: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-<<<<<<< HEAD
-    from fedcxr.audit import _fold, _network
-
-    taught, sampler = list[set[int]](), _network.sampler_of
-=======
     from fedcxr.audit import _fold
     from fedcxr.audit._network import sampler_of
 
     taught = list[set[int]]()
->>>>>>> audit
 
     def noted(patients: np.ndarray, rows: np.ndarray) -> object:
         taught.append(set(patients[rows].tolist()))
