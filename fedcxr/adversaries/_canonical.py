@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -106,11 +107,23 @@ class Moments:
     def learn(self, setting: Setting) -> Canonical:
         """The comparison that they teach."""
         some = slice(setting.components)
-        roots = [_inverse_root(covariance[some, some], setting.shrinkage) for covariance in (self.released, self.clean)]
+        roots = [_inverse_root(*spectrum, setting.shrinkage) for spectrum in self._spectrum(setting.components)]
         left, correlation, right = np.linalg.svd(roots[0] @ self.across[some, some] @ roots[1])
         main = self.practice.main[:, some]
         axes = main @ roots[0] @ left, main @ roots[1] @ right.T
         return Canonical(self.practice.centres, axes, np.minimum(correlation, CLOSEST))
+
+    def _spectrum(self, components: int) -> list[tuple[Doubles, Doubles]]:
+        """Eigenvalues and eigenvectors of both sides: drawn towards the identity, no axis turns."""
+        if components not in self._spectra:
+            some = slice(components)
+            both = (np.linalg.eigh(covariance[some, some]) for covariance in (self.released, self.clean))
+            self._spectra[components] = [(values, vectors) for values, vectors in both]
+        return self._spectra[components]
+
+    @cached_property
+    def _spectra(self) -> dict[int, list[tuple[Doubles, Doubles]]]:
+        return {}
 
 
 def told_apart(alike: Likeness, genuine: Bools) -> float:
@@ -123,9 +136,8 @@ def told_apart(alike: Likeness, genuine: Bools) -> float:
     return float((above[partners > 0] / partners[partners > 0]).mean())
 
 
-def _inverse_root(covariance: Doubles, shrinkage: float) -> Doubles:
-    k = len(covariance)
-    drawn = (1 - shrinkage) * covariance + (shrinkage * np.trace(covariance) / k + LEAST) * np.eye(k)
-    values, vectors = np.linalg.eigh(drawn)
-    root: Doubles = vectors / np.sqrt(np.maximum(values, LEAST)) @ vectors.T
+def _inverse_root(values: Doubles, vectors: Doubles, shrinkage: float) -> Doubles:
+    """Of a covariance with these eigenvalues and eigenvectors, drawn towards a multiple of the identity."""
+    drawn = (1 - shrinkage) * values + shrinkage * values.mean() + LEAST
+    root: Doubles = vectors / np.sqrt(np.maximum(drawn, LEAST)) @ vectors.T
     return root

@@ -26,7 +26,7 @@ from fedcxr.training import Plan
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent, Rung
 
-LOOKED_BACK = 3  # rungs at which `fused` answers: it costs more to ask than a network
+LOOKED_BACK = 2  # rungs at which `fused` answers: it costs more to ask than a network
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Ascent:
     weight_decay: float = 0.05
     warm_up: int = 30  # steps
     cooling: float = 0.2  # share of a rung's steps
-    gain: float = 0.005  # by which a doubling must have raised a figure, for another to be worth it
+    gain: float = 0.01  # by which a doubling must have raised a figure, for another to be worth it
     chance: float = 0.6  # below it nothing is known yet: whoever has not begun to rise may still do so
     high: float = 0.97  # from here on one doubling without a gain is enough to stop, before it takes two in a row
     sure: float = 1 / 8  # share of the longest run before which nobody stops
