@@ -69,7 +69,9 @@ def test_noise_is_learnt_to_be_seen_through() -> None:
 def test_from_releases_of_other_films_nothing_but_the_mean_film_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     given, films = noisy_leak()
     protect = Noise.protect
-    monkeypatch.setattr(Noise, "protect", lambda noise, films, rng: protect(noise, np.roll(films, 1, axis=0), rng))
+    monkeypatch.setattr(
+        Noise, "protect", lambda noise, films, rng, marks=None: protect(noise, np.roll(films, 1, axis=0), rng)
+    )
     found = pictures(TOY, given)
     assert near(films, found["unet"]) < near(films, found["mean"]) + 0.1
 
