@@ -1,4 +1,4 @@
-"""How alike two films are without anything having been learnt: pixel by pixel, and after small moves of one of them."""
+"""How alike two films are after small moves of one of them, without anything having been learnt."""
 
 from __future__ import annotations
 
@@ -22,12 +22,6 @@ Likeness = npt.NDArray[np.float32]  # (n, m); higher means more alike
 ZOOMS = (-0.08, 0.0, 0.08)  # natural logarithms
 TURNS = (-5.0, 0.0, 5.0)  # degrees
 FLAT = 1e-6  # the norm of a film without any structure, which is like no other
-
-
-def correlation(some: Films, others: Films) -> Likeness:
-    """Pearson's, of all pixels."""
-    first, second = (_rows(films) for films in (some, others))
-    return np.asarray(first @ second.T, dtype=np.float32)
 
 
 def aligned_correlation(
@@ -67,13 +61,6 @@ def seen_from(films: Tensor, matrix: Sequence[Sequence[float]]) -> Tensor:  # (n
     place = torch.tensor(matrix, device=films.device).expand(len(films), 2, 3)
     grid = F.affine_grid(place, list(films.shape), align_corners=False)
     return F.grid_sample(films, grid, padding_mode="border", align_corners=False)
-
-
-def _rows(films: Films) -> npt.NDArray[np.float64]:
-    pixels = films.reshape(len(films), -1).astype(np.float64)
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(pixels, axis=1, keepdims=True)
-    return np.asarray(pixels / np.maximum(norms, FLAT))
 
 
 def _unit(films: Tensor) -> Tensor:  # (n, h, w) of mean 0 and norm 1

@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from fedcxr.adversaries import Leak
+from fedcxr.errors import ConfigError
 from fedcxr.methods import RunContext
 from fedcxr.view import Appearance, Films
+
+
+def not_granted(
+    leak: Leak, who: str, do: str, allowed: str = "a method whose releases can be looked at"
+) -> ConfigError:
+    """Why somebody cannot attack who runs the method on films of their own."""
+    mechanism = leak.mechanism
+    given = "nothing" if mechanism is None else mechanism.plugin_name()
+    return ConfigError(f"{who} must be granted the method", given=given, allowed=allowed, do=do)
 
 
 def appearances(leak: Leak, context: RunContext) -> tuple[Appearance, ...]:

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.adversaries import Leak
+from fedcxr.adversaries._appearance import not_granted
 from fedcxr.codes import Codes, support
-from fedcxr.errors import ConfigError
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import RunContext
 from fedcxr.methods._keyless import Keyless
@@ -94,11 +94,11 @@ def without_keys(leak: Leak, context: RunContext) -> Iterator[tuple[Rows, Keyles
     """What somebody without a key sees, for each version of the codec, and the films under attack that have it."""
     method = leak.mechanism
     if method is None or not method.keyed:
-        raise ConfigError(
-            "these attackers run the codec, so they must be granted the method",
-            given="nothing" if method is None else method.plugin_name(),
-            allowed="a method that shares codes",
-            do="set knowledge.mechanism to true",
+        raise not_granted(
+            leak,
+            "these attackers run the codec, so they",
+            "set knowledge.mechanism to true",
+            "a method that shares codes",
         )
     for version, weights in enumerate(leak.taught):
         rows = np.flatnonzero(leak.view.versions == version)

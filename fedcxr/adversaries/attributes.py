@@ -8,8 +8,7 @@ import numpy as np
 import pydantic
 
 from fedcxr.adversaries import Adversary, Leak, Progress
-from fedcxr.adversaries._appearance import appearances, pictures
-from fedcxr.errors import ConfigError
+from fedcxr.adversaries._appearance import appearances, not_granted, pictures
 from fedcxr.knowledge.own_records import records_in
 from fedcxr.methods import Films, RunContext
 from fedcxr.questions import Answers
@@ -63,13 +62,8 @@ class Attributes(Adversary):
 
         looks = appearances(leak, RunContext.on(compute))
         if "retrained" in self.attackers and not looks:
-            mechanism = leak.mechanism
-            raise ConfigError(
-                "the attacker `retrained` protects its own films, so it must be granted the method",
-                given="nothing" if mechanism is None else mechanism.plugin_name(),
-                allowed="a method whose releases can be looked at",
-                do="set knowledge.mechanism to true, or attackers to [naive]",
-            )
+            who = "the attacker `retrained` protects its own films, so it"
+            raise not_granted(leak, who, "set knowledge.mechanism to true, or attackers to [naive]")
         released, targets = pictures(leak, looks), records_in(leak.holdings["own_records"]).targets
         rng, answers = stream(seed, "attributes"), {}
         network = to_device(classifier(Design(width=self.width), targets.shape[1], rng), compute)

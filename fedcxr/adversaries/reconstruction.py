@@ -9,8 +9,8 @@ import numpy as np
 import pydantic
 
 from fedcxr.adversaries import Adversary, Leak, Progress
+from fedcxr.adversaries._appearance import not_granted
 from fedcxr.adversaries._inputs import Released
-from fedcxr.errors import ConfigError
 from fedcxr.methods import RunContext
 from fedcxr.questions import Answer, Answers
 from fedcxr.questions._film_curve import followed, told
@@ -77,13 +77,8 @@ class Reconstruction(Adversary):
     ) -> Answers:
         released = Released.of(leak, RunContext.on(compute))
         if not released.versions and (unable := self._unable(leak)):
-            mechanism = leak.mechanism
-            raise ConfigError(
-                f"the attacker `{unable[0]}` must be granted the method",
-                given="nothing" if mechanism is None else mechanism.plugin_name(),
-                allowed="a method whose releases can be looked at",
-                do="set knowledge.mechanism to true, or attackers to others",
-            )
+            do = "set knowledge.mechanism to true, or attackers to others"
+            raise not_granted(leak, f"the attacker `{unable[0]}`", do)
         found: dict[str, Answer] = {}
         for attacker in self.attackers:
             match attacker:

@@ -18,8 +18,7 @@ import numpy as np
 import pydantic
 
 from fedcxr.adversaries import Adversary, Leak, Progress, _code_numbers, _film_numbers
-from fedcxr.adversaries._appearance import appearances, pictures
-from fedcxr.errors import ConfigError
+from fedcxr.adversaries._appearance import appearances, not_granted, pictures
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films, RunContext
 from fedcxr.methods import Form as Reads
@@ -113,13 +112,8 @@ class Statistics(Adversary):
 
         looks = appearances(leak, context)
         if not looks:
-            mechanism = leak.mechanism
-            raise ConfigError(
-                "these attackers protect films of their own, so they must be granted the method",
-                given="nothing" if mechanism is None else mechanism.plugin_name(),
-                allowed="a method whose releases can be looked at",
-                do="set knowledge.mechanism to true",
-            )
+            who = "these attackers protect films of their own, so they"
+            raise not_granted(leak, who, "set knowledge.mechanism to true")
         films = pictures(leak, looks)
         for version, look in enumerate(looks):
             rows = np.flatnonzero(leak.view.versions == version)

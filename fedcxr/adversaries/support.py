@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
@@ -52,6 +52,9 @@ class Support(Adversary):
     def running_mechanism(self) -> tuple[str, ...]:
         return (*self.attackers, *self.recovery)
 
+    def on_smoke_budget(self) -> Self:
+        return self.model_copy(update={"recovery": ()})
+
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
@@ -99,6 +102,8 @@ class Support(Adversary):
 
         if "sealed" not in leak.view.forms:
             return self._read(leak, RunContext.on(compute))
+        if not self.recovery:
+            return {}
         rng = stream(seed, "support", "recovery")
         budget = Budget(steps=self.steps, width=self.width)
         parts: list[tuple[Rows, dict[_recovery.Recovering, Answer]]] = []
@@ -116,13 +121,16 @@ class Support(Adversary):
         return {attacker: joined(attacker) for attacker in parts[0][1]}
 
     def _read(self, leak: Leak, context: RunContext) -> Answers:
-        """In the control on unprotected films no number of a code is hidden, and whoever looks sees the film."""
+        """In the control on unprotected films no number of a code is hidden, and whoever looks sees the film.
+
+        That costs nothing, so that every attack has it on any budget.
+        """
         from fedcxr.methods.sca import Sca
 
         codec, films = Sca().codec({}, context), np.asarray(leak.view.forms["films"], dtype=np.uint8)
         shown = codec.decode(codec.encode(films), (films.shape[1], films.shape[2]))
         usual = np.broadcast_to(np.round(leak.own.films.mean(axis=0)).astype(np.uint8), films.shape)
-        return {attacker: {"pictures": usual if attacker == "prior" else shown} for attacker in self.recovery}
+        return {attacker: {"pictures": usual if attacker == "prior" else shown} for attacker in _recovery.EVERY}
 
     def _recognise(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         """By where its numbers stand, or by how often each size occurs if they were shuffled."""

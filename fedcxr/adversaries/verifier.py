@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import pydantic
 
 from fedcxr.adversaries import Adversary, Leak, Progress
-from fedcxr.adversaries._appearance import appearances, pictures
-from fedcxr.errors import ConfigError
+from fedcxr.adversaries._appearance import appearances, not_granted, pictures
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import RunContext
 from fedcxr.models import pretrained
@@ -157,15 +156,9 @@ class Verifier(Adversary):
         return Case(own, AnyOf(looks), self.shift, released, known, inner, seed, compute, progress)
 
     def _check_granted(self, leak: Leak, looks: Sequence[Appearance]) -> None:
-        if not self.running_mechanism or looks:
-            return
-        mechanism = leak.mechanism
-        raise ConfigError(
-            f"the attacker `{self.running_mechanism[0]}` protects its own films, so it must be granted the method",
-            given="nothing" if mechanism is None else mechanism.plugin_name(),
-            allowed="a method whose releases can be looked at",
-            do="set knowledge.mechanism to true, or attackers to [naive]",
-        )
+        if self.running_mechanism and not looks:
+            who = f"the attacker `{self.running_mechanism[0]}` protects its own films, so it"
+            raise not_granted(leak, who, "set knowledge.mechanism to true, or attackers to [naive]")
 
     @property
     def _lessons(self) -> Lessons:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from torch import Tensor
 
 from fedcxr.adversaries import _metric
-from fedcxr.adversaries._alignment import aligned_correlation, correlation
+from fedcxr.adversaries._alignment import aligned_correlation
 from fedcxr.audit._network import Lessons, compared, sampler_of
 from fedcxr.audit._workers import Told
 from fedcxr.audit.pairing import Films, Forms
 from fedcxr.audit.scoring import QUESTIONS, Asked, auc_of
+from fedcxr.codes.support import correlation
 from fedcxr.models.siamese import Siamese
 from fedcxr.rng import stream
 from fedcxr.storage.checkpoint import Arrays

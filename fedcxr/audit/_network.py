@@ -6,17 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from fedcxr.adversaries._alignment import seen_from
 from fedcxr.adversaries._sampler import OwnPairSampler
+from fedcxr.adversaries._shipped import Verifier, prepared
 from fedcxr.audit.pairing import Films, Progress
 from fedcxr.data import cache_folder
 from fedcxr.data.phantom import Phantom
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.models.backbone import Design
-from fedcxr.models.contrast import local_contrast
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import Artefacts
@@ -24,10 +22,6 @@ from fedcxr.storage.checkpoint import Arrays
 from fedcxr.training import Plan, arrays_of, fit, to_device, to_tensor
 from fedcxr.training.augmentation import Augmentation
 from fedcxr.training.compute import Compute
-
-# Where a film is looked at: as it is, closer, and moved by a few percent of its side. Embeddings are averaged.
-VIEWS = ((1.0, 0.0, 0.0), (0.94, 0.0, 0.0), (1.0, 0.04, 0.0), (1.0, -0.04, 0.0), (1.0, 0.0, 0.04), (1.0, 0.0, -0.04))
-AT_ONCE = 128  # films embedded at once
 
 Rows = npt.NDArray[np.intp]
 Likeness = npt.NDArray[np.float32]
@@ -119,25 +113,7 @@ def schooled(
     return store.made(Artefacts.key("audit", **made_of), make)
 
 
-def prepared(films: Tensor) -> Tensor:
-    """Films as the network reads them."""
-    return local_contrast(films).contiguous(memory_format=torch.channels_last)
-
-
-@torch.inference_mode()
-def embedded(network: Siamese, films: Films, compute: Compute) -> Tensor:  # (n, d)
-    """Every film, seen several times."""
-    network.eval()
-    parts = []
-    for start in range(0, len(films), AT_ONCE):
-        part = to_tensor(films[start : start + AT_ONCE], compute)
-        with compute.autocast():
-            views = [network.embed(prepared(seen_from(part, ((z, 0, x), (0, z, y))))).float() for z, x, y in VIEWS]
-        parts.append(torch.stack(views).mean(0))
-    return torch.cat(parts)
-
-
-@torch.inference_mode()
 def compared(network: Siamese, some: Films, others: Films, compute: Compute) -> Likeness:
-    """The network's logits of all pairs."""
-    return network.compare(*(embedded(network, films, compute) for films in (some, others))).cpu().numpy()
+    """The network's logits of all pairs, each film seen several times."""
+    network.eval()
+    return Verifier(network, some.shape[-1], {}, compute).scores(some, others)

@@ -96,7 +96,7 @@ class OwnRecords(Knowledge):
     def held(self, world: World, roles: Roles) -> Holding | None:
         if not self.known:
             return None
-        mine = world.cohort.take(roles.owned)
+        mine = world.own(roles)
         records = Records.of(mine, mine)
         arrays = {name: getattr(records, name) for name in ("sex", "age", "source", "findings")}
         return Holding(arrays, {"names": list(records.names), "sources": records.sources})

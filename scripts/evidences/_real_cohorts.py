@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fedcxr.audit import scoring
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.data._own_table import Findings
@@ -107,10 +108,4 @@ def tied(first: Codes, second: Codes) -> Codes:
 
 def folds_of(units: Codes, folds: int, rng: np.random.Generator) -> Codes:
     """A fold for every film: the largest unit first, each into the fold with the fewest films so far."""
-    _, unit, films = np.unique(units, return_inverse=True, return_counts=True)
-    order = rng.permutation(len(films))
-    fold_of, filled = np.zeros(len(films), dtype=np.int64), np.zeros(folds, dtype=np.int64)
-    for number in order[np.argsort(-films[order], kind="stable")]:
-        fold_of[number] = filled.argmin()
-        filled[fold_of[number]] += films[number]
-    return np.asarray(fold_of[unit], dtype=np.int64)
+    return scoring.folds(units, folds, rng).fold

@@ -22,11 +22,6 @@ Films = npt.NDArray[np.uint8]  # (n, h, w)
 Matrix = npt.NDArray[np.float32]  # (n, n) a score for every pair; higher means more likely the same patient
 
 
-def correlation(films: Films) -> Matrix:
-    """Pearson's, of all pixels."""
-    return np.asarray(np.corrcoef(films.reshape(len(films), -1)), np.float32)
-
-
 def among(verifier: Verifier, films: Films) -> Matrix:
     """All pairs of these films; nan where a film meets itself."""
     scores = verifier.scores(films, films)

@@ -28,10 +28,11 @@ import numpy as np
 import numpy.typing as npt
 from _findings import answered, questions
 from _real_cohorts import RealFilms, covid, enough, folds_of, kermany
-from _scorers import Corpus, Matrix, Recipe, among, correlation
+from _scorers import Corpus, Matrix, Recipe, among
 
 from fedcxr.adversaries._registration import registered
 from fedcxr.adversaries._shipped import Verifier
+from fedcxr.codes.support import correlation
 from fedcxr.data._pool import in_parallel
 from fedcxr.errors import FedcxrError
 from fedcxr.metrics import stratified_auc
@@ -124,7 +125,7 @@ def _verification(
         alike = registered(cohort.films, None, verifier.compute)
         phantom = relative(among(verifier, cohort.films))
         scores = {
-            BASELINE: correlation(cohort.films),
+            BASELINE: correlation(cohort.films, cohort.films),
             "registered": alike,
             "phantom": phantom,
             "untuned": alike + phantom,

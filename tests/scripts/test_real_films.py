@@ -84,7 +84,7 @@ def test_raw_pixels_reach_the_figures_known_for_these_films(
     monkeypatch.setenv("FEDCXR_SECRET_FILE", str(secret))
     monkeypatch.setenv("FEDCXR_CACHE", str(tmp_path))
     cohort = script.covid(REAL, 256)
-    scores = script.correlation(cohort.films)
+    scores = script.correlation(cohort.films, cohort.films)
     fold = script.folds_of(cohort.units, 4, stream(0))
     found = {protocol.name: protocol for protocol in script.protocols(cohort, fold)}
     for name, expected in {"covid: all": 0.775, "covid: one hospital": 0.721}.items():
