@@ -17,11 +17,14 @@ SMALL: dict[str, Any] = {
 
 def figures(result: dict[str, Any]) -> dict[str, Any]:
     """What of a result must not depend on how it was run: all but times, sizes of processes and the engine."""
-    sites = [{k: v for k, v in site.items() if k != "seconds"} for site in result["sites"]]
-    attacks = [{k: v for k, v in attack.items() if k != "seconds"} for attack in result["privacy"]["attacks"]]
+
+    def timeless(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{k: v for k, v in entry.items() if k != "seconds"} for entry in entries]
+
+    sections = {k: timeless(v) if isinstance(v, list) else v for k, v in result["privacy"].items()}
     return {
         "utility": result["utility"],
-        "privacy": {**result["privacy"], "attacks": attacks},
-        "sites": sites,
+        "privacy": sections,
+        "sites": timeless(result["sites"]),
         "bytes": result["cost"]["bytes_up"],
     }

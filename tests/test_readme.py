@@ -24,7 +24,7 @@ SMALLER = [
     *("--set", "cohort.patients=100", "--set", "cohort.size=32"),
     *("--set", "tasks.findings.steps=8", "--set", "tasks.findings.width=4"),
     *("--set", "adversaries.verifier.steps_clean=8", "--set", "adversaries.verifier.steps_retrain=8"),
-    *("--set", "adversaries.verifier.width=4"),
+    *("--set", "adversaries.verifier.width=4", "--set", "adversaries.verifier.attackers=[naive, retrained]"),
 ]
 
 

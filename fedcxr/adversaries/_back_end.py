@@ -26,6 +26,7 @@ COHORT = 200  # films of others that are most like a film: what its scores are m
 FOLDS = 4  # of the people held out: each is scored by a comparison that was learnt without them
 FEWEST = 4  # people held out: two folds of two, so that there are strangers in each
 FURTHEST = 6.0  # standard deviations that a score may lie from the mean and still count for more
+FAINT = 1e-3  # standard deviation of log-odds: of a score that varies less only rounding is left
 RIDGE = 1e-4  # on the weight of a score, in units of its standard deviation
 SIDE = 32  # pixels of a small picture
 SURE = 1e-4  # how near to 0 or 1 what a sigmoid has made is taken at its word
@@ -211,7 +212,8 @@ def fuse(scores: Sequence[npt.NDArray[np.floating]], genuine: Bools) -> Fusion:
         slope = -share * sign * np.exp(-np.logaddexp(0, sign * odds))
         return value, np.append(shown.T @ slope + 2 * RIDGE * weights, slope.sum())
 
-    bounds = [(0.0, None)] * len(scores) + [(None, None)]
+    faint = table.std(axis=0) < FAINT
+    bounds = [(0.0, 0.0 if one else None) for one in faint] + [(None, None)]
     found = minimize(loss, np.zeros(len(scores) + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
     return Fusion(centres, spreads, found[:-1], float(found[-1]))
 

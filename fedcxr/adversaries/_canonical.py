@@ -27,7 +27,7 @@ Doubles = npt.NDArray[np.float64]
 COMPONENTS = (20, 40, 80, 160, 320)  # tried
 SHRINKAGE = (0.003, 0.03, 0.3)
 CLOSEST = 0.995  # from a few films a correlation of 1 is easily had
-LEAST = 1e-12  # variance
+LEAST = 1e-6  # variance of a component: what is fainter is rounding, which differs from process to process
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Practice:
         paired = films[owner] > 1
         others = (sums[owner] - second)[paired] / (films[owner][paired] - 1)[:, None]
         across = first[:, paired].mean(axis=0).T @ others / max(len(others), 1)
-        return Moments(self, flat.T @ flat / len(flat), second.T @ second / len(second), across)
+        # Of nobody at all nothing is known, and two films are as alike as any others.
+        return Moments(self, flat.T @ flat / max(len(flat), 1), second.T @ second / max(len(second), 1), across)
 
 
 @dataclass(frozen=True)
