@@ -200,7 +200,9 @@ def test_wrong_flags_are_named(command: Callable[..., None], tmp_path: Path, fla
 def test_results_go_neither_among_films_nor_among_other_things(
     command: Callable[..., None], hospital: Hospital, tmp_path: Path
 ) -> None:
-    (tmp_path / "thesis.tex").write_text("mine")
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("mine")
+    thesis.chmod(0o644)
     for out, said in (
         (tmp_path, "holds other things"),
         (hospital.folder / "original" / "found", "among the films"),
@@ -208,4 +210,4 @@ def test_results_go_neither_among_films_nor_among_other_things(
     ):
         with pytest.raises(ConfigError, match=said):
             command(out=out)
-    assert stat.S_IMODE((tmp_path / "thesis.tex").stat().st_mode) & 0o044
+    assert stat.S_IMODE(thesis.stat().st_mode) == 0o644
