@@ -1,10 +1,10 @@
 """How re-identification grows with the people an adversary owns films of, and what it would be with 30,000 of them.
 
-fedcxr study configs/studies/knowledge.yaml --out runs --resume
-scripts/evidence knowledge --runs runs --picture docs/pictures/knowledge-curves.png
+scripts/evidence ladder configs/studies/knowledge.yaml --out attacks
+scripts/evidence knowledge --attacks attacks --picture docs/pictures/knowledge-curves.png
 scripts/evidence knowledge --figures figures.json --picture curves.png
 
-`--figures` takes a JSON list of {"method", "people", "seed", "auc", "ci"} instead of runs. Both may be given.
+`--figures` takes a JSON list of {"method", "people", "seed", "auc", "ci"} instead of attacks. Both may be given.
 
 The law. In probit units, in which the AUC of an attacker is the distance of its two score distributions, a curve is a
 straight line, either in log people (it grows without end) or in one over the root of people (it saturates, as an
@@ -29,8 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.rng import stream
-from fedcxr.runs import Run
-from fedcxr.runs.study import Study
+from fedcxr.storage.disk import read_json
 
 Floats = npt.NDArray[np.float64]
 
@@ -98,16 +97,14 @@ class Curve:
 def main() -> None:
     """Print the table, and draw if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, nargs="?", default=Path("configs/studies/knowledge.yaml"))
-    parser.add_argument("--runs", type=Path, help="where the study's runs lie")
+    parser.add_argument("--attacks", type=Path, nargs="*", default=[], help="folders of `scripts/evidence ladder`")
     parser.add_argument("--figures", type=Path, help="a JSON list of figures")
     parser.add_argument("--attacker", help="whose figures; the worst unless given")
     parser.add_argument("--up-to", type=int, default=3000, help="people; figures of more are compared, not fitted")
     parser.add_argument("--picture", type=Path, help="where to draw the curves")
     chosen = parser.parse_args()
     figures = [Figure(**{**one, "ci": _pair(one.get("ci"))}) for one in _listed(chosen.figures)]
-    if chosen.runs:
-        figures += _of_runs(Study.read(chosen.study), chosen.runs, chosen.attacker)
+    figures += [figure for folder in chosen.attacks for figure in _of_attacks(folder, chosen.attacker)]
     curves = fitted(figures, chosen.up_to)
     print("\n".join(table(figures, curves, chosen.up_to)))
     if chosen.picture and curves:
@@ -145,30 +142,29 @@ def _listed(file: Path | None) -> list[dict[str, Any]]:
     return told
 
 
-def _of_runs(study: Study, runs: Path, attacker: str | None) -> Iterator[Figure]:
-    """Of the study's cases that say of how many people there are films, and nothing else of what is known."""
-    for cell in study.cells():
-        scenario = cell.scenario(study.seeds[0])
-        granted = dict(cell.document.get("knowledge", {}))
+def _of_attacks(folder: Path, attacker: str | None) -> Iterator[Figure]:
+    """Of the attacks that were told of how many people there are films, and nothing else of what is known."""
+    for file in sorted(folder.glob("*.json")):
+        attacked = read_json(file)
+        granted = dict(attacked["asked"].get("knowledge", {}))
         own = granted.pop("own_films", None)
         if granted or not isinstance(own, dict) or own.keys() != {"people"}:
             continue
-        for seed in study.seeds:
-            result = Run.place(runs, cell.scenario(seed)).own_result
-            entry = None if result is None else _entry(result["privacy"], attacker)
-            if entry is not None:
-                method = " ".join(map(str, (scenario.method.plugin_name(), *_parameters(cell.differs.get("method")))))
-                yield Figure(method, own["people"], seed, entry["auc"]["value"], _pair(entry["auc"]["ci95"]))
+        entry = _entry(attacked["attacks"], attacker)
+        if entry is not None:
+            method = _described(attacked["asked"]["method"])
+            yield Figure(method, own["people"], attacked["seed"], entry["auc"]["value"], _pair(entry["auc"]["ci95"]))
 
 
-def _entry(privacy: Mapping[str, Any], attacker: str | None) -> Mapping[str, Any] | None:
-    entries = [one for one in privacy["attacks"] if attacker in (None, one["attacker"])]
+def _entry(attacks: Sequence[Mapping[str, Any]], attacker: str | None) -> Mapping[str, Any] | None:
+    entries = [one for one in attacks if attacker in (None, one["attacker"])]
     known = [one for one in entries if one["question"] == "linkage" and one["auc"]["value"] is not None]
     return max(known, key=lambda one: float(one["auc"]["value"]), default=None)
 
 
-def _parameters(method: object) -> tuple[object, ...]:
-    return tuple(value for key, value in method.items() if key != "name") if isinstance(method, Mapping) else ()
+def _described(method: Mapping[str, Any] | str) -> str:
+    """Its name, and the values of whatever it is told."""
+    return method if isinstance(method, str) else " ".join(map(str, method.values()))
 
 
 def _pair(told: Sequence[float] | None) -> tuple[float, float] | None:

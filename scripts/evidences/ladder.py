@@ -114,7 +114,13 @@ def attack(job: Job) -> str:
         if put.get(question)
         for entry in _scored(scenario, name, question, put[question])
     ]
-    told = {"scenario": job.cell.described(), "seed": job.seed, "document": scenario.told(), "attacks": entries}
+    told = {
+        "scenario": job.cell.described(),
+        "seed": job.seed,
+        "asked": job.cell.document,
+        "document": scenario.told(),
+        "attacks": entries,
+    }
     write_json(job.file, told)
     took = time.perf_counter()
     return (
