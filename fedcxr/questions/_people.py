@@ -107,12 +107,15 @@ def at_risk(pairs: ScoredPairs, found: Search, seed: int) -> list[dict[str, Any]
 
 
 def _traits(pairs: ScoredPairs) -> Iterator[Trait]:
-    """Few or many films in the attack, findings that nobody else who is attacked shows, the view, and the hospital."""
+    """Few or many films, one device or several, findings nobody else who is attacked shows, view, and hospital."""
     patients, known = pairs.codes
     held = np.bincount(np.concatenate([patients, known] if pairs.across is None else [patients]))
     films, few = held[patients], int(np.median(held[np.unique(patients)]))
     yield "films", f"at most {few}", films <= few
     yield "films", f"more than {few}", films > few
+    several = _on_several_devices(pairs)
+    yield "devices", "one", ~several
+    yield "devices", "several", several
     lone = _lone(pairs)
     yield "findings", "nobody else's", lone
     yield "findings", "others' too", ~lone
@@ -120,6 +123,16 @@ def _traits(pairs: ScoredPairs) -> Iterator[Trait]:
         yield "view", str(view), pairs.views == view
     for site in np.unique(pairs.sites):
         yield "site", str(site), pairs.sites == site
+
+
+def _on_several_devices(pairs: ScoredPairs) -> Bools:  # (n,)
+    """Whose films, attacked and known, were made by more than one."""
+    patients, known = pairs.codes
+    owners, sources = np.concatenate([patients, known]), np.concatenate([pairs.sources, pairs.known_sources])
+    _, numbers = np.unique(sources.astype(str), return_inverse=True)
+    made = np.unique(np.stack([owners, numbers]), axis=1)
+    several: Bools = np.bincount(made[0])[patients] > 1
+    return several
 
 
 def _lone(pairs: ScoredPairs) -> Bools:  # (n,)

@@ -67,6 +67,8 @@ def test_traits_say_who_is_found() -> None:
     assert rates == {
         ("films", "at most 2"): (1, 1, 1.0),  # of 4, 2 and 1 films, those of cleo and bert
         ("films", "more than 2"): (2, 1, 0.5),
+        ("devices", "one"): (1, 1, 1.0),  # bert's
+        ("devices", "several"): (2, 1, 0.5),
         ("findings", "nobody else's"): (1, 1, 1.0),  # anna's first film
         ("findings", "others' too"): (2, 2, 0.5),  # her second shows what bert's does
         ("view", "PA"): (2, 2, 1.0),
