@@ -5,7 +5,8 @@
 
 What is released and attacked is what `fedcxr study` would release and attack. One file is left for each scenario and
 seed, and one that is there is not made again. What does not depend on the method is made once for all of them: what
-an adversary learns before anything leaked, and its control on unprotected films.
+an adversary learns before anything leaked, and its control on unprotected films; what sites learn by themselves, once
+for all who attack it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedcxr.adversaries import Adversary
 from fedcxr.data import cache_folder
 from fedcxr.protocol import attack_seed, site_step, teach_step
 from fedcxr.questions import Answers, Heard
 from fedcxr.questions._scoring import RAW
+from fedcxr.release import Release
 from fedcxr.runs.study import Cell, Study
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import override
@@ -135,8 +139,26 @@ def _shared(experiment: Experiment) -> Shared:
     if learning is not None and learning.place == "public":
         assert scenario.public is not None, "a scenario is checked when it is parsed"
         learnt = teach_step(scenario, scenario.films_of(scenario.public).open(cache_folder()))
-    sites = scenario.site_names
-    return Shared([site_step(scenario, s, experiment.site(s), simulated(scenario, s), learnt) for s in sites], learnt)
+    return Shared([_released(scenario, experiment, site, learnt) for site in scenario.site_names], learnt)
+
+
+def _released(scenario: Scenario, experiment: Experiment, site: str, learnt: Release | None) -> Release:
+    """What a site shares; where it learns by itself, which may take longer than an attack, once for all attacks."""
+
+    def released() -> Release:
+        return site_step(scenario, site, experiment.site(site), simulated(scenario, site), learnt)
+
+    if scenario.method.learning is None or learnt is not None:
+        return released()
+    counted = scenario.counted()
+    behind = {part: counted[part] for part in ("method", "cohort", "partition", "sites", "compute")}
+    granted = {part: counted["knowledge"].get(part) for part in ("mechanism", "releases")}
+    key = Artefacts.key("release", seed=scenario.seed, site=site, knowledge=granted, **behind)
+
+    def packed() -> Arrays:
+        return {"release": np.frombuffer(released().to_bytes(), dtype=np.uint8)}
+
+    return Release.from_bytes(Artefacts.below(cache_folder()).made(key, packed)["release"].tobytes())
 
 
 def _scored(scenario: Scenario, name: str, question: str, put: Mapping[str, Put]) -> list[dict[str, Any]]:
