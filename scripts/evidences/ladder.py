@@ -56,6 +56,7 @@ def main() -> None:
     waiting = [job for job in jobs if not job.file.is_file()]
     for job in waiting:  # here and with all cores, before each attack would render the same films with one
         Experiment.open(job.scenario, cache_folder(), workers=os.cpu_count() or 1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of each attack, as in an adversary's own process: more are slower here
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         for number, done in enumerate(as_completed([pool.submit(attempt, job) for job in waiting]), start=1):
             print(f"{number} of {len(waiting)}: {done.result()}", file=sys.stderr, flush=True)
