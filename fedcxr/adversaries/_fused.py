@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 
 from fedcxr.adversaries import _back_end as back_end
+from fedcxr.adversaries import _demographics as demographics
+from fedcxr.adversaries._demographics import Demographics
 from fedcxr.adversaries._examination import Scores
 from fedcxr.adversaries._views import Views
 from fedcxr.knowledge.own_films import Owned
@@ -33,6 +35,7 @@ AT_ONCE = 16  # films that meet one version of a mechanism
 class Practice:
     """Films of one's own, as they are and as they would be released."""
 
+    rows: Rows  # (n,) which of one's own these are
     album: back_end.Album
     clean: Films  # (n, h, w)
     released: Sequence[Films]
@@ -44,18 +47,28 @@ class Practice:
         portions = np.array_split(rows, max(1, len(rows) // AT_ONCE))
         released = [np.concatenate([views.released(some, rng) for some in portions]) for _ in range(TIMES)]
         clean = released[-1] if views.inner else own.films[rows]
-        return cls(back_end.Album(own.people[rows], own.held_out[rows]), clean, released)
+        return cls(rows, back_end.Album(own.people[rows], own.held_out[rows]), clean, released)
 
-    def opinion(self, networks: Sequence[Siamese], released: Films, known: Films, compute: Compute) -> Scores:
-        """Log-odds that a released and a known film are of one person, by networks and by small pictures."""
+    def opinion(
+        self,
+        networks: Sequence[Siamese],
+        released: Films,
+        known: Films,
+        compute: Compute,
+        told: Demographics | None = None,
+    ) -> Scores:
+        """Log-odds that a released and a known film are of one person, by networks, small pictures and what is told."""
         with compute.session():
             found = [back_end.comparisons(self._described(network, compute), self.album) for network in networks]
-            judge = back_end.BackEnd.of([*found, self._by_pictures], self.album)
-            seen = (
+            found.append(self._by_pictures)
+            seen = [
                 [*(predict(network, films, compute) for network in networks), back_end.small_pictures(films)]
                 for films in (released, known)
-            )
-            return judge.scores(*seen)
+            ]
+            if told is not None:
+                found.append([demographics.comparison(told.own[self.rows], self.album)])
+                seen = [[*numbers, told_of] for numbers, told_of in zip(seen, (told.released, told.known), strict=True)]
+            return back_end.BackEnd.of(found, self.album).scores(*seen)
 
     def _described(self, network: Siamese, compute: Compute) -> back_end.Described:
         released = np.stack([predict(network, films, compute) for films in self.released[:SHOWN]])

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedcxr.adversaries import Progress
 from fedcxr.adversaries import _front_end as front_end
+from fedcxr.adversaries._demographics import Demographics
 from fedcxr.adversaries._examination import Scores, compared
 from fedcxr.adversaries._fused import Practice
 from fedcxr.adversaries._paper import Protocol, published
@@ -38,6 +39,7 @@ class Case:
     shift: int  # pixels, of films that are looked at
     released: Films
     known: Films
+    told: Demographics | None  # of all these films
     inner: bool  # whether `known` are releases themselves
     seed: int
     compute: Compute
@@ -69,10 +71,10 @@ class Case:
         return {SCORES: self._practice.opinion((), self.released, self.known, self.compute)}
 
     def fused(self, rungs: Sequence[Rung[Team]]) -> Answer:
-        """By all networks, everything that can be made of their embeddings, and small pictures."""
+        """By all networks, everything that can be made of their embeddings, small pictures, and sex and age if told."""
 
         def score(team: Team) -> Scores:
-            return self._practice.opinion(team.members, self.released, self.known, self.compute)
+            return self._practice.opinion(team.members, self.released, self.known, self.compute, self.told)
 
         return told(rungs[-LOOKED_BACK:], score, _mean)
 

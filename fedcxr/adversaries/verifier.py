@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fedcxr.adversaries._verifying import Case
     from fedcxr.models.siamese import Siamese
     from fedcxr.training.compute import Compute
-    from fedcxr.training.rising import Ascent
+    from fedcxr.training.rising import Ascent, Rung
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 Attacker = Literal["naive", "retrained", "linear", "fused", "restored", "paper"]
 
 _RESTORING = 2e-3  # learning rate of what undoes a protection
+_SECOND = "second/"  # before the names of what was learnt from another seed
 
 
 class Verifier(Adversary):
@@ -44,7 +46,10 @@ class Verifier(Adversary):
 
     All but `linear` and `paper` go on until own people who were held out say that doubling their training has stopped
     helping, or until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have answered before
-    is told too.
+    is told too, and with `runs: 2` what `naive`, `retrained` and `fused` would have answered from another seed.
+
+    Of films that were released several times (`knowledge.releases`) everybody looks at the mean of all releases;
+    `fused` compares sex and age as well where they are told (`knowledge.demographics`).
     """
 
     paper: ClassVar[str | None] = "Packhaeuser et al., Sci Rep 2022 (attacker); Packhaeuser et al., MICCAI 2023"
@@ -81,6 +86,10 @@ class Verifier(Adversary):
     budget: float = pydantic.Field(
         default=1.0, gt=0, le=1000, allow_inf_nan=False, description="factor on the longest trainings"
     )
+    runs: Literal[1, 2] = pydantic.Field(
+        default=1,
+        description="from so many seeds: the second only tells whether both agree, and takes as long",
+    )
 
     @property
     def running_mechanism(self) -> tuple[str, ...]:
@@ -97,63 +106,89 @@ class Verifier(Adversary):
             "steps_restore": min(self.steps_restore, 20),
             "pairs_paper": min(self.pairs_paper, 320),
             "budget": 1.0,
+            "runs": 1,
         }
         return self.model_copy(update=shorter)
 
     def prepare(self, own: Owned, seed: int, compute: Compute, progress: Progress) -> Weights:
-        """The verifier of clean films, as it was on the way and at the end."""
-        from fedcxr.adversaries._examination import with_held_out
+        """The verifier of clean films, as it was on the way and at the end; and one from another seed, at its end."""
         from fedcxr.adversaries._rungs import kept
+
+        rungs = self._risen(own, seed, self._clean, compute, progress)
+        if self.runs == 1:
+            return kept(rungs)
+        once_more = self._risen(own, _another(seed), self._clean.straight_to(rungs[-1].steps), compute, progress)
+        return kept(rungs) | {_SECOND + name: array for name, array in kept(once_more).items()}
+
+    def _risen(self, own: Owned, seed: int, ascent: Ascent, compute: Compute, progress: Progress) -> list[Rung[Team]]:
+        """With clean films."""
+        from fedcxr.adversaries._examination import with_held_out
         from fedcxr.adversaries._training import learn
         from fedcxr.adversaries._views import Views
 
         team, own = self._team(seed, compute), with_held_out(own)
         views, streams = Views.unprotected(own.films, self.shift), partial(stream, seed, "verifier", "clean")
-        said = partial(progress, "verifier clean")
-        return kept(learn(team, own, views, self._lessons, self._clean, compute, streams, said))
+        return learn(team, own, views, self._lessons, ascent, compute, streams, partial(progress, "verifier clean"))
 
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
         from fedcxr.adversaries._rungs import recalled
         from fedcxr.adversaries._training import Team
+        from fedcxr.questions._rising import AGAIN, SCORES, STEPS
         from fedcxr.training import Plan
-        from fedcxr.training.rising import Rung, best
+        from fedcxr.training.rising import best
 
         case = self._case(leak, question == "inner_linkage", seed, compute, progress)
-
-        def clean() -> list[Rung[Team]]:
-            return recalled(prepared, partial(self._team, seed, compute))
-
-        answers: dict[str, Answer] = {}
-        if "naive" in self.attackers:
-            answers["naive"] = case.clean(clean())
-        if {"retrained", "fused"} & set(self.attackers):
-            rungs = case.again(best(clean()).network, self._lessons, self._again)
-            if "retrained" in self.attackers:
-                answers["retrained"] = case.retrained(rungs)
-            if "fused" in self.attackers:
-                answers["fused"] = case.fused(rungs)
+        first = {name: array for name, array in prepared.items() if not name.startswith(_SECOND)}
+        team = partial(self._team, seed, compute)
+        answers = self._trained(case, recalled(first, team), self._again)
+        if self.runs == 2:
+            weights = {name.removeprefix(_SECOND): prepared[name] for name in prepared if name.startswith(_SECOND)}
+            other = replace(case, seed=_another(seed))
+            taken = [int(answer[STEPS]) for attacker, answer in answers.items() if attacker != "naive"]
+            ascent = self._again.straight_to(max(taken, default=1))
+            once_more = self._trained(other, recalled(weights, team), ascent)
+            for attacker, answer in once_more.items():
+                answers[attacker] = {**answers[attacker], AGAIN: answer[SCORES]}
         if "linear" in self.attackers:
             answers["linear"] = case.linear()
         if "restored" in self.attackers:
-            first = Team(best(clean()).network.members[:1])
+            alone = Team(best(recalled(first, team)).network.members[:1])
             plan = Plan(max(1, round(self.budget * self.steps_restore)), _RESTORING)
-            answers["restored"] = case.restored(first, self._lessons, self._again, plan)
+            answers["restored"] = case.restored(alone, self._lessons, self._again, plan)
         if "paper" in self.attackers:
             answers["paper"] = case.published(self._network(seed, "paper", compute), self._protocol)
         return answers
 
+    def _trained(self, case: Case, clean: list[Rung[Team]], ascent: Ascent) -> dict[str, Answer]:
+        """What is answered by those who go on from a verifier of clean films, and by that verifier."""
+        from fedcxr.training.rising import best
+
+        answers: dict[str, Answer] = {}
+        if "naive" in self.attackers:
+            answers["naive"] = case.clean(clean)
+        if {"retrained", "fused"} & set(self.attackers):
+            rungs = case.again(best(clean).network, self._lessons, ascent)
+            if "retrained" in self.attackers:
+                answers["retrained"] = case.retrained(rungs)
+            if "fused" in self.attackers:
+                answers["fused"] = case.fused(rungs)
+        return answers
+
     def _case(self, leak: Leak, inner: bool, seed: int, compute: Compute, progress: Progress) -> Case:
+        from fedcxr.adversaries._demographics import Demographics
         from fedcxr.adversaries._examination import with_held_out
+        from fedcxr.adversaries._repeated import released_again, repeated
         from fedcxr.adversaries._verifying import Case
         from fedcxr.adversaries._views import AnyOf
 
-        looks = appearances(leak, RunContext.on(compute))
-        self._check_granted(leak, looks)
-        own, released = with_held_out(leak.own), pictures(leak, looks)
+        known_looks = appearances(leak, RunContext.on(compute))
+        self._check_granted(leak, known_looks)
+        own, told = with_held_out(leak.own), Demographics.of(leak)
+        looks, released = repeated(known_looks, pictures(leak, known_looks), released_again(leak))
         known = released if inner else leak.known
-        return Case(own, AnyOf(looks), self.shift, released, known, inner, seed, compute, progress)
+        return Case(own, AnyOf(looks), self.shift, released, known, told, inner, seed, compute, progress)
 
     def _check_granted(self, leak: Leak, looks: Sequence[Appearance]) -> None:
         if self.running_mechanism and not looks:
@@ -206,3 +241,8 @@ class Verifier(Adversary):
 
         design = Design(self.network, self.width, self.stride, self.pretrained)
         return to_device(siamese(design, self.dimensions, stream(seed, "verifier", of)), compute)
+
+
+def _another(seed: int) -> int:
+    """From which an attack is run once more."""
+    return int(stream(seed, "verifier", "another seed").integers(2**31))

@@ -50,7 +50,7 @@ def score_attack(heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
                 "attacker": attacker,
                 "auc": {"value": value, **_runs(value, again), "ci95": ends},
                 **_figures(answer, pairs, seed),
-                **_controls(raw, simple[0], heard[SHUFFLED].answers[attacker], heard[SHUFFLED].key, seed),
+                **_controls(raw, tested, heard[SHUFFLED].answers[attacker], heard[SHUFFLED].key, seed),
                 **curve.figures,
                 "trust": tested,
                 "seconds": seconds,
@@ -93,12 +93,14 @@ def _figures(answer: Answer, pairs: ScoredPairs, seed: int) -> dict[str, Any]:
 
 
 def _controls(
-    raw: float | None, correlation: float | None, answer: Answer, shuffled: ScoredPairs, seed: int
+    raw: float | None, tested: Mapping[str, Any], answer: Answer, shuffled: ScoredPairs, seed: int
 ) -> dict[str, Any]:
     """`shuffled` are the same pairs of films in the world in which identities mean nothing."""
     chance = auc(answer["scores"], shuffled)
     near = chance is not None and abs(chance - 0.5) <= CHANCE_MAY_MISS_BY
-    doubts = _doubts(raw, correlation, chance, None if near else interval(answer["scores"], shuffled, seed))
+    doubts = _doubts(
+        raw, tested["beats_correlation"], chance, None if near else interval(answer["scores"], shuffled, seed)
+    )
     return {
         "control_raw_auc": raw,
         "control_shuffled_auc": chance,
@@ -108,12 +110,12 @@ def _controls(
 
 
 def _doubts(
-    raw: float | None, correlation: float | None, chance: float | None, chance_ci95: list[float] | None
+    raw: float | None, beats_correlation: bool | None, chance: float | None, chance_ci95: list[float] | None
 ) -> list[str]:
     doubts = []
     if raw is None or raw < RAW_MUST_REACH:
         doubts.append(f"on unprotected films it reaches {_told(raw)}, below {RAW_MUST_REACH}")
-    elif trust(raw, correlation, None, (None, None), None)["beats_correlation"] is False:
+    elif beats_correlation is False:
         doubts.append(f"on unprotected films it reaches {_told(raw)}, no more than the correlation of pixels")
     near = chance is not None and abs(chance - 0.5) <= CHANCE_MAY_MISS_BY
     wide = chance_ci95 is not None and chance_ci95[0] <= 0.5 <= chance_ci95[1]  # with few films, chance itself is

@@ -12,8 +12,9 @@ SEEDS_MAY_DIFFER_BY = 0.03  # AUC
 RULE = (
     "trust: on unprotected films an attacker does better than the correlation of pixels, and than whoever sees the "
     f"findings alone (or reaches {CEILING:g}); from another seed its AUC differs by less than {SEEDS_MAY_DIFFER_BY:g}; "
-    "its own validation no longer rises. An attacker that fails is marked; one that is not better than correlation, or "
-    "that misses a control, leaves its figure inconclusive."
+    "its own validation no longer rises. Null is what was not tried: a second seed costs as much as the first, and the "
+    "verifier takes one if it is told `runs: 2`. An attacker that fails is marked; one that is not better than "
+    "correlation, or that misses a control, leaves its figure inconclusive."
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -42,12 +42,17 @@ class Ascent:
     chance: float = 0.6  # below it nothing is known yet: whoever has not begun to rise may still do so
     high: float = 0.97  # from here on one doubling without a gain is enough to stop, before it takes two in a row
     sure: float = 1 / 8  # share of the longest run before which nobody stops
+    most: int = RUNGS  # rungs: with one, nobody looks at what is on the way to the longest run
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Steps at which a copy ends, each twice those before; the last is the longest run."""
-        halved = (self.longest >> halvings for halvings in reversed(range(1, RUNGS)))
+        halved = (self.longest >> halvings for halvings in reversed(range(1, self.most)))
         return (*(steps for steps in halved if steps >= FEWEST), self.longest)
+
+    def straight_to(self, steps: int) -> Ascent:
+        """The same in so many steps, and nobody looks at what is on the way."""
+        return replace(self, longest=steps, most=1)
 
     def level(self, rung: int) -> int:
         """The step of the trunk at which the copy leaves that ends after `rung` steps."""

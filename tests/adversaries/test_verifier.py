@@ -97,6 +97,46 @@ def test_the_same_seed_attacks_the_same(prepared: Weights) -> None:
     assert np.array_equal(first, second)
 
 
+def test_a_second_seed_is_told_beside_the_first_and_changes_nothing_of_it() -> None:
+    attackers, given = ("naive", "retrained", "fused", "linear"), leak_of(Noise())
+    once = TOY.model_copy(update={"attackers": attackers, "steps_clean": 3, "steps_retrain": 3})
+    one, two = (
+        attacker.answer("linkage", given, attacker.prepare(given.own, 1, FP32, ignore), 1, FP32, ignore)
+        for attacker in (once, once.model_copy(update={"runs": 2}))
+    )
+    for attacker in ("naive", "retrained", "fused"):
+        again = two[attacker]["scores again"]
+        assert np.isfinite(again).all()
+        assert not np.allclose(again, two[attacker]["scores"])
+    assert "scores again" not in two["linear"]  # which is the same whatever its seed
+    for attacker, answer in one.items():
+        assert all(np.array_equal(array, two[attacker][part], equal_nan=True) for part, array in answer.items())
+
+
+def test_films_released_several_times_are_seen_through_their_mean() -> None:
+    method, linear = Noise(scale=3.0), TOY.model_copy(update={"attackers": ("linear",)})
+    given, attacked = leak_of(method), films_of(40, 2, seed=2)[::2]
+    again = np.stack([method.protect(attacked, stream(number)) for number in range(4, 10)])
+    often = changed(given, releases=Holding({"films": again}))
+    assert auc(link(linear, often, {})["linear"]) > auc(link(linear, given, {})["linear"]) + 0.1
+    same = changed(given, releases=Holding({"films": given.view.forms["films"][None]}))
+    assert np.array_equal(link(linear, same, {})["linear"], link(linear, given, {})["linear"])
+
+
+def test_sex_and_age_are_compared_where_they_are_told() -> None:
+    method, fused = Noise(scale=3.0), TOY.model_copy(update={"attackers": ("fused",), "steps_clean": 3})
+    given, fused = leak_of(method), fused.model_copy(update={"steps_retrain": 3})
+    told = {}
+    for part, people, each in (("own", 100, 3), ("released", 40, 1), ("known", 40, 1)):
+        rng = stream(1, "told", "own" if part == "own" else "attacked")
+        sex, age = rng.integers(2, size=people), rng.integers(20, 90, size=people)
+        told |= {f"{part} sex": np.repeat(sex, each).astype(np.float32), f"{part} age": np.repeat(age, each) + 0.0}
+    knowing = changed(given, demographics=Holding(told))
+    prepared = fused.prepare(given.own, 1, FP32, ignore)
+    assert auc(link(fused, given, prepared)["fused"]) < 0.8
+    assert auc(link(fused, knowing, prepared)["fused"]) > 0.95
+
+
 def test_every_attacker_tells_what_it_is_to_tell(prepared: Weights) -> None:
     given = leak_of(Noise(scale=0.3))
     short = {"steps_clean": 100, "steps_retrain": 100, "steps_restore": 10, "pairs_paper": 32}
