@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.methods import Films, Protect, to_eight_bits
+from fedcxr.methods import Films, to_eight_bits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fedcxr.adversaries._views import Shown
     from fedcxr.training import Plan
     from fedcxr.training.compute import Compute
 
@@ -29,11 +30,11 @@ AT_ONCE = 1 << 21  # pixels that pass it together: 512 films of 64 px, 32 of 256
 LEAST = 1e-9  # power
 
 
-def wiener(protect: Protect, films: Films, rng: np.random.Generator) -> Restore:
+def wiener(protected: Films, films: Films) -> Restore:
     """The linear filter that brings protected films nearest to the clean ones, around the mean film of each."""
-    clean, protected = (some.astype(np.float64) / 255 for some in (films, protect(films.copy(), rng)))
-    means = clean.mean(axis=0), protected.mean(axis=0)
-    wanted, seen = np.fft.rfft2(clean - means[0]), np.fft.rfft2(protected - means[1])
+    clean, hidden = (some.astype(np.float64) / 255 for some in (films, protected))
+    means = clean.mean(axis=0), hidden.mean(axis=0)
+    wanted, seen = np.fft.rfft2(clean - means[0]), np.fft.rfft2(hidden - means[1])
     power = (np.abs(seen) ** 2).mean(axis=0)
     gain = (wanted * seen.conj()).mean(axis=0) / np.maximum(power, LEAST)
 
@@ -45,11 +46,11 @@ def wiener(protect: Protect, films: Films, rng: np.random.Generator) -> Restore:
     return restore
 
 
-def learn(protect: Protect, films: Films, rng: np.random.Generator, compute: Compute, plan: Plan) -> Restore:
+def learn(protected: Shown, films: Films, rng: np.random.Generator, compute: Compute, plan: Plan) -> Restore:
     """A U-Net that draws films as they were before they were protected, by mean squared error.
 
-    It sees a film as released and as filtered, and adds to the latter; at first nothing, so that it starts where the
-    filter ends.
+    `protected` shows these films as they would be released, anew every time. The network sees a film as released and as
+    filtered, and adds to the latter; at first nothing, so that it starts where the filter ends.
     """
     import torch
     from torch.nn import functional as F
@@ -57,7 +58,7 @@ def learn(protect: Protect, films: Films, rng: np.random.Generator, compute: Com
     from fedcxr.models.unet import UNetDesign, unet
     from fedcxr.training import epochs, fit, to_device, to_tensor
 
-    filtered = wiener(protect, films, rng)
+    filtered = wiener(protected(np.arange(len(films)), rng), films)
     network = unet(UNetDesign(widths=WIDTHS, stride=CELL, inputs=2), rng)
     with torch.no_grad():
         network.head.weight.zero_()
@@ -70,8 +71,8 @@ def learn(protect: Protect, films: Films, rng: np.random.Generator, compute: Com
         return drawn
 
     def loss(step: int) -> Tensor:
-        clean = films[next(batches)]
-        return F.mse_loss(restored(protect(clean, rng)), to_tensor(clean, compute))
+        rows = next(batches)
+        return F.mse_loss(restored(protected(rows, rng)), to_tensor(films[rows], compute))
 
     with compute.session():
         fit(network, loss, plan, compute)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,16 +21,17 @@ from fedcxr.adversaries._restoration import (
     restored,
     stem_of,
 )
+from fedcxr.adversaries._views import Marked
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.metrics.similarity import similarity
 from fedcxr.models.patch_critic import patch_critic, patches
 from fedcxr.models.unet import UNetDesign, unet
 from fedcxr.models.vnet import VNetDesign, vnet
-from fedcxr.training import shifted, to_device, to_tensor
+from fedcxr.training import Offsets, moved, offsets, to_device, to_tensor
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent, Figures, Rung, rise
-from fedcxr.view import Films
+from fedcxr.view import Films, Rows
 
 Learning = Literal["unet", "vnet", "gan", "cyclegan"]
 Streams = Callable[[str], np.random.Generator]
@@ -81,17 +83,26 @@ class Lessons:
     def pairs(self, network: Restoration, rng: np.random.Generator) -> Tensor:
         """Films of one's own as they would be released, and as they are."""
         # Moved first and protected second, as a release would be: a grid of cells stays where it was.
-        films, versions = self._clean(rng), self.released.versions
-        return self._loss(network, versions[int(rng.integers(len(versions)))](films, rng), films)
+        rows, by, versions = *self._drawn(rng), self.released.versions
+        films, marks = moved(self.own.films[rows], by), self._marked(rows)
+        protect = versions[int(rng.integers(len(versions)))]
+        return self._loss(network, protect(films, rng, None if marks is None else moved(marks, by)), films)
 
     def strangers(self, network: Restoration, rng: np.random.Generator) -> Tensor:
         """Films under attack as they were released, and others of one's own as they are."""
         inputs = self.released.inputs
-        return self._loss(network, inputs.take(rng.integers(len(inputs), size=self.batch)), self._clean(rng))
+        shown = inputs.take(rng.integers(len(inputs), size=self.batch))
+        rows, by = self._drawn(rng)
+        return self._loss(network, shown, moved(self.own.films[rows], by))
 
-    def _clean(self, rng: np.random.Generator) -> Films:
+    def _drawn(self, rng: np.random.Generator) -> tuple[Rows, Offsets]:
+        """Films of a batch, and by how much each is moved."""
         rows = np.flatnonzero(~self.own.held_out)
-        return shifted(self.own.films[rows[rng.integers(len(rows), size=self.batch)]], self.shift, rng)
+        return rows[rng.integers(len(rows), size=self.batch)], offsets(self.batch, self.shift, rng)
+
+    @cached_property
+    def _marked(self) -> Marked:
+        return Marked(self.own.films, self.released.marks)
 
     def _loss(self, network: Restoration, shown: Inputs, films: Films) -> Tensor:
         return network.loss(Shown.of(shown, self.compute), to_tensor(films, self.compute))

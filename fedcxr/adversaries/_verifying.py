@@ -82,8 +82,8 @@ class Case:
         """By a network that is shown what could be undone of the protection."""
         streams, said = partial(stream, self.seed, "verifier", "restored"), self._said("restored")
         learnt_from = self.own.films[~self.own.held_out]
-        restore = front_end.learn(self.look.protected, learnt_from, streams("front end"), self.compute, plan)
-
+        protected = Views.protected(learnt_from, self.look, shift=0).released
+        restore = front_end.learn(protected, learnt_from, streams("front end"), self.compute, plan)
         released = restore(self.released)
         case = replace(
             self, look=_Undone(self.look, restore), released=released, known=released if self.inner else self.known

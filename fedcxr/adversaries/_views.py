@@ -46,7 +46,7 @@ class Views:
     @classmethod
     def protected(cls, films: Films, look: Look, shift: int, *, inner: bool = False) -> Views:
         """Protected anew every time they are looked at."""
-        marked = _Marked(films, look.marks)
+        marked = Marked(films, look.marks)
 
         def released(rows: Rows, rng: np.random.Generator) -> Films:
             # Moved first and protected second, as a release would be: a grid of cells stays where it was.
@@ -74,7 +74,7 @@ class AnyOf:
         return self.versions[int(rng.integers(len(self.versions)))].protected(films, rng, marks)
 
 
-class _Marked:
+class Marked:
     """What a mechanism finds on one's own films, for which it looks at each film once."""
 
     def __init__(self, films: Films, find: Callable[[Films], Masks | None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -10,7 +12,7 @@ import pydantic
 from fedcxr.adversaries import Adversary, Leak, Progress
 from fedcxr.adversaries._appearance import appearances, not_granted, pictures
 from fedcxr.knowledge.own_records import records_in
-from fedcxr.methods import Films, RunContext
+from fedcxr.methods import RunContext
 from fedcxr.questions import Answers
 from fedcxr.rng import stream
 from fedcxr.view import Weights
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from fedcxr.adversaries._views import Views
     from fedcxr.models.classifier import Classifier
     from fedcxr.training.compute import Compute
-    from fedcxr.view import Appearance
 
 # Torch and the network are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second.
@@ -56,6 +58,7 @@ class Attributes(Adversary):
     def answer(
         self, question: str, leak: Leak, prepared: Weights, seed: int, compute: Compute, progress: Progress
     ) -> Answers:
+        from fedcxr.adversaries._views import AnyOf, Views
         from fedcxr.models.backbone import Design
         from fedcxr.models.classifier import classifier
         from fedcxr.training import predict, to_device
@@ -68,43 +71,41 @@ class Attributes(Adversary):
         rng, answers = stream(seed, "attributes"), {}
         network = to_device(classifier(Design(width=self.width), targets.shape[1], rng), compute)
         with compute.session():
-            self._train(network, leak.own.films, targets, (), rng, compute, progress)
+            unprotected = Views.unprotected(leak.own.films, self.shift)
+            said = partial(progress, "attributes clean")
+            self._train(network, unprotected, targets, self.steps_clean, rng, compute, said)
             if "naive" in self.attackers:
                 answers["naive"] = {"scores": predict(network, released, compute)}
             if "retrained" in self.attackers:
-                self._train(network, leak.own.films, targets, looks, rng, compute, progress)
+                protected = Views.protected(leak.own.films, AnyOf(looks), self.shift)
+                said = partial(progress, "attributes retrained")
+                self._train(network, protected, targets, self.steps_retrain, rng, compute, said)
                 answers["retrained"] = {"scores": predict(network, released, compute)}
         return answers
 
     def _train(
         self,
         network: Classifier,
-        films: Films,
+        views: Views,
         targets: npt.NDArray[np.float32],
-        looks: tuple[Appearance, ...],
+        steps: int,
         rng: np.random.Generator,
         compute: Compute,
-        progress: Progress,
+        progress: Callable[[int, int], None],
     ) -> None:
-        """Where the mechanism is known, each batch is protected anew, in one of as many versions as there are."""
         import torch
 
         from fedcxr.models.classifier import findings_loss
-        from fedcxr.training import Plan, epochs, fit, shifted, to_tensor
+        from fedcxr.training import Plan, epochs, fit, to_tensor
         from fedcxr.training.classifier import RARE, class_weights
 
-        order, truth = epochs(len(films), self.batch, rng), torch.tensor(targets, device=compute.device)
+        order, truth = epochs(len(targets), self.batch, rng), torch.tensor(targets, device=compute.device)
         weights = class_weights(truth, RARE)
 
         def loss(step: int) -> Tensor:
             rows = next(order)
-            # Moved first and protected second, as a release would be: a grid of cells stays where it was.
-            shown = shifted(films[rows], self.shift, rng)
-            if looks:
-                shown = looks[int(rng.integers(len(looks)))].protected(shown, rng)
+            shown = to_tensor(views.released(rows, rng), compute)
             known = truth[torch.from_numpy(rows).to(compute.device)]
-            return findings_loss(network(to_tensor(shown, compute)), known, weights, self.smoothing)
+            return findings_loss(network(shown), known, weights, self.smoothing)
 
-        stage, steps = ("retrained", self.steps_retrain) if looks else ("clean", self.steps_clean)
-        plan = Plan(steps, self.learning_rate)
-        fit(network, loss, plan, compute, lambda step, of: progress(f"attributes {stage}", step, of))
+        fit(network, loss, Plan(steps, self.learning_rate), compute, progress)

@@ -99,6 +99,8 @@ class Attributes(Question):
                     "age_rank_correlation": _rank_correlation(truth.asked, told[PROTECTED][place]),
                     "conclusive": not doubted,
                     "inconclusive_because": f"of {', '.join(doubted)}" if doubted else None,
+                    "converged": None,  # nobody asks whether a longer training would have told more
+                    "curve": [],
                     "seconds": seconds,
                 }
             )

@@ -5,6 +5,7 @@
 `evaluation`  the score of every pair of a released and a known film: each film embedded once, or each pair on its own
 `bootstrap`   1000 draws of patients: all at once, or scikit-learn's AUC in a loop; both on the same draws
 `training`    of a verifier: this machine's fastest precision and channels last, or float32 as it comes
+`attackers`   of one verifier that ask together, or `retrained` alone: what they learn is learnt once
 
 Both sides of a ratio run in turn, and the ratio is that of the same turn. On a CPU, time is the process's own.
 """
@@ -21,17 +22,22 @@ import numpy.typing as npt
 import torch
 from sklearn.metrics import roc_auc_score
 
+from fedcxr.adversaries import Leak
 from fedcxr.adversaries._sampler import OwnPairSampler
+from fedcxr.adversaries.verifier import Attacker, Verifier
 from fedcxr.data import cache_folder
 from fedcxr.data.phantom import Phantom
+from fedcxr.knowledge import Holding
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films
+from fedcxr.methods.noise import Noise
 from fedcxr.metrics import bootstrap
 from fedcxr.models.backbone import Design
 from fedcxr.models.siamese import Siamese, partner_loss, siamese
 from fedcxr.rng import stream
 from fedcxr.training import predict, shifted, to_device, to_tensor
 from fedcxr.training.compute import Compute
+from fedcxr.view import View
 
 PEOPLE = 24  # in a batch, with two films each
 DRAWS = 1000
@@ -44,6 +50,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="pixels of a film's side")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="of training, in each turn")
+    parser.add_argument("--budget", type=int, default=400, help="steps of an attacker, half of them on clean films")
     options = parser.parse_args()
     cohort = Phantom(patients=options.patients, size=options.size).open(cache_folder(), workers=2)
     films, patients = cohort.films(), np.unique(cohort.patients, return_inverse=True)[1].astype(np.int64)
@@ -53,6 +60,7 @@ def main() -> None:
         _evaluation(films, compute, options.turns)
         _bootstrap(patients, options.turns)
         _training(films, patients, compute, options)
+    _attackers(films, patients, compute, options)
 
 
 def _clock() -> float:
@@ -175,6 +183,45 @@ def _training(films: Films, patients: npt.NDArray[np.int64], compute: Compute, o
     pairs = [(trained(compute, fast=True), trained(plain, fast=False)) for _ in range(options.turns)]
     ours, others = zip(*pairs, strict=True)
     _told("training, against plain float32", ours, others, "films/s")
+
+
+# Attackers ------------------------------------------------------------------------------------------------------------
+
+
+def _attackers(films: Films, patients: npt.NDArray[np.int64], compute: Compute, options: argparse.Namespace) -> None:
+    """Films under noise, of a quarter of the people, by those who own all films of the others."""
+    method, attacked = Noise(), patients % 4 == 0
+    mine = np.flatnonzero(~attacked)
+    own = Owned(films[mine], patients[mine], np.zeros_like(mine), patients[mine] % 10 == 1)
+    theirs = np.flatnonzero(attacked)
+    released = method.protect(films[theirs[::2]], stream(0, "release"))
+    everybody = np.ones(len(released), dtype=np.bool_)
+    view = View({"films": released}, everybody, np.zeros(len(released), dtype=np.int64))
+    known = Holding({"films": films[theirs[1::2]]})
+    mechanism = Holding({}, {"method": method.spec()})
+    leak = Leak(view, {"own_films": Holding(vars(own)), "known_films": known, "mechanism": mechanism})
+
+    def attacked_by(*attackers: Attacker) -> float:
+        """Seconds."""
+        steps = options.budget // 2
+        verifier = Verifier(attackers=attackers, steps_clean=steps, steps_retrain=steps)
+
+        def attack() -> None:
+            with compute.session():
+                prepared = verifier.prepare(own, 0, compute, _silent)
+                verifier.answer("linkage", leak, prepared, 0, compute, _silent)
+
+        return _took(attack)
+
+    alone = attacked_by("retrained")
+    print(f"{'one attacker, retrained':34}{alone:12,.1f} s")
+    for attackers in (("naive", "retrained", "linear"), Verifier().attackers):
+        seconds = attacked_by(*attackers)
+        print(f"{', '.join(attackers):34}{seconds:12,.1f} s{'':34}{seconds / alone:8.2f} x")
+
+
+def _silent(stage: str, step: int, steps: int) -> None:
+    """Nobody watches."""
 
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ def films_of(count: int, seed: int) -> np.ndarray:  # (count, 16, 16)
 
 
 def filtered(films: np.ndarray) -> Restore:
-    return front_end.wiener(NOISE.protect, films, stream(1, "restore"))
+    return front_end.wiener(NOISE.protect(films, stream(1, "restore")), films)
 
 
 def drawn(films: np.ndarray) -> Restore:
     plan = Plan(40, 5e-3)
-    return front_end.learn(NOISE.protect, films, stream(1, "restore"), Compute.choose("cpu", "fp32"), plan)
+    compute = Compute.choose("cpu", "fp32")
+    return front_end.learn(lambda rows, rng: NOISE.protect(films[rows], rng), films, stream(1), compute, plan)
 
 
 @pytest.mark.parametrize("learn", [filtered, drawn])
@@ -54,5 +55,5 @@ def test_restored_films_are_nearer_and_nothing_given_changes(learn: Callable[[np
 
 def test_what_is_not_protected_passes_the_filter_unchanged() -> None:
     own = films_of(60, 1)
-    restore = front_end.wiener(lambda films, rng: films, own, stream(1))
+    restore = front_end.wiener(own, own)
     assert np.abs(restore(own).astype(int) - own).max() <= 1

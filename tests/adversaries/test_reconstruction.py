@@ -18,6 +18,7 @@ from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import RunContext
 from fedcxr.methods.noise import Noise
 from fedcxr.metrics.similarity import similarity
+from fedcxr.models.lungs import LungFinder
 from fedcxr.rng import stream
 from fedcxr.view import View
 
@@ -146,6 +147,22 @@ def test_codes_are_shown_beside_their_pictures_unless_they_were_shuffled(ambigua
     else:
         np.testing.assert_array_equal(released.inputs.codes, given.view.forms["codes"])
     assert again.channels == released.inputs.channels == (0 if ambiguation == "keyed" else 64)
+
+
+def test_lungs_are_looked_for_once_on_each_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+
+    def masks(self: LungFinder, films: np.ndarray) -> np.ndarray:
+        looked.extend(map(bytes, films))
+        return np.zeros(films.shape, dtype=np.bool_)
+
+    monkeypatch.setattr(LungFinder, "masks", masks)
+    given, attacked = noisy_leak()
+    method = Noise(where="outside_lungs")
+    lessons = changed(given, mechanism=leak(given.view, given.own, attacked, method).holdings["mechanism"])
+    pictures(SHORT.model_copy(update={"attackers": ("vnet",), "steps": 40}), lessons)
+    judged = int(given.own.held_out.sum())  # of whom each is looked at once more
+    assert len(looked) <= len(set(looked)) + judged <= len(given.own.films) + judged
 
 
 def test_films_that_leaked_keys_open_stay_as_they_are() -> None:
