@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
+import numpy.typing as npt
 
-from fedcxr.adversaries import Progress
+from fedcxr.adversaries import Progress, _metric
 from fedcxr.adversaries import _front_end as front_end
 from fedcxr.adversaries._demographics import Demographics
 from fedcxr.adversaries._examination import Scores, compared
 from fedcxr.adversaries._fused import Practice
 from fedcxr.adversaries._paper import Protocol, published
+from fedcxr.adversaries._registration import registered
 from fedcxr.adversaries._rungs import told
 from fedcxr.adversaries._training import Lessons, Team, learn
 from fedcxr.adversaries._views import Look, Views
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films, Masks
 from fedcxr.models.siamese import Siamese
+from fedcxr.pairs.sampler import Rows
 from fedcxr.questions import Answer
 from fedcxr.questions._rising import SCORES
 from fedcxr.rng import stream
@@ -27,6 +30,7 @@ from fedcxr.training import Plan
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent, Rung
 
+FEWEST_COMPARED, MOST_COMPARED = 30, 300  # own films that tell what a likeness is worth
 LOOKED_BACK = 2  # rungs at which `fused` answers: it costs more to ask than a network
 
 
@@ -97,6 +101,18 @@ class Case:
         learnt = published(network, self.own, self.views, protocol, self.compute, streams, said)
         return {SCORES: compared(learnt, self.released, self.known, self.compute)}
 
+    def registered(self) -> Answer:
+        """Part by part, without a network; what a likeness is worth, some of one's own films say as they are."""
+        # As many as are compared under attack, as far as there are: scores are relative to all others.
+        several = _several(self.own.people)[: min(MOST_COMPARED, max(FEWEST_COMPARED, len(self.known)))]
+        with self.compute.session():
+            alike = registered(self.released, None if self.inner else self.known, self.compute)
+            among = registered(self.own.films[several], None, self.compute) if len(several) else None
+        scores = np.nan_to_num(alike)  # nobody is asked about a film and itself
+        if among is None or np.unique(self.own.people[several]).size < 2:
+            return {SCORES: scores}
+        return {SCORES: _metric.calibrated(among, self.own.people[several])(scores)}
+
     def _first(self, team: Team) -> Scores:
         return compared(team.members[0], self.released, self.known, self.compute)
 
@@ -116,6 +132,14 @@ class _Undone:
 
     def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
         return self.restore(self.look.protected(films, rng, marks))
+
+
+def _several(people: npt.NDArray[np.int64]) -> Rows:
+    """Films of people who have two or more, person by person."""
+    order = np.argsort(people, kind="stable")
+    _, owner, films = np.unique(people[order], return_inverse=True, return_counts=True)
+    rows: Rows = order[films[owner] > 1]
+    return rows
 
 
 def _of_first(rung: Rung[Team]) -> float | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
-Attacker = Literal["naive", "retrained", "linear", "fused", "restored", "paper"]
+Attacker = Literal["naive", "retrained", "linear", "fused", "restored", "paper", "registered"]
 
 _RESTORING = 2e-3  # learning rate of what undoes a protection
 _SECOND = "second/"  # before the names of what was learnt from another seed
@@ -42,11 +42,13 @@ class Verifier(Adversary):
 
     `linear` needs no network: it learns which numbers of small pictures survive the protection. `fused` asks it and two
     networks that see films differently, and compares in several ways what they see; `restored` first undoes what can be
-    undone of a protection; `paper` is the published attacker, to be compared with the others.
+    undone of a protection; `paper` is the published attacker, to be compared with the others. `registered` learns
+    nothing: it looks for each part of a film around its place on the other.
 
-    All but `linear` and `paper` go on until own people who were held out say that doubling their training has stopped
-    helping, or until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have answered before
-    is told too, and with `runs: 2` what `naive`, `retrained` and `fused` would have answered from another seed.
+    All but `linear`, `paper` and `registered` go on until own people who were held out say that doubling their training
+    has stopped helping, or until `steps_clean` and `steps_retrain`, times `budget`, are over. What they would have
+    answered before is told too, and with `runs: 2` what `naive`, `retrained` and `fused` would have answered from
+    another seed.
 
     Of films that were released several times (`knowledge.releases`) everybody looks at the mean of all releases;
     `fused` compares sex and age as well where they are told (`knowledge.demographics`).
@@ -93,7 +95,7 @@ class Verifier(Adversary):
 
     @property
     def running_mechanism(self) -> tuple[str, ...]:
-        return tuple(attacker for attacker in self.attackers if attacker != "naive")
+        return tuple(attacker for attacker in self.attackers if attacker not in ("naive", "registered"))
 
     def required_files(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
@@ -159,6 +161,8 @@ class Verifier(Adversary):
             answers["restored"] = case.restored(alone, self._lessons, self._again, plan)
         if "paper" in self.attackers:
             answers["paper"] = case.published(self._network(seed, "paper", compute), self._protocol)
+        if "registered" in self.attackers:
+            answers["registered"] = case.registered()
         return answers
 
     def _trained(self, case: Case, clean: list[Rung[Team]], ascent: Ascent) -> dict[str, Answer]:

@@ -161,6 +161,18 @@ def test_every_attacker_tells_what_it_is_to_tell(prepared: Weights) -> None:
     assert {int(answers[attacker]["steps"]) for attacker in ("naive", "retrained", "fused")} == {100}
 
 
+def test_parts_are_registered_without_learning_and_without_the_mechanism() -> None:
+    who = TOY.model_copy(update={"attackers": ("registered",)})
+    given, same = changed(leak_of(Noise(scale=0.1)), mechanism=None), np.eye(40, dtype=bool)
+    scores = link(who, given, {})["registered"]
+    assert auc(scores) > 0.95
+    # Above 0 is rather one person than two.
+    assert (scores[same] > 0).mean() > 0.6
+    assert (scores[~same] > 0).mean() < 0.2
+    nobody = changed(given, own_films=Holding(vars(given.own.take(np.array([0])))))
+    assert auc(link(who, nobody, {})["registered"]) == auc(scores)
+
+
 def test_releases_are_linked_with_each_other(prepared: Weights) -> None:
     method, people = Noise(scale=0.3), films_of(40, 2, seed=2)
     own = leak_of(method).own
