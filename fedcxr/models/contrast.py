@@ -24,9 +24,17 @@ def local_contrast(films: Tensor, share: float = 1 / 16) -> Tensor:  # (n, 1, h,
 def blurred(films: Tensor, deviation: float) -> Tensor:  # (n, 1, h, w), unchanged in range
     """Films under a Gaussian of so many pixels, their edges repeated."""
     reach = max(1, math.ceil(2 * deviation))
-    offsets = torch.arange(-reach, reach + 1, device=films.device)
+    offsets = torch.arange(-reach, reach + 1)
     kernel = torch.exp(-0.5 * (offsets / deviation).square())
-    kernel = (kernel / kernel.sum()).to(films.dtype)
-    padded = F.pad(films, (reach,) * 4, mode="replicate")
-    with torch.autocast(films.device.type, enabled=False):  # bf16 has fewer grey levels than a film
-        return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    weights: list[float] = (kernel / kernel.sum()).tolist()
+    across = _weighed(F.pad(films, (reach, reach, 0, 0), mode="replicate"), weights, axis=3)
+    return _weighed(F.pad(across, (0, 0, reach, reach), mode="replicate"), weights, axis=2)
+
+
+def _weighed(films: Tensor, weights: list[float], axis: int) -> Tensor:
+    """Sums of neighbours along an axis: on one channel a third of a convolution's time, and the same sums."""
+    size = films.shape[axis] - len(weights) + 1
+    total = films.narrow(axis, 0, size) * weights[0]
+    for place, weight in enumerate(weights[1:], 1):
+        total.add_(films.narrow(axis, place, size), alpha=weight)
+    return total
