@@ -160,7 +160,7 @@ def test_lungs_are_looked_for_once_on_each_film(monkeypatch: pytest.MonkeyPatch)
     given, attacked = noisy_leak()
     method = Noise(where="outside_lungs")
     lessons = changed(given, mechanism=leak(given.view, given.own, attacked, method).holdings["mechanism"])
-    pictures(SHORT.model_copy(update={"attackers": ("vnet",), "steps": 40}), lessons)
+    pictures(SHORT.model_copy(update={"attackers": ("vnet",), "steps": 10, "batch": 40}), lessons)
     judged = int(given.own.held_out.sum())  # of whom each is looked at once more
     assert len(looked) <= len(set(looked)) + judged <= len(given.own.films) + judged
 
