@@ -131,7 +131,7 @@ def test_films_released_several_times_are_seen_through_their_mean() -> None:
 def test_sex_and_age_are_compared_where_they_are_told() -> None:
     method, fused = Noise(scale=3.0), TOY.model_copy(update={"attackers": ("fused",), "steps_clean": 3})
     given, fused = with_few(leak_of(method)), fused.model_copy(update={"steps_retrain": 3})
-    told = {}
+    told: dict[str, np.ndarray] = {}
     for part, people, each in (("own", 40, 3), ("released", 40, 1), ("known", 40, 1)):
         rng = stream(1, "told", "own" if part == "own" else "attacked")
         sex, age = rng.integers(2, size=people), rng.integers(20, 90, size=people)
