@@ -88,8 +88,10 @@ class Verifier(Adversary):
     budget: float = pydantic.Field(
         default=1.0, gt=0, le=1000, allow_inf_nan=False, description="factor on the longest trainings"
     )
-    runs: Literal[1, 2] = pydantic.Field(
+    runs: int = pydantic.Field(
         default=1,
+        ge=1,
+        le=2,
         description="from so many seeds: the second only tells whether both agree, and takes as long",
     )
 
