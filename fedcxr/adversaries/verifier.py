@@ -89,10 +89,7 @@ class Verifier(Adversary):
         default=1.0, gt=0, le=1000, allow_inf_nan=False, description="factor on the longest trainings"
     )
     runs: int = pydantic.Field(
-        default=1,
-        ge=1,
-        le=2,
-        description="from so many seeds: the second only tells whether both agree, and takes as long",
+        default=1, ge=1, le=2, description="seeds: a second only tells whether both agree, and takes as long again"
     )
 
     @property
