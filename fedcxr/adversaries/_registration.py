@@ -60,9 +60,9 @@ def _sought(ours: Tensor, theirs: Tensor, place: tuple[int, int], compute: Compu
     best = torch.full((len(ours), len(theirs)), -1.0, device=ours.device)
     with torch.inference_mode(), compute.autocast():
         for down in range(2 * REACH + 1):
-            for right in range(2 * REACH + 1):
-                other = _unit(around[:, down : down + SQUARE, right : right + SQUARE])
-                best = torch.maximum(best, (square @ other.T).float())
+            beside = around[:, down : down + SQUARE].unfold(2, SQUARE, 1).transpose(1, 2)  # (m, places, SQUARE, SQUARE)
+            other = _unit(beside.flatten(0, 1))
+            best = torch.maximum(best, (square @ other.T).unflatten(1, (len(theirs), -1)).amax(2).float())
     return best
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fedcxr.adversaries import _metric
 from fedcxr.adversaries._alignment import aligned_correlation
+from fedcxr.adversaries._registration import registered
 from fedcxr.audit._network import Lessons, compared, sampler_of
 from fedcxr.audit._workers import Told
 from fedcxr.audit.pairing import Films, Forms
@@ -91,11 +92,13 @@ def attacked(fold: Fold, told: Told) -> Said:
         attack = {
             "correlation": correlation(released, originals),
             "aligned": aligned_correlation(released, originals, compute),
+            "registered": registered(released, originals, compute),
             "form": _by_form(fold),
         }
         raw = {
             "correlation": correlation(originals, originals),
             "aligned": aligned_correlation(originals, originals, compute),
+            "registered": registered(originals, originals, compute),
         }
         network = loaded(study.lessons.network(fold.seed, compute), fold.start).eval()
         attack["phantom"] = compared(network, released, originals, compute)

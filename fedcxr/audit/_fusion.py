@@ -21,7 +21,7 @@ def fused(scores: Sequence[Scores], asked: Asked, question: Question) -> Scores:
     together = np.full(asked.compared.shape, np.nan, dtype=np.float32)
     for number in np.unique(asked.fold):
         others = asked.fold[a] != number
-        model = LogisticRegression(class_weight="balanced", max_iter=1000)
+        model = LogisticRegression(class_weight="balanced", solver="newton-cholesky")
         model.fit(told[a[others], b[others]], genuine[others])
         here = np.ix_(*[np.flatnonzero(asked.fold == number)] * 2)
         shape = told[here].shape

@@ -12,6 +12,8 @@ import pydantic
 from fedcxr.data._own_table import read_own_table
 from fedcxr.errors import DataError
 
+NEEDED = ("filename", "patient")
+
 
 class Columns(pydantic.BaseModel):
     """What the table calls things."""
@@ -20,7 +22,8 @@ class Columns(pydantic.BaseModel):
 
     filename: str = "filename"
     patient: str = "patient"
-    released: str = "released"
+    released: str = "released"  # optional, as is the next
+    source: str = "source"  # where a film is from: a device, a ward, a publication
 
 
 @dataclass(frozen=True)
@@ -30,31 +33,37 @@ class Entry:
     filename: str
     patient: str
     released: str  # the same as `filename` where the table does not say
+    source: str = ""  # nothing where the table does not say
 
 
 def read_entries(path: Path, columns: Columns) -> Sequence[Entry]:
     """Every row; a table that does not say whose a film is is an error."""
     heads = _heads(path)
-    wanted = [columns.filename, columns.patient]
-    missing = [name for name in wanted if heads is not None and name not in heads]
+    named = [field for field in Columns.model_fields if field in NEEDED or field in columns.model_fields_set]
+    names = {field: str(getattr(columns, field)) for field in Columns.model_fields}
+    missing = [field for field in named if heads is not None and names[field] not in heads]
     if missing:
+        whose = any(field in NEEDED for field in missing)
         raise DataError(
-            f"{path.name} does not say whose the films are: it lacks columns, so nothing can be scored",
-            given=f"lacks {', '.join(missing)}; has {', '.join(heads or ())}",
-            allowed="filename,patient and, if you like, released",
+            f"{path.name} does not say whose the films are: it lacks columns, so nothing can be scored"
+            if whose
+            else f"{path.name} lacks a column that --columns names",
+            given=f"lacks {', '.join(names[field] for field in missing)}; has {', '.join(heads or ())}",
+            allowed="filename,patient and, if you like, released and source",
             do="name yours by --columns filename=...,patient=...",
         )
-    renamed = heads is not None and columns.released in heads
-    table = read_own_table(path, [*wanted, *([columns.released] if renamed else [])])
+    there = [field for field in Columns.model_fields if field in named or names[field] in (heads or ())]
+    table = read_own_table(path, list(dict.fromkeys(names[field] for field in there)))
     rows = table.rows.apply(lambda texts: texts.str.strip())
-    for column in rows.columns:
-        table.refuse(rows[column] == "", f"column {column!r} is blank")
-    table.refuse(
-        rows[columns.filename].duplicated(keep=False), "the same film stands twice", do="keep one row per film"
-    )
-    released = rows[columns.released if renamed else columns.filename]
+    for field in there:
+        if field != "source":
+            table.refuse(rows[names[field]] == "", f"column {names[field]!r} is blank")
+    films = rows[names["filename"]]
+    table.refuse(films.duplicated(keep=False), "the same film stands twice", do="keep one row per film")
+    released = rows[names["released"]] if "released" in there else films
     table.refuse(released.duplicated(keep=False), "the same released film stands twice", do="keep one row per film")
-    return [Entry(*row) for row in zip(rows[columns.filename], rows[columns.patient], released, strict=True)]
+    sources = rows[names["source"]] if "source" in there else [""] * len(rows)
+    return [Entry(*row) for row in zip(films, rows[names["patient"]], released, sources, strict=True)]
 
 
 def _heads(path: Path) -> list[str] | None:

@@ -1,15 +1,15 @@
 """Attackers from the simplest to the strongest, each asked of every released film which originals it resembles.
 
-`correlation` and `aligned` learn nothing; `form` counts and weighs files; `phantom` is a verifier that has only ever
-seen phantoms; `originals` is the same, gone on with original films of other patients; `pairs` goes on from there with
-pairs of a released and an original film of other patients, until it stops rising; `fused` hears them all. Whatever
-learns is cross-fitted: every film is scored once, by a network that saw no film of its patient.
+`correlation`, `aligned` and `registered` learn nothing; `form` counts and weighs files; `phantom` is a verifier that
+has only ever seen phantoms; `originals` is the same, gone on with original films of other patients; `pairs` goes on
+from there with pairs of a released and an original film of other patients, until it stops rising; `fused` hears them
+all. Whatever learns is cross-fitted: every film is scored once, by a network that saw no film of its patient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -66,6 +66,7 @@ class Climbed:
 def climb(paired: Paired, budget: Budget, seed: int, compute: Compute, progress: Progress, workers: int = 1) -> Climbed:
     """Every rung of the ladder."""
     asked = folds(paired.patients, budget.folds, stream(seed, "audit", "folds"))
+    asked = replace(asked, sources=paired.sources)
     first, second = (dealt(asked, stream(seed, "audit", "shuffled", side)) for side in ("released", "originals"))
     lessons, jobs = budget.study.lessons, list[Fold]()
     films = paired.released, paired.originals, paired.forms

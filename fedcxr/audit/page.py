@@ -95,7 +95,7 @@ def page(report: Mapping[str, Any], paired: Paired, shown: Mapping[str, Sequence
 def _question(answer: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<tr><td>{_text(one['attacker'])}<br><span class='soft'>{_text(one['told'])}</span></td>"
-        f"<td>{_number(one['auc']['value'])}</td><td>{_span(one['auc']['ci95'])}</td>"
+        f"<td>{_number(one['auc']['value'])}</td><td>{_span(one['auc']['ci95'])}</td>{_near(one)}"
         f"<td>{_share(one['rank1'])}</td><td>{_share(one['tpr_at_fpr']['0.01'])}</td></tr>"
         for one in answer["attackers"]
     )
@@ -103,13 +103,20 @@ def _question(answer: Mapping[str, Any]) -> str:
     chance = f"; chance would be right for {_share(best['rank1_by_chance'])}" if best["rank1"] is not None else ""
     return (
         _drawing.attackers(answer["attackers"], answer["worst_case"], answer["smallest_auc"])
-        + "<table><tr><th>attacker</th><th>AUC</th><th>95 % interval</th><th>first match right</th>"
-        f"<th>found at 1 % false alarms</th></tr>{rows}</table>"
+        + "<table><tr><th>attacker</th><th>AUC</th><th>95 % interval</th>"
+        f"{'<th>AUC in one source</th>' if best['same_source_auc'] else ''}"
+        f"<th>first match right</th><th>found at 1 % false alarms</th></tr>{rows}</table>"
         f'<p class="soft">{answer["attackers"][0]["pairs"]["genuine"]} pairs that belong together, '
         f"{answer['attackers'][0]['pairs']['impostor']} that do not; first match among "
         f"{best['gallery'] or 0} films{chance}. The dashed line is chance; "
         "in the grey band a success could not have been told from it.</p>"
     )
+
+
+def _near(entry: Mapping[str, Any]) -> str:
+    """A cell of the table, where the films' sources are known."""
+    near = entry["same_source_auc"]
+    return "" if near is None else f"<td>{_number(near['value'])}</td>"
 
 
 def _controls(controls: Mapping[str, Any]) -> str:
@@ -169,9 +176,12 @@ def _reading() -> str:
     return (
         "<h2>How to read the figures</h2><p><b>AUC</b>: shown a released film, one that belongs to it and one that "
         "does not, how often the attacker picks the right one. .5 is guessing, 1 is never wrong. <b>Interval</b>: what "
-        "other patients of the same kind might have given, in 95 of 100 cases. <b>First match right</b>: how often the "
-        "best-scored of all films compared is a right one. <b>Found at 1 % false alarms</b>: the share of pairs that "
-        "belong together found by whoever tolerates that 1 of 100 others is called a match.</p>"
+        "other patients of the same kind might have given, in 95 of 100 cases. <b>AUC in one source</b>: the same if "
+        "the one that does not belong to it is of the same device, publication or whatever the table's column "
+        "<code>source</code> tells; without that column nobody knows whether a patient was recognised or a device. "
+        "<b>First match right</b>: how often the best-scored of all films compared is a right one. <b>Found at 1 % "
+        "false alarms</b>: the share of pairs that belong together found by whoever tolerates that 1 of 100 others is "
+        "called a match.</p>"
     )
 
 

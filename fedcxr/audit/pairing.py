@@ -51,6 +51,7 @@ class Pair:
     original: FilmFile
     released: FilmFile
     patient: str
+    source: str = ""  # nothing where the table does not say
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Paired:
     originals: Films
     released: Films
     forms: tuple[Forms, Forms]  # of the originals and of the released ones
+    sources: Codes | None = None  # below 0 where the table says nothing of a film; None where it never does
     notes: tuple[str, ...] = ()  # what was done to make them comparable, and what was left out
     left_out: tuple[Problem, ...] = ()
 
@@ -87,6 +89,7 @@ class Paired:
             originals=self.originals[rows],
             released=self.released[rows],
             forms=(original[rows], released[rows]),
+            sources=None if self.sources is None else self.sources[rows],
         )
 
     def at_most(self, films: int, seed: int) -> Paired:
@@ -133,6 +136,7 @@ def read(folders: Folders, size: int, progress: Progress, workers: int = 1) -> P
         np.stack([one.film for one in firsts]),
         np.stack([one.film for one in seconds]),
         (np.stack([one.form for one in firsts]), np.stack([one.form for one in seconds])),
+        _sources([pair.source for pair in kept]),
         tuple(notes),
         tuple(problems),
     )
@@ -146,7 +150,7 @@ def matched(original: FilmFolder, released: FilmFolder, entries: Sequence[Entry]
         if first is None or second is None:
             lost.append(entry.filename)
         else:
-            pairs.append(Pair(first, second, entry.patient))
+            pairs.append(Pair(first, second, entry.patient, entry.source))
     for side, name in ((0, "original"), (1, "released")):
         used = Counter((pair.original, pair.released)[side].name for pair in pairs)
         twice = [film for film, times in used.items() if times > 1]
@@ -206,6 +210,13 @@ def _one_shape(some: tuple[int, int], other: tuple[int, int]) -> bool:
 
 def _by(extent: tuple[int, int]) -> str:
     return f"{extent[0]} x {extent[1]}"
+
+
+def _sources(told: Sequence[str]) -> Codes | None:
+    names, codes = np.unique(told, return_inverse=True)
+    if not any(told):
+        return None
+    return np.where(names[codes] == "", -1, codes).astype(np.int64)
 
 
 def _demand_people(patients: Sequence[str]) -> None:

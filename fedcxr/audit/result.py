@@ -19,6 +19,7 @@ CHECKED = ("pairs", "fused")  # attackers that learn from identities, and so cou
 TOLD: Mapping[str, str] = {
     "correlation": "pixel by pixel",
     "aligned": "pixel by pixel, after small shifts, turns and zooms",
+    "registered": "part by part: each looked for in the neighbourhood of its place",
     "form": "sizes, grey levels and how well files pack",
     "phantom": "a network that has seen artificial patients only",
     "originals": "the same, gone on with original films of other patients",

@@ -7,7 +7,7 @@ scores them has seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from fedcxr.rng import stream
 Question = Literal["film", "person"]
 Scores = npt.NDArray[np.float32]  # (n, n) released x original; higher means more alike; nan between folds
 Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int64]  # (n,) anonymous numbers
 
 QUESTIONS: tuple[Question, ...] = ("film", "person")
 REPLICATES = 1000
@@ -32,8 +33,10 @@ SURE = 0.99  # of the interval that a conclusion rests on: several attackers are
 class Asked:
     """Whose the films are, and which of them are compared."""
 
-    patients: npt.NDArray[np.int64]  # (n,)
-    fold: npt.NDArray[np.int64]  # (n,)
+    patients: Codes
+    fold: Codes
+    sources: Codes | None = None  # where each film is from, such as its device; below 0 where nobody knows
+    near: bool = False  # impostors are films of the same source alone
 
     @cached_property
     def compared(self) -> Bools:  # (n, n)
@@ -49,7 +52,18 @@ class Asked:
 
     @property
     def impostors(self) -> Bools:  # (n, n)
-        return np.asarray(self.compared & ~self.one_person)
+        strangers = np.asarray(self.compared & ~self.one_person)
+        if not self.near or self.sources is None:
+            return strangers
+        return strangers & (self.sources[:, None] == self.sources[None]) & (self.sources >= 0)
+
+    def among_one_source(self) -> Asked | None:
+        """The same with impostors of the same source alone; None where sources are not known.
+
+        Films of one device or publication resemble each other, and so do most films of one patient: only where the
+        impostor is from there too has a patient been recognised, and not a device.
+        """
+        return None if self.sources is None else replace(self, near=True)
 
     def pairs(self, question: Question) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Bools]:
         """The rows and columns of all pairs that count, and which of them are genuine."""
@@ -59,7 +73,8 @@ class Asked:
 
     def within(self, rows: npt.NDArray[np.intp]) -> Asked:
         """The question about these films alone."""
-        return Asked(self.patients[rows], self.fold[rows])
+        sources = None if self.sources is None else self.sources[rows]
+        return replace(self, patients=self.patients[rows], fold=self.fold[rows], sources=sources)
 
 
 def auc_of(scores: Scores, asked: Asked, question: Question) -> float:
@@ -81,13 +96,19 @@ def figures(scores: Scores, asked: Asked, question: Question, seed: int) -> dict
     a, b, genuine = asked.pairs(question)
     rates = verification(scores[a, b][genuine], scores[a, b][~genuine]).tpr_at_fpr
     found = _first(scores, asked, question)
-    ci95 = interval_of(scores, asked, question, seed)
+    near = asked.among_one_source()
     return {
-        "auc": {"value": _known(auc_of(scores, asked, question)), "ci95": None if ci95 is None else list(ci95)},
+        "auc": _auc(scores, asked, question, seed),
+        "same_source_auc": None if near is None else _auc(scores, near, question, seed),
         "tpr_at_fpr": rates,
         **found,
         "pairs": {"genuine": int(genuine.sum()), "impostor": int((~genuine).sum())},
     }
+
+
+def _auc(scores: Scores, asked: Asked, question: Question, seed: int) -> dict[str, Any]:
+    ci95 = interval_of(scores, asked, question, seed)
+    return {"value": _known(auc_of(scores, asked, question)), "ci95": None if ci95 is None else list(ci95)}
 
 
 def relative(scores: Scores, asked: Asked) -> Scores:

@@ -62,6 +62,8 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
         )
     elif faint:
         sentences += _unrelated(report["resemblance"])
+    if found[0]:
+        sentences.append(_by_source(person))
     if any(found):
         sentences.append("These are lower bounds: whoever tries harder, or owns more films, finds at least as many.")
     return Verdict(level, headline, tuple(sentences), tried, not_tried)
@@ -110,6 +112,26 @@ def _of(question: str, answer: Mapping[str, Any]) -> str:
         f"picks the right one in at least {math.floor(100 * least)} of 100 cases, where guessing gets 50 "
         f"(AUC {value:.2f}{span}).{first}"
     )
+
+
+def _by_source(person: Mapping[str, Any]) -> str:
+    """Whether it was patients who were recognised, or the places that their films are from."""
+    why = "Films of one source (a device, a publication, an exposure) resemble each other more than they do others"
+    best = next(one for one in person["attackers"] if one["attacker"] == person["worst_case"]["attacker"])
+    if best["same_source_auc"] is None or best["same_source_auc"]["value"] is None:
+        told = "the table does not tell sources" if best["same_source_auc"] is None else "no two patients share one"
+        return (
+            f"{why}, and {told}: whether patients were recognised or only where their films are from, this audit "
+            "cannot tell."
+        )
+    value, ci95 = best["same_source_auc"]["value"], best["same_source_auc"]["ci95"]
+    span = "" if ci95 is None else f", 95 % interval {ci95[0]:.2f} to {ci95[1]:.2f}"
+    shown = (
+        "patients are recognised, and not only where their films are from"
+        if ci95 is not None and ci95[0] > 0.5
+        else "that more is recognised than where films are from was not shown"
+    )
+    return f"{why}; where the other film is of the same source, the AUC is {value:.2f}{span}: {shown}."
 
 
 def _unrelated(resemblance: Mapping[str, Any]) -> list[str]:

@@ -30,10 +30,10 @@ def audit(
     original: Annotated[Path, typer.Option(metavar="DIR", help="The films before they were anonymised.")],
     released: Annotated[Path, typer.Option(metavar="DIR", help="The anonymised films, under the same names.")],
     table: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Whose films they are: filename,patient and perhaps released.")
+        Path | None, typer.Option(metavar="CSV", help="Columns filename,patient and perhaps released,source.")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="a=b,...", help="The table's own names, such as patient=patientid.")
+        str | None, typer.Option(metavar="a=b,...", help="The table's own names: patient=id,source=scanner.")
     ] = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Larger films, more networks, longer: hours instead of minutes.")

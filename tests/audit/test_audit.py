@@ -109,6 +109,23 @@ def test_attackers_who_fail_a_control_conclude_nothing(found: Audit) -> None:
     assert "AUC" not in " ".join(said.sentences)
 
 
+@pytest.mark.parametrize(
+    ("near", "words"),
+    [
+        (None, "the table does not tell sources"),
+        ({"value": None, "ci95": None}, "no two patients share one"),
+        ({"value": 0.52, "ci95": [0.41, 0.62]}, "was not shown"),
+        ({"value": 0.71, "ci95": [0.6, 0.8]}, "patients are recognised, and not only where"),
+    ],
+)
+def test_a_verdict_says_whether_it_may_be_a_device_that_was_recognised(
+    found: Audit, near: dict[str, object] | None, words: str
+) -> None:
+    attackers = [{**one, "same_source_auc": near} for one in found.report["person"]["attackers"]]
+    said = verdict({**found.report, "person": {**found.report["person"], "attackers": attackers}})
+    assert words in said.sentences[-1]
+
+
 def test_a_frame_has_a_row_for_every_attacker(found: Audit) -> None:
     frame = found.frame()
     assert len(frame) == 2 * len(TOLD)

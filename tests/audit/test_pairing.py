@@ -128,6 +128,7 @@ def linked(folders: Folders) -> Folders:
         (lambda f: replace(f, table=f.original / "no.csv"), "no such table"),
         (lambda f: replace(f, original=f.original / "no"), "no such folder"),
         (nobody, "lacks patient; has filename, age"),
+        (lambda f: replace(f, columns=Columns(source="url")), "lacks url; has filename, patient"),
         (blank, "column 'patient' is blank"),
         (twice, "the same film stands twice"),
         (twice_by_ending, "several rows of the table mean one original film; given: 59.png"),
@@ -172,6 +173,32 @@ def test_a_table_says_what_films_are_called_in_the_other_folder(folders: Folders
 def test_columns_may_have_other_names(folders: Folders) -> None:
     with_table(folders, ["file,who", *lines_of(folders)[1:]])
     assert len(seen(replace(folders, columns=Columns(filename="file", patient="who")))) == 60
+
+
+def test_a_table_says_where_films_are_from_or_says_nothing(folders: Folders) -> None:
+    assert seen(folders).sources is None
+    head, *lines = lines_of(folders)
+    places = ["ward B", "", "ward A"] * 20
+    with_table(folders, [f"{head},url", *(f"{line},{place}" for line, place in zip(lines, places, strict=True))])
+    assert seen(folders).sources is None
+    sources = seen(replace(folders, columns=Columns(source="url"))).take(np.array([0, 1, 2, 3])).sources
+    assert sources is not None
+    assert (sources[0], sources[1]) == (sources[3], -1)
+    assert -1 != sources[2] != sources[0]
+
+
+def test_originals_may_be_dicom_and_releases_pictures(folders: Folders) -> None:
+    from dicoms import dicom  # here: it needs the extra `dicom`
+
+    paths = list(folders.original.iterdir())
+    pixels = [np.asarray(Image.open(path)) for path in paths]
+    for path, film in zip(paths, pixels, strict=True):
+        dicom(path.with_suffix(".dcm"), 4095 - 16 * film.astype(np.uint16), PhotometricInterpretation="MONOCHROME1")
+        path.unlink()
+    paired = seen(folders)
+    assert [pair.original.path.suffix for pair in paired.pairs] == [".dcm"] * 60
+    assert [pair.original.path.stem for pair in paired.pairs] == [pair.released.path.stem for pair in paired.pairs]
+    assert np.abs(paired.originals.astype(int) - paired.released).mean() < 10  # and not 85, as between any two
 
 
 @pytest.mark.parametrize("spoil", [damaged, linked])

@@ -39,6 +39,24 @@ def test_figures_by_hand() -> None:
     assert np.allclose(alike[:3, :3], alike[3:, 3:], atol=1e-5)
 
 
+def test_who_recognises_a_device_finds_nobody_among_films_of_that_device() -> None:
+    patients, device = np.repeat(np.arange(24), 2), np.repeat([0, 1, 2, -1], 12)
+    asked = Asked(patients, np.zeros(48, dtype=np.int64), device)
+    said = (device[:, None] == device[None]).astype(np.float32)
+    found = figures(said, asked, "person", 0)
+    assert found["auc"]["value"] > 0.85
+    assert found["same_source_auc"]["value"] == pytest.approx(0.5)
+    near = asked.among_one_source()
+    assert near is not None
+    a, b, genuine = near.pairs("person")
+    assert (device[a] == device[b])[~genuine].all()
+    assert (device[a][~genuine] >= 0).all()  # of two films nobody knows where from it is not known either
+    assert genuine.sum() == 48
+    assert figures(said, Asked(patients, asked.fold), "person", 0)["same_source_auc"] is None
+    apart = Asked(patients, asked.fold, patients)  # every patient has a device to themselves
+    assert figures(said, apart, "person", 0)["same_source_auc"] == {"value": None, "ci95": None}
+
+
 def test_what_is_said_of_single_films_links_nobody() -> None:
     """Patients with many films look ill, and an attacker who sees that has not seen who they are."""
     patients = np.repeat(np.arange(30), [6] * 6 + [1] * 24)
