@@ -11,9 +11,8 @@ from PIL import Image
 
 from fedcxr.audit import Folders
 from fedcxr.audit._fold import Study
-from fedcxr.audit._network import Lessons, Schooling
+from fedcxr.audit._network import Lessons
 from fedcxr.audit.ladder import Budget
-from fedcxr.models.backbone import Design
 from fedcxr.training import Plan
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent
@@ -31,8 +30,7 @@ TINY = Budget(
     200,
     2,
     1,
-    Study(Plan(3, 1e-3), Ascent(4, 1e-3), Plan(2, 1e-3), Lessons(Design(width=4, stride=4), dimensions=8, people=6)),
-    Schooling(12, Plan(3, 1e-3)),
+    Study(Plan(3, 1e-3), Ascent(4, 1e-3), Plan(2, 1e-3), Lessons(people=6)),
 )
 
 

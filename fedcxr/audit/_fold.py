@@ -12,6 +12,7 @@ from torch import Tensor
 from fedcxr.adversaries import _metric
 from fedcxr.adversaries._alignment import aligned_correlation
 from fedcxr.adversaries._registration import registered
+from fedcxr.adversaries._shipped import shipped
 from fedcxr.audit._network import Lessons, compared, sampler_of
 from fedcxr.audit._workers import Told
 from fedcxr.audit.pairing import Films, Forms
@@ -19,8 +20,7 @@ from fedcxr.audit.scoring import QUESTIONS, Asked, auc_of
 from fedcxr.codes.support import correlation
 from fedcxr.models.siamese import Siamese
 from fedcxr.rng import stream
-from fedcxr.storage.checkpoint import Arrays
-from fedcxr.training import Plan, fit, loaded
+from fedcxr.training import Plan, fit
 from fedcxr.training.compute import Compute
 from fedcxr.training.rising import Ascent, Figures, best, rise
 
@@ -57,7 +57,6 @@ class Fold:
     originals: Films
     forms: tuple[Forms, Forms]  # of the originals and of the released ones
     orders: tuple[Rows, Rows]  # which released film and which original stand where identities mean nothing
-    start: Arrays  # a verifier that has seen phantoms only
     study: Study
     seed: int
     compute: Compute
@@ -100,17 +99,17 @@ def attacked(fold: Fold, told: Told) -> Said:
             "aligned": aligned_correlation(originals, originals, compute),
             "registered": registered(originals, originals, compute),
         }
-        network = loaded(study.lessons.network(fold.seed, compute), fold.start).eval()
-        attack["phantom"] = compared(network, released, originals, compute)
-        raw["phantom"] = compared(network, originals, originals, compute)
+        start = shipped(compute)
+        attack["phantom"] = start.scores(released, originals)
+        raw["phantom"] = start.scores(originals, originals)
         drawn = fold.released[fold.orders[0]], fold.originals[fold.orders[1]]
-        guessing = _taught(network, fold, _Material("shuffled", drawn, study.lessons, study.shuffled), told)
+        guessing = _taught(start.network, fold, _Material("shuffled", drawn, study.lessons, study.shuffled), told)
         places = np.ix_(*[_places(rows, order) for order in fold.orders])
         shuffled = {name: block[places] for name, block in attack.items()}
         shuffled["pairs"] = compared(guessing, drawn[0][rows], drawn[1][rows], compute)
         apart = replace(study.lessons, own=0.0)  # that a film is itself is too easily told
         clean = _Material("originals", (fold.originals, fold.originals), apart, study.originals)
-        network = _taught(network, fold, clean, lambda step: told(study.shuffled.steps + step))
+        network = _taught(start.network, fold, clean, lambda step: told(study.shuffled.steps + step))
         attack["originals"] = compared(network, released, originals, compute)
         raw["originals"] = compared(network, originals, originals, compute)
         attack["pairs"], earlier = _risen(network, fold, told)

@@ -1,9 +1,10 @@
 """Attackers from the simplest to the strongest, each asked of every released film which originals it resembles.
 
-`correlation`, `aligned` and `registered` learn nothing; `form` counts and weighs files; `phantom` is a verifier that
-has only ever seen phantoms; `originals` is the same, gone on with original films of other patients; `pairs` goes on
-from there with pairs of a released and an original film of other patients, until it stops rising; `fused` hears them
-all. Whatever learns is cross-fitted: every film is scored once, by a network that saw no film of its patient.
+`correlation`, `aligned` and `registered` learn nothing; `form` counts and weighs files; `phantom` is the package's own
+verifier, which has only ever seen phantoms; `originals` is the same, gone on with original films of other patients;
+`pairs` goes on from there with pairs of a released and an original film of other patients, until it stops rising;
+`fused` hears them all. Whatever learns is cross-fitted: every film is scored once, by a network that saw no film of its
+patient.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 
 from fedcxr.audit._fold import Block, Fold, Study, attacked
 from fedcxr.audit._fusion import fused
-from fedcxr.audit._network import Schooling, schooled
 from fedcxr.audit._workers import spread
 from fedcxr.audit.pairing import Paired, Progress
 from fedcxr.audit.scoring import QUESTIONS, Asked, Question, Scores, dealt, folds, relative
@@ -35,7 +35,6 @@ class Budget:
     folds: int
     networks: int  # from different seeds, whose logits are averaged
     study: Study
-    schooling: Schooling = field(default_factory=Schooling)
 
 
 QUICK = Budget("quick", 64, 1500, 4, 1, Study(Plan(200, 4e-3), Ascent(800, 4e-3), Plan(60, 4e-3)))
@@ -68,14 +67,12 @@ def climb(paired: Paired, budget: Budget, seed: int, compute: Compute, progress:
     asked = folds(paired.patients, budget.folds, stream(seed, "audit", "folds"))
     asked = replace(asked, sources=paired.sources)
     first, second = (dealt(asked, stream(seed, "audit", "shuffled", side)) for side in ("released", "originals"))
-    lessons, jobs = budget.study.lessons, list[Fold]()
     films = paired.released, paired.originals, paired.forms
-    for network in range(budget.networks):
-        own = derive(seed, "audit", "network", network)
-        start = schooled(lessons, budget.schooling, budget.size, own, compute, progress)
-        jobs += [
-            Fold(k, asked, *films, (first, second), start, budget.study, own, compute) for k in range(budget.folds)
-        ]
+    jobs = [
+        Fold(k, asked, *films, (first, second), budget.study, derive(seed, "audit", "network", network), compute)
+        for network in range(budget.networks)
+        for k in range(budget.folds)
+    ]
     steps = len(jobs) * budget.study.steps
     said = spread(attacked, jobs, workers, lambda done: progress("attacking", done, steps))
     progress("hearing all attackers together", 0, 1)
