@@ -16,6 +16,8 @@ SCHEMA = 1
 CHANCE_MAY_MISS_BY = 0.05  # how far from .5 an AUC may lie where identities mean nothing
 RISEN = 0.01  # by which the last doubling may have raised an AUC that counts as converged
 CHECKED = ("pairs", "fused")  # attackers that learn from identities, and so could learn from what is none
+# Of every control by itself, so that chance fails one of a hundred audits and not one of a hundred controls.
+SURE_OF_ALL = 1 - (1 - SURE) / (len(QUESTIONS) * len(CHECKED))
 TOLD: Mapping[str, str] = {
     "correlation": "pixel by pixel",
     "aligned": "pixel by pixel, after small shifts, turns and zooms",
@@ -109,8 +111,8 @@ def controls(climbed: Climbed, seed: int, progress: Progress) -> dict[str, Any]:
     for question in QUESTIONS:
         for name in CHECKED:
             scores = climbed.shuffled[name].scores[question]
-            value, wide = auc_of(scores, asked, question), interval_of(scores, asked, question, seed, SURE)
-            shuffled.append({"question": question, "attacker": name, "auc": value, "ci99": list(wide or ()) or None})
+            value, wide = auc_of(scores, asked, question), interval_of(scores, asked, question, seed, SURE_OF_ALL)
+            shuffled.append({"question": question, "attacker": name, "auc": value, "interval": list(wide or ()) or None})
             if abs(value - 0.5) > CHANCE_MAY_MISS_BY and not (wide and wide[0] <= 0.5 <= wide[1]):
                 doubts.append(f"with shuffled identities `{name}` reached AUC {value:.2f} instead of chance")
     progress("intervals: controls", 2, 2)

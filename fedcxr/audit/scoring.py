@@ -55,7 +55,8 @@ class Asked:
         strangers = np.asarray(self.compared & ~self.one_person)
         if not self.near or self.sources is None:
             return strangers
-        return strangers & (self.sources[:, None] == self.sources[None]) & (self.sources >= 0)
+        known = (self.sources[:, None] == self.sources[None]) & (self.sources >= 0)
+        return np.asarray(strangers & known)
 
     def among_one_source(self) -> Asked | None:
         """The same with impostors of the same source alone; None where sources are not known.

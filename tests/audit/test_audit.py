@@ -64,8 +64,7 @@ def test_each_way_of_anonymising_gets_its_verdict(
     hospital: Hospital, change: Callable[[np.ndarray], np.ndarray], level: str, request: pytest.FixtureRequest
 ) -> None:
     folders = hospital.released(request.node.callspec.id, change)
-    # Four controls at a level of 99 % each: in so small a hospital chance alone fails one of some dozens of audits.
-    found = audit(folders, budget=TINY, compute=CPU, seed=2)
+    found = audit(folders, budget=TINY, compute=CPU, seed=1)
     assert found.report["controls"]["passed"], found.report["controls"]
     assert found.verdict.level == level
     said = " ".join((found.verdict.headline, *found.verdict.sentences))
