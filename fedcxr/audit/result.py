@@ -112,7 +112,9 @@ def controls(climbed: Climbed, seed: int, progress: Progress) -> dict[str, Any]:
         for name in CHECKED:
             scores = climbed.shuffled[name].scores[question]
             value, wide = auc_of(scores, asked, question), interval_of(scores, asked, question, seed, SURE_OF_ALL)
-            shuffled.append({"question": question, "attacker": name, "auc": value, "interval": list(wide or ()) or None})
+            shuffled.append(
+                {"question": question, "attacker": name, "auc": value, "interval": list(wide or ()) or None}
+            )
             if abs(value - 0.5) > CHANCE_MAY_MISS_BY and not (wide and wide[0] <= 0.5 <= wide[1]):
                 doubts.append(f"with shuffled identities `{name}` reached AUC {value:.2f} instead of chance")
     progress("intervals: controls", 2, 2)
