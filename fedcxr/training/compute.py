@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
 from fedcxr.errors import ConfigError
 
@@ -17,7 +18,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 class _Threads:
-    """The thread count, which the libraries under torch have once for a whole process.
+    """The thread counts of torch and of NumPy's linear algebra, which a whole process has once.
 
     Put back by the last session that ends: were it put back while another thread still trains, as sites do side by
     side, that training would end in other bits.
@@ -26,11 +27,13 @@ class _Threads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sessions = self._before = 0
+        self._algebra: threadpool_limits | None = None
 
     def enter(self, threads: int) -> None:
         with self._lock:
             if self._sessions == 0:
                 self._before = torch.get_num_threads()
+                self._algebra = threadpool_limits(threads, user_api="blas")
             self._sessions += 1
             torch.set_num_threads(threads)
 
@@ -39,6 +42,8 @@ class _Threads:
             self._sessions -= 1
             if self._sessions == 0:
                 torch.set_num_threads(self._before)
+                assert self._algebra is not None, "whoever leaves has entered"
+                self._algebra.restore_original_limits()
 
 
 _THREADS = _Threads()

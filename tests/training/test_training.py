@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import threadpoolctl  # type: ignore[import-untyped, unused-ignore]
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -71,12 +72,23 @@ def test_two_runs_are_equal_bit_by_bit(average: float | None) -> None:
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+def algebra() -> list[int]:
+    """Threads of each library of linear algebra that NumPy may use."""
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_a_session_has_as_many_threads_as_it_says() -> None:
+    with Compute.choose(threads=1).session():
+        assert set(algebra()) == {torch.get_num_threads()} == {1}
+
+
 def test_global_random_state_and_thread_count_stay_as_they_were() -> None:
     images, labels = toy(32, seed=1)
-    before = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads())
+    before = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads(), algebra())
     train(labels, images, plan=Plan(2, 1e-3))
-    after = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads())
+    after = (random.getstate(), repr(np.random.get_state()), torch.get_rng_state(), torch.get_num_threads(), algebra())
     assert before[:2] == after[:2]
+    assert before[4] == after[4]
     assert before[3] == after[3]
     assert torch.equal(before[2], after[2])
 
