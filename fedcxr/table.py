@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Lines under heads, and sentences below them."""
+    """Lines under heads, sentences below them, and what all that means: a headline and what it rests on."""
 
     title: str
     heads: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
+    verdict: tuple[str, ...] = ()
 
 
 def figure(value: float | None) -> str:
@@ -38,3 +40,18 @@ def span(ends: Sequence[float] | None) -> str:
 def share(value: float | None) -> str:
     """A share for people."""
     return "unknown" if value is None else f"{value:.0%}"
+
+
+def plain(title: str, figures: Mapping[str, Any]) -> Table:
+    """Of figures that nobody wrote a table for: each number under its name, with its interval where it has one."""
+    return Table(title, ("figure", "95 % interval"), tuple(_numbers("", figures)))
+
+
+def _numbers(name: str, told: Any) -> Iterator[Row]:
+    if isinstance(told, Mapping) and "value" in told:
+        yield Row(name, (figure(told["value"]), span(told["ci95"]) if told.get("ci95") else ""))
+    elif isinstance(told, Mapping):
+        for part, below in told.items():
+            yield from _numbers(f"{name} {part}".strip(), below)
+    elif isinstance(told, int | float):
+        yield Row(name, (str(told) if isinstance(told, int) else figure(told),))

@@ -18,7 +18,7 @@ TREES = ("fedcxr", "sites", "server")
 # A part of the library imports from parts further left only. `import fedcxr` itself imports nothing.
 LINE = (
     "errors rng < cohort partition plugins release wire storage pairs metrics models < keys training data "
-    "table < codes context learning view < methods < world reading < knowledge < questions < adversaries tasks "
+    "table verdict < codes context learning view < methods < world reading < knowledge < questions < adversaries tasks "
     "< scenario < protocol runs < audit simulation < cli"
 )
 LAYERS = [layer.split() for layer in LINE.split(" < ")]

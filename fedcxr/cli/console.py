@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fedcxr import plugins
+from fedcxr.cli import tables
+from fedcxr.cli.tables import plain
+from fedcxr.table import plain as own_figures
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
-    from rich.table import Table
 
     from fedcxr.questions import Question
-    from fedcxr.table import Table as Told
     from fedcxr.tasks import Task
 
 LOOK_EVERY = 0.2  # seconds
@@ -32,11 +34,12 @@ def stderr() -> Console:
 
 
 def stdout() -> Console:
-    """For results; into a file or a pipe they go unwrapped."""
+    """For results; into a file or a pipe they go as wide as they are, unless COLUMNS says how wide that is."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    wide = not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit()
+    return Console(highlight=False, width=160) if wide else console
 
 
 @contextlib.contextmanager
@@ -127,18 +130,10 @@ class _Screen:
                 self._progress.update(self._bars[stage], completed=event["done"], total=event["total"])
             case "site" if event["status"] != "ok":
                 self._progress.console.print(
-                    f"[yellow]{event['site']} {event['status']}, round {event['round']}:[/] {_plain(event['reason'])}"
+                    f"[yellow]{event['site']} {event['status']}, round {event['round']}:[/] {plain(event['reason'])}"
                 )
             case "engine":
-                self._progress.console.print(
-                    f"[yellow]engine, attempt {event['attempt']}:[/] {_plain(event['reason'])}"
-                )
-
-
-def _plain(text: object) -> str:
-    from rich.markup import escape
-
-    return escape(str(text))
+                self._progress.console.print(f"[yellow]engine, attempt {event['attempt']}:[/] {plain(event['reason'])}")
 
 
 def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:
@@ -151,7 +146,7 @@ def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:
     )
     for site in sites:
         if site["status"] != "ok":
-            console.print(f"  [yellow]{site['name']} {site['status']}:[/] {_plain(site['reason'])}")
+            console.print(f"  [yellow]{site['name']} {site['status']}:[/] {plain(site['reason'])}")
     console.print()
     _print_utility(result, console)
     _print_access(result["access"], console)
@@ -168,10 +163,11 @@ def _print_utility(result: Mapping[str, Any], console: Console) -> None:
     for name in result["scenario"]["tasks"]:
         figures = result["utility"].get(name)
         if figures is None:
-            console.print(f"{_plain(name)}: does not apply\n")
+            console.print(f"{plain(name)}: does not apply\n")
             continue
         task = cast("Task", plugins.build("task", {"name": name, **result["scenario"]["tasks"][name]}))
-        _print_table(task.table(figures), console)
+        tables.show(task.table(figures) or own_figures(f"{name}: what it measured", figures), console)
+        console.print()
 
 
 def _print_access(access: Mapping[str, Any] | None, console: Console) -> None:
@@ -180,8 +176,8 @@ def _print_access(access: Mapping[str, Any] | None, console: Console) -> None:
         return
     for reader in access["readers"]:
         first = next(iter(reader["refusals"].values()), "").split(";")[0]
-        why = f" ({_plain(first)}{', ...' if len(reader['refusals']) > 1 else ''})" if first else ""
-        console.print(f"{_plain(reader['name'])} opens {reader['opened']} of {reader['films']} films{why}")
+        why = f" ({plain(first)}{', ...' if len(reader['refusals']) > 1 else ''})" if first else ""
+        console.print(f"{plain(reader['name'])} opens {reader['opened']} of {reader['films']} films{why}")
     tried = access["other_site"]
     if tried["tried"]:
         console.print(f"the key of another site opens {tried['opened']} of {tried['tried']}")
@@ -197,37 +193,14 @@ def _print_privacy(result: Mapping[str, Any], console: Console) -> None:
     for name, parameters in result["scenario"]["questions"].items():
         question = cast("Question", plugins.build("question", {"name": name, **parameters}))
         entries = [entry for entry in privacy[question.section] if entry["question"] == name]
-        if entries:
-            _print_table(question.table(entries, privacy), console, end="")
-        else:
-            console.print(f"{_plain(name)}: does not apply")
+        told = question.table(entries, privacy) if entries else None
+        if told is not None:
+            tables.show(told, console)
+            console.print()
+        elif not entries:
+            console.print(f"{plain(name)}: does not apply\n")
     formal = privacy["formal"]
     said = "none"
     if formal is not None:
         said = f"epsilon {formal['epsilon']:g}, delta {formal['delta']:g} per {formal['unit']}"
-    console.print(f"  formal guarantee: {said}\n")
-
-
-def _print_table(told: Told | None, console: Console, end: str = "\n") -> None:
-    if told is None:
-        return
-    if told.rows:
-        doubtful = any(row.doubt for row in told.rows)
-        table = _table(told.title, *told.heads, *([""] if doubtful else []))
-        for row in told.rows:
-            doubt = [f"[yellow]{_plain(row.doubt)}[/]" if row.doubt else ""] if doubtful else []
-            cells = [*map(_plain, row.cells), *[""] * (len(told.heads) - len(row.cells)), *doubt]
-            table.add_row(_plain(row.about), *cells)
-        console.print(table)
-    for note in told.notes:
-        console.print(f"  {_plain(note)}")
-    console.print(end, end="")
-
-
-def _table(*heads: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, no_wrap=True, justify="left" if head == heads[0] else "right")
-    return table
+    console.print(f"formal guarantee: {said}\n")

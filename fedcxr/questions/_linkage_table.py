@@ -7,6 +7,7 @@ from typing import Any
 
 from fedcxr.questions import _rising
 from fedcxr.table import Row, Table, figure, share, span
+from fedcxr.verdict.linkage import PEOPLE, Wording, linkage
 
 HEADS = ("AUC", "95 % interval", "same site", "rank 1", "at 1 % FPR", "raw", "shuffled")
 CONTROLS = "raw and shuffled are controls, to be near 1 and .5"
@@ -14,15 +15,18 @@ CONTROLS = "raw and shuffled are controls, to be near 1 and .5"
 Entry = Mapping[str, Any]
 
 
-def linkage_table(title: str, entries: Sequence[Entry], worst: Entry | None, floor: Entry | None) -> Table:
+def linkage_table(
+    title: str, entries: Sequence[Entry], worst: Entry | None, floor: Entry | None, wording: Wording = PEOPLE
+) -> Table:
     """Of entries of one question; `worst` is the worst case of all."""
     rows = [_row(entry, worst if worst and _same(worst, entry) else None) for entry in entries]
     if floor:
         rows.append(Row("from the findings alone", (figure(floor["auc"]["value"]), span(floor["auc"]["ci95"]))))
-    return Table(title, HEADS, tuple(rows), (CONTROLS, *_chance(entries)))
+    return Table(title, HEADS, tuple(rows), (CONTROLS, *_chance(entries)), linkage(entries, floor, wording))
 
 
 def _row(entry: Entry, worst: Entry | None) -> Row:
+    worst = worst if entry["conclusive"] else None  # a figure that proves nothing is the worst of nothing
     at_least = "at least " if worst and worst["lower_bound"] else ""
     cells = (
         at_least + figure(entry["auc"]["value"]),

@@ -18,6 +18,7 @@ from fedcxr.metrics.bootstrap import auc_replicates, central_interval
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, of_the_tested
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, span
+from fedcxr.verdict.recovery import attributes as in_words
 from fedcxr.view import View
 from fedcxr.world import Roles, World
 
@@ -108,13 +109,14 @@ class Attributes(Question):
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table | None:
         """One line per attribute: the attacker that tells most about it."""
-        rows = []
+        rows, most = [], {}
         for attribute in entries[0]["attributes"] if entries else ():
             told = [(entry, entry["attributes"][attribute]) for entry in entries]
             scored = [(entry, one) for entry, one in told if one["auc"]["value"] is not None]
             if not scored:
                 continue
             entry, best = max(scored, key=lambda pair: pair[1]["auc"]["value"])
+            most[attribute] = entry, best
             cells = (
                 figure(best["auc"]["value"]),
                 span(best["auc"]["ci95"]),
@@ -132,6 +134,7 @@ class Attributes(Question):
             ("AUC", "95 % interval", "findings alone", "more by", "raw", "shuffled"),
             tuple(rows),
             ("raw must tell more than the findings alone, shuffled must be near .5",),
+            in_words(most),
         )
 
 

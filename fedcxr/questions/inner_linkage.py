@@ -14,6 +14,7 @@ from fedcxr.questions._linkage_table import linkage_table
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions.linkage import Linkage
 from fedcxr.table import Table
+from fedcxr.verdict.linkage import RELEASES
 from fedcxr.view import View
 from fedcxr.world import Roles, World
 
@@ -50,4 +51,4 @@ class InnerLinkage(Linkage):
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table:
         title = "Which releases are of one patient" + (", across hospitals" if self.across == "sites" else "")
-        return linkage_table(title, entries, privacy["worst_case"], None)
+        return linkage_table(title, entries, privacy["worst_case"], None, RELEASES)

@@ -20,6 +20,7 @@ from fedcxr.questions import PROTECTED, Answer, Asked, Heard, Part, Question, Se
 from fedcxr.questions._picture_links import Album
 from fedcxr.rng import stream
 from fedcxr.table import Table, share
+from fedcxr.verdict.recovery import pictures as in_words
 from fedcxr.view import Films, Rows, View
 from fedcxr.world import Roles, World
 
@@ -136,7 +137,7 @@ class Reconstruction(Question):
             f"most recovered, {best['adversary']}, {best['attacker']}: {support}"
             f"{gain['value']:+.2f} dB over the mean film ({ends}), {linked} linked by picture{rising}"
         )
-        return Table("", notes=(told,))
+        return Table("", notes=(told,), verdict=in_words(entries, best))
 
 
 def _figures(answer: Answer, truth: Truth, seed: int) -> dict[str, Any]:

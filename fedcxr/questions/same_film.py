@@ -13,6 +13,7 @@ from fedcxr.metrics.bootstrap import auc_interval
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, no_film
 from fedcxr.rng import stream
 from fedcxr.table import Table, figure
+from fedcxr.verdict import recovery
 from fedcxr.view import View
 from fedcxr.world import Roles, World
 
@@ -56,4 +57,4 @@ class SameFilm(Question):
             f"who has a film recognises its code by {entry['attacker']}: AUC {figure(entry['auc']['value'])}"
             for entry in entries
         )
-        return Table("", notes=notes) if notes else None
+        return Table("", notes=notes, verdict=recovery.same_film(entries)) if notes else None

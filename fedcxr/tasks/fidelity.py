@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +11,13 @@ import pydantic
 
 from fedcxr.errors import DataError
 from fedcxr.metrics.similarity import joint_histogram, similarity
+from fedcxr.table import Row, Table
 from fedcxr.tasks import Bench, Evidence, Progress, Task
+from fedcxr.verdict.utility import fidelity as in_words
 from fedcxr.view import Films, Rows
 
-if TYPE_CHECKING:
-    pass
-
 CHUNK = 64  # films at a time
+FIGURES = {"MAE": "mae", "RMSE": "rmse", "PSNR in dB": "psnr", "SSIM": "ssim"}  # that people are shown, by head
 
 
 class Fidelity(Task):
@@ -67,6 +68,26 @@ class Fidelity(Task):
             "films": len(rows),
             "joint_histogram": histogram.tolist(),  # rows: the film, columns: what was released
         }
+
+    def table(self, figures: Mapping[str, Any]) -> Table:
+        seen = {
+            "as they are seen by those they are for": figures,
+            "as they look without a key": figures["unauthorised"],
+        }
+        rows = [
+            Row(about, tuple(_told(one[name]) for name in FIGURES.values()))
+            for about, one in seen.items()
+            if one is not None
+        ]
+        notes = ("mean over films, and standard deviation; MAE and RMSE in grey levels of 255",)
+        return Table(
+            "What films look like, beside their originals", tuple(FIGURES), tuple(rows), notes, in_words(figures)
+        )
+
+
+def _told(figure: Mapping[str, float | None]) -> str:
+    value, std = figure["value"], figure["std"]
+    return "unknown" if value is None else f"{value:.2f}" + ("" if std is None else f" ± {std:.2f}")
 
 
 def _figure(per_film: npt.NDArray[np.float64]) -> dict[str, float | None]:

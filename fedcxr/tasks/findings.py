@@ -27,6 +27,7 @@ from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Row, Table, figure, span
 from fedcxr.tasks import Bench, Bools, Evidence, Material, Task, Taught, Tested
 from fedcxr.tasks._told import check_findings, told
+from fedcxr.verdict.utility import findings as in_words
 from fedcxr.view import Films
 
 if TYPE_CHECKING:
@@ -280,7 +281,9 @@ class Findings(Task):
         ]
         skipped = figures["raw"]["skipped"] if figures["raw"] else ()
         notes = (f"too rare to score: {', '.join(skipped)}",) if skipped else ()
-        return Table("How useful: mean AUC of the findings", ("AUC", "95 % interval"), tuple(rows), notes)
+        return Table(
+            "How useful: mean AUC of the findings", ("AUC", "95 % interval"), tuple(rows), notes, in_words(figures)
+        )
 
     def train(self, films: Labelled, bench: Bench, stage: str) -> Classifier:
         """A classifier of the findings on these films, or on codes."""

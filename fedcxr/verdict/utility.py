@@ -1,0 +1,104 @@
+"""How useful is what was released? The rules that make sentences of the figures of findings and of fidelity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fedcxr.verdict import GUESSING, IN_BRACKETS, Figure
+
+Level = Literal["no conclusion", "useless", "hardly useful", "less useful", "useful", "as useful"]
+
+AS_GOOD = 0.01  # AUC below the ceiling within which nothing was lost, as far as anybody can tell
+MOST, LITTLE = 0.75, 0.4  # shares of what the ceiling gains over guessing that are left
+
+HEADLINES: Mapping[Level, str] = {
+    "no conclusion": "No conclusion about usefulness: even unprotected films taught nothing beyond doubt.",
+    "useless": "Nothing useful was shown to be left: what was learnt is not surely better than guessing.",
+    "hardly useful": "Hardly useful: little is left of what unprotected films teach.",
+    "less useful": "Much less useful than unprotected films.",
+    "useful": "Useful, if less than unprotected films.",
+    "as useful": "As useful as unprotected films, as far as these patients can tell.",
+}
+
+# By which arm a method is judged: the first that it has, and what that classifier is.
+JUDGED = {
+    "trained": "the classifier that learnt from what was shared",
+    "trained_released": "the classifier that learnt from what was shared, on released films,",
+    "frozen": "a classifier of unprotected films, on released ones,",
+}
+
+ALIKE, RECOGNISABLE = 0.95, 0.7  # SSIM
+
+
+def level(shared: Figure, ceiling: Figure) -> Level:
+    """Of two AUCs: what was learnt from what is shared, and from unprotected films."""
+    if not ceiling.surely_above(GUESSING) or ceiling.value is None:
+        return "no conclusion"
+    if not shared.surely_above(GUESSING) or shared.value is None:
+        return "useless"
+    if shared.value >= ceiling.value - AS_GOOD:
+        return "as useful"
+    left = (shared.value - GUESSING) / (ceiling.value - GUESSING)
+    return "useful" if left >= MOST else "less useful" if left >= LITTLE else "hardly useful"
+
+
+def findings(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """A headline and sentences about `utility.findings`."""
+    arm = next((arm for arm in JUDGED if figures.get(arm) is not None), None)
+    if arm is None:
+        return ("Nothing is known of usefulness: there was nothing to learn findings from.", *_without_key(figures))
+    shared, ceiling = _mean(figures, arm), _mean(figures, "raw")
+    reached = level(shared, ceiling)
+    said = [
+        HEADLINES[reached],
+        f"Shown a film with a finding and one without, {JUDGED[arm]} picks the right one in {shared.told}; one that "
+        f"learnt from unprotected films in {ceiling.told}; {IN_BRACKETS}.",
+    ]
+    if reached == "no conclusion":
+        said.append("What to do: train longer (--preset default), or use more patients.")
+    scored = {
+        name: one for name, one in figures[arm]["per_finding"].items() if one is not None and one["value"] is not None
+    }
+    if scored:
+        worst = min(scored, key=lambda name: float(scored[name]["value"]))
+        films = [one["positives"] for one in scored.values()]
+        said.append(
+            f"That is the mean of {len(scored)} findings, each on {min(films)} to {max(films)} films that have it; "
+            f"worst for {worst}, {Figure.of(scored[worst]).told}."
+        )
+    return (*said, *_without_key(figures))
+
+
+def _mean(figures: Mapping[str, Any], arm: str) -> Figure:
+    return Figure.of(figures[arm]["mean_auc"] if figures.get(arm) else None)
+
+
+def _without_key(figures: Mapping[str, Any]) -> list[str]:
+    outside = _mean(figures, "unauthorised")
+    if outside.value is None:
+        return []
+    if outside.surely_above(GUESSING):
+        return [f"Without a key findings are still read off, right in {outside.told}."]
+    return [f"Without a key none was read off beyond doubt: right in {outside.told}."]
+
+
+def fidelity(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """A headline and sentences about `utility.fidelity`."""
+    films, exact, ssim, mae = figures["films"], figures["exact"], figures["ssim"]["value"], figures["mae"]["value"]
+    if exact == films:
+        headline = "Whoever they are for sees every film exactly as it was."
+    elif ssim is None:
+        headline = "How like their originals films look is unknown: they are too small for a measure of likeness."
+    elif ssim >= ALIKE:
+        headline = "Whoever they are for sees films that hardly differ from their originals."
+    elif ssim >= RECOGNISABLE:
+        headline = "Whoever they are for sees films that differ from their originals, and can be recognised."
+    else:
+        headline = "Whoever they are for sees films that look little like their originals."
+    said = [headline]
+    if mae is not None:
+        said.append(f"A pixel is off by {mae:.1f} of 255 grey levels on average.")
+    if ssim is not None:
+        said.append(f"Likeness (SSIM; 1 is the very film) is {ssim:.2f}.")
+    return (*said, f"This rests on {films:,} films.", "That films look different does not hide whose they are.")
