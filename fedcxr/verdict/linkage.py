@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fedcxr.table import share
 from fedcxr.verdict import GUESSING, IN_BRACKETS, Figure, inconclusive, times
 
 Entry = Mapping[str, Any]
@@ -129,7 +130,7 @@ def _found(best: Attack, wording: Wording) -> list[str]:
     if wording.first is not None and rank1 is not None:
         about = best.entry["per_patient"]
         said.append(
-            f"{wording.first}, its first guess was right for {times(rank1)} of 100 of the {queries} asked about: "
+            f"{wording.first}, its first guess was right for {share(rank1)} of the {queries} asked about: "
             f"always for {about['always_found']} of {about['patients']} patients, never for {about['never_found']}."
         )
     return said

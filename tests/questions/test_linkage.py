@@ -118,6 +118,10 @@ def test_a_worst_case_that_is_a_lower_bound_is_at_least_that() -> None:
     assert shown(lower_bound=False) == ["verifier, naive (worst case)", "0.806", ""]
 
 
+def test_a_figure_that_proves_nothing_is_not_called_the_worst_case() -> None:
+    assert shown(lower_bound=True, conclusive=False) == ["verifier, naive", "0.806", "inconclusive"]
+
+
 @pytest.mark.parametrize(
     ("changes", "doubt"),
     [
