@@ -10,6 +10,7 @@ import importlib
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcxr.errors import Refused
+from fedcxr.errors import ConfigError, Refused
 from fedcxr.scenario import Scenario
 from fedcxr.storage.private import write_new
 
@@ -27,6 +28,8 @@ MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PAT
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what binds Ray to 127.0.0.1, on Linux as well
 PROBE = "/ray.rpc.InternalKVGcsService/InternalKVKeys"  # reads what actors are made of
 PROBE_S = 10.0
+HERE = "127.0.0.1"
+ANSWERS_S = 5.0  # within which whoever is there takes a call
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,43 @@ def import_nothing_from_here() -> None:
 
 def joined(scenario: Scenario, address: str) -> dict[str, str]:
     """The environment in which a cluster that somebody else started is joined, if its token keeps strangers away."""
+    _check_answers(address)
     why = None if _has_token() else "there is no token"
     why = why or _open_to_strangers(address)
     if why is not None:
         _allow_for_rendered_films(scenario, f"{address}: {why}")
     return {MODE: "token"} if _has_token() else {}
+
+
+def check_loopback() -> None:
+    """Refuse at once where Ray would wait for minutes: its processes talk to each other on this machine's own address.
+
+    A container without a network may lack it. The test is what Ray does, to listen there and to call.
+    """
+    try:
+        with socket.create_server((HERE, 0)) as listening:
+            socket.create_connection(listening.getsockname(), timeout=ANSWERS_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"Ray needs this machine's loopback interface, and {HERE} cannot be reached",
+            given=error.strerror or str(error),
+            do="switch it on (ip link set lo up), or use --engine inline",
+        ) from None
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address at which nobody is, before anything waits for a cluster there."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ConfigError("this is not the address of a Ray cluster", given=address, allowed="HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_S).close()
+    except OSError as error:
+        raise ConfigError(
+            "no Ray cluster answers at --ray-address",
+            given=f"{address}, {error.strerror or error}",
+            do="start one there (ray start --head), correct the address, or leave --ray-address out",
+        ) from None
 
 
 def check_own_process(scenario: Scenario) -> None:

@@ -28,7 +28,7 @@ from fedcxr.storage.events import Events
 from fedcxr.storage.private import nothing_for_others
 from fedcxr.storage.workshops import Workshops
 from server.attack import end_group
-from server.cluster import Cluster, check_own_process, import_nothing_from_here, init_args, joined
+from server.cluster import Cluster, check_loopback, check_own_process, import_nothing_from_here, init_args, joined
 from server.register import Register
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def simulate(scenario: Scenario, options: Options) -> Run:
     for plugin in scenario.contributions:
         plugin.required_files()
     access = joined(scenario, options.ray_address) if options.ray_address else {}
+    if options.engine == "ray":
+        check_loopback()
     run = Run.place(options.out, scenario)
     with run.begun(resume=options.resume):
         if run.result is None:

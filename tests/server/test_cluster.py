@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fedcxr.errors import Refused
+from fedcxr.errors import ConfigError, Refused
 from fedcxr.scenario import Scenario
 from server import cluster
 from server.cluster import Cluster, check_own_process, joined
@@ -91,6 +91,29 @@ def test_without_a_token_real_films_are_refused_and_rendered_ones_warned_about(
     told = capsys.readouterr().err
     assert "can run code as you" in told
     assert "there is no token" in told
+
+
+@pytest.mark.parametrize("address", ["nowhere.invalid:1", "127.0.0.1:1", "[::1]:1"])
+def test_where_nobody_answers_is_said_within_seconds(address: str) -> None:
+    with pytest.raises(ConfigError, match="no Ray cluster answers") as refusal:
+        joined(Scenario.parse(RENDERED), address)
+    assert address in str(refusal.value)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "nowhere:", ":1", "nowhere:http", "nowhere:65536", "nowhere:²"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        joined(Scenario.parse(RENDERED), address)
+
+
+def test_a_machine_without_loopback_is_told_so_before_ray_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "HERE", "192.0.2.1")  # an address that no machine has
+    with pytest.raises(ConfigError, match="loopback") as refusal:
+        simulate(Scenario.parse(RENDERED), Options(tmp_path / "runs", "ray"))
+    assert "--engine inline" in str(refusal.value)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.usefixtures("no_token")
