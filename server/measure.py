@@ -17,7 +17,7 @@ from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of, task_seed
 from fedcxr.questions import PROTECTED
 from fedcxr.release import Release
-from fedcxr.runs import Run
+from fedcxr.runs import Run, stages
 from fedcxr.runs.pictures import comparison, sheet
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Put, Threat
@@ -41,7 +41,7 @@ def conduct(run: Run, experiment: Experiment, release: Callable[[], object], eng
     """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
     threat, artefacts = Threat(experiment), Artefacts.below(cache_folder())
     attacks = {name: Attack(run, threat, name, artefacts) for name in experiment.scenario.adversaries}
-    waiting = [attack for name, attack in attacks.items() if not run.has_stage(_stage("attack", name))]
+    waiting = [attack for name, attack in attacks.items() if not run.has_stage(stages.attack(name))]
     try:
         for attack in waiting:
             attack.start()  # it learns from its own films while the sites are at work
@@ -62,7 +62,7 @@ def _measure(
     began, experiment = time.monotonic(), threat.experiment
     compute = context_of(run.scenario, COORDINATOR, None).compute
     ahead = Ahead.of(partial(_foresee, run, experiment, compute))
-    if not run.has_stage("collect"):
+    if not run.has_stage(stages.COLLECT):
         run.progress("sites", 0, len(run.scenario.site_names))
         release()
     release_s = time.monotonic() - began
@@ -83,14 +83,14 @@ def _measure(
     controls.done(run.scenario.compute.timeout_s)  # whoever is not ready by then is ended below
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
-        run.stage(_stage("attack", attack.name), partial(scorer.score, threat, put, attack))
+        run.stage(stages.attack(attack.name), partial(scorer.score, threat, put, attack))
         attack.keep_prepared()
         attack.clear()
     return result.Measured(
         sites=sites,
         traffic=Traffic.of(run).total(),
         utility=utility,
-        attacks=[run.outcome(_stage("attack", name)) for name in attacks],
+        attacks=[run.outcome(stages.attack(name)) for name in attacks],
         guarantee=guarantee,
         beside=run.stage("beside", partial(_beside, threat, put)),
         access=access,
@@ -102,7 +102,7 @@ def _measure(
 def _fitting(run: Run, experiment: Experiment) -> tuple[Sequence[Mapping[str, Any]], list[Release]]:
     """What became of each site, and what they released: none but films that were dealt to it, or there is nobody to ask
     whose they are."""
-    entries: Sequence[Mapping[str, Any]] = run.outcome("collect")
+    entries: Sequence[Mapping[str, Any]] = run.outcome(stages.COLLECT)
     releases = run.releases([entry["name"] for entry in entries if entry["status"] == "ok"])
     misfits = {release.site: why for release in releases if (why := experiment.misfit(release)) is not None}
     if not misfits:
@@ -154,14 +154,14 @@ def _utility(run: Run, evidence: Evidence, compute: Compute) -> dict[str, Any]:
             figures = task.measure(evidence, _bench(run, name, compute))
         return {"measured": figures, "seconds": time.perf_counter() - start}
 
-    return {name: run.stage(_stage("utility", name), partial(measured, name)) for name in run.scenario.tasks}
+    return {name: run.stage(stages.utility(name), partial(measured, name)) for name in run.scenario.tasks}
 
 
 def _foresee(run: Run, experiment: Experiment, compute: Compute) -> None:
     """What tasks can do before anything is released."""
     expected = experiment.expected()
     for name, task in run.scenario.tasks.items():
-        if not run.has_stage(_stage("utility", name)):
+        if not run.has_stage(stages.utility(name)):
             task.foresee(expected, _bench(run, name, compute))
 
 
@@ -213,7 +213,3 @@ def _draw(run: Run, shared: Shared, evidence: Evidence) -> None:
         drawn = io.BytesIO()
         picture.save(drawn, format="PNG")
         write_atomic(run.folder / "pictures" / f"{release.site}.png", drawn.getvalue())
-
-
-def _stage(what: str, name: str) -> str:
-    return f"{what}-{name.replace(':', '.')}"

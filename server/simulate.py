@@ -129,6 +129,7 @@ def _collect(run: Run, options: Options, access: Mapping[str, str]) -> None:
         return
     for attempt in range(1, STARTS + 1):
         try:
+            run.event("stage", name="joining Ray" if options.ray_address else "starting Ray", over=False)
             with Cluster.of(options.ray_address, access) as cluster:
                 _collect_on_ray(run, cluster)
             return

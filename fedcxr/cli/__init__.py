@@ -101,8 +101,9 @@ def simulate(
     format: FormatOption = Format.text,
 ) -> None:
     """Simulate one sharing arrangement: sites release, the server trains, the adversary attacks."""
-    from fedcxr.cli import console
-    from fedcxr.runs import Run
+    from fedcxr.cli import console, progress
+    from fedcxr.cli.journey import Journey
+    from fedcxr.runs import Run, stages
     from fedcxr.scenario import Scenario
     from fedcxr.scenario.document import choose, override, read_file
 
@@ -122,8 +123,9 @@ def simulate(
     simulate_module = importlib.import_module("server.simulate")  # by name: the library does not know the server
     options = simulate_module.Options(out, engine.value, resume, ray_address)
     run = Run.place(out, resolved)
-    screen = console.stderr()
-    with console.followed(run.folder / "events.jsonl", screen):
+    planned = [stage for stage in stages.planned(resolved) if not (resume and run.has_stage(stage))]
+    journey = Journey(planned, learns=resolved.method.learning is not None)
+    with progress.followed(run.folder / "events.jsonl", journey, console.stderr()):
         run = simulate_module.simulate(resolved, options)
     result = run.result
     assert result is not None
@@ -161,11 +163,15 @@ def study(
     format: FormatOption = Format.text,
 ) -> None:
     """Run a grid of scenarios under several seeds, and compare them in one table."""
+    from fedcxr.cli import console
+    from fedcxr.cli.study_progress import StudyScreen
     from fedcxr.runs import study as studies
 
     chosen = studies.Study.read(file)
     options = studies.Options(out, jobs, engine.value, resume)
-    failures = studies.conduct(chosen, options, told=lambda line: typer.echo(line, err=True))
+    screen = StudyScreen(console.stderr(), jobs)
+    with screen.shown():
+        failures = studies.conduct(chosen, options, screen.told, screen.seen)
     comparison = studies.compare(chosen, out)
     path = studies.keep(comparison, out)
     typer.echo(json.dumps(comparison, indent=1) if format is Format.json else studies.table(comparison))

@@ -1,11 +1,9 @@
-"""What a person sees: progress while a run is at work, one screen of results, errors as one line."""
+"""What a person sees: how far short work is, and one screen of results."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,12 +16,9 @@ from fedcxr.table import plain as own_figures
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
     from fedcxr.questions import Question
     from fedcxr.tasks import Task
-
-LOOK_EVERY = 0.2  # seconds
 
 
 def stderr() -> Console:
@@ -40,38 +35,6 @@ def stdout() -> Console:
     console = Console(highlight=False)
     wide = not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit()
     return Console(highlight=False, width=160) if wide else console
-
-
-@contextlib.contextmanager
-def followed(events: Path, console: Console) -> Iterator[None]:
-    """Show the events of a run while it is at work, whichever of its processes wrote them."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:<34}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    over = threading.Event()
-    with Progress(*columns, console=console, transient=True) as progress:
-        screen = _Screen(events, progress)
-        watcher = threading.Thread(target=screen.watch, args=(over,), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            watcher.join(5.0)
 
 
 @contextlib.contextmanager
@@ -93,47 +56,6 @@ def counted(what: str, console: Console) -> Iterator[Callable[[int, int], None]]
             progress.update(bar, completed=done, total=total, visible=True, rate=f"{per_second:.0f} {what}/s")
 
         yield told
-
-
-class _Screen:
-    """Reads events.jsonl as it grows and keeps one bar per stage."""
-
-    def __init__(self, events: Path, progress: Progress) -> None:
-        self._path, self._progress = events, progress
-        self._place = events.stat().st_size if events.is_file() else 0
-        self._bars: dict[str, TaskID] = {}
-
-    def watch(self, over: threading.Event) -> None:
-        while not over.wait(LOOK_EVERY):
-            self._read()
-        self._read()
-
-    def _read(self) -> None:
-        if not self._path.is_file():
-            return
-        with self._path.open("rb") as file:
-            if self._place > file.seek(0, 2):  # the run was cleared and began anew
-                self._place = 0
-            file.seek(self._place)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._place += len(line)
-                self._show(json.loads(line))
-
-    def _show(self, event: Mapping[str, Any]) -> None:
-        match event["event"]:
-            case "progress":
-                stage = str(event["stage"])
-                if stage not in self._bars:
-                    self._bars[stage] = self._progress.add_task(stage, total=event["total"])
-                self._progress.update(self._bars[stage], completed=event["done"], total=event["total"])
-            case "site" if event["status"] != "ok":
-                self._progress.console.print(
-                    f"[yellow]{event['site']} {event['status']}, round {event['round']}:[/] {plain(event['reason'])}"
-                )
-            case "engine":
-                self._progress.console.print(f"[yellow]engine, attempt {event['attempt']}:[/] {plain(event['reason'])}")
 
 
 def summary(result: Mapping[str, Any], folder: Path, console: Console) -> None:

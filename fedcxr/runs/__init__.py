@@ -117,6 +117,7 @@ class Run:
         """The stored outcome of a stage, or the outcome of doing it now. Outcomes are plain JSON data."""
         if not self.has_stage(name):
             write_json(self._stage_path(name), work())
+            self.event("stage", name=name, over=True)
         # Read back even what was just written, so that a resumed run sees the very same data.
         return cast(Outcome, self.outcome(name))
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -110,8 +110,28 @@ class Options:
     resume: bool = False
 
 
-def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list[str]:
-    """Run every scenario as a command of its own; returns a line for each that failed."""
+@dataclass(frozen=True)
+class Standing:
+    """How one of a study's runs is doing."""
+
+    number: int  # from 1
+    of: int  # how many runs there are to do
+    scenario: Scenario
+    folder: Path
+    state: Literal["running", "done", "failed"] = "running"
+
+
+def _unseen(standing: Standing) -> None:
+    pass
+
+
+def conduct(
+    study: Study, options: Options, told: Callable[[str], None], seen: Callable[[Standing], None] = _unseen
+) -> list[str]:
+    """Run every scenario as a command of its own; returns a line for each that failed.
+
+    `told` hears a line of what happened, and `seen` before it how the run in question is doing.
+    """
     out = options.out
     folder = out / study.name
     with explained(folder):
@@ -126,6 +146,8 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
 
     def run(numbered: tuple[int, Scenario]) -> str | None:
         number, scenario = numbered
+        standing = Standing(number, len(waiting), scenario, Run.place(out, scenario).folder)
+        seen(standing)
         file = folder / "scenarios" / f"{scenario.run_name}.yaml"
         write_atomic(file, scenario.to_yaml().encode())
         # Nothing is imported from the folder that the user happens to be in, where others may write.
@@ -136,6 +158,7 @@ def conduct(study: Study, options: Options, told: Callable[[str], None]) -> list
         complaint = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1] if done.returncode else ""
         if not complaint and Run.place(out, scenario).own_result is None:
             complaint = "the code has changed since this study began"
+        seen(replace(standing, state="failed" if complaint else "done"))
         if complaint:
             told(f"{number} of {len(waiting)}: {file.stem} failed: {complaint}")
             return f"{file.stem}: {complaint}"
