@@ -16,6 +16,7 @@ PARTS = 2  # trainings of a usual task
 
 # What stages of ours are called for people; what plug-ins say of theirs is made readable by ENDINGS.
 NAMES = {
+    "films": "films are opened",
     "sites": "hospitals release their films",
     "federated learning": "hospitals learn together, round by round",
     "fidelity": "released films are compared with their originals",

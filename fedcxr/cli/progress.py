@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 LOOK_EVERY = 0.2  # seconds
+PATIENCE = 3.0  # seconds: what is refused by then is refused without a word of progress
+FIRST = "libraries are loaded and films looked up"
 SHOWN = 3  # stages at work at once
 BAR = 20  # columns: on 60 of them nothing is cut that matters
 
@@ -70,11 +72,14 @@ class _Screen:
     def __init__(self, events: Path, journey: Journey, console: Console) -> None:
         self._tail, self._journey, self._console = Tail(events), journey, console
         self._began = time.monotonic()
-        self._last = "starting"
+        self._last = FIRST
+        self._silent = True
 
     def watch(self, over: threading.Event) -> None:
         while not over.wait(LOOK_EVERY):
             self._read()
+            if self._silent and time.monotonic() - self._began > PATIENCE:
+                self._tell(FIRST)
         self._read()
 
     def drawn(self) -> RenderableType:
@@ -104,9 +109,13 @@ class _Screen:
                 self._console.print(f"[yellow]engine, attempt {event['attempt']}:[/] {plain(event['reason'])}")
         begun = self._journey.hear(event)
         if begun is not None:
-            self._last = begun
-            if not self._console.is_terminal:
-                self._console.print(f"{lasting(time.monotonic() - self._began):>6}  {plain(begun)}", soft_wrap=True)
+            self._tell(begun)
+
+    def _tell(self, begun: str) -> None:
+        """What has just begun; a line of its own where nothing can be drawn anew."""
+        self._last, self._silent = begun, False
+        if not self._console.is_terminal:
+            self._console.print(f"{lasting(time.monotonic() - self._began):>6}  {plain(begun)}", soft_wrap=True)
 
 
 def bar(done: float) -> str:

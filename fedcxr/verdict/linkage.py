@@ -163,9 +163,9 @@ def _compared(best: Attack, reached: Level) -> list[str]:
     if raw is None or value is None:
         return ["How it does on unprotected films is unknown."]
     said = f"On unprotected films it is right in {times(raw)} of 100"
-    if value > raw - HARDLY:
-        return [f"{said}: the protection stops hardly anything of it."]
-    return [f"{said}: the protection makes it harder, and does not stop it." if reached == "linked" else f"{said}."]
+    if reached != "linked":
+        return [f"{said}."]
+    return [f"{said}: the protection {'stops hardly anything' if value > raw - HARDLY else 'makes it harder'}."]
 
 
 def _beside_findings(best: Attack, alone: Figure, reached: Level) -> list[str]:

@@ -119,7 +119,7 @@ def test_a_figure_is_told_as_what_it_is() -> None:
     assert said.startswith("Patients can be re-identified from what was released.")
     assert "(verifier, retrained) picks the right one in 96 of 100 (94 to 98); guessing gets 50" in said
     assert "first guess was right for 50% of the 95 asked about: always for 16 of 34 patients, never for 9" in said
-    assert "On unprotected films it is right in 97 of 100: the protection stops hardly anything of it" in said
+    assert "On unprotected films it is right in 97 of 100: the protection stops hardly anything." in said
     assert "right in 70 of 100 (63 to 77): what was released of films gives away more than that" in said
 
 
