@@ -93,8 +93,8 @@ def result_of(run: Run) -> dict[str, Any]:
     return run.result
 
 
-def printed(run: Run) -> list[str]:
-    console = Console(file=io.StringIO(), width=160)
+def printed(run: Run, width: int = 160) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
     with console.capture() as captured:
         summary(result_of(run), run.folder, console)
     return [" ".join(line.split()) for line in captured.get().splitlines()]
@@ -195,6 +195,16 @@ def test_members_are_told_with_controls_of_the_questions_own(finished: Callable[
     said = printed(run)
     head = said.index("Whose films were learnt from AUC 95 % interval at 1 % FPR over-fitted among members")
     assert said[head + 1].startswith(f"membership:LossThreshold, loss {entry['auc']['value']:.3f} ")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_figure_stands_whole_on_a_screen_of_any_width(finished: Callable[[str], Run], width: int) -> None:
+    run = finished("membership")
+    figures = [re.findall(r"\d[\d.,]*\d", " ".join(printed(run, wide)[:-1])) for wide in (160, width)]
+    assert sorted(figures[0]) == sorted(figures[1])
+    lines = printed(run, width)[:-1]  # the folder's name is as long as it is
+    assert max(map(len, lines)) <= width
+    assert "…" not in " ".join(lines)
 
 
 def test_a_shared_model_is_tested_as_it_is(finished: Callable[[str], Run]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcxr.verdict.linkage import NEAR, level, linkage
@@ -53,6 +53,7 @@ def entries(draw: st.DrawFn) -> dict[str, Any]:
 FLOORS = st.none() | st.floats(0, 1).map(lambda value: {"auc": {"value": value, "ci95": [value, value]}})
 
 
+@settings(max_examples=60)
 @given(st.lists(entries(), min_size=1, max_size=3), FLOORS)
 def test_nothing_is_said_that_is_better_news_than_the_figures(told: list[dict[str, Any]], floor: Any) -> None:
     reached, (headline, *others) = level(told), linkage(told, floor)
@@ -83,6 +84,7 @@ def beyond_chance(one: dict[str, Any]) -> bool:
     return ends is not None and ends[0] > 0.5 and value > (one["smallest_auc"] or 0.5)
 
 
+@settings(max_examples=60)
 @given(entries(), st.floats(0, 1))
 def test_a_better_attacker_is_never_better_news(one: dict[str, Any], by: float) -> None:
     value, ends = one["auc"]["value"], one["auc"]["ci95"]
