@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedcxr.cli.journey import Journey, lasting
 from fedcxr.cli.progress import Tail, bar
+from fedcxr.cli.tables import plain
 from fedcxr.runs import stages
 from fedcxr.runs.study import Standing
 
@@ -113,7 +114,7 @@ class StudyScreen:
         ordered = sorted(runs, key=lambda run: (run.seconds is None, run.standing.number))
         for run in ordered[-max(self._console.height - ROUND_IT, 1) :]:
             done = f"{run.journey.done:.0%}" if run.seconds is None else ""
-            table.add_row(run.standing.state, done, lasting(run.lasted), run.standing.scenario.run_name)
+            table.add_row(run.standing.state, done, lasting(run.lasted), plain(run.standing.described))
         return Group(Text(head, no_wrap=True, overflow="ellipsis"), table)
 
     def _listed(self) -> tuple[list[_Watched], int]:

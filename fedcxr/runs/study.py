@@ -117,6 +117,7 @@ class Standing:
     number: int  # from 1
     of: int  # how many runs there are to do
     scenario: Scenario
+    described: str  # by what it differs from the others
     folder: Path
     state: Literal["running", "done", "failed"] = "running"
 
@@ -137,7 +138,10 @@ def conduct(
     with explained(folder):
         private_folder(private_folder(folder) / "scenarios")
     # Seed after seed: a study that is stopped early can be compared over all its scenarios.
-    scenarios = [cell.scenario(seed) for seed in study.seeds for cell in study.cells()]
+    dealt = [
+        (cell.scenario(seed), f"{cell.described()}, seed {seed}") for seed in study.seeds for cell in study.cells()
+    ]
+    scenarios, named = [scenario for scenario, _ in dealt], {one.run_name: described for one, described in dealt}
     waiting = [s for s in scenarios if not options.resume or Run.place(out, s).own_result is None]
     told(f"{study.name}: {len(scenarios) - len(waiting)} of {len(scenarios)} runs are on file")
     outdated = {s.run_name for s in waiting if options.resume and Run.place(out, s).of_other_code}
@@ -146,7 +150,8 @@ def conduct(
 
     def run(numbered: tuple[int, Scenario]) -> str | None:
         number, scenario = numbered
-        standing = Standing(number, len(waiting), scenario, Run.place(out, scenario).folder)
+        place = Run.place(out, scenario).folder
+        standing = Standing(number, len(waiting), scenario, named[scenario.run_name], place)
         seen(standing)
         file = folder / "scenarios" / f"{scenario.run_name}.yaml"
         write_atomic(file, scenario.to_yaml().encode())

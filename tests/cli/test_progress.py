@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,10 @@ def test_a_study_is_a_table_with_what_is_left(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=60, height=8, force_terminal=True)
     screen = StudyScreen(console, jobs=1)
     for number in (1, 2):
-        standing = Standing(number, 3, SCENARIO, tmp_path)
+        standing = Standing(number, 3, SCENARIO, "noise, seed 0", tmp_path)
         screen.seen(standing)
         if number == 1:
-            screen.seen(Standing(number, 3, SCENARIO, tmp_path, "done"))
+            screen.seen(replace(standing, state="done"))
     with console.capture() as captured:
         console.print(screen.drawn())
         screen.told("1 of 3: noise")
