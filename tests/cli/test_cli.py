@@ -24,7 +24,6 @@ def fedcxr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     ("arguments", "said"),
     [
         (("--sites", "0"), "sites"),
-        (("--sites", "-3"), "sites"),
         (("--sites", "many"), "--sites"),
         (("--site", "5"), "--sites"),
         (("--method", "nois"), "did you mean 'noise'?"),
@@ -32,7 +31,6 @@ def fedcxr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
         (("--method", "noise", "--set", "method.scal=1"), "did you mean 'scale'?"),
         (("--method", "noise", "--set", "method.scale=-1"), "greater than or equal to 0"),
         (("--set", "method.scale"), "a.b=VALUE"),
-        (("--set", "compute.threds=2"), "did you mean 'threads'?"),
         (("--preset", "fast"), "quick"),
         (("--set", "cohort.patients=3", "--set", "partition.by=iid"), "more sites than patients"),
         (("--set", "min_sites=9"), "min_sites is more than sites"),
@@ -41,7 +39,6 @@ def fedcxr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
         (("--device", "cuda"), "CUDA"),
         (("--engine", "inline", "--ray-address", "1.2.3.4:5"), "--ray-address"),
         (("--out", "/proc/nowhere"), "/proc/nowhere"),
-        (("--out", "/dev/null/x"), "/dev/null"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
