@@ -9,6 +9,7 @@ from fedcxr.verdict import GUESSING, Figure, inconclusive, listed, times
 
 Entry = Mapping[str, Any]
 
+CONTROLS = "on unprotected films they tell no more than the findings do, or with shuffled attributes more than chance"
 LONGER = "What to do: let the attackers learn longer (--budget 4, or --preset default), or use more patients."
 
 
@@ -77,6 +78,10 @@ def attributes(best: Mapping[str, tuple[Entry, Entry]]) -> tuple[str, ...]:
         )
     if rest:
         said.append(f"Not shown, nor ruled out: {listed(rest)}.")
-    said += inconclusive([(name, told[name]["inconclusive_because"]) for name in doubtful])
-    known = [one["known"] for one in told.values()]
-    return (*said, *([LONGER] if doubtful else []), f"This rests on {min(known)} to {max(known)} films.")
+    if len(doubtful) == 1:
+        said.append(f"Inconclusive ({doubtful[0]}): {told[doubtful[0]]['inconclusive_because']}.")
+    elif doubtful:
+        said.append(f"Inconclusive: {listed(doubtful)}. Of each of them, attackers failed a control: {CONTROLS}.")
+    known = sorted({int(one["known"]) for one in told.values()})
+    films = str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    return (*said, *([LONGER] if doubtful else []), f"This rests on {films} films.")
