@@ -94,7 +94,7 @@ def _refuse_method(scenario: Scenario, profile: Profile) -> None:
         value = getattr(scenario.method, parameter)
         if value in showing and parameter not in bounded:
             raise Denied(
-                Code.PARAMETER, f"{name}: the profile must list a {parameter} that shows the film", given=value
+                Code.PARAMETER, f"{name}: the profile must list a {parameter} that shows film or person", given=value
             )
     for parameter, bounds in bounded.items():
         value = getattr(scenario.method, parameter)

@@ -1,7 +1,8 @@
 """Whose films are these codes? Attackers that compare what is visible of codes with films they have.
 
     learned   a metric learnt on films of one's own, over all that is visible: small pictures where values are in
-              their places, and the curve of the sizes of values, which no shuffle hides, where they are not
+              their places, and the curve of the sizes of values, which no shuffle hides, where they are not (of
+              padded codes it is the same for all films, and `learned` says so of every pair)
     values    how often each size of value occurs, as candidates of the same film would have it
     decoded   correlation with the best picture that needs no key and no training
 
@@ -121,6 +122,8 @@ def learned(seen: Version, known: Films, own: Owned, rng: np.random.Generator) -
     if seen.shown.codes is None:
         return np.zeros((len(seen.rows), len(known)), dtype=np.float32)
     hidden = _numbers(seen.hide(own.films))
+    if _all_alike(hidden):
+        return np.zeros((len(seen.rows), len(known)), dtype=np.float32)
     metric = _metric.learn(hidden, own.people, own.held_out, rng)
     judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
     rows = np.flatnonzero(judged)[:MOST_CALIBRATED]
@@ -151,6 +154,8 @@ def joined(seen: Sequence[Version], sites: npt.NDArray[np.int64], own: Owned, rn
     for number, site in np.unique(np.stack([version[like], sites[like]], axis=1), axis=0):
         here = (version[like] == number) & (sites[like] == site)
         hidden[here] = _numbers(seen[number].hide(own.films[here]))
+    if _all_alike(hidden):
+        return np.zeros((films, films), dtype=np.float32)
     metric = _metric.learn(hidden, own.people, own.held_out, rng)
     judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
     rows = np.flatnonzero(judged)[:MOST_CALIBRATED]
@@ -183,6 +188,11 @@ def _likeness(attacker: Comparing, shown: Shown, films: Films, codec: Codec) -> 
 def _numbers(shown: Shown) -> npt.NDArray[np.float32]:  # (n, d)
     assert shown.codes is not None
     return _small(shown.pictures) if shown.in_place else support.size_curve(shown.codes)
+
+
+def _all_alike(hidden: npt.NDArray[np.float32]) -> bool:
+    """Whether nothing that is visible tells films apart: the values of padded codes are the same for all."""
+    return not np.ptp(hidden, axis=0).any()
 
 
 def _plain_numbers(films: Films, seen: Version) -> npt.NDArray[np.float32]:  # (n, d)

@@ -1,7 +1,7 @@
 """Sparse coding with ambiguation: a film's code in public, with fakes among its values, and its support in secret.
 
-Whoever holds the film's key takes the fakes away and has the code back exactly. What everybody else can do depends on
-the ambiguation. All but `keyed` show them the film, and `keyed` still shows how often each size of value occurs, which
+Whoever holds the film's key takes the fakes away and has the code back. What everybody else can do depends on the
+ambiguation. All but the last two show them the film, and `keyed` still shows how often each size of value occurs, which
 tells patients apart (`scripts/evidence sca` measures it):
 
     published   fakes beyond all true values of a cell, as the authors of the mechanism released it
@@ -9,6 +9,8 @@ tells patients apart (`scripts/evidence sca` measures it):
     matched     fakes drawn from the film's own values in the same channel
     decoy       fakes that are other films' values in their places
     keyed       true and drawn values of the whole film in an order and with signs that only the key tells
+    padded      as many of each value as in every other film, in an order that only the key tells; what each value
+                means in this film is sealed (`padding`)
 
 Shuffles and fakes come from the key of one film in one release and from the code itself: a film released again under
 another name is shuffled anew, one released again under the same name is the same bytes, and another film released by
@@ -24,12 +26,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.codes import PER_MAP, Codes, Shape, pack_support, unpack_support, values_of, with_values
+from fedcxr.codes import PER_MAP, Codes, Shape, pack_support, padding, unpack_support, values_of, with_values
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey
 from fedcxr.keys.stream import KeyedStream
 
-Ambiguation = Literal["published", "gaussian", "matched", "decoy", "keyed"]
+Ambiguation = Literal["published", "gaussian", "matched", "decoy", "keyed", "padded"]
+SHUFFLING: tuple[Ambiguation, ...] = ("keyed", "padded")
 LARGEST = 127
 SALT_BYTES = 16
 
@@ -47,12 +50,18 @@ class Rule:
     @property
     def secret_bytes(self) -> int:
         """How long the secret part is, before it is sealed."""
-        return SALT_BYTES + self.shape.support_bytes
+        meaning = padding.MEANING_BYTES if self.ambiguation == "padded" else 0
+        return SALT_BYTES + self.shape.support_bytes + meaning
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether public values stand anywhere in the film."""
+        return self.ambiguation in SHUFFLING
 
     @property
     def public_shape(self) -> tuple[int, int, int]:
         """With shuffled values nobody can tell which channel they are of, so there are no channels to publish."""
-        if self.ambiguation != "keyed":
+        if not self.shuffles:
             return self.shape.code
         return self.shape.maps * (self.shape.s + self.s_n), self.shape.rows, self.shape.columns
 
@@ -71,6 +80,10 @@ def ambiguate(codes: Codes, rule: Rule, key: ImageKey, version: str, donors: Cod
     secret, salted = salt + pack_support(codes != 0, rule.shape), _salted(version, salt)
     if rule.ambiguation == "keyed":
         return Ambiguated(_shuffled(codes, rule, key, salted), secret)
+    if rule.ambiguation == "padded":
+        plain, meaning = padding.pad(values_of(codes, rule.shape), (rule.shape.s + rule.s_n) * rule.shape.cells)
+        order = key.stream("order", salted).permutation(len(plain))
+        return Ambiguated(plain[order].reshape(rule.public_shape), secret + meaning.tobytes())
     fakes = key.stream("fakes", salted)
     if rule.ambiguation == "decoy":
         return Ambiguated(_with_decoys(codes, rule, fakes, donors), secret)
@@ -89,20 +102,36 @@ def ambiguate(codes: Codes, rule: Rule, key: ImageKey, version: str, donors: Cod
 
 
 def purify(public: Codes, secret: bytes, rule: Rule, key: ImageKey, version: str) -> Codes:
-    """The code that was hidden, exactly."""
+    """The code that was hidden: exactly, but for what did not fit into a padded one."""
     if public.shape != rule.public_shape or public.dtype != np.int8:
         raise DataError("this is no public code of this rule", given=public.shape, allowed=str(rule.public_shape))
-    salt, support = secret[:SALT_BYTES], unpack_support(secret[SALT_BYTES:], rule.shape)
-    if rule.ambiguation != "keyed":
+    if len(secret) != rule.secret_bytes:
+        raise DataError("the secret part has the wrong length", given=len(secret), allowed=str(rule.secret_bytes))
+    salt, rest = _salted(version, secret[:SALT_BYTES]), secret[SALT_BYTES:]
+    support = unpack_support(rest[: rule.shape.support_bytes], rule.shape)
+    if not rule.shuffles:
         return np.where(support, public, np.int8(0))
-    order, signs = _order_and_signs(public.size, key, _salted(version, salt))
-    plain = np.empty(public.size, dtype=np.int8)
-    plain[order] = public.ravel()
-    return with_values(support, (plain * signs)[: rule.shape.kept], rule.shape)
+    if rule.ambiguation == "keyed":
+        order, signs = _order_and_signs(public.size, key, salt)
+        true = (_in_order(public, order) * signs)[: rule.shape.kept]
+    else:
+        if not padding.is_padded(public.ravel()):
+            raise DataError("a public code shows another number of some value than the codes of all other films")
+        order, meaning = key.stream("order", salt).permutation(public.size), rest[rule.shape.support_bytes :]
+        shown = _in_order(public, order)[: rule.shape.kept]
+        true = padding.meant(shown, np.frombuffer(meaning, dtype=np.int8))
+    return with_values(support, true, rule.shape)
 
 
 def _salted(version: str, salt: bytes) -> str:
     return f"{version} {salt.hex()}"
+
+
+def _in_order(public: Codes, order: npt.NDArray[np.intp]) -> Values:
+    """As it was before it was shuffled so."""
+    plain = np.empty(public.size, dtype=np.int8)
+    plain[order] = public.ravel()
+    return plain
 
 
 # --- keyed ------------------------------------------------------------------------------------------------

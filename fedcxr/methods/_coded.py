@@ -132,6 +132,11 @@ class CodeMethod(Method):
         """What the order of values in their places says of which are true; None: it says nothing."""
         return None
 
+    @property
+    def sizes_tell(self) -> bool:
+        """Whether how often each size of value occurs in public is the film's own."""
+        return True
+
     @abstractmethod
     def mechanism(self) -> Mapping[str, object]:
         """What an authorised reader must know to use a key, as public facts."""

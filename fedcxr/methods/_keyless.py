@@ -3,7 +3,8 @@
     published                     the decoded code, with the exact order of values telling which are true
     other values in their places  the same with likelihood ratios from films of one's own
     shuffled values (`keyed`)     the usual film, as strong as this film's sizes of value say
-    nothing public (`sealed`)     the mean of one's own films
+    nothing public (`sealed`),    the mean of one's own films
+    or all alike (`padded`)
 
 Whoever reads films is given these pictures, and makes them of films of their own in the same way.
 """
@@ -41,7 +42,7 @@ class Keyless:
         public = self._hidden(codes, MasterKey(bytes(MasterKey.length), "outsider", 1).release_key("practice"))
         self.usual = Practice(codes, codes)  # what films have in common, whatever is public of them
         self.practice = None if public is None else Practice(public, codes)
-        if self.practice is not None and not self.practice.in_place:
+        if self.practice is not None and not self.practice.in_place and method.sizes_tell:
             self._study_strengths(self.practice)
 
     def released(self, rows: View) -> Films:
@@ -63,7 +64,7 @@ class Keyless:
 
     def pictures(self, public: npt.NDArray[np.generic] | None, films: int, again: Codes | None = None) -> Films:
         """What so many films look like, of whose codes this much is public, `again` in another release."""
-        if public is None or self.practice is None:
+        if public is None or self.practice is None or not (self.practice.in_place or self.method.sizes_tell):
             return np.repeat(self.mean[None], films, axis=0)
         codes = np.asarray(public, dtype=np.int8)
         if not self.practice.in_place and again is not None:

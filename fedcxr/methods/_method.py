@@ -47,7 +47,7 @@ class Method(Plugin):
 
     kind: ClassVar[Kind]
     keyed: ClassVar[bool] = False  # whether what it shares is closed to those without keys
-    # Values of parameters with which everybody is shown the films: for experiments, and at a hospital that lists them.
+    # Values of parameters with which all see films, or whose they are: for experiments and hospitals that list them.
     shows: ClassVar[Mapping[str, tuple[object, ...]]] = {}
 
     @property

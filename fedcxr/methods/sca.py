@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import pydantic
 
-from fedcxr.codes import PER_MAP, Codes
-from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate, purify
+from fedcxr.codes import PER_MAP, Codes, padding
+from fedcxr.codes.ambiguation import SHUFFLING, Ambiguation, Rule, ambiguate, purify
 from fedcxr.codes.support import Scores, exact_order
 from fedcxr.keys import ImageKey, ReleaseKey, sealed_bytes
 from fedcxr.methods import Form, Held
@@ -21,31 +21,40 @@ from fedcxr.release import Release
 class Sca(KeyedCodes):
     """Shares each film's sparse code with fakes among its values; the key, per film, takes them away exactly.
 
-    With `keyed` the values of the whole film are shuffled and their signs drawn; what stays visible is how often each
-    size of value occurs, which recognises a film that one already has and tells patients apart as well as comparing
-    films pixel by pixel does (docs/sca.md). The other ambiguations show the film itself.
+    With `padded` the values of the whole film are shuffled among fakes that make them as many of each as in every other
+    film: what is public is the same constants in an order that only the key tells, whatever the film. With `keyed` how
+    often each size of value occurs stays visible, which recognises a film that one already has and tells patients apart
+    as well as comparing films pixel by pixel does (docs/sca.md). The other ambiguations show the film itself.
     """
 
     paper: ClassVar[str | None] = "Shiri et al., JBI 2024 (PRIMIS: sparse coding with ambiguation)"
     deviations: ClassVar[str | None] = (
         "A lapped DCT that needs no training instead of a trained auto-encoder; eight bits per value; a keyed shuffle "
-        "instead of the released mechanism, which gives its key away (`ambiguation: published`); the secret part is "
-        "sealed with AES-256-GCM, always in the same length."
+        "among fakes that leave every film the same public values instead of the released mechanism, which gives its "
+        "key away (`ambiguation: published`); the secret part is sealed with AES-256-GCM, always in the same length."
     )
 
-    shows: ClassVar[Mapping[str, tuple[object, ...]]] = {"ambiguation": ("published", "gaussian", "matched", "decoy")}
+    # The film, or as `keyed` does whose it is.
+    shows: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        "ambiguation": ("published", "gaussian", "matched", "decoy", "keyed")
+    }
 
-    ambiguation: Ambiguation = "keyed"
+    ambiguation: Ambiguation = "padded"
     s_n: int = pydantic.Field(default=24, ge=0, le=PER_MAP, description="fakes per cell; at most 64 - s")
 
     @pydantic.model_validator(mode="after")
     def _room(self) -> Sca:
         if self.s + self.s_n > PER_MAP:
             raise ValueError(f"s_n: s + s_n is at most {PER_MAP}, the channels of a cell; here {self.s} + {self.s_n}")
-        if self.together > 1 and self.ambiguation != "keyed":
+        if self.ambiguation == "padded" and not padding.fits(self.s, self.s_n):
+            raise ValueError(
+                f"s_n: padded makes all films' values alike with fakes and needs at least half as many as s; "
+                f"here {self.s_n} for {self.s}; set s_n to {self.s} or more"
+            )
+        if self.together > 1 and self.ambiguation not in SHUFFLING:
             raise ValueError(
                 f"together: {self.ambiguation} leaves values in their cells and needs room there for s_n fakes, "
-                f"so no cell may keep more than s; here {self.together}; set together to 1, or ambiguation to keyed"
+                f"so no cell may keep more than s; here {self.together}; set together to 1, or ambiguation to padded"
             )
         return self
 
@@ -65,7 +74,11 @@ class Sca(KeyedCodes):
         return self.ambiguation == "published"
 
     def by_order(self, public: Codes) -> Scores | None:
-        return None if self.ambiguation == "keyed" else exact_order(public, self.s_n)
+        return None if self.ambiguation in SHUFFLING else exact_order(public, self.s_n)
+
+    @property
+    def sizes_tell(self) -> bool:
+        return self.ambiguation != "padded"
 
     def rule(self, size: tuple[int, int]) -> Rule:
         """The ambiguation of films of this size."""

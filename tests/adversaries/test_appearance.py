@@ -42,13 +42,14 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> TwoSides:
 def test_published_codes_show_the_film_and_sealed_ones_the_mean(sides: TwoSides) -> None:
     films, gains = sides.films, {}
     mean = np.repeat(np.round(sides.own.films().mean(axis=0)).astype(np.uint8)[None], len(films), axis=0)
-    for ambiguation in ("published", "matched", "keyed"):
+    for ambiguation in ("published", "matched", "keyed", "padded"):
         seen = seen_in(sides.leak(codes_of("sca", ambiguation=ambiguation)))
         assert seen.shape == films.shape
         gains[ambiguation] = psnr(films, seen) - psnr(films, mean)
     assert gains["published"] > 10
     assert gains["matched"] > 3
     assert -3 < gains["keyed"] < 3
+    assert gains["padded"] == 0
     assert len(np.unique(seen_in(sides.leak(codes_of("sealed"))), axis=0)) == 1
 
 

@@ -1,4 +1,4 @@
-"""What attackers of the support make of released codes: everything of broken mechanisms, and of `keyed` no picture."""
+"""What attackers of the support make of codes: everything of broken mechanisms, of shuffled codes no picture."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def test_published_codes_are_recovered() -> None:
     assert found["prior"]["link_rate"]["value"] <= 2 / found["prior"]["films"]
 
 
-def test_keyed_codes_show_no_film() -> None:
+@pytest.mark.parametrize("ambiguation", ["keyed", "padded"])
+def test_shuffled_codes_show_no_film(ambiguation: str) -> None:
     """However they are looked at, and whether once or twice: the mean film is as good, and links as few."""
-    keyed = consortium_of("sca", "keyed")
-    found = entries(answers(QUICK, "reconstruction", keyed), "reconstruction", keyed)
+    shuffled = consortium_of("sca", ambiguation)
+    found = entries(answers(QUICK, "reconstruction", shuffled), "reconstruction", shuffled)
     assert list(found) == ["prior", "llr", "net", "twice"]
     usual = found.pop("prior")
     for entry in found.values():

@@ -47,7 +47,7 @@ def test_a_codec_that_is_not_known_cannot_be_run(sides: TwoSides) -> None:
 def test_values_and_pictures_tell_patients_apart_where_they_are_public(sides: TwoSides) -> None:
     found = {}
     for name, method in {
-        "keyed": codes_of("sca"),
+        "keyed": codes_of("sca", ambiguation="keyed"),
         "published": codes_of("sca", ambiguation="published"),
         "sealed": codes_of("sealed"),
     }.items():
@@ -61,22 +61,30 @@ def test_values_and_pictures_tell_patients_apart_where_they_are_public(sides: Tw
     assert found["sealed"]["values"] == found["sealed"]["learned"] == 0.5  # nothing to compare, and they say so
 
 
+def test_codes_with_the_same_values_for_every_film_tell_nobody_apart(sides: TwoSides) -> None:
+    scores = link(EVERYTHING, sides.leak(codes_of("sca")))
+    assert len(np.unique(scores["learned"])) == 1
+    for attacker in ("values", "decoded"):  # all that these find is whom any film is like
+        assert np.ptp(scores[attacker], axis=0).max() < 1e-5
+
+
 def test_codes_are_linked_with_each_other_across_sites_by_what_is_public(sides: TwoSides) -> None:
     """Each site has a key of its own: what they share is the method."""
     genuine, across = sides.inner_pairs
     found = {}
-    for name, method in {"keyed": codes_of("sca"), "sealed": codes_of("sealed")}.items():
+    methods = {"keyed": codes_of("sca", ambiguation="keyed"), "padded": codes_of("sca"), "sealed": codes_of("sealed")}
+    for name, method in methods.items():
         [answer] = Support().answer("inner_linkage", sides.inner_leak(method), {}, 1, FP32, ignore).values()
         assert answer["scores"].shape == genuine.shape
         found[name] = auc(answer["scores"][across], genuine[across])
     assert found["keyed"] > 0.62
-    assert found["sealed"] == 0.5
+    assert found["padded"] == found["sealed"] == 0.5
     weak = Support(attackers=("values",))
     assert weak.answer("inner_linkage", sides.inner_leak(codes_of("sca")), {}, 1, FP32, ignore) == {}
 
 
 def test_support_repeats_and_reads_films_in_its_control(sides: TwoSides) -> None:
-    given, genuine = sides.leak(codes_of("sca")), sides.genuine
+    given, genuine = sides.leak(codes_of("sca", ambiguation="keyed")), sides.genuine
     few = EVERYTHING.model_copy(update={"own": 60})
     one, other = (link(few, given) for _ in range(2))
     assert all(np.array_equal(one[name], other[name]) for name in one)

@@ -52,6 +52,8 @@ def test_who_has_a_film_recognises_it_whatever_the_shuffle(world: HiddenCodes) -
     same = np.eye(len(world.truth), dtype=bool).ravel()
     keyed = support.candidates_by_values(world.hidden("keyed", world.attacked, "1"), world.truth)
     assert auc(same, keyed.ravel()) > 0.999
+    padded = support.candidates_by_values(world.hidden("padded", world.attacked, "1"), world.truth)
+    assert auc(same, padded.ravel()) == 0.5  # where all show the same values, nobody does
     clear = support.candidates_in_place(world.hidden("matched", world.attacked, "1"), world.truth)
     assert auc(same, clear.ravel()) == 1.0
 

@@ -157,7 +157,7 @@ def test_more_fakes_than_there_is_room_for_are_refused() -> None:
 
 @pytest.mark.parametrize("ambiguation", [method.ambiguation for method in BROKEN])
 def test_fakes_among_values_in_their_places_need_room_in_every_cell(ambiguation: str) -> None:
-    with pytest.raises(ConfigError, match="set together to 1, or ambiguation to keyed"):
+    with pytest.raises(ConfigError, match="set together to 1, or ambiguation to padded"):
         plugins.build("method", {"name": "sca", "ambiguation": ambiguation, "together": 2})
 
 

@@ -378,9 +378,9 @@ def test_films_meet_no_weights_of_a_coordinators_unless_the_hospital_says_so(hos
             assert hospital.answer(kind, sent, seed=2, **asked).reason == Code.LEARNING
 
 
-def test_codes_that_show_the_film_are_listed_by_name(hospital: Asked) -> None:
+def test_codes_that_show_film_or_person_are_listed_by_name(hospital: Asked) -> None:
     """To allow `sca` is not to publish films for everybody to decode, and to grant nobody a key."""
-    for ambiguation in ("published", "gaussian", "matched", "decoy"):
+    for ambiguation in ("published", "matched", "decoy", "keyed"):
         asked: dict[str, Any] = {"method": {"name": "sca", "s_n": 0, "s": 32, "ambiguation": ambiguation}}
         with hospital.allowing(methods={"sca": {}}):
             assert hospital.answer(grant="none", **asked).reason == Code.PARAMETER
