@@ -48,7 +48,8 @@ def main() -> None:
     cohort = open_films(options)
     cohort = cohort.take(np.arange(min(options.most, len(cohort))))
     print(f"{len(cohort)} films of {options.size} px, s {options.s}, median of {options.turns} turns, one thread\n")
-    for method in (Sca(s=options.s, together=options.together), Sealed(s=options.s, together=options.together)):
+    rate = {"s": options.s, "together": options.together}
+    for method in (Sca(**rate), Sca(**rate, ambiguation="keyed"), Sealed(**rate)):
         _time(method, cohort, options.turns)
 
 
@@ -73,7 +74,7 @@ def _time(method: CodeMethod, cohort: Cohort, turns: int) -> None:
         "open and purify": _rate(find, len(films), turns),
         "decode": _rate(lambda: codec.decode(codes, cohort.size), len(films), turns),
     }
-    print(method.plugin_name())
+    print(method.plugin_name(), *method.mechanism().values())
     for name, rate in rates.items():
         print(f"  {name:20} {rate:6.0f} films per CPU second")
     public, sealed = (_bytes(release, name, len(films)) for name in ("codes", "sealed"))

@@ -22,7 +22,7 @@ from _films import ByPatient, add_options, halves, open_films
 
 from fedcxr.adversaries import _support_net
 from fedcxr.codes import Codes, entropy_bits, support
-from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
+from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate, purify
 from fedcxr.codes.support import Practice, Scores
 from fedcxr.keys import MasterKey
 from fedcxr.methods import RunContext
@@ -33,7 +33,7 @@ from fedcxr.metrics.similarity import similarity
 from fedcxr.rng import stream
 from fedcxr.training.compute import Compute
 
-VARIANTS: tuple[Ambiguation, ...] = ("published", "gaussian", "matched", "decoy", "keyed")
+VARIANTS: tuple[Ambiguation, ...] = ("published", "gaussian", "matched", "decoy", "keyed", "padded")
 VERSION = "evidence"
 SEAL = 28  # bytes of nonce and tag
 
@@ -101,7 +101,6 @@ def _prepared(options: argparse.Namespace) -> Bench:
 def _baselines(bench: Bench) -> None:
     """What the holder of a key sees, and what one knows who sees nothing."""
     films, codes = bench.films[bench.attacked], bench.codes[bench.attacked]
-    rule = Rule("keyed", Sca(s=bench.options.s).shape(films.shape[1:]), bench.options.s_n)
     print("\nwith the key")
     _tell_picture(bench, bench.picture(codes, stored=True))
     _tell_patients(bench, np.asarray(np.corrcoef(films.reshape(len(films), -1))))
@@ -109,7 +108,7 @@ def _baselines(bench: Bench) -> None:
     prior = support.prior(Practice(bench.codes[bench.own], bench.codes[bench.own]), len(codes))
     _tell_support(bench, "prior", prior)
     _tell_picture(bench, _mean_film(bench))
-    shape = rule.shape
+    shape = Sca(s=bench.options.s).shape(films.shape[1:])
     sealed = shape.support_bytes + shape.kept + SEAL
     print(f"  bytes    sealed {sealed}, of which support {shape.support_bytes}")
 
@@ -150,9 +149,18 @@ def _attack(bench: Bench, variant: Ambiguation) -> None:
     same = np.eye(len(alike), dtype=bool)
     print(f"  same film AUC {auc(same.ravel(), alike.ravel()):.4f} over {len(alike)} candidates")
     _tell_patients(bench, alike)
+    opened = [_opened(bench, rule, row) for row in bench.attacked]
+    print(f"  the key gives {np.mean(opened):.1%} of films back exactly as they were coded")
     ideal = np.mean([entropy_bits(code.reshape(len(code), -1), axis=0) / 8 for code in public[:16]])
     sealed = rule.secret_bytes + SEAL
     print(f"  bytes    public {public[0].size} (entropy-coded {ideal:.0f}), sealed {sealed}")
+
+
+def _opened(bench: Bench, rule: Rule, row: np.intp) -> bool:
+    """Whether the film's own key gives its code back number by number."""
+    key, others = bench.keys.release_key("attacked").image_key(str(row)), bench.codes[np.roll(bench.attacked, 1)]
+    hidden = ambiguate(bench.codes[row], rule, key, VERSION, others[:8])
+    return np.array_equal(purify(hidden.public, hidden.secret, rule, key, VERSION), bench.codes[row])
 
 
 def _tell_patients(bench: Bench, alike: npt.NDArray[np.floating]) -> None:
