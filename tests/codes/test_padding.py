@@ -64,7 +64,7 @@ def some_code(shape: Shape, spread: str, seed: int) -> Codes:
     return code.reshape(shape.code)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(shapes, spreads, spreads, st.integers(0, 1000), st.integers(0, 32))
 def test_any_two_films_show_the_same_values(shape: Shape, first: str, second: str, seed: int, more: int) -> None:
     rule = Rule("padded", shape, min(-(-shape.s // 2) + more, PER_MAP - shape.s))
@@ -123,7 +123,7 @@ def test_the_table_by_hand() -> None:
     assert meaning[:4].tolist() == [-9, 7, 100, 0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 64), st.integers(1, 300), st.floats(0, 1))
 def test_two_numbers_always_fit(s: int, cells: int, share: float) -> None:
     """Which is what remains in the widest steps, so that no film is left out."""
