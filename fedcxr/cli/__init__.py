@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import os
 import secrets
@@ -12,7 +11,8 @@ import sys
 import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import FrameType
+from typing import Annotated, Any
 
 import click
 import typer
@@ -20,21 +20,18 @@ import typer
 from fedcxr import __version__
 from fedcxr.cli.artefacts import artefacts_app
 from fedcxr.cli.audit import audit
+from fedcxr.cli.data import data_app
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
-from fedcxr.cli.options import Device, Format, FormatOption, cores, mapping, stoppable
+from fedcxr.cli.options import Device, Format, FormatOption
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, TooFewSites
 from fedcxr.plugins import Kind
 from fedcxr.storage.private import nothing_for_others
-
-if TYPE_CHECKING:
-    from fedcxr.data import Source
 
 app = App(
     name="fedcxr",
     help="Find out how useful shared chest X-rays would be, and who could be re-identified from them.",
 )
-data_app = App(help="Check, pack and look at cohorts.")
 app.add_typer(data_app, name="data")
 app.add_typer(keys_app, name="keys")
 app.add_typer(artefacts_app, name="artefacts")
@@ -184,115 +181,6 @@ def study(
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
 
 
-SourceName = Annotated[str, typer.Option("--source", help="Where the films come from: phantom, nih, chexpert, ...")]
-Root = Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of films.")]
-Table = Annotated[Path | None, typer.Option(metavar="FILE", help="The table, if it is not in its usual place.")]
-Columns = Annotated[str | None, typer.Option(metavar="a=b,...", help="Our names of the table's columns.")]
-Keys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the source.")]
-MaxBad = Annotated[int | None, typer.Option(help="Unusable films to go on without.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless told.")]
-
-
-@data_app.command("check", epilog="Example: fedcxr data check --source nih --root /data/ChestX-ray14")
-def data_check(
-    source: SourceName = "phantom",
-    root: Root = None,
-    table: Table = None,
-    columns: Columns = None,
-    sets: Keys = None,
-    max_bad: MaxBad = None,
-    workers: Workers = None,
-    format: FormatOption = Format.text,
-) -> None:
-    """Read every film and tell what is there and what cannot be used, without writing anything."""
-    from fedcxr.cli import console
-    from fedcxr.data import cache_folder
-    from fedcxr.data._packed import check
-
-    chosen = _source(source, root, table, columns, max_bad, sets)
-    with stoppable("nothing was written"), console.counted("films", console.stderr()) as progress:
-        report = check(chosen, cache_folder(), workers=workers or cores(), progress=progress)
-    typer.echo(report.to_json() if format is Format.json else report.to_text())
-    report.demand()
-
-
-@data_app.command("shard", epilog="Example: fedcxr data shard --source nih --root /data/ChestX-ray14 --out nih-64")
-def data_shard(
-    source: SourceName = "phantom",
-    root: Root = None,
-    table: Table = None,
-    columns: Columns = None,
-    sets: Keys = None,
-    max_bad: MaxBad = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The shard to make.")] = Path("shard"),
-    workers: Workers = None,
-    format: FormatOption = Format.text,
-) -> None:
-    """Pack a cohort into one shard: decoded, resized, checked, with check sums. An interrupted one goes on."""
-    from fedcxr.cli import console
-    from fedcxr.data import cache_folder
-    from fedcxr.data._packed import pack
-
-    chosen = _source(source, root, table, columns, max_bad, sets)
-    with stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
-        report = pack(chosen, out, cache_folder(), workers=workers or cores(), progress=progress)
-    typer.echo(report.to_json() if format is Format.json else report.to_text())
-    report.demand()
-    typer.echo(f"shard: {out}", err=format is Format.json)
-
-
-@data_app.command("show", epilog="Example: fedcxr data show --source phantom --out phantom.png")
-def data_show(
-    source: SourceName = "phantom",
-    root: Root = None,
-    table: Table = None,
-    columns: Columns = None,
-    sets: Keys = None,
-    max_bad: MaxBad = None,
-    films: Annotated[int, typer.Option(min=1, max=400, help="How many films to show.")] = 30,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write.")] = Path("films.png"),
-    workers: Workers = None,
-    format: FormatOption = Format.text,
-) -> None:
-    """Draw a contact sheet of a cohort: films of one patient side by side, findings below."""
-    from PIL import Image
-
-    from fedcxr.cli import console
-    from fedcxr.data import cache_folder
-    from fedcxr.data._packed import preview
-    from fedcxr.runs.pictures import contact_sheet
-    from fedcxr.storage.disk import write_atomic
-
-    chosen = _source(source, root, table, columns, max_bad, sets)
-    with stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
-        seen = preview(chosen, films, cache_folder(), workers=workers or cores(), progress=progress)
-    picture = contact_sheet(seen.shown, films)
-    drawn = io.BytesIO()
-    picture.save(drawn, format=Image.registered_extensions().get(out.suffix.lower(), "PNG"))
-    write_atomic(out, drawn.getvalue())
-    told = {"picture": str(out), "shown": len(seen.shown), "films": seen.films, "patients": seen.patients}
-    if format is Format.json:
-        typer.echo(json.dumps(told))
-    else:
-        typer.echo("{picture}: {shown} of {films} films of {patients} patients".format_map(told))
-
-
-def _source(
-    name: str, root: Path | None, table: Path | None, columns: str | None, max_bad: int | None, sets: list[str] | None
-) -> Source:
-    """The source these flags describe; `--set` has the last word."""
-    from fedcxr import scenario
-
-    given = {
-        "root": str(root) if root else None,
-        "table": str(table.absolute() if table.is_file() else table) if table else None,  # else from the source's root
-        "columns": mapping(columns) if columns else None,
-        "max_bad": max_bad,
-    }
-    flags = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    return scenario.source(name, [*flags, *(sets or ())])
-
-
 Name = Annotated[str | None, typer.Argument(help="One of them, with all it can be told.")]
 
 
@@ -342,17 +230,17 @@ def schema() -> None:
 
 def main() -> None:
     """The console script: every error a user can meet ends in one line and its exit code."""
+    stopped = _Stopped.listening()
     nothing_for_others()
     # What we start, and what Python starts for us, imports nothing from the folder we are in: others may write there.
     os.environ["PYTHONSAFEPATH"] = "1"
     debug = "--debug" in sys.argv[1:]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
     try:
         code = app([a for a in sys.argv[1:] if a != "--debug"], prog_name="fedcxr", standalone_mode=False)
         if code == Interrupted.exit_code:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
     except (KeyboardInterrupt, click.Abort):
-        code = _failed(Interrupted("interrupted", do="the same command with --resume goes on from here"))
+        code = _failed(_interrupted())
     except click.exceptions.NoArgsIsHelpError as help_wanted:
         typer.echo(help_wanted.format_message(), err=True)
         code = help_wanted.exit_code
@@ -362,8 +250,36 @@ def main() -> None:
         code = _failed(error, debug)
     # A bug of ours or of a plug-in. A person gets one line, a developer asks for more.
     except Exception as error:
-        code = _failed(FedcxrError(f"{type(error).__name__}: {error}", do="this is a bug; --debug shows where"), debug)
+        bug = FedcxrError(f"{type(error).__name__}: {error}", do="this is a bug; --debug shows where")
+        code = _failed(_interrupted() if stopped.came else bug, debug)
     sys.exit(code)
+
+
+class _Stopped:
+    """Ctrl-C and a polite kill, both of which clean up; remembered, as some libraries make an error of their own of it.
+
+    A second one, while that is under way, ends at once.
+    """
+
+    came = False
+
+    @classmethod
+    def listening(cls) -> _Stopped:
+        stopped = cls()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stopped._stop)
+        return stopped
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.came:
+            os._exit(Interrupted.exit_code)
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def _interrupted() -> Interrupted:
+    resumable = sys.argv[1:2] in (["simulate"], ["study"])
+    return Interrupted("interrupted", do="the same command with --resume goes on from here" if resumable else None)
 
 
 def _failed(error: FedcxrError, debug: bool = False) -> int:

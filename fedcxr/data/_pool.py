@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
+from types import FrameType
 from typing import TypeVar
 
 from fedcxr.errors import EngineBroken
@@ -25,15 +28,15 @@ def in_parallel(
             yield job, work(job)
         return
     # Spawned, because a fork of a process with threads (PyTorch, Ray) may hang.
-    pool = ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent
-    )
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
     waiting = iter(jobs)
     running: dict[Future[Outcome], Job] = {}
     try:
         while True:
             for job in islice(waiting, 2 * workers - len(running)):
-                running[pool.submit(work, job)] = job
+                with _interrupts_held():
+                    future = pool.submit(work, job)  # may start a process
+                running[future] = job
             if not running:
                 return
             for task in wait(running, return_when=FIRST_COMPLETED).done:
@@ -43,8 +46,28 @@ def in_parallel(
             "a process at work on films died, perhaps for want of memory", do="try again with fewer workers"
         ) from None
     finally:
+        # Of an interrupted work nothing half done is kept, so that nobody need wait for it.
+        for process in list((pool._processes or {}).values()) if running else ():
+            process.terminate()
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until this is over.
+
+    A process that starts in here never hears of it, not even while it loads: its parent ends it.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a process inherits
+    came: list[tuple[int, FrameType | None]] = []
+    # The system may give the signal to another thread, and Python then runs the handler in the main one all the same.
+    heard = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda *signalled: came.append(signalled)) if heard else None
+    try:
+        yield
+    finally:
+        if heard:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if came and callable(handler):
+            handler(*came[0])
