@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydantic
 
-from fedcxr.data._own_table import read_own_table
+from fedcxr.data._own_table import OwnTable
 from fedcxr.errors import DataError
 
 NEEDED = ("filename", "patient")
@@ -38,22 +37,22 @@ class Entry:
 
 def read_entries(path: Path, columns: Columns) -> Sequence[Entry]:
     """Every row; a table that does not say whose a film is is an error."""
-    heads = _heads(path)
+    own = OwnTable.at(path)
     named = [field for field in Columns.model_fields if field in NEEDED or field in columns.model_fields_set]
     names = {field: str(getattr(columns, field)) for field in Columns.model_fields}
-    missing = [field for field in named if heads is not None and names[field] not in heads]
+    missing = [field for field in named if names[field] not in own.names]
     if missing:
         whose = any(field in NEEDED for field in missing)
         raise DataError(
             f"{path.name} does not say whose the films are: it lacks columns, so nothing can be scored"
             if whose
             else f"{path.name} lacks a column that --columns names",
-            given=f"lacks {', '.join(names[field] for field in missing)}; has {', '.join(heads or ())}",
+            given=f"lacks {', '.join(names[field] for field in missing)}; has {', '.join(own.names)}",
             allowed="filename,patient and, if you like, released and source",
             do="name yours by --columns filename=...,patient=...",
         )
-    there = [field for field in Columns.model_fields if field in named or names[field] in (heads or ())]
-    table = read_own_table(path, list(dict.fromkeys(names[field] for field in there)))
+    there = [field for field in Columns.model_fields if field in named or names[field] in own.names]
+    table = own.read(list(dict.fromkeys(names[field] for field in there)))
     rows = table.rows.apply(lambda texts: texts.str.strip())
     for field in there:
         if field != "source":
@@ -64,12 +63,3 @@ def read_entries(path: Path, columns: Columns) -> Sequence[Entry]:
     table.refuse(released.duplicated(keep=False), "the same released film stands twice", do="keep one row per film")
     sources = rows[names["source"]] if "source" in there else [""] * len(rows)
     return [Entry(*row) for row in zip(films, rows[names["patient"]], released, sources, strict=True)]
-
-
-def _heads(path: Path) -> list[str] | None:
-    """The names of a CSV's columns; None where the file is no plain CSV, and reading it will tell."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [name.strip() for name in next(csv.reader([file.readline(1 << 16)]), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from fedcxr import plugins
@@ -38,7 +38,7 @@ def entry(kind: plugins.Kind, name: str, form: str) -> str:
         from fedcxr.questions import Question  # here and not above: it imports NumPy
 
         facts["rules"] = list(cast(type[Question], plugins.load(kind, name)).rules)
-    facts["parameters"] = schema.get("properties", {})
+    facts["parameters"] = dict(_keys(schema.get("properties", {}), schema.get("$defs", {})))
     if form == "json":
         return json.dumps(facts, indent=1)
     lines = [f"{name}: {facts['does']}"]
@@ -67,10 +67,24 @@ def _sentence(cls: type[plugins.Plugin]) -> str:
     return (inspect.getdoc(cls) or "").split("\n")[0]
 
 
+def _keys(properties: Mapping[str, Any], groups: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key as `--set` names it: a group of keys is told key by key."""
+    for name, schema in properties.items():
+        group = groups.get(schema.get("$ref", "").rpartition("/")[2], {})
+        if "properties" in group:
+            yield from _keys(group["properties"], groups, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", schema
+
+
 def _parameter(name: str, schema: dict[str, Any]) -> str:
     limits = {
-        "enum": "one of ", "minimum": ">= ", "exclusiveMinimum": "> ", "maximum": "<= ", "exclusiveMaximum": "< "
+        "minimum": ">= ", "exclusiveMinimum": "> ", "maximum": "<= ", "exclusiveMaximum": "< "
     }  # fmt: skip
     allowed = ", ".join(f"{words}{schema[key]}" for key, words in limits.items() if key in schema)
+    if "enum" in schema:
+        allowed = f"one of {', '.join(map(str, schema['enum']))}"
     told = schema.get("description", "")
-    return f"  {name} = {json.dumps(schema.get('default'))}  {allowed or schema.get('type', '')}  {told}".rstrip()
+    kind = " or ".join(one["type"] for one in schema.get("anyOf", [schema]) if one.get("type", "null") != "null")
+    value = json.dumps(schema["default"]) if "default" in schema else "(must be given)"
+    return f"  {name} = {value}  {allowed or kind}  {told}".rstrip()

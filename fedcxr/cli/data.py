@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +59,7 @@ def check(
     from fedcxr.data import _packed
 
     chosen = _source(source, root, table, columns, max_bad, sets)
-    with stoppable("nothing was written"), console.counted("films", console.stderr()) as progress:
+    with at_home("nothing was written"), console.counted("films", console.stderr()) as progress:
         report = _packed.check(chosen, workers=workers or cores(), progress=progress)
     typer.echo(report.to_json() if format is Format.json else report.to_text())
     report.demand(named="they are named above")
@@ -80,7 +82,7 @@ def shard(
     from fedcxr.data import _packed, cache_folder
 
     chosen = _source(source, root, table, columns, max_bad, sets)
-    with stoppable("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
+    with at_home("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
         report = _packed.pack(chosen, out, cache_folder(), workers=workers or cores(), progress=progress)
     typer.echo(report.to_json() if format is Format.json else report.to_text())
     report.demand(named="they are named above")
@@ -110,16 +112,28 @@ def show(
     from fedcxr.storage.disk import write_atomic
 
     chosen = _source(source, root, table, columns, max_bad, sets)
-    with stoppable("nothing was written"), console.counted("films", console.stderr()) as progress:
+    with at_home("no picture was written"), console.counted("films", console.stderr()) as progress:
         seen = _packed.preview(chosen, films, cache_folder(), workers=workers or cores(), progress=progress)
         drawn = io.BytesIO()
-        contact_sheet(seen.shown, films).save(drawn, format="PNG")
+        contact_sheet(seen.shown, films, outlined=chosen.real).save(drawn, format="PNG")
     write_atomic(out, drawn.getvalue())
     told = {"picture": str(out), "shown": len(seen.shown), "films": seen.films, "patients": seen.patients}
     if format is Format.json:
         typer.echo(json.dumps(told))
     else:
         typer.echo("{picture}: {shown} of {films} films of {patients} patients".format_map(told))
+
+
+@contextlib.contextmanager
+def at_home(stopped: str) -> Iterator[None]:
+    """Work on films before their owner, whom errors may show what stands in a table."""
+    from fedcxr.data._guess import LacksColumns
+
+    with stoppable(stopped):
+        try:
+            yield
+        except LacksColumns as error:
+            raise error.in_full from None
 
 
 def _source(

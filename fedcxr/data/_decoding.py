@@ -66,7 +66,7 @@ def _read(batch: _Batch) -> dict[int, str]:
     for place, (slot, file) in enumerate(zip(batch.slots, batch.files, strict=True)):
         try:
             film = decode(file, batch.size, batch.decoder)
-            drawn = {organ: _mask(organ, paths[place], file, batch.size) for organ, paths in batch.masks.items()}
+            drawn = {organ: mask_of(organ, paths[place], file, batch.size) for organ, paths in batch.masks.items()}
         except Unusable as why:
             reasons[slot] = str(why)
             continue
@@ -80,7 +80,8 @@ def _read(batch: _Batch) -> dict[int, str]:
     return reasons
 
 
-def _mask(organ: Organ, path: Path | None, film: Path, size: int) -> Mask | None:
+def mask_of(organ: Organ, path: Path | None, film: Path, size: int) -> Mask | None:
+    """The mask in a file, as large as its film is packed; None: the film has none."""
     try:
         return None if path is None else decode_mask(path, film, size)
     except Unusable as why:

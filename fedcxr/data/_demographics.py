@@ -69,8 +69,8 @@ def _moments(order: pd.Series) -> npt.NDArray[np.float64]:  # NaN: unknown
 
 
 def _age(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,5}(?:\.\d*)?)\s*([ymwd]?)[a-z]*", text.lower(), flags=re.ASCII)
-    years = float(found[1]) / PER_YEAR[found[2]] if found else np.nan
+    found = re.fullmatch(r"(\d{1,5}(?:[.,]\d*)?)\s*([ymwd]?)[a-z]*", text.lower(), flags=re.ASCII)
+    years = float(found[1].replace(",", ".")) / PER_YEAR[found[2]] if found else np.nan
     return years if years <= OLDEST else np.nan
 
 

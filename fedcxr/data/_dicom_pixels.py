@@ -76,7 +76,8 @@ def library() -> Any:
         import pydicom.pixels
     except ImportError:
         raise ConfigError(
-            "DICOM files need pydicom, which is not installed", do="pip install 'fedcxr[dicom]'"
+            "DICOM files need pydicom, which is not installed",
+            do="run .venv/bin/python -m pip install 'pydicom>=3.0' 'pyjpegls>=1.4' (or with the Python of your own)",
         ) from None
     return pydicom
 

@@ -15,6 +15,7 @@ from fedcxr.cohort import COLUMNS, Organ
 from fedcxr.errors import DataError
 
 Decoder = Literal["image", "dicom"]
+MISSING = "missing"  # the reason of a film that the table names and the disk lacks
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,19 @@ class Problem:
 
     file: str
     reason: str
+
+
+@dataclass(frozen=True)
+class InTable:
+    """What a table names, whether or not it lies on the disk."""
+
+    films: int
+    patients: int
+
+    @classmethod
+    def of(cls, films: pd.DataFrame) -> InTable:
+        """A row per film, under original names."""
+        return cls(len(films), int(films["patient"].nunique()))
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,10 @@ class Listing:
     masks: Mapping[Organ, Sequence[Path | None]] = field(default_factory=dict)  # n files each; None: that film has none
     boxes: pd.DataFrame | None = None  # cohort.BOXES; None: the source has none
     notes: tuple[Problem, ...] = ()  # worth telling, but nothing to stop at: an implausible age, an absence asked for
+    table: InTable | None = None  # None: nothing is named but what lies on the disk
+    read: tuple[str, ...] = ()  # how the table was read where nobody said how, for its owner alone
+    guessed: str = ""  # of that, what may be told to anybody
+    doubts: tuple[str, ...] = ()  # what its owner should look at: labels that may not mean what they seem to
 
     def __post_init__(self) -> None:
         strange = set(self.spellings.values()).difference(self.findings)

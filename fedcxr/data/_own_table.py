@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -12,11 +14,16 @@ import pydantic
 
 from fedcxr.cohort import COLUMNS, FINDINGS, Split
 from fedcxr.data import _splits
+from fedcxr.data._dialect import Dialect
+from fedcxr.data._guess import EXPECTED, LacksColumns, labels
+from fedcxr.data._odd_labels import odd
 from fedcxr.data._splits import Named, Names, Splits
-from fedcxr.data._tables import Table
-from fedcxr.data._vocabulary import canonical, harmonised, union
+from fedcxr.data._tables import Table, whole
+from fedcxr.data._vocabulary import VOCABULARY, canonical, harmonised, union
 from fedcxr.errors import DataError, StorageError
 
+PARQUET = (".parquet", ".pq")
+SEPARATORS = ("|", ";", ",", "/")  # of words, as likely as they stand here
 MOST_LABELS = 64  # a column with more different words holds names or remarks, and labels are released
 TRUTH = {
     **dict.fromkeys(("0", "0.0", "false", "no"), 0.0),
@@ -85,6 +92,44 @@ class Findings(pydantic.BaseModel):
             found[finding] = text.map(TRUTH).astype(np.float32)
         return pd.DataFrame(found)[list(union(found))], spellings
 
+    @property
+    def said(self) -> bool:
+        """Whether anybody said where findings stand."""
+        return bool(self.needed)
+
+    def guessed(self, table: OwnTable, taken: Collection[str]) -> Findings:
+        """Where they seem to stand in a table: in columns of our findings' names, or as words in the one of labels."""
+        names = [name for name in table.names if name not in taken]
+        named = [name for name in names if canonical(name) in VOCABULARY]
+        if named:
+            rows = table.read(named).rows
+            true = [name for name in named if rows[name].str.strip().str.lower().isin(TRUTH.keys()).all()]
+            if true and len({canonical(name) for name in true}) == len(true):
+                return self.model_copy(update={"columns": tuple(true)})
+        words = labels(names)
+        if len(words) != 1:
+            return self
+        texts = table.read(words).rows[words[0]]
+        separator = self.separator if "separator" in self.model_fields_set else _separator(set(texts))
+        found = self.model_copy(update={"label": words[0], "separator": separator})
+        return found if len(found._films(texts)) <= MOST_LABELS else self
+
+    def doubts(self, table: Table) -> tuple[str, ...]:
+        """What its owner should look at before they believe what the findings say."""
+        if self.label is None:
+            return ()
+        words = self._films(table.rows[self.label])
+        return odd({word: films for word, films in words.items() if not self.only or word in self.only})
+
+    def _films(self, label: pd.Series) -> Counter[str]:
+        """How many films bear each word."""
+        return Counter(word for text in label for word in {part.strip() for part in text.split(self.separator)} if word)
+
+    def __str__(self) -> str:
+        if self.label is None:
+            return f"findings are the columns {', '.join(self.columns)}"
+        return f"findings are the words of {self.label!r}, with {self.separator!r} between them"
+
     def _words(self, table: Table, label: pd.Series) -> tuple[pd.DataFrame, dict[str, str]]:
         codes, texts = pd.factorize(label)
         words = [{word for part in text.split(self.separator) if (word := part.strip())} for text in texts]
@@ -119,28 +164,62 @@ def existing(path: Path) -> Path:
     return path
 
 
-def read_own_table(path: Path, columns: Collection[str]) -> Table:
-    """These columns of a CSV or Parquet file as text (blank: "")."""
-    wanted = list(dict.fromkeys(columns))
-    if path.suffix.lower() not in (".parquet", ".pq"):
-        return Table.read(path, wanted)
+@dataclass(frozen=True)
+class OwnTable:
+    """A CSV or Parquet file of which only the names of its columns are read so far."""
+
+    path: Path
+    names: tuple[str, ...]
+    dialect: Dialect | None  # None: Parquet
+
+    @classmethod
+    def at(cls, path: Path) -> OwnTable:
+        """The file, however it is written."""
+        if path.suffix.lower() in PARQUET:
+            return cls(path, tuple(map(str, _parquet(path).columns)), None)
+        data = whole(path)
+        try:
+            dialect = Dialect.of(data, EXPECTED)
+        except DataError as error:
+            raise DataError(f"{path.name}: {error}") from None
+        names = tuple(name.strip() for name in dialect.names(data))
+        if not any(names):
+            raise DataError(
+                "this is no CSV table", given=path, do="save it as CSV again, with a line of columns' names"
+            )
+        return cls(path, names, dialect)
+
+    def read(self, columns: Collection[str]) -> Table:
+        """These columns as text (blank: "")."""
+        wanted = list(dict.fromkeys(columns))
+        missing = [column for column in wanted if column not in self.names]
+        if missing:
+            raise LacksColumns(f"{self.path.name} lacks columns", (), self.names, given=", ".join(missing))
+        if self.dialect is not None:
+            return Table.read(self.path, wanted, self.dialect)
+        rows = _parquet(self.path)[wanted].reset_index(drop=True)
+        return Table(self.path, rows.astype(object).where(rows.notna(), "").astype(str))
+
+
+def _parquet(path: Path) -> pd.DataFrame:
     try:
-        rows = pd.read_parquet(path)
+        return pd.read_parquet(path)
     except FileNotFoundError:
         raise DataError("there is no such table", given=path) from None
     except ImportError:
         raise DataError(
-            "Parquet tables need pyarrow, which is not installed", do="pip install 'fedcxr[parquet]', or give a CSV"
+            "Parquet tables need pyarrow, which is not installed",
+            do="run .venv/bin/python -m pip install 'pyarrow>=17' (or with the Python of your own), or give a CSV",
         ) from None
     except OSError as error:
         raise StorageError("cannot read the table", given=path, do=error.strerror or "damaged") from None
     except Exception as error:  # a damaged file fails in ways of pyarrow's own
         raise DataError("this is no Parquet table", given=path, do=type(error).__name__) from None
-    missing = [column for column in wanted if column not in rows.columns]
-    if missing:
-        raise DataError(f"{path.name} lacks columns", given=", ".join(missing))
-    rows = rows[wanted].reset_index(drop=True)
-    return Table(path, rows.astype(object).where(rows.notna(), "").astype(str))
+
+
+def names_splits(table: OwnTable, column: str) -> bool:
+    """Whether a column says which split each film is in."""
+    return bool(table.read([column]).rows[column].str.strip().str.lower().isin(SPLIT_NAMES.keys()).all())
 
 
 def split_of(splits: Splits, root: Path, films: Named, table: Table, column: str | None) -> Names:
@@ -159,6 +238,16 @@ def numbered_sources(name: str, written: Sequence[str]) -> Names:
     """`name-1`, `name-2`, ... for what a column of sources says: a ward or an address would name the hospital."""
     codes, found = pd.factorize(np.asarray(written, dtype=object), sort=True)
     return np.array([f"{name}-{number + 1}" for number in range(len(found))], dtype=object)[codes]
+
+
+def _separator(texts: Collection[str]) -> str:
+    """What stands between words: no part may be of less sense than the whole, as in `Effusion, left`."""
+    for separator in SEPARATORS:
+        joined = [text for text in texts if separator in text]
+        parts = {part.strip() for text in joined for part in text.split(separator)}
+        if joined and (separator == "|" or all(part in texts or canonical(part) in VOCABULARY for part in parts)):
+            return separator
+    return SEPARATORS[0]
 
 
 def _refuse_taken(names: Collection[str]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import tempfile
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -15,21 +16,24 @@ import numpy.typing as npt
 import pandas as pd
 import pydantic
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import Annotations, Cohort, Organ
 from fedcxr.data import Progress, Source
 from fedcxr.data import _draft as drafts
 from fedcxr.data import _shard as shard
 from fedcxr.data._decode import VERSION, Unusable
-from fedcxr.data._decoding import looked_at
+from fedcxr.data._decoding import looked_at, mask_of
 from fedcxr.data._film_file import decode
 from fedcxr.data._fingerprint import Fingerprint, WatchedPaths
 from fedcxr.data._listing import Listing, Problem
-from fedcxr.data._pseudonyms import site_secret
+from fedcxr.data._masks import PackedMasks, packed
+from fedcxr.data._pseudonyms import Secret, has_secret, passing_secret, site_secret
 from fedcxr.data._report import Report, report, report_of, too_many
 from fedcxr.errors import DataError
 from fedcxr.storage.private import private_folder
 
 log = logging.getLogger(__name__)
+
+PASSING = "this site has no secret yet, so pseudonyms, and splits by chance, were drawn for this look alone"
 
 
 class Packed(Source):
@@ -40,8 +44,8 @@ class Packed(Source):
     max_bad: int = pydantic.Field(0, ge=0, description="Unusable films to go on without; more are an error.")
 
     @abstractmethod
-    def listing(self) -> Listing:
-        """Who and what is on the films, and where they lie; no film is read for it."""
+    def listing(self, secret: Secret | None = None) -> Listing:
+        """Who and what is on the films, and where they lie; no film is read for it. None: the site's own secret."""
 
     def watched(self) -> WatchedPaths | None:
         """Where something changes whenever a film or the listing does; None: only a listing can tell."""
@@ -63,6 +67,8 @@ class Packed(Source):
         if folder is None:
             films = _Films.of(self)
             folder = cache / f"{self._label()}-{films.key()}"
+            if films.listing.guessed:
+                log.warning("%s: %s", self._label(), films.listing.guessed)
             if not shard.is_there(folder):
                 self._pack(films, folder, cache / f"{self._label()}-{films.place()}.part", workers, progress).demand()
                 drafts.sweep(cache, f"{self._label()}-*.part")
@@ -91,30 +97,42 @@ class Packed(Source):
         return self._pack(_Films.of(self), folder, folder.with_name(f"{folder.name}.part"), workers, progress)
 
     def check(self, *, workers: int = 1, progress: Progress | None = None) -> Report:
-        """The report that packing would give, without writing anything."""
-        films = _Films.of(self)
+        """The report that packing would give, without writing anything, not even a secret where there is none yet."""
+        films = _Films.of(self, passing_secret())
         reasons: dict[int, str] = {}
         for _, found in looked_at(films.listing, self.size, range(len(films)), None, workers, progress):
             reasons |= found
-        return self._report(films.listing, reasons)
+        told = self._report(films.listing, reasons)
+        return told if has_secret() else replace(told, warnings=(*told.warnings, PASSING))
 
     def _decoded(self, listing: Listing, count: int) -> Preview:
         pixels: dict[int, npt.NDArray[np.uint8]] = {}
+        drawn: dict[Organ, list[npt.NDArray[np.uint8]]] = {organ: [] for organ in listing.masks}
         reasons: dict[int, str] = {}
         for row in _together(listing.index):
             if len(pixels) == count:
                 break
+            film = listing.files[row]
             try:
-                pixels[row] = decode(listing.files[row], self.size, listing.decoder)
+                decoded = decode(film, self.size, listing.decoder)
+                masks = {organ: mask_of(organ, files[row], film, self.size) for organ, files in listing.masks.items()}
             except Unusable as why:
                 reasons[row] = str(why)
+                continue
+            pixels[row] = decoded
+            for organ, mask in masks.items():
+                drawn[organ].append(packed(mask, self.size))
         told = self._report(listing, reasons)
         told.demand()
-        shown = Cohort.whole(np.stack(list(pixels.values())), listing.index.iloc[list(pixels)], listing.findings)
+        annotations = Annotations({o: PackedMasks(np.stack(rows), (self.size,) * 2) for o, rows in drawn.items()})
+        index = listing.index.iloc[list(pixels)]
+        shown = Cohort.whole(np.stack(list(pixels.values())), index, listing.findings, annotations)
         return Preview(shown, told.films, told.patients)
 
     def _pack(self, films: _Films, folder: Path, part: Path, workers: int, progress: Progress | None) -> Report:
         reasons: dict[int, str] = {}
+        if len(films.listing.problems) > self.max_bad:
+            return self._report(films.listing, reasons)  # nothing is made of it: no film need be decoded
         with drafts.held(part):
             if shard.is_there(folder):  # another process was quicker
                 return self._report(films.listing, reasons)
@@ -140,6 +158,9 @@ class Packed(Source):
             spellings=listing.spellings,
             annotations=listing.annotated(usable),
             notes=listing.notes,
+            table=listing.table,
+            read=listing.read,
+            doubts=listing.doubts,
             max_bad=self.max_bad,
         )
 
@@ -181,11 +202,12 @@ def preview(source: Source, films: int, cache: Path, *, workers: int = 1, progre
     return Preview.of(source.open(cache, workers=workers, progress=progress), films)
 
 
-def check(source: Source, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Report:
+def check(source: Source, *, workers: int = 1, progress: Progress | None = None) -> Report:
     """What is in any source and what in it cannot be used; films that are rendered, not read, are all usable."""
     if isinstance(source, Packed):
         return source.check(workers=workers, progress=progress)
-    return report_of(source.plugin_name(), source.open(cache, workers=workers, progress=progress))
+    with tempfile.TemporaryDirectory(prefix="fedcxr-") as passing:  # nothing is left of what a look renders
+        return report_of(source.plugin_name(), source.open(Path(passing), workers=workers, progress=progress))
 
 
 def pack(source: Source, folder: Path, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Report:
@@ -216,9 +238,9 @@ class _Films:
     stamps: drafts.Stamps  # (n,) never 0; another one when the file or the way it is decoded changes
 
     @classmethod
-    def of(cls, source: Packed) -> _Films:
+    def of(cls, source: Packed, secret: Secret | None = None) -> _Films:
         source.required_files()
-        listing = source.listing()
+        listing = source.listing(secret)
         # Two folders may hold files of the same names, sizes and times: archives are unpacked that way.
         made_by = f"{VERSION} {source.size} {listing.decoder} {Path(source.root).expanduser().absolute()}"
         files = zip(listing.files, *listing.masks.values(), strict=True)

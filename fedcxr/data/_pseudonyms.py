@@ -65,6 +65,16 @@ def site_secret(path: Path | None = None) -> Secret:
     return _read(own)
 
 
+def has_secret() -> bool:
+    """Whether a secret was made or named; if not, the first use of `site_secret` makes one."""
+    return _from_environment() is not None or os.access(own_file(), os.F_OK)
+
+
+def passing_secret() -> Secret:
+    """The site's own if it has one, else one that nobody will see again: a look leaves nothing behind."""
+    return site_secret() if has_secret() else Secret(secrets.token_bytes(KEY_BYTES))
+
+
 def own_file() -> Path:
     """Where a user's secret is kept unless another file is named."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "fedcxr" / "site-secret"

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from fedcxr.cohort import SPLITS, Cohort
-from fedcxr.data._listing import Problem
+from fedcxr.data._listing import MISSING, InTable, Problem
+from fedcxr.data._prospects import Prospects
 from fedcxr.data._vocabulary import Meaning, mapping_table
 from fedcxr.errors import DataError
 
 NAME = 32  # letters of a finding's name in the text
 WIDTH = 100  # of the text
+NAMED = "`fedcxr data check` names them"
 SHOWN = 20  # unusable files in the text; JSON has all
 
 
@@ -38,6 +40,9 @@ class Report:
     problems: tuple[Problem, ...]  # films that cannot be used
     notes: tuple[Problem, ...]  # what is odd in the table but may be used, or was allowed to be missing
     warnings: tuple[str, ...]
+    audit: Prospects  # what an attack and a measure of usefulness would have to go by
+    table: InTable | None = None  # what the table names; None: nothing but what is there
+    read: tuple[str, ...] = ()  # how the table was read where nobody said how
     max_bad: int = 0
 
     @property
@@ -49,21 +54,28 @@ class Report:
         """Unusable films by the kind of reason, most frequent first. Names no file."""
         return dict(Counter(problem.reason.partition(":")[0] for problem in self.problems).most_common())
 
-    def demand(self) -> None:
-        """Raise unless the cohort may be used. The error may travel to another machine, so it names no file."""
+    def demand(self, named: str = NAMED) -> None:
+        """Raise unless the cohort may be used. The error may travel to another machine, so it names no file.
+
+        `named` says where files are.
+        """
         if not self.films:
-            raise DataError(
-                "not one film can be used", given=self.left_out or "no film at all", do="see `fedcxr data check`"
-            )
+            told = _told(self.left_out) or "no film at all"
+            do = f"{named}; root, images and columns.image say where films lie"
+            raise DataError("not one film can be used", given=told, do=do)
         if not self.usable:
-            raise too_many(self.left_out, self.max_bad)
+            raise too_many(self.left_out, self.max_bad, named)
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "usable": self.usable}, indent=1)
 
     def to_text(self) -> str:
         extent = f"{self.size[0]} x {self.size[1]} pixels"
-        lines = [f"{self.source}: {self.films} films of {self.patients} patients, {extent}", ""]
+        lines = [f"{self.source}: {self.films} films of {self.patients} patients, {extent}"]
+        if self.table is not None and self.table.films != self.films:
+            lines.append(f"the table names {self.table.films} films of {self.table.patients} patients")
+        lines += self.read
+        lines.append("")
         lines += [f"{'split':{NAME}}{'films':>10}{'patients':>10}"]
         lines += [f"{name:{NAME}}{of['films']:>10}{of['patients']:>10}" for name, of in self.splits.items()]
         lines += ["", f"{'finding':{NAME}}{'yes':>10}{'no':>10}{'unknown':>10}"]
@@ -75,10 +87,12 @@ class Report:
             lines += ["", f"films annotated: {told}"]
         if mapped := self._mapped():
             lines += ["", *mapped]
+        lines += ["", "what an audit would go by", *self.audit.to_lines()]
         if self.warnings:
             lines += ["", *(f"warning: {warning}" for warning in self.warnings)]
         if self.problems:
-            lines += ["", f"{len(self.problems)} unusable, {self.max_bad} allowed", *_listed(self.problems)]
+            counted = f"{len(self.problems)} unusable ({_told(self.left_out)}), {self.max_bad} allowed"
+            lines += ["", counted, *_listed(self.problems)]
         if self.notes:
             lines += ["", f"{len(self.notes)} notes on the table", *_listed(self.notes)]
         return "\n".join(lines)
@@ -102,6 +116,9 @@ def report(
     spellings: Mapping[str, str] | None = None,
     annotations: Mapping[str, int] = MappingProxyType({}),
     notes: Sequence[Problem] = (),
+    table: InTable | None = None,
+    read: Sequence[str] = (),
+    doubts: Sequence[str] = (),
     max_bad: int = 0,
 ) -> Report:
     """Count what is in an index of usable films."""
@@ -110,6 +127,7 @@ def report(
         str(name): {"films": int(by_split["size"].get(name, 0)), "patients": int(by_split["nunique"].get(name, 0))}
         for name in (*SPLITS, *sorted(set(by_split.index) - set(SPLITS)))
     }
+    audit = Prospects.of(index, findings)
     counts = {finding: _counts(index[finding].to_numpy(dtype=np.float32)) for finding in findings}
     return Report(
         source=source,
@@ -122,7 +140,10 @@ def report(
         mapping=mapping_table({name: name for name in findings} if spellings is None else spellings),
         problems=tuple(problems),
         notes=tuple(notes),
-        warnings=tuple(_warnings(index, splits, counts)),
+        warnings=(*_warnings(splits, counts), *doubts, *(audit.doubts if len(index) else ())),
+        audit=audit,
+        table=table,
+        read=tuple(read),
         max_bad=max_bad,
     )
 
@@ -135,15 +156,23 @@ def report_of(source: str, cohort: Cohort) -> Report:
     return report(source, cohort.size, cohort.index, cohort.findings, annotations=annotations)
 
 
-def too_many(left_out: Mapping[str, int], max_bad: int) -> DataError:
+def too_many(left_out: Mapping[str, int], max_bad: int, named: str = NAMED) -> DataError:
     """The error of films that cannot be used, by reason and without their names."""
-    told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    go_on = "raise max_bad to go on without them"
+    if set(left_out) == {MISSING}:
+        way_out = f"complete the folder, or {go_on} (nih and chexpert: allow_missing=true)"
+    else:
+        way_out = f"repair or remove them, or {go_on}"
     return DataError(
         "films cannot be used",
-        given=f"{sum(left_out.values())}: {told}",
+        given=f"{sum(left_out.values())}: {_told(left_out)}",
         allowed=f"at most {max_bad} (max_bad)",
-        do="`fedcxr data check` names them; repair or remove them, or raise max_bad to go on without them",
+        do=f"{named}; {way_out}",
     )
+
+
+def _told(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in left_out.items())
 
 
 def _listed(problems: Sequence[Problem]) -> list[str]:
@@ -158,9 +187,7 @@ def _counts(labels: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, int]:
     return {"yes": yes, "no": len(labels) - yes - unknown, "unknown": unknown}
 
 
-def _warnings(
-    index: pd.DataFrame, splits: Mapping[str, Mapping[str, int]], findings: Mapping[str, Mapping[str, int]]
-) -> list[str]:
+def _warnings(splits: Mapping[str, Mapping[str, int]], findings: Mapping[str, Mapping[str, int]]) -> list[str]:
     found = []
     empty = [name for name, of in splits.items() if not of["films"]]
     if empty:
@@ -171,6 +198,4 @@ def _warnings(
     untold = [name for name, of in findings.items() if not of["yes"] and not of["no"]]
     if untold:
         found.append(f"unknown for every film: {', '.join(untold)}")
-    if len(index) and not index["patient"].duplicated().any():
-        found.append("no patient has two films, so nobody can be re-identified and no attack can be scored")
     return found

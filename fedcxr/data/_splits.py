@@ -17,7 +17,7 @@ import pandas as pd
 import pydantic
 
 from fedcxr.cohort import SPLITS, Split
-from fedcxr.data._pseudonyms import people, site_secret
+from fedcxr.data._pseudonyms import Secret, people
 from fedcxr.errors import DataError, StorageError
 from fedcxr.rng import derive
 
@@ -34,10 +34,10 @@ class Named:
     people: Names  # pseudonyms of the patients
 
     @classmethod
-    def of(cls, films: pd.DataFrame, source: str) -> Named:
+    def of(cls, films: pd.DataFrame, source: str, secret: Secret) -> Named:
         """The films of a table under original names, whose patients will be called as `source` calls them."""
         images, patients = (films[column].to_numpy(dtype=object) for column in ("image", "patient"))
-        return cls(images, patients, people(films, source, site_secret()))
+        return cls(images, patients, people(films, source, secret))
 
 
 class Splits(pydantic.BaseModel):

@@ -13,6 +13,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast, overload
@@ -21,9 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fedcxr.data._listing import Problem
+from fedcxr.data._dialect import Dialect
+from fedcxr.data._listing import MISSING, Problem
 from fedcxr.errors import DataError, StorageError
 
+PUBLISHED = Dialect()  # of data sets: UTF-8 and commas
 MOST_ROWS = 2_000_000  # ten times the largest data set of chest films
 MOST_BYTES = 1 << 27  # of a table, unpacked
 
@@ -67,29 +70,22 @@ class Table:
     rows: pd.DataFrame
 
     @classmethod
-    def read(cls, path: Path, columns: Sequence[str]) -> Table:
+    def read(cls, path: Path, columns: Sequence[str], dialect: Dialect = PUBLISHED) -> Table:
         """These columns, all of which must exist; others are ignored. `.gz` is unpacked."""
-        try:
-            with warnings.catch_warnings():
-                # A header with fewer names than the rows have fields: the names it has are right.
-                warnings.simplefilter("ignore", pd.errors.ParserWarning)
-                rows = pd.read_csv(
-                    _Bounded.opened(path),
-                    nrows=MOST_ROWS + 1,
-                    usecols=lambda name: name.strip() in columns,
-                    dtype=str,
-                    keep_default_na=False,
-                    index_col=False,
-                    encoding="utf-8-sig",
-                    skip_blank_lines=False,
-                )
-        except FileNotFoundError:
-            raise DataError("there is no such table", given=path) from None
-        except OSError as error:
-            reason = error.strerror or "damaged"  # a damaged .gz is an OSError without a number
-            raise StorageError("cannot read the table", given=path, do=reason) from None
-        except (ValueError, OverflowError, EOFError, csv.Error, zlib.error):
-            raise DataError("this is no CSV table", given=path, do="download it again") from None
+        with _explained(path), warnings.catch_warnings():
+            # A header with fewer names than the rows have fields: the names it has are right.
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)
+            rows = pd.read_csv(
+                _Bounded.opened(path),
+                nrows=MOST_ROWS + 1,
+                usecols=lambda name: name.strip() in columns,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                encoding=dialect.encoding,
+                sep=dialect.separator,
+                skip_blank_lines=False,
+            )
         if len(rows) > MOST_ROWS:
             raise DataError("this table has too many rows", given=path, allowed=f"{MOST_ROWS}")
         rows.columns = rows.columns.str.strip()
@@ -133,6 +129,26 @@ class Table:
         return self.rows.index.to_numpy(dtype=np.intp) + 2
 
 
+def whole(path: Path) -> bytes:
+    """A table's bytes, unpacked."""
+    with _explained(path), _Bounded.opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what a reader of CSV says of a file into what a user can act on."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError("there is no such table", given=path) from None
+    except OSError as error:
+        reason = error.strerror or "damaged"  # a damaged .gz is an OSError without a number
+        raise StorageError("cannot read the table", given=path, do=reason) from None
+    except (ValueError, OverflowError, EOFError, csv.Error, zlib.error):
+        raise DataError("this is no CSV table", given=path, do="download it, or save it as CSV, again") from None
+
+
 class Paths(Sequence[Path]):
     """Many paths in few folders, each made when it is asked for: all at once would outweigh the index."""
 
@@ -162,17 +178,9 @@ class Paths(Sequence[Path]):
         return Paths(self._folders, self._folder[rows], self._names[rows])
 
 
-def absent(images: npt.NDArray[np.object_], there: npt.NDArray[np.bool_], *, allowed: bool) -> tuple[Problem, ...]:
-    """What to say of the images a table names and the disk lacks; an error unless the user allows it."""
-    missing = images[~there]
-    if len(missing) and not (allowed and there.any()):
-        do = "complete the download, or set allow_missing=true to go on with the others and see which"
-        raise DataError(
-            "images of the table are missing",
-            given=f"{len(missing)} of {len(images)}",
-            do=do if there.any() else "set root to the folder of the download",
-        )
-    return tuple(Problem(image, "missing") for image in missing)
+def absent(images: npt.NDArray[np.object_], there: npt.NDArray[np.bool_]) -> tuple[Problem, ...]:
+    """What to say of the images a table names and the disk lacks."""
+    return tuple(Problem(image, MISSING) for image in images[~there])
 
 
 def find(root: Path, *names: str) -> Path | None:

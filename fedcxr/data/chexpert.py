@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pandas as pd
 import pydantic
 
-from fedcxr.data._listing import Listing, Problem
+from fedcxr.data._listing import InTable, Listing, Problem
 from fedcxr.data._packed import Packed
-from fedcxr.data._pseudonyms import pseudonymous, site_secret
+from fedcxr.data._pseudonyms import Secret, pseudonymous, site_secret
 from fedcxr.data._splits import Named, Splits, by_chance, by_lists, carve, read_list, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table, absent, find
 from fedcxr.data._vocabulary import harmonised, union
@@ -73,16 +73,19 @@ class Chexpert(Packed):
     splits: Splits = Splits()
     allow_missing: bool = pydantic.Field(False, description="Go on without images that the tables name.")
 
-    def listing(self) -> Listing:
+    def listing(self, secret: Secret | None = None) -> Listing:
+        secret = secret or site_secret()
         home = self._home()
-        films, notes = self._films(home)
+        films, notes = self._films(home, secret)
         files = Paths([home], np.zeros(len(films), dtype=np.intp), films["image"].to_numpy(dtype=object))
         there = np.fromiter((os.access(file, os.F_OK) for file in files), dtype=np.bool_, count=len(files))
-        notes += absent(films["image"].to_numpy(dtype=object), there, allowed=self.allow_missing)
+        missing = absent(films["image"].to_numpy(dtype=object), there)
+        problems, noted = ((), missing) if self.allow_missing and there.any() else (missing, ())
 
-        index, order = pseudonymous(films[there], self.plugin_name(), site_secret())
+        index, order = pseudonymous(films[there], self.plugin_name(), secret)
         refuse_shared_patients(index)
-        return Listing(index, files.take(np.flatnonzero(there)[order]), FINDINGS, OURS, notes=notes)
+        found = files.take(np.flatnonzero(there)[order])
+        return Listing(index, found, FINDINGS, OURS, problems, notes=(*notes, *noted), table=InTable.of(films))
 
     def _home(self) -> Path:
         """The folder of the tables: the one given, or the only CheXpert folder in it."""
@@ -97,7 +100,7 @@ class Chexpert(Packed):
             )
         return homes[0]
 
-    def _films(self, home: Path) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    def _films(self, home: Path, secret: Secret) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
         """Who and what the tables name, with its split, under original names."""
         parts: list[pd.DataFrame] = []
         notes: tuple[Problem, ...] = ()
@@ -110,15 +113,15 @@ class Chexpert(Packed):
         films = pd.concat(parts, ignore_index=True)
         if films["image"].duplicated().any():
             raise DataError(f"{TRAIN} and {VALID} name the same images", do="download them again")
-        films["split"] = self._split(home, films)
+        films["split"] = self._split(home, films, secret)
         if self.views == "frontal":
             films = films[films["view"] != "LATERAL"]
         if films.empty:
             raise DataError("the tables name no film", given=f"{home}, views {self.views}")
         return films.drop(columns="table"), notes
 
-    def _split(self, home: Path, films: pd.DataFrame) -> npt.NDArray[np.object_]:
-        named = Named.of(films, self.plugin_name())
+    def _split(self, home: Path, films: pd.DataFrame, secret: Secret) -> npt.NDArray[np.object_]:
+        named = Named.of(films, self.plugin_name(), secret)
         valid = films["table"].to_numpy(dtype=object) == VALID
         if self.splits.by == "random" or (self.splits.by == "official" and not valid.any()):
             return by_chance(named.people, self.splits)

@@ -23,9 +23,9 @@ from fedcxr.data._dicom_pixels import decode_dicom, library, read_header
 from fedcxr.data._fingerprint import WatchedPaths
 from fedcxr.data._inside import Inside
 from fedcxr.data._listing import Listing, Problem
-from fedcxr.data._own_table import Findings, SourceName, existing, read_own_table, split_of
+from fedcxr.data._own_table import Findings, OwnTable, SourceName, existing, split_of
 from fedcxr.data._packed import Packed
-from fedcxr.data._pseudonyms import pseudonymous, site_secret
+from fedcxr.data._pseudonyms import Secret, pseudonymous, site_secret
 from fedcxr.data._splits import Named, Splits, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table
 from fedcxr.errors import DataError
@@ -88,17 +88,18 @@ class Dicom(Packed):
         tables = () if self.table is None else (root / self.table,)
         return WatchedPaths((*tables, *self.splits.files(root).values()), (root,), below=True)
 
-    def listing(self) -> Listing:
+    def listing(self, secret: Secret | None = None) -> Listing:
+        secret = secret or site_secret()
         root = Path(self.root).expanduser()
         library()
         table = self._table(root)
         findings, spellings = self.findings.read(table)
         headers, problems, notes = self._headers(Inside(root), table)
-        films = self._films(root, headers, table)
+        films = self._films(root, headers, table, secret)
         if films.empty and not problems:
             raise DataError("there is no film", given=f"{root}, views {self.views}")
 
-        index, order = pseudonymous(films.join(findings), self.called, site_secret())
+        index, order = pseudonymous(films.join(findings), self.called, secret)
         refuse_shared_patients(index)
         names = films["image"].to_numpy(dtype=object)[order]
         files = Paths([root], np.zeros(len(names), dtype=np.intp), names)
@@ -111,7 +112,7 @@ class Dicom(Packed):
         if self.table is None:
             return Table(root, pd.DataFrame({image: list(_files(root))}, dtype=object))
         needed = [image, *self.findings.needed, *filter(None, [self.columns.split])]
-        table = read_own_table(root / self.table, needed)
+        table = OwnTable.at(root / self.table).read(needed)
         names = table.rows[image].str.strip()
         table.refuse(names == "", f"column {image!r} is blank", do="name the file of every row")
         names = names.map(lambda name: str(PurePosixPath(name.replace("\\", "/"))))
@@ -141,7 +142,7 @@ class Dicom(Packed):
         read = pd.DataFrame.from_dict(headers, orient="index", columns=["image", *KEYWORDS], dtype=object)
         return read, problems, notes
 
-    def _films(self, root: Path, headers: pd.DataFrame, table: Table) -> pd.DataFrame:
+    def _films(self, root: Path, headers: pd.DataFrame, table: Table, secret: Secret) -> pd.DataFrame:
         """Who the headers name, and their splits, under original names."""
         patient = headers["PatientID"].to_numpy(dtype=object)
         films = pd.DataFrame(
@@ -156,7 +157,7 @@ class Dicom(Packed):
             index=headers.index,
         )
         theirs = Table(table.path, table.rows.loc[headers.index])
-        films["split"] = split_of(self.splits, root, Named.of(films, self.called), theirs, self.columns.split)
+        films["split"] = split_of(self.splits, root, Named.of(films, self.called, secret), theirs, self.columns.split)
         return films if self.views == "all" else films[films["view"] != "LATERAL"]
 
 

@@ -11,6 +11,8 @@ cohort:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
@@ -23,29 +25,45 @@ from fedcxr.cohort import ORGANS, Annotation, Organ
 from fedcxr.data import _demographics
 from fedcxr.data._decode import Unusable
 from fedcxr.data._fingerprint import WatchedPaths
+from fedcxr.data._guess import Guess
 from fedcxr.data._inside import Inside
-from fedcxr.data._listing import Listing, Problem
-from fedcxr.data._own_table import Findings, SourceName, existing, numbered_sources, read_own_table, split_of
+from fedcxr.data._listing import InTable, Listing, Problem
+from fedcxr.data._own_table import (
+    PARQUET,
+    Findings,
+    OwnTable,
+    SourceName,
+    existing,
+    names_splits,
+    numbered_sources,
+    split_of,
+)
 from fedcxr.data._packed import Packed
-from fedcxr.data._pseudonyms import pseudonymous, site_secret
+from fedcxr.data._pseudonyms import Secret, pseudonymous, site_secret
 from fedcxr.data._splits import Named, Splits, refuse_shared_patients
-from fedcxr.data._tables import Paths, Table
+from fedcxr.data._tables import PUBLISHED, Paths, Table
 from fedcxr.errors import DataError
+
+TABLE, IMAGES = "metadata.csv", "images"  # where both are, unless somebody says otherwise
+TABLES = (".csv", ".csv.gz", ".tsv", *PARQUET)
 
 
 class Columns(pydantic.BaseModel):
-    """What the table calls things; only the image and the patient must be there."""
+    """What the table calls things; only the image and the patient must be there.
+
+    What is not said is guessed: `data check` tells how.
+    """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    image: str = "image"
-    patient: str = "patient"
+    image: str | None = pydantic.Field(None, description="Name of the film's file; none: image, filename, path, ...")
+    patient: str | None = pydantic.Field(None, description="Whose film it is; none: patient, patientid, subject, ...")
     visit: str | None = pydantic.Field(None, description="Dates or numbers that order a patient's films; none: rows.")
-    view: str | None = None
-    age: str | None = None
-    sex: str | None = None
+    view: str | None = pydantic.Field(None, description="PA, AP or lateral; none: view, projection, ...")
+    age: str | None = pydantic.Field(None, description="Years, or as DICOM has them; none: age, patientage, ...")
+    sex: str | None = pydantic.Field(None, description="Letters or words; none: sex, gender, ...")
     source: str | None = pydantic.Field(None, description="Ward, scanner, hospital: enters the index as a number.")
-    split: str | None = pydantic.Field(None, description="train, val or test.")
+    split: str | None = pydantic.Field(None, description="train, val or test; none: split, if that is what it holds.")
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -56,8 +74,14 @@ class Columns(pydantic.BaseModel):
 class Folder(Packed):
     """PNG, JPEG, TIFF or BMP films, and a table with a row for each."""
 
-    table: str = pydantic.Field("metadata.csv", min_length=1, description="CSV or Parquet file, from `root`.")
-    images: str = pydantic.Field("images", description="Folder that the table's names of images start from, in `root`.")
+    table: str | None = pydantic.Field(
+        None, min_length=1, description="CSV or Parquet file, from `root`; none: metadata.csv, or the only table there."
+    )
+    images: str | None = pydantic.Field(
+        None,
+        description="Folder that the table's names of images start from, in `root`; none: images, or `root` itself "
+        "where there is no such folder.",
+    )
     masks: str | dict[Organ, str] = pydantic.Field(
         {},
         description="Folder in `root` of PNG masks, for each organ: black outside, called as the films but for the "
@@ -82,7 +106,7 @@ class Folder(Packed):
         return tuple(organ for organ in ORGANS if organ in self._mask_folders)
 
     def required_files(self) -> tuple[Path, ...]:
-        needed = (*super().required_files(), existing(Path(self.root).expanduser() / self.table))
+        needed = (*super().required_files(), existing(self._table))
         for organ, folder in self._mask_folders.items():
             if not folder.is_dir():
                 raise DataError(
@@ -92,8 +116,8 @@ class Folder(Packed):
 
     def watched(self) -> WatchedPaths:
         root = Path(self.root).expanduser()
-        folders = (root / self.images, *self._mask_folders.values())
-        return WatchedPaths((root / self.table, *self.splits.files(root).values()), folders, below=True)
+        folders = (self._images, *self._mask_folders.values())
+        return WatchedPaths((self._table, *self.splits.files(root).values()), folders, below=True)
 
     @property
     def _named(self) -> dict[Organ, str]:
@@ -103,38 +127,70 @@ class Folder(Packed):
     def _mask_folders(self) -> dict[Organ, Path]:
         return {organ: Path(self.root).expanduser() / self._named[organ] for organ in ORGANS if organ in self._named}
 
-    def listing(self) -> Listing:
+    @property
+    def _table(self) -> Path:
         root = Path(self.root).expanduser()
-        table = read_own_table(root / self.table, (*self.columns.needed, *self.findings.needed))
-        films = self._films(table)
-        findings, spellings = self.findings.read(table)
+        return root / self.table if self.table is not None else usual_table(root)
+
+    @property
+    def _images(self) -> Path:
+        root = Path(self.root).expanduser()
+        usual = root / IMAGES
+        return root / self.images if self.images is not None else usual if usual.is_dir() else root
+
+    def listing(self, secret: Secret | None = None) -> Listing:
+        secret = secret or site_secret()
+        own = OwnTable.at(self._table)
+        reading = Reading.of(own, self.columns, self.findings)
+        table = own.read((*reading.columns.needed, *reading.findings.needed))
+        films = self._films(table, reading.columns, secret)
+        named = InTable.of(films)
+        findings, spellings = reading.findings.read(table)
         films = pd.concat([films, findings], axis=1)
         if self.views == "frontal":
             films = films[films["view"] != "LATERAL"]
-        there, masks, problems = _located(root / self.images, films["image"], self._mask_folders)
+        there, masks, problems = _located(self._images, films["image"], self._mask_folders)
         if not there.any() and not problems:
             raise DataError("the table names no film", given=f"{table.path.name}, views {self.views}")
 
         for organ, drawn in masks.items():
-            if not any(drawn):
+            if there.any() and not any(drawn):
                 raise DataError(f"no film has a mask of the {organ}", given=self._named[organ], do="check masks")
         films = films[there]
-        index, order = pseudonymous(films, self.called, site_secret())
+        index, order = pseudonymous(films, self.called, secret)
         index["source"] = films["source"].to_numpy(dtype=object)[order]
         refuse_shared_patients(index)
         names = films["image"].to_numpy(dtype=object)[order]
-        files = Paths([root / self.images], np.zeros(len(names), dtype=np.intp), names)
-        ordered = {organ: [drawn[row] for row in order] for organ, drawn in masks.items()}
-        return Listing(index, files, tuple(findings.columns), spellings, problems, masks=ordered)
+        files = Paths([self._images], np.zeros(len(names), dtype=np.intp), names)
+        return Listing(
+            index,
+            files,
+            tuple(findings.columns),
+            spellings,
+            problems,
+            masks={organ: [drawn[row] for row in order] for organ, drawn in masks.items()},
+            table=named,
+            read=(*reading.told, *self._where),
+            guessed=reading.guessed,
+            doubts=reading.findings.doubts(table),
+        )
 
-    def _films(self, table: Table) -> pd.DataFrame:
+    @property
+    def _where(self) -> tuple[str, ...]:
+        told = [] if self.table is not None or self._table.name == TABLE else [f"the table is {self._table.name}"]
+        if self.images is None and self._images.name != IMAGES:
+            told.append(f"there is no folder {IMAGES}, so names of images start from root")
+        return tuple(told)
+
+    def _films(self, table: Table, columns: Columns, secret: Secret) -> pd.DataFrame:
         """Who the table names, and their splits, under original names."""
-        columns = self.columns
+        assert columns.image is not None
+        assert columns.patient is not None
         rows = table.rows.apply(lambda texts: texts.str.strip())
         blank = pd.Series("", index=rows.index)
         table.refuse(rows[columns.image] == "", f"column {columns.image!r} is blank")
         table.refuse(rows[columns.patient] == "", f"column {columns.patient!r} is blank")
-        image = rows[columns.image].map(lambda name: str(PurePosixPath(name.replace("\\", "/"))))
+        image = rows[columns.image].map(partial(_below, self._images.name))
         table.refuse(image.duplicated(keep=False), "the same image stands twice", do="keep one row per image")
         patient = rows[columns.patient].to_numpy(dtype=object)
         source = self.called if columns.source is None else numbered_sources(self.called, rows[columns.source])
@@ -150,8 +206,56 @@ class Folder(Packed):
             },
             index=rows.index,
         )
-        root, named = Path(self.root).expanduser(), Named.of(films, self.called)
+        root, named = Path(self.root).expanduser(), Named.of(films, self.called, secret)
         return films.assign(split=split_of(self.splits, root, named, table, columns.split))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a table's columns mean: as was said, or else as their names have it."""
+
+    columns: Columns
+    findings: Findings
+    guessed: str  # for people; blank: all was said
+    told: tuple[str, ...]  # for the table's owner alone
+
+    @classmethod
+    def of(cls, table: OwnTable, columns: Columns, findings: Findings) -> Reading:
+        """Of a table of which some columns may have been named."""
+        guess = Guess.of(columns.model_dump(), table.names, table.path.name)
+        if "split" in guess.guessed and not names_splits(table, str(guess.columns["split"])):
+            guess = guess.without("split")
+        meant = Columns.model_validate(guess.columns)
+        found = findings if findings.said else findings.guessed(table, meant.needed)
+        parts = [str(guess)] if guess else []
+        parts += [str(found)] if found != findings else []
+        unread = [name for name in table.names if name and name not in (*meant.needed, *found.needed)]
+        guessed = f"guessed: {'; '.join(parts)}" if parts else ""
+        dialect = [] if table.dialect in (None, PUBLISHED) else [f"{table.path.name}: {table.dialect}"]
+        told = [*filter(None, [guessed]), *dialect, *([f"not read: {', '.join(unread)}"] if unread else [])]
+        return cls(meant, found, guessed, tuple(told))
+
+
+def usual_table(root: Path) -> Path:
+    """The table in a folder where nobody said which it is."""
+    usual = root / TABLE
+    if usual.is_file() or not root.is_dir():
+        return usual
+    tables = sorted(path for path in root.iterdir() if path.name.lower().endswith(TABLES) and path.is_file())
+    if len(tables) > 1:
+        do = "say which it is: --table FILE, or `table` in the scenario"
+        raise DataError(f"there is no {TABLE}, and more than one table", given=f"{len(tables)} tables", do=do)
+    return tables[0] if tables else usual
+
+
+def _below(folder: str, name: str) -> str:
+    """The name of an image, from the folder of images even where the table has them from the folder above."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return str(
+        path.relative_to(IMAGES)
+        if folder == IMAGES and path.is_relative_to(IMAGES) and path != PurePosixPath(IMAGES)
+        else path
+    )
 
 
 Drawn = dict[Organ, list[Path | None]]

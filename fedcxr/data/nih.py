@@ -14,9 +14,9 @@ import pydantic
 
 from fedcxr.cohort import FINDINGS, Annotation
 from fedcxr.data._fingerprint import WatchedPaths
-from fedcxr.data._listing import Listing, Problem
+from fedcxr.data._listing import InTable, Listing, Problem
 from fedcxr.data._packed import Packed
-from fedcxr.data._pseudonyms import pseudonymous, site_secret
+from fedcxr.data._pseudonyms import Secret, pseudonymous, site_secret
 from fedcxr.data._splits import Named, Splits, by_chance, by_lists, read_list, refuse_shared_patients
 from fedcxr.data._tables import Paths, Table, absent, find
 from fedcxr.data._vocabulary import canonical
@@ -61,22 +61,26 @@ class Nih(Packed):
         needed = super().required_files()
         return (*needed, self._box_table()) if self.boxes else needed
 
-    def listing(self) -> Listing:
+    def listing(self, secret: Secret | None = None) -> Listing:
+        secret = secret or site_secret()
         root = Path(self.root).expanduser()
-        films, spellings, notes = self._films(root)
+        films, spellings, notes = self._films(root, secret)
         images = _images(root)
         there = films["image"].isin(images.keys()).to_numpy()
-        notes += absent(films["image"].to_numpy(dtype=object), there, allowed=self.allow_missing)
+        missing = absent(films["image"].to_numpy(dtype=object), there)
+        problems, noted = ((), missing) if self.allow_missing and there.any() else (missing, ())
+        table = InTable.of(films)
         films = films[there]
 
-        index, order = pseudonymous(films, self.plugin_name(), site_secret())
+        index, order = pseudonymous(films, self.plugin_name(), secret)
         refuse_shared_patients(index)
         names = films["image"].to_numpy(dtype=object)[order]
         folders = list(dict.fromkeys(images.values()))
         number = {folder: i for i, folder in enumerate(folders)}
         files = Paths(folders, np.array([number[images[name]] for name in names], dtype=np.intp), names)
         boxes = self._boxes_on(names) if self.boxes else None
-        return Listing(index, files, FINDINGS, spellings, boxes=boxes, notes=notes)
+        told = (FINDINGS, spellings, problems)
+        return Listing(index, files, *told, boxes=boxes, notes=(*notes, *noted), table=table)
 
     def watched(self) -> WatchedPaths:
         root = Path(self.root).expanduser()
@@ -101,7 +105,7 @@ class Nih(Packed):
         packed.insert(1, "finding", boxes["finding"].to_numpy(dtype=object))
         return packed.sort_values("film", kind="stable", ignore_index=True)
 
-    def _films(self, root: Path) -> tuple[pd.DataFrame, dict[str, str], tuple[Problem, ...]]:
+    def _films(self, root: Path, secret: Secret) -> tuple[pd.DataFrame, dict[str, str], tuple[Problem, ...]]:
         """Who and what the table names, with its split, under original names, and how it spells findings."""
         path = root / Path(self.table).expanduser() if self.table else find(root, *TABLES)
         if path is None:
@@ -112,15 +116,15 @@ class Nih(Packed):
                 do="set cohort.root to the folder of the download",
             )
         films, spellings, notes = read_films(path)
-        films["split"] = self._split(root, films)
+        films["split"] = self._split(root, films, secret)
         if self.views != "all":
             films = films[films["view"] == self.views]
         if films.empty:
             raise DataError("the table names no film", given=f"{path}, views {self.views}")
         return films, spellings, notes
 
-    def _split(self, root: Path, films: pd.DataFrame) -> npt.NDArray[np.object_]:
-        named = Named.of(films, self.plugin_name())
+    def _split(self, root: Path, films: pd.DataFrame, secret: Secret) -> npt.NDArray[np.object_]:
+        named = Named.of(films, self.plugin_name(), secret)
         if self.splits.by == "random":
             return by_chance(named.people, self.splits)
         files = self.splits.files(root) or {"train": root / TRAIN_VAL, "test": root / TEST}

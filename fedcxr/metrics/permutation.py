@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -53,3 +54,17 @@ def _mean_ranks(scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     ranks = np.empty(len(scores))
     ranks[order] = np.repeat(first + (size + 1) / 2, size)
     return ranks
+
+
+def expected_smallest_auc(genuine: npt.NDArray[np.integer[Any]]) -> float | None:
+    """About what `smallest_auc` will be, before there are scores: from how many pairs of films (p,) each patient gives.
+
+    As if a guesser gave all pairs of two patients one score: the AUC is then a mean of uniform draws, one per patient,
+    weighted by the patient's pairs, among very many impostors. Whoever scores films of one patient apart comes closer
+    to one half, so that a run's own figure is usually smaller. None for fewer than two patients.
+    """
+    weights = genuine[genuine > 0].astype(np.float64)
+    if len(weights) < 2:
+        return None
+    patients = weights.sum() ** 2 / (weights**2).sum()  # as many that all give the same number of pairs
+    return float(min(1.0, 0.5 + NormalDist().inv_cdf(LEVEL) * np.sqrt(1 / (12 * patients))))

@@ -88,14 +88,27 @@ def _deformed_grid(displacement: npt.NDArray[np.float32]) -> npt.NDArray[np.uint
     return np.asarray(paper)
 
 
-def contact_sheet(cohort: Cohort, films: int, columns: int = 6) -> Image:
-    """The first films of a cohort with the findings they show."""
+def contact_sheet(cohort: Cohort, films: int, columns: int = 6, *, outlined: bool = False) -> Image:
+    """The first films of a cohort with the findings they show, and the edges of the masks that somebody drew."""
     shown = cohort.take(np.arange(min(films, len(cohort))))
     captions = [
         f"{row.patient}, {row.view}\n" + _fit(", ".join(np.array(cohort.findings)[labels == 1]) or "no finding")
         for row, labels in zip(shown.index.itertuples(), shown.labels, strict=True)
     ]
-    return sheet(list(shown.films()), columns, captions=captions)
+    tiles = [_outlined(film, shown, row) if outlined else film for row, film in enumerate(shown.films())]
+    return sheet(tiles, columns, captions=captions)
+
+
+def _outlined(film: npt.NDArray[np.uint8], cohort: Cohort, row: int) -> npt.NDArray[np.uint8]:  # (TILE, TILE)
+    """A film as it is shown, with the edges of whatever is drawn on it."""
+    tile, place = _tile(film), np.array([row], dtype=np.intp)
+    for organ, masks in cohort.annotations.masks.items():
+        if masks.there[cohort.rows[row]]:
+            inside = _tile(cohort.mask(organ, place)[0].astype(np.uint8) * 255) > 127
+            padded = np.pad(inside, 1)
+            kept = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+            tile[inside & ~kept] = INK
+    return tile
 
 
 def sheet(
@@ -121,14 +134,17 @@ def sheet(
     for place, film in enumerate(films):
         row, column = divmod(place, columns)
         x, y = GAP + column * (TILE + GAP), top + row * pitch
-        enlarged = film.shape[0] < TILE
-        tile = Image.fromarray(film).resize(
-            (TILE, TILE), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
-        )
-        paper.paste(tile, (x, y))
+        paper.paste(Image.fromarray(_tile(film)), (x, y))
         if captions:
             pen.text((x + 2, y + TILE + 4), captions[place], fill=INK)
     return paper
+
+
+def _tile(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:  # (TILE, TILE)
+    from PIL import Image
+
+    how = Image.Resampling.NEAREST if film.shape[0] < TILE else Image.Resampling.BOX
+    return np.array(Image.fromarray(film).resize((TILE, TILE), how))
 
 
 def _fit(caption: str, letters: int = 34) -> str:

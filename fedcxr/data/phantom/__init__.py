@@ -15,13 +15,15 @@ import pydantic
 from fedcxr.cohort import ORGANS, Annotation, Cohort
 from fedcxr.data import Source
 from fedcxr.data.phantom.visits import Population, Visits, sample
+from fedcxr.errors import ConfigError
 from fedcxr.partition import Partition
 from fedcxr.rng import stream
 
 if TYPE_CHECKING:
     from fedcxr.data.phantom.store import Order
 
-MOST_SOURCES = 64
+MOST_SOURCES = 1000  # each with a scanner of its own
+HOPELESS = 5.0  # sites without anybody, to be expected: all of them will not be spared
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
@@ -73,9 +75,26 @@ class Phantom(Source):
         """One hospital per site and the partition's travellers, unless the scenario says otherwise."""
         wanted: dict[str, int | float] = {}
         if partition.by == "source":
-            wanted = {"sources": min(sites, MOST_SOURCES), "patient_overlap": partition.patient_overlap}
+            wanted = {"sources": sites, "patient_overlap": partition.patient_overlap}
+            if "sources" not in self.model_fields_set:
+                self._demand_people(sites)
         left_open = {key: value for key, value in wanted.items() if key not in self.model_fields_set}
         return self.model_validate({**self.model_dump(), **left_open})
+
+    def _demand_people(self, sites: int) -> None:
+        """Refuse now what would fail once the films are rendered."""
+        if sites > MOST_SOURCES:
+            do = "use fewer sites, or set partition.by=iid"
+            raise ConfigError(
+                "more sites than a phantom has sources", given=sites, allowed=f"1 to {MOST_SOURCES}", do=do
+            )
+        empty = sites * (1 - 1 / sites) ** self.patients
+        if empty > HOPELESS:
+            raise ConfigError(
+                "some sites would hold no films",
+                given=f"{self.patients} patients at {sites} sites, about {empty:.0f} of them without anybody",
+                do="use fewer sites, set cohort.patients to ten times as many as sites, or set partition.by=iid",
+            )
 
     def table(self) -> pd.DataFrame:
         """The index table, without rendering anything."""
