@@ -18,7 +18,7 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from fedcxr.errors import AttackFailed
 from fedcxr.questions import Answer, Answers, Part
-from fedcxr.storage.disk import write_json
+from fedcxr.storage.disk import write_array, write_json
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 LONGEST_TOLD = 200  # bytes of a file that is refused
@@ -48,7 +48,7 @@ def save(answers: Answers, parts: Mapping[str, Part], outcome: Path) -> None:
         for name, part in parts.items():
             if name in answer:
                 array = answer[name].astype(part.dtype, order="C")
-                np.save(outcome / _file(attacker, name), array, allow_pickle=False)
+                write_array(outcome / _file(attacker, name), array)
     write_json(outcome / ATTACKERS, list(answers))
 
 

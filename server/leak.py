@@ -22,8 +22,7 @@ from fedcxr.knowledge import Holding
 from fedcxr.questions import Asked, Part
 from fedcxr.storage.artefacts import digest_of
 from fedcxr.storage.checkpoint import Checkpoint
-from fedcxr.storage.disk import explained, read_json, write_json
-from fedcxr.storage.private import draft_of, new_file
+from fedcxr.storage.disk import explained, read_json, write_array, write_json
 from fedcxr.view import View
 
 COMPLETE = "leak.json"  # written last: what is held by now, and what an answer consists of; null: nothing is asked
@@ -117,10 +116,7 @@ def _save(holding: Holding, leak: Path, name: str) -> dict[str, Any]:
             digests.append(digest_of(array))
             kept = store / f"{digests[-1]}.npy"
             if not kept.is_file():
-                draft = draft_of(kept)  # an array of this name is whole
-                with new_file(draft) as file:
-                    np.save(file, array, allow_pickle=False)
-                draft.replace(kept)
+                write_array(kept, array)  # an array of this name is whole
             _link(kept, folder / f"{number}.npy")
     return {"arrays": names, "digests": digests, "facts": dict(holding.facts)}
 

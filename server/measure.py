@@ -39,6 +39,8 @@ PICTURED_FILMS = 4
 
 def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
     """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
+    for task in run.scenario.tasks.values() if run.scenario.real else ():
+        task.demand(experiment.cohort)  # of rendered people there can be more, and a trial may be small
     threat, artefacts = Threat(experiment), Artefacts.below(cache_folder())
     attacks = {name: Attack(run, threat, name, artefacts) for name in experiment.scenario.adversaries}
     waiting = [attack for name, attack in attacks.items() if not run.has_stage(stages.attack(name))]

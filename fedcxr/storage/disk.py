@@ -6,23 +6,47 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from fedcxr.errors import ConfigError, FedcxrError, StorageError
 from fedcxr.storage.private import draft_of, new_file
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """The whole file or none of it, even if the machine stops in the middle; for its owner's eyes alone."""
+    _write(path, lambda file: file.write(data))
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """The same for an array, as `np.load` reads it.
+
+    NumPy's own `save` tells of a full disk how many bytes it wrote, and not that the disk is full.
+    """
+    from numpy.lib.format import write_array as write_plainly
+
+    _write(path, lambda file: write_plainly(cast(IO[bytes], _Plain(file)), array, allow_pickle=False))
+
+
+class _Plain:
+    """A file of which NumPy does not know that it is one of the system's, so that Python writes to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     draft = draft_of(path)
     with explained(path):
         try:
             with new_file(draft) as file:
-                file.write(data)
+                fill(file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)

@@ -127,6 +127,9 @@ class Task(Plugin):
         """Whether there is anything to measure: a recipient without a key sees nothing."""
         return bool(evidence.view.opened.any())
 
+    def demand(self, cohort: Cohort) -> None:
+        """Refuse, before anything is released, films of all sites on which there would be nothing to measure."""
+
     def foresee(self, cohort: Cohort, bench: Bench) -> None:
         """Do, for later, whatever needs nothing but the sites' films, in the order in which they will be released."""
 

@@ -18,7 +18,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import DataError, Refused
 from fedcxr.methods import Form, Method, RunContext
-from fedcxr.metrics import MIN_POSITIVES, finding_aucs
+from fedcxr.metrics import MIN_POSITIVES, finding_aucs, scored_findings
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.models import pretrained
 from fedcxr.plugins import File
@@ -152,6 +152,18 @@ class Findings(Task):
         weights = pretrained.find(self.network, self.pretrained)
         return () if weights is None else (weights,)
 
+    def demand(self, cohort: Cohort) -> None:
+        test = cohort.where("test")
+        there, not_there = ((test.labels == state).sum(axis=0) for state in (1, 0))
+        if (there + not_there).any() and not scored_findings(test.labels, self.min_positives).any():
+            told = zip(test.findings, there, not_there, strict=True)
+            raise DataError(
+                "no finding can be scored on the films of test, so their usefulness would stay unknown",
+                given=", ".join(f"{name} {yes} with, {no} without" for name, yes, no in told if yes + no),
+                allowed=f"{self.min_positives} films with a finding and as many without (tasks.findings.min_positives)",
+                do="more films in test (splits.shares), other findings, or tasks={} to attack alone",
+            )
+
     def foresee(self, cohort: Cohort, bench: Bench) -> None:
         """The classifier of clean films needs no release."""
         with bench.compute.session():
@@ -280,7 +292,7 @@ class Findings(Task):
             if figures[level] is not None and (mean := figures[level]["mean_auc"])
         ]
         skipped = figures["raw"]["skipped"] if figures["raw"] else ()
-        notes = (f"too rare to score: {', '.join(skipped)}",) if skipped else ()
+        notes = (f"too few films with it, or without, to score: {', '.join(skipped)}",) if skipped else ()
         return Table(
             "How useful: mean AUC of the findings", ("AUC", "95 % interval"), tuple(rows), notes, in_words(figures)
         )

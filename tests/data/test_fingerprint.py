@@ -13,6 +13,7 @@ from sample_hospitals import READERS, ROOT, source, usual
 
 from fedcxr.data._listing import Listing
 from fedcxr.data._packed import Packed
+from fedcxr.data._pseudonyms import Secret
 from fedcxr.data.folder import Folder
 from fedcxr.errors import DataError
 
@@ -28,9 +29,13 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for reader in READERS:
         kind = type(source(Path("/"), {"name": reader}))
 
-        def listing(films: Packed, before: Callable[[Packed], Listing] = kind.listing) -> Listing:
+        def listing(
+            films: Packed,
+            secret: Secret | None = None,
+            before: Callable[[Packed, Secret | None], Listing] = kind.listing,
+        ) -> Listing:
             found.append(films.plugin_name())
-            return before(films)
+            return before(films, secret)
 
         monkeypatch.setattr(kind, "listing", listing)
     return found

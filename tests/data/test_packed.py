@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer.testing
 from PIL import Image
 
+from fedcxr import cli
 from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.data import _decoding, _packed
 from fedcxr.data import _shard as shard
 from fedcxr.data._listing import Decoder, Listing, Problem
 from fedcxr.data._packed import Packed
+from fedcxr.data._pseudonyms import Secret
 from fedcxr.data.phantom import Phantom
 from fedcxr.data.shard import Shard
 from fedcxr.errors import ConfigError, DataError, EngineBroken, FedcxrError
@@ -33,7 +36,7 @@ class Album(Packed):
     odd: bool = False
     secret: str = "/home/somebody"
 
-    def listing(self) -> Listing:
+    def listing(self, secret: Secret | None = None) -> Listing:
         files = sorted(Path(self.root).glob("*.png"))
         number = np.arange(len(files))
         index = pd.DataFrame(
@@ -275,7 +278,7 @@ def _die(*arguments: object) -> None:
 def test_rendered_films_are_checked_and_packed_too(tmp_path: Path) -> None:
     source = Phantom(patients=8, size=16)
     told = _packed.pack(source, tmp_path / "shard", tmp_path / "cache")
-    assert told == _packed.check(source, tmp_path / "cache")
+    assert told == _packed.check(source)
     opened: Cohort = shard.open_shard(tmp_path / "shard", verify=True)
     np.testing.assert_array_equal(opened.films(), source.open(tmp_path / "cache").films())
     assert told.warnings
@@ -289,37 +292,35 @@ def test_rendered_films_are_checked_and_packed_too(tmp_path: Path) -> None:
 # On the command line ------------------------------------------------------------------------------------------------
 
 
-def fedcxr(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(__file__).parent), *(p for p in sys.path if p)])
-    environment = os.environ | {"PYTHONPATH": path, "FEDCXR_CACHE": str(cwd / "cache")}
-    command = [sys.executable, "-m", "fedcxr.cli", "data", *arguments]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+def test_commands(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEDCXR_CACHE", str(tmp_path / "cache"))
 
+    def run(command: str, *arguments: str) -> tuple[str, BaseException | None]:
+        films = ("--source", f"{__name__}:Album", "--root", str(root), "--set", "size=32", "--workers", "1")
+        done = typer.testing.CliRunner().invoke(cli.app, ["data", command, *films, *arguments])
+        return done.stdout, done.exception
 
-def test_commands(tmp_path: Path, root: Path) -> None:
-    films = ("--source", "test_packed:Album", "--root", str(root), "--set", "size=32", "--workers", "1")
     spoil(root)
-    refused = fedcxr("shard", *films, "--out", "shard", "--format", "json", cwd=tmp_path)
-    assert refused.returncode == DataError.exit_code
-    assert [problem["file"] for problem in json.loads(refused.stdout)["problems"]] == ["003.png", "040.png", "041.png"]
-    assert refused.stderr.startswith("error: films cannot be used; given: 3: ")
+    said, error = run("shard", "--out", "shard", "--format", "json")
+    assert [problem["file"] for problem in json.loads(said)["problems"]] == ["003.png", "040.png", "041.png"]
+    assert isinstance(error, DataError)
+    assert str(error).startswith("films cannot be used; given: 3: ")
     assert not (tmp_path / "shard").exists()
-    checked = fedcxr("check", *films, cwd=tmp_path)
-    assert checked.returncode == DataError.exit_code
-    assert "041.png: too small" in checked.stdout
-    packed = fedcxr("shard", *films, "--out", "shard", "--max-bad", "3", cwd=tmp_path)
-    assert (packed.returncode, packed.stderr) == (0, "")
-    assert packed.stdout.endswith("shard: shard\n")
-    shown = fedcxr("show", *films, "--max-bad", "3", "--format", "json", cwd=tmp_path)
-    assert json.loads(shown.stdout) == {"picture": "films.png", "shown": 30, "films": FILMS - 3, "patients": 34}
+    said, error = run("check")
+    assert isinstance(error, DataError)
+    assert "041.png: too small" in said
+    said, error = run("shard", "--out", "shard", "--max-bad", "3")
+    assert error is None
+    assert said.endswith("shard: shard\n")
+    said, _ = run("show", "--max-bad", "3", "--format", "json")
+    assert json.loads(said) == {"picture": "films.png", "shown": 30, "films": FILMS - 3, "patients": 34}
     assert not list((tmp_path / "cache").glob("*"))  # 30 films were decoded, nothing was packed
     for wrong in (("--columns", "image"), ("--max-bad", "-1"), ("--table", "x.csv"), ("--set", "odd=3")):
-        assert fedcxr("check", *films, *wrong, cwd=tmp_path).returncode == ConfigError.exit_code
+        assert isinstance(run("check", *wrong)[1], ConfigError)
 
 
 def test_ctrl_c_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedcxr import cli
-
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 

@@ -71,13 +71,10 @@ def test_paths_are_a_sequence() -> None:
         paths[3]
 
 
-def test_missing_images_are_named_only_where_they_are_allowed() -> None:
+def test_missing_images_are_named() -> None:
     images = np.array(["a", "b"], dtype=object)
-    assert absent(images, np.array([True, True]), allowed=False) == ()
-    assert [note.file for note in absent(images, np.array([True, False]), allowed=True)] == ["b"]
-    for there, allowed in (([True, False], False), ([False, False], True)):
-        with pytest.raises(DataError, match="missing"):
-            absent(images, np.array(there), allowed=allowed)
+    assert absent(images, np.array([True, True])) == ()
+    assert [(one.file, one.reason) for one in absent(images, np.array([True, False]))] == [("b", "missing")]
 
 
 def test_find(tmp_path: Path) -> None:
