@@ -162,7 +162,7 @@ def test_missing_tables_columns_and_images(download: Download, tmp_path: Path) -
     (home / "train/patient00001/study1/view1_frontal.jpg").unlink()
     missing = chexpert(home).listing()
     assert [problem.reason for problem in missing.problems] == ["missing"]
-    assert missing.table == InTable(films=3, patients=2)
+    assert missing.table == InTable(films=4, patients=3)
     listing = chexpert(home, allow_missing=True).listing()
     assert len(listing.index) == len(listing.files) == 3
     assert ("train/patient00001/study1/view1_frontal.jpg", "missing") in [(n.file, n.reason) for n in listing.notes]

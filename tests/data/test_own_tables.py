@@ -1,4 +1,4 @@
-"""Tables as hospitals write them: any encoding and separator, columns under usual names, labels that mean other things."""
+"""Tables as hospitals write them: any encoding and separator, usual names of columns, labels that mislead."""
 
 from __future__ import annotations
 
