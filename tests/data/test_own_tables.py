@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +36,7 @@ def test_a_table_is_read_as_it_was_written(
     extra: str,
     separator: str,
     encoding: str,
-    quoting: int,
+    quoting: Literal[0, 1],
 ) -> None:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator="\r\n")
