@@ -51,7 +51,8 @@ def imported(folders: Iterable[str]) -> dict[str, set[str]]:
 
 def test_what_is_installed_is_imported() -> None:
     needed = set[str]().union(*imported(SHIPPED).values())
-    assert distributions(PROJECT["dependencies"]) <= needed
+    by_name = {"pyjpegls"}  # pydicom looks for it when a film needs it
+    assert distributions(PROJECT["dependencies"]) <= needed | by_name
 
 
 def test_what_is_imported_is_installed_or_an_extra() -> None:
