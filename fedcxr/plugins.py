@@ -6,6 +6,7 @@ import importlib
 import json
 import pkgutil
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -99,7 +100,13 @@ def load(kind: Kind, name: str) -> type[Plugin]:
         return _load_outside(kind, name, base)
     if name not in names(kind):
         raise UnknownName(kind, name, names(kind))
-    module = importlib.import_module(f"{FOLDERS[kind]}.{name}")
+    try:
+        module = importlib.import_module(f"{FOLDERS[kind]}.{name}")
+    # A file that somebody put into the folder may fail, or even exit, in any way while it is imported.
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"cannot load the {kind} {name}", given=_place(error, f"{name}.py"), do=f"{type(error).__name__}: {error}"
+        ) from error
     found = [
         value
         for value in vars(module).values()
@@ -179,8 +186,19 @@ def _load_outside(kind: Kind, name: str, base: type[Plugin]) -> type[Plugin]:
             f"cannot load the {kind}",
             given=name,
             allowed=f"{', '.join(names(kind))} or an importable package.module:Class",
-            do=f"{type(error).__name__}: {error}",
-        ) from None
+            do=" at ".join(filter(None, [f"{type(error).__name__}: {error}", _place(error)])),
+        ) from error
     if not (isinstance(value, type) and issubclass(value, base)):
         raise ConfigError(f"{name} is not a {kind}", allowed=f"a subclass of {base.__module__}.{base.__name__}")
     return value
+
+
+def _place(error: BaseException, file: str = "") -> str:
+    """The file and line at which a contribution could not be imported, or `file` where none of its lines ran."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    # The first frame is ours, those below it the importer's, and then its own file begins.
+    for frame in traceback.extract_tb(error.__traceback__)[1:]:
+        if not frame.filename.startswith("<") and frame.filename != importlib.__file__:
+            return f"{frame.filename}:{frame.lineno}"
+    return file

@@ -105,6 +105,27 @@ def test_a_dropped_file_is_known_everywhere(drop: Drop, make_cohort: Callable[..
     assert json.loads(catalogue.entry("method", "mirror", "json"))["parameters"]["axis"]["maximum"] == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("\n\nimport no_such_library\n", 3, "No module named 'no_such_library'"),
+        ("x = (\n", 1, "SyntaxError"),
+        ("\nraise SystemExit('bye')\n", 2, "SystemExit: bye"),
+    ],
+)
+def test_one_file_that_cannot_be_imported_hides_no_other(
+    drop: Drop, tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    drop("broken", text)
+    told = json.loads(catalogue.listing("method", "json"))
+    assert told["noise"].startswith("Every pixel of a film")
+    for sentence in (told["broken"], str(pytest.raises(ConfigError, plugins.load, "method", "broken").value)):
+        assert f"{tmp_path / 'broken.py'}:{line}" in sentence
+        assert said in sentence
+    with pytest.raises(ConfigError, match=r"broken\.py"):
+        catalogue.entry("method", "broken", "text")
+
+
 def test_the_contract_tests_run_on_a_dropped_file(root: Path, tmp_path: Path) -> None:
     """In a copy of the package: one good method and one that breaks nearly every promise."""
     ignored = ("__pycache__", "phantom")

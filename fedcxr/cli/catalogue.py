@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from fedcxr import plugins
-from fedcxr.errors import one_line, printable
+from fedcxr.errors import ConfigError, one_line, printable
 
 
 def listing(kind: plugins.Kind, form: str) -> str:
-    """Every plug-in of a folder with its first sentence."""
-    found = {name: _sentence(plugins.load(kind, name)) for name in plugins.names(kind)}
+    """Every plug-in of a folder with its first sentence, or with why it cannot be used: one must not hide the others."""
+    found = {name: _sentence(kind, name) for name in plugins.names(kind)}
     if form == "json":
         return json.dumps(found, indent=1)
     return "\n".join(f"{name:<16}{sentence}" for name, sentence in found.items()) or "(none)"
@@ -63,8 +63,11 @@ def _outside(name: str) -> tuple[Mapping[str, str | None], Mapping[str, Any]]:
     return about, {"properties": told.takes}
 
 
-def _sentence(cls: type[plugins.Plugin]) -> str:
-    return (inspect.getdoc(cls) or "").split("\n")[0]
+def _sentence(kind: plugins.Kind, name: str) -> str:
+    try:
+        return (inspect.getdoc(plugins.load(kind, name)) or "").split("\n")[0]
+    except ConfigError as error:
+        return str(error)
 
 
 def _keys(properties: Mapping[str, Any], groups: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from fedcxr.errors import ConfigError, FedcxrError, OtherVersion, Refused, Stora
 from fedcxr.learning import Report
 from fedcxr.release import Packed, Release
 from fedcxr.runs.identity import check_format, check_scenario, check_version, is_marked, mark
+from fedcxr.runs.stages import COLLECT
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import read_file
 from fedcxr.storage.disk import explained, read_json, write_atomic, write_json
@@ -24,6 +25,8 @@ Outcome = TypeVar("Outcome")
 SCHEMA = 1
 PARTS = ("releases", "stages", "pictures", "learnt")
 ROUND = "round-"
+AGAIN = "remove it, and --resume makes it again"
+AFRESH = "the same command without --resume starts afresh"
 
 
 class Run:
@@ -111,7 +114,7 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """The result of a finished run, or None."""
         path = self.folder / "result.json"
-        return read_json(path) if path.is_file() else None
+        return _read(path, AGAIN) if path.is_file() else None
 
     def stage(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         """The stored outcome of a stage, or the outcome of doing it now. Outcomes are plain JSON data."""
@@ -123,7 +126,7 @@ class Run:
 
     def outcome(self, name: str) -> Any:
         """The stored outcome of a stage that is done."""
-        return read_json(self._stage_path(name))
+        return _read(self._stage_path(name), AGAIN)
 
     def has_stage(self, name: str) -> bool:
         return self._stage_path(name).is_file()
@@ -149,8 +152,7 @@ class Run:
     def learnt(self, name: str = "learnt") -> Release | None:
         """What is on file under this name."""
         path = self._learnt_path(name)
-        with explained(path):
-            return Release.from_bytes(path.read_bytes()) if path.is_file() else None
+        return _release(path) if path.is_file() else None
 
     def learnt_file(self, who: str) -> Path:
         """Where somebody's finished weights go, for use in other scenarios."""
@@ -163,7 +165,7 @@ class Run:
     def reports(self) -> tuple[Report, ...]:
         """What every site told of every round, in their order."""
         files = sorted((self.folder / "learnt").glob(f"{ROUND}*.json"))
-        return tuple(Report(**told) for file in files for told in read_json(file))
+        return tuple(Report(**told) for file in files for told in _read(file, AFRESH))
 
     def store_updates(self, number: int, updates: Iterable[Release]) -> None:
         """Keep what every site sent in a round, in a folder for our own eyes; an earlier attempt's is gone."""
@@ -178,8 +180,7 @@ class Run:
     def updates(self) -> Iterator[tuple[int, Release]]:
         """Round and update, one at a time: together they may not fit into memory. None unless they are kept."""
         for file in sorted(self.updates_folder.glob(f"{ROUND}*/*.release")):
-            with explained(file):
-                yield int(file.parent.name.removeprefix(ROUND)), Release.from_bytes(file.read_bytes())
+            yield int(file.parent.name.removeprefix(ROUND)), _release(file)
 
     @property
     def updates_folder(self) -> Path:
@@ -227,7 +228,9 @@ class Run:
             packed = self.stored_release(site)
             if packed is None:
                 raise StorageError(
-                    "a stored release is missing, or does not match its note", given=self._release_path(site)
+                    "a stored release is missing, or does not match its note",
+                    given=self._release_path(site),
+                    do=f"remove {self._stage_path(COLLECT)}, and --resume asks the site again",
                 )
             found.append(Release.of(packed))
         return found
@@ -237,7 +240,7 @@ class Run:
 
     def _note(self, site: str) -> dict[str, Any] | None:
         path = self._note_path(site)
-        return read_json(path) if path.is_file() else None
+        return _read(path, AGAIN) if path.is_file() else None
 
     def _note_path(self, site: str) -> Path:
         return self.folder / "releases" / f"{site}.json"
@@ -246,6 +249,23 @@ class Run:
 def round_name(number: int) -> str:
     """What a round of learning is called on disk."""
     return f"{ROUND}{number:04}"
+
+
+def _read(path: Path, do: str) -> Any:
+    """What is in a file of the run, or which file is damaged and what to do."""
+    try:
+        return read_json(path)
+    except StorageError as error:
+        raise StorageError(str(error), do=do) from None
+
+
+def _release(path: Path) -> Release:
+    """What is in a file of the run that holds what was learnt: later stages are of it, and cannot go on without it."""
+    try:
+        with explained(path):
+            return Release.from_bytes(path.read_bytes())
+    except Refused as error:
+        raise StorageError("a stored file is damaged", given=path, do=f"{error}; {AFRESH}") from None
 
 
 def _foreign(folder: Path) -> bool:

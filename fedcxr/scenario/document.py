@@ -34,8 +34,11 @@ def read_yaml(text: str) -> dict[str, Any]:
         raise ConfigError("this is not the YAML of a scenario", do=" ".join(str(error).split())[:300]) from None
     if document is None:
         return {}
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+    if not isinstance(document, dict):
         raise ConfigError("a scenario maps keys to values", given=type(document).__name__)
+    for key in document:
+        if not isinstance(key, str):
+            raise ConfigError("a scenario maps keys to values, and a key is a word", given=key)
     return document
 
 
@@ -75,6 +78,9 @@ class _PlainLoader(yaml.SafeLoader):
         twice = sorted(key for key, times in found.items() if times > 1)
         if twice:
             raise yaml.YAMLError(f"key given twice: {', '.join(twice)}")
+        for key, _ in node.value:
+            if key.tag == TRUTH:  # YAML 1.1 makes `true: films` of `on: films`, and of the site `no` a falsehood
+                key.tag = TEXT
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
@@ -85,7 +91,7 @@ class _PlainLoader(yaml.SafeLoader):
         return construct(node)
 
 
-INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+INT, FLOAT, TRUTH, TEXT = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "str"))
 # YAML 1.1 also reads 1:30 as ninety, and takes minutes for a page of `1:1:1`. Here, as in YAML 1.2, it is text.
 NUMBERS = {
     INT: r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)",

@@ -586,3 +586,23 @@ def test_a_stored_release_that_changed_is_told(run: Run, harm: Callable[[Run], N
     with pytest.raises(FedcxrError, match=r"site-1\.release|damaged") as caught:
         run.releases(["site-1"])
     assert caught.value.exit_code in (3, 5)
+
+
+def test_what_is_damaged_is_named_with_the_way_out(run: Run) -> None:
+    stage, result = run.folder / "stages" / "collect.json", run.folder / "result.json"
+    learnt, note = run.folder / "learnt" / "learnt.release", run.folder / "releases" / "site-1.json"
+    run.store_release(release().packed, {"status": "ok"})
+    for path in (stage, result, learnt, note):
+        path.write_bytes(b"{")
+    for look, path, do in (
+        (lambda: run.outcome("collect"), stage, "remove it, and --resume"),
+        (lambda: run.result, result, "remove it, and --resume"),
+        (lambda: run.release_note("site-1"), note, "remove it, and --resume"),
+        (run.learnt, learnt, "without --resume"),
+    ):
+        with pytest.raises(StorageError, match=do) as caught:
+            look()
+        assert str(path) in str(caught.value)
+    note.unlink()
+    with pytest.raises(StorageError, match=r"remove .*collect\.json"):
+        run.releases(["site-1"])

@@ -121,3 +121,17 @@ def test_a_scenario_that_could_not_be_read_back_is_not_written() -> None:
     many = Scenario.parse({"sites": [{"source": "phantom", "patients": 8}] * 1000, "tasks": {}, "adversaries": {}})
     with pytest.raises(ConfigError, match=r"too large for a scenario.*name fewer sites"):
         many.to_yaml()
+
+
+@pytest.mark.parametrize("word", ["on", "off", "yes", "no", "On", "true"])
+def test_a_key_is_a_word_where_yaml_has_a_truth_value(word: str) -> None:
+    """`tasks.findings.on: films`, and a hospital called `no`."""
+    assert read_yaml(f"a: {{{word}: films}}\nb: {word}") == {
+        "a": {word: "films"},
+        "b": word.lower() in ("on", "yes", "true"),
+    }
+
+
+def test_a_key_that_is_no_word_is_named() -> None:
+    with pytest.raises(ConfigError, match="given: 12"):
+        read_yaml("12: a")
