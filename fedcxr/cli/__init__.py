@@ -9,7 +9,6 @@ import secrets
 import signal
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -23,8 +22,9 @@ from fedcxr.cli.audit import audit
 from fedcxr.cli.data import data_app
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
-from fedcxr.cli.options import Device, Format, FormatOption
-from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, TooFewSites
+from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
+from fedcxr.cli.study import study
+from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted
 from fedcxr.plugins import Kind
 from fedcxr.storage.private import nothing_for_others
 
@@ -53,24 +53,6 @@ def everywhere(
     ] = False,
 ) -> None:
     """What every command takes; `main` has taken --debug away before a command is read."""
-
-
-class Engine(StrEnum):
-    """What runs the sites."""
-
-    ray = "ray"
-    inline = "inline"
-
-
-class Preset(StrEnum):
-    """How much of everything."""
-
-    quick = "quick"
-    default = "default"
-    paper = "paper"
-
-
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Override any key of the scenario.")]
 
 
 @app.command(epilog="Example: fedcxr simulate --sites 5 --method noise --set method.scale=0.1")
@@ -120,6 +102,8 @@ def simulate(
     simulate_module = importlib.import_module("server.simulate")  # by name: the library does not know the server
     options = simulate_module.Options(out, engine.value, resume, ray_address)
     run = Run.place(out, resolved)
+    if not resume and run.left:
+        typer.echo(f"{run.left} is on file in {run.folder} and is made afresh; --resume keeps it", err=True)
     planned = [stage for stage in stages.planned(resolved) if not (resume and run.has_stage(stage))]
     journey = Journey(planned, learns=resolved.method.learning is not None)
     with progress.followed(run.folder / "events.jsonl", journey, console.stderr()):
@@ -150,34 +134,7 @@ def _with_fresh_secret(document: dict[str, Any], resume: bool) -> dict[str, Any]
     return {**document, "secret": secrets.token_hex(32)}
 
 
-@app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")
-def study(
-    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Scenarios that differ in some keys, and seeds.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where run folders go.")] = Path("runs"),
-    resume: Annotated[bool, typer.Option("--resume", help="Keep finished runs, and go on with the others.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
-    engine: Annotated[Engine, typer.Option(help="Flower on Ray, or in one process.")] = Engine.ray,
-    format: FormatOption = Format.text,
-) -> None:
-    """Run a grid of scenarios under several seeds, and compare them in one table."""
-    from fedcxr.cli import console
-    from fedcxr.cli.study_progress import StudyScreen
-    from fedcxr.runs import study as studies
-
-    chosen = studies.Study.read(file)
-    options = studies.Options(out, jobs, engine.value, resume)
-    screen = StudyScreen(console.stderr(), jobs)
-    with screen.shown():
-        failures = studies.conduct(chosen, options, screen.told, screen.seen)
-    comparison = studies.compare(chosen, out)
-    path = studies.keep(comparison, out)
-    typer.echo(json.dumps(comparison, indent=1) if format is Format.json else studies.table(comparison))
-    typer.echo(str(path), err=True)
-    if failures:
-        told = f"{len(failures)} of {chosen.size} runs failed"
-        raise TooFewSites(told, given=failures[0], do="the same command with --resume goes on")
-
-
+app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")(study)
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
 
 
@@ -221,11 +178,14 @@ def _catalogue(kind: Kind, name: str | None, format: Format) -> None:
 
 
 @app.command(epilog="Example: fedcxr schema > scenario.schema.json")
-def schema() -> None:
-    """Print the JSON schema of scenarios, for editors."""
+def schema(
+    studies: Annotated[bool, typer.Option("--study", help="Of studies, in which scenarios are parts.")] = False,
+) -> None:
+    """Print the JSON schema of scenarios, or of studies, for editors."""
+    from fedcxr.runs.study import json_schema as of_studies
     from fedcxr.scenario.schema import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=1))
+    typer.echo(json.dumps(of_studies() if studies else json_schema(), indent=1))
 
 
 def main() -> None:
@@ -256,7 +216,9 @@ def main() -> None:
 
 
 class _Stopped:
-    """Ctrl-C and a polite kill, both of which clean up; remembered, as some libraries make an error of their own of it.
+    """Ctrl-C, a polite kill and a terminal that closes, all of which clean up.
+
+    They are remembered, as some libraries make an error of their own of them.
 
     A second one, while that is under way, ends at once.
     """
@@ -266,8 +228,9 @@ class _Stopped:
     @classmethod
     def listening(cls) -> _Stopped:
         stopped = cls()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stopped._stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's `&`
+                signal.signal(number, stopped._stop)
         return stopped
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

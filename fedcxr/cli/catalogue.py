@@ -12,7 +12,7 @@ from fedcxr.errors import ConfigError, one_line, printable
 
 
 def listing(kind: plugins.Kind, form: str) -> str:
-    """Every plug-in of a folder with its first sentence, or with why it cannot be used: one must not hide the others."""
+    """Every plug-in of a folder with its first sentence, or with why it cannot be used: none hides the others."""
     found = {name: _sentence(kind, name) for name in plugins.names(kind)}
     if form == "json":
         return json.dumps(found, indent=1)

@@ -28,6 +28,22 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Engine(StrEnum):
+    """What runs the sites."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+class Preset(StrEnum):
+    """How much of everything."""
+
+    quick = "quick"
+    default = "default"
+    paper = "paper"
+
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Override any key of the scenario.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Text for people, or one JSON document on stdout.")]
 
 

@@ -13,7 +13,7 @@ from fedcxr.cli.journey import Journey, lasting
 from fedcxr.cli.progress import Tail, bar
 from fedcxr.cli.tables import plain
 from fedcxr.runs import stages
-from fedcxr.runs.study import Standing
+from fedcxr.runs.conduct import Standing
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -116,6 +116,13 @@ class Run:
         path = self.folder / "result.json"
         return _read(path, AGAIN) if path.is_file() else None
 
+    @property
+    def left(self) -> str | None:
+        """In words, what an earlier attempt has left here; None: nothing that would be missed."""
+        if (self.folder / "result.json").is_file():
+            return "a finished result"
+        return "an unfinished run" if any((self.folder / "stages").glob("*.json")) else None
+
     def stage(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         """The stored outcome of a stage, or the outcome of doing it now. Outcomes are plain JSON data."""
         if not self.has_stage(name):

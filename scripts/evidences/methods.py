@@ -11,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from fedcxr.runs.comparison import load, table
 from fedcxr.runs.pictures import GAP, LINE, TILE
-from fedcxr.runs.study import Study, load, table
+from fedcxr.runs.study import Study
 
 FILMS = 2  # shown of each scenario
 

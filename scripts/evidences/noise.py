@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedcxr.runs.study import Study, load, table
+from fedcxr.runs.comparison import load, table
+from fedcxr.runs.study import Study
 
 Row = dict[str, Any]
 WIDTH = 3.6  # inches of a panel

@@ -19,7 +19,7 @@ from fedcxr.cli.journey import Journey, lasting, named
 from fedcxr.cli.progress import followed
 from fedcxr.cli.study_progress import StudyScreen, remaining
 from fedcxr.runs import stages
-from fedcxr.runs.study import Standing
+from fedcxr.runs.conduct import Standing
 from fedcxr.scenario import Scenario
 
 SCENARIO = Scenario.parse({"sites": 2, "method": "noise"})

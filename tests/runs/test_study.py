@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import subprocess
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,9 @@ import yaml
 
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
-from fedcxr.runs.study import FIGURES, Options, Study, compare, conduct, keep, load, table
+from fedcxr.runs.comparison import FIGURES, compare, keep, load, screen, table
+from fedcxr.runs.conduct import Commands, Options, conduct
+from fedcxr.runs.study import Study
 from fedcxr.storage.disk import write_json
 
 TINY: dict[str, Any] = {
@@ -62,6 +68,8 @@ def test_every_case_meets_every_value_and_seed(tmp_path: Path) -> None:
         ({"grid": {"method.scale": []}}, ConfigError, "no runs"),
         ({"grid": {"a..b": [1]}}, ConfigError, "not a key"),
         ({"seeds": []}, ConfigError, "seeds"),
+        ({"seeds": [0, 1, 0]}, ConfigError, "tiny, seed 0; tiny, seed 0"),
+        ({"grid": {"method.scale": [0.1, 0.1]}}, ConfigError, "the same"),
         ({"cases": []}, ConfigError, "cases"),
         ({"name": "../up"}, ConfigError, "name"),
         ({"grid": {"seed": list(range(101)), "sites": list(range(1, 101))}}, ConfigError, "too large"),
@@ -87,7 +95,8 @@ def test_a_study_goes_on_where_it_stopped_and_past_what_fails(tmp_path: Path) ->
     told: list[str] = []
     failures = conduct(study, Options(tmp_path, engine="inline"), told.append)
     assert len(failures) == 1
-    assert "more sites than" in failures[0]
+    assert "more sites than" in failures[0].complaint
+    assert not failures[0].passing
     assert told[0] == "tiny: 0 of 2 runs are on file"
     told.clear()
     assert len(conduct(study, Options(tmp_path, engine="inline", resume=True), told.append)) == 1
@@ -120,15 +129,15 @@ def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.
     told: list[str] = []
     commands: list[list[str]] = []
 
-    def simulate(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def simulate(self: Commands, command: list[str]) -> tuple[int, str]:
         """Makes the second run, and leaves the third to somebody whose code has changed."""
         commands.append(command)
         if Path(command[5]).stem == runs[1].scenario.run_name:
             with runs[1].begun(resume="--resume" in command):
                 write_json(runs[1].folder / "result.json", RESULT)
-        return subprocess.CompletedProcess(command, 0, "", "")
+        return 0, ""
 
-    monkeypatch.setattr(subprocess, "run", simulate)
+    monkeypatch.setattr(Commands, "run", simulate)
     assert compare(study, tmp_path)["rows"][0]["runs"] == 1
     failures = conduct(study, Options(tmp_path, resume=True), told.append)
     assert told[:2] == [
@@ -136,7 +145,9 @@ def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.
         "tiny: 1 were made by another version of the code, and are made afresh",
     ]
     assert ["--resume" in command for command in commands] == [False, True]
-    assert failures == [f"{runs[2].scenario.run_name}: the code has changed since this study began"]
+    assert [str(failure) for failure in failures] == [
+        f"{runs[2].scenario.run_name}: the code has changed since this study began"
+    ]
     assert compare(study, tmp_path)["rows"][0]["runs"] == 2
 
 
@@ -145,7 +156,7 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
     cell = next(study.cells())
     for seed, value in ((0, 0.6), (1, 0.8)):
         run = Run.place(tmp_path, cell.scenario(seed))
-        attack = {"attacker": "naive", "auc": {"value": value}, "conclusive": seed == 0}
+        attack = {"attacker": "naive", "auc": {"value": value, "ci95": [value - 0.1, 0.9]}, "conclusive": seed == 0}
         result = {
             "utility": {"findings": None},
             "privacy": {"attacks": [attack], "worst_case": {"auc": {"value": 1.0}, "lower_bound": seed == 1}},
@@ -153,10 +164,43 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
         with run.begun(resume=False):
             write_json(run.folder / "result.json", result)
     row = compare(study, tmp_path)["rows"][0]
-    assert row["figures"]["naive"] == {"mean": pytest.approx(0.7), "std": pytest.approx(0.1414, abs=1e-4)}
-    assert row["figures"]["worst"] == {"mean": 1.0, "std": 0.0}
-    assert row["figures"]["trained"] == {"mean": None, "std": None}
+    assert row["figures"]["naive"] == {
+        "mean": pytest.approx(0.7),
+        "std": pytest.approx(0.1414, abs=1e-4),
+        "ci95": [pytest.approx(0.5), 0.9],
+    }
+    assert row["figures"]["worst"] == {"mean": 1.0, "std": 0.0, "ci95": None}
+    assert row["figures"]["trained"] == {"mean": None, "std": None, "ci95": None}
     assert row["conclusive"] is False
     assert row["converged"] is False
     assert "**failed** | **lower bound** |" in table(compare(study, tmp_path))
     assert set(row["figures"]) == set(FIGURES)
+    shown = screen(compare(study, tmp_path), tmp_path)
+    assert dict(zip(shown.heads, shown.rows[0].cells, strict=True))["worst"] == "1.000 ± 0.000"
+    assert shown.rows[0].doubt == "inconclusive, lower bound"
+    with keep(compare(study, tmp_path), tmp_path).with_suffix(".csv").open(newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert (line["runs"], line["naive high"], line["worst low"], line["seconds"]) == ("2", "0.9", "", "")
+
+
+def test_flags_change_every_run_of_a_study(tmp_path: Path) -> None:
+    file = written(tmp_path, cases=[{"method": "noise"}, {"method": "noise", "sites": 3}])
+    study = Study.read(file, ["method.scale=0.3", "compute.device=cpu"])
+    for scenario, _ in study.runs():
+        assert scenario.method.spec()["scale"] == 0.3
+        assert scenario.compute.device == "cpu"
+    with pytest.raises(ConfigError, match="noise, seed 0; noise, sites 3, seed 0"):
+        Study.read(file, ["sites=2"])
+
+
+def test_commands_that_are_stopped_end_soon_and_no_other_begins() -> None:
+    commands, done = Commands(), []
+    waits = [sys.executable, "-c", "import time; time.sleep(60)"]
+    thread = threading.Thread(target=lambda: done.append(commands.run(waits)))
+    thread.start()
+    while not commands._running:
+        time.sleep(0.01)
+    commands.stop()
+    thread.join(5.0)
+    assert [code for code, _ in done] == [-signal.SIGTERM]
+    assert commands.run(waits)[0] == 130

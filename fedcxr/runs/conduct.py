@@ -1,0 +1,164 @@
+"""Conducts a study: each of its runs is a command of its own, and none of them outlives the study."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from fedcxr.errors import Interrupted, TooFewSites
+from fedcxr.runs import Run
+from fedcxr.runs.study import Study
+from fedcxr.scenario import Scenario
+from fedcxr.storage.disk import explained, write_atomic
+from fedcxr.storage.private import private_folder
+
+GRACE = 10.0  # seconds that runs have to clean up once they are told to stop
+# What another attempt may do away with; a killed run's code is negative.
+PASSING = (TooFewSites.exit_code, Interrupted.exit_code)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a study, which never changes what comes out."""
+
+    out: Path
+    jobs: int = 1
+    engine: str = "ray"
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one of a study's runs is doing."""
+
+    number: int  # from 1
+    of: int  # how many runs there are to do
+    scenario: Scenario
+    described: str  # by what it differs from the others
+    folder: Path
+    state: Literal["running", "done", "failed"] = "running"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that came to nothing."""
+
+    run: str
+    complaint: str
+    code: int
+
+    @property
+    def passing(self) -> bool:
+        """Whether it may go well another time; a wrong key or a bug comes up again."""
+        return self.code < 0 or self.code in PASSING
+
+    def __str__(self) -> str:
+        return f"{self.run}: {self.complaint}"
+
+
+def _unseen(standing: Standing) -> None:
+    pass
+
+
+def conduct(
+    study: Study, options: Options, told: Callable[[str], None], seen: Callable[[Standing], None] = _unseen
+) -> list[Failure]:
+    """Run every scenario as a command of its own; returns those that failed.
+
+    `told` hears a line of what happened, and `seen` before it how the run in question is doing.
+    """
+    out = options.out
+    folder = out / study.name
+    with explained(folder):
+        private_folder(private_folder(folder) / "scenarios")
+    dealt = list(study.runs())
+    named = {scenario.run_name: described for scenario, described in dealt}
+    finished = {s.run_name for s, _ in dealt if Run.place(out, s).own_result is not None}
+    waiting = [s for s, _ in dealt if not options.resume or s.run_name not in finished]
+    afresh = f", and {len(finished)} are made afresh; --resume keeps them"
+    again = afresh if finished and not options.resume else ""
+    told(f"{study.name}: {len(finished)} of {len(dealt)} runs are on file{again}")
+    outdated = {s.run_name for s in waiting if options.resume and Run.place(out, s).of_other_code}
+    if outdated:
+        told(f"{study.name}: {len(outdated)} were made by another version of the code, and are made afresh")
+    commands = Commands()
+
+    def run(numbered: tuple[int, Scenario]) -> Failure | None:
+        number, scenario = numbered
+        place = Run.place(out, scenario).folder
+        standing = Standing(number, len(waiting), scenario, named[scenario.run_name], place)
+        seen(standing)
+        file = folder / "scenarios" / f"{scenario.run_name}.yaml"
+        write_atomic(file, scenario.to_yaml().encode())
+        # Nothing is imported from the folder that the user happens to be in, where others may write.
+        command = [sys.executable, "-P", "-m", "fedcxr.cli", "simulate", str(file)]
+        command += ["--out", str(out), "--engine", options.engine, "--format", "json"]
+        command += ["--resume"] if options.resume and scenario.run_name not in outdated else []
+        code, said = commands.run(command)
+        complaint = (said.strip() or f"exit code {code}").splitlines()[-1] if code else ""
+        if not complaint and Run.place(out, scenario).own_result is None:
+            complaint = "the code has changed since this study began"
+        seen(replace(standing, state="failed" if complaint else "done"))
+        if complaint:
+            told(f"{number} of {len(waiting)}: {file.stem} failed: {complaint}")
+            return Failure(file.stem, complaint, code or TooFewSites.exit_code)
+        told(f"{number} of {len(waiting)}: {file.stem}")
+        return None
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        try:
+            return [failure for failure in pool.map(run, enumerate(waiting, start=1)) if failure is not None]
+        except BaseException:
+            commands.stop()
+            raise
+
+
+class Commands:
+    """Commands of several threads, which another thread can stop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: list[subprocess.Popen[str]] = []
+        self._stopped = False
+
+    def run(self, command: Sequence[str]) -> tuple[int, str]:
+        """Exit code, and what it said on stderr; what it says on stdout is on file as well."""
+        with self._lock:
+            if self._stopped:
+                return Interrupted.exit_code, ""
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                process_group=0,  # a terminal's Ctrl-C is ours to pass on: a second one ends a command at once
+            )
+            self._running.append(process)
+        try:
+            said = process.communicate()[1]
+        finally:
+            with self._lock:
+                self._running.remove(process)
+        return process.returncode, said
+
+    def stop(self) -> None:
+        """Start none any more, and end those that run: kindly, and after GRACE seconds otherwise."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + GRACE
+        for process in running:
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
