@@ -91,7 +91,7 @@ def test_the_studies_that_are_shipped_can_be_read(root: Path) -> None:
 @pytest.mark.slow
 def test_a_study_goes_on_where_it_stopped_and_past_what_fails(tmp_path: Path) -> None:
     # With 40 sites some have no patients.
-    study = Study.read(written(tmp_path, cases=[{"method": "noise"}], grid={"sites": [2, 40]}))
+    study = Study.read(written(tmp_path, cases=[{"method": "noise", "partition.by": "iid"}], grid={"sites": [2, 40]}))
     told: list[str] = []
     failures = conduct(study, Options(tmp_path, engine="inline"), told.append)
     assert len(failures) == 1
@@ -105,7 +105,7 @@ def test_a_study_goes_on_where_it_stopped_and_past_what_fails(tmp_path: Path) ->
     keep(comparison, tmp_path)
     assert load(tmp_path / "tiny") == json.loads(json.dumps(comparison))
     assert [row["runs"] for row in comparison["rows"]] == [1, 0]
-    assert table(comparison).splitlines()[-1].startswith("| noise, sites 40 | 0 | unknown |")
+    assert table(comparison).splitlines()[-1].startswith("| noise, partition.by iid, sites 40 | 0 | unknown |")
 
 
 @pytest.mark.slow

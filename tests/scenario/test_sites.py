@@ -66,7 +66,6 @@ def test_a_list_is_short_for_numbered_names() -> None:
         ("{-a: phantom}", "no name for a site"),
         ("{charité: phantom}", "no name for a site"),
         ("{1: phantom}", "no name for a site; given: 1"),
-        ("{no: phantom}", "no name for a site; given: False"),
         ("{" + "x" * 65 + ": phantom}", "no name for a site"),
         ("{server: phantom}", "cannot have this name; given: server; it is the coordinator's"),
         ("{Coordinator: phantom}", "cannot have this name"),
