@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,13 @@ from fedcxr.protocol import COORDINATOR, context_of, task_seed
 from fedcxr.questions import PROTECTED
 from fedcxr.release import Release
 from fedcxr.runs import Run, stages
-from fedcxr.runs.pictures import comparison, sheet
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.threat import Put, Threat
 from fedcxr.storage.artefacts import Artefacts
-from fedcxr.storage.disk import explained, write_atomic, write_json
+from fedcxr.storage.disk import explained, write_json
 from fedcxr.tasks import Bench, Evidence
 from fedcxr.view import Shared
-from server import result, scorer
+from server import drawing, result, scorer
 from server.attack import Attack, leak_controls
 from server.meter import Meter
 from server.quorum import no_release, require_quorum
@@ -33,8 +31,6 @@ from server.traffic import Traffic
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
-
-PICTURED_FILMS = 4
 
 
 def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
@@ -79,7 +75,7 @@ def _measure(
     view = experiment.view(shared, run.scenario.reader)
     access = run.stage("access", partial(experiment.access, shared, view))
     evidence = experiment.evidence(shared, view)
-    _draw(run, shared, evidence)
+    drawing.draw_sites(run, shared, evidence)
     ahead.done()
     utility = _utility(run, evidence, compute)
     controls.done(run.scenario.compute.timeout_s)  # whoever is not ready by then is ended below
@@ -88,11 +84,13 @@ def _measure(
         run.stage(stages.attack(attack.name), partial(scorer.score, threat, put, attack))
         attack.keep_prepared()
         attack.clear()
+    outcomes = {name: run.outcome(stages.attack(name)) for name in attacks}
+    drawing.draw_matches(run, experiment.cohort, put, evidence.unauthorised, outcomes)
     return result.Measured(
         sites=sites,
         traffic=Traffic.of(run).total(),
         utility=utility,
-        attacks=[run.outcome(stages.attack(name)) for name in attacks],
+        attacks=list(outcomes.values()),
         guarantee=guarantee,
         beside=run.stage("beside", partial(_beside, threat, put)),
         access=access,
@@ -192,26 +190,3 @@ def _beside(threat: Threat, put: Mapping[str, Mapping[str, Put]]) -> dict[str, A
         for one in list(worlds.values())[:1]:  # the first world is the one that is
             found |= threat.scenario.questions[name].beside(one.asked.key, one.setting.world, one.roles)
     return found
-
-
-def _draw(run: Run, shared: Shared, evidence: Evidence) -> None:
-    """One picture per site: some films as they were, as they are seen by those they are for, and what changed."""
-    if not len(shared):
-        return
-    released = np.asarray(evidence.view.forms.get("films", np.zeros((len(shared), *evidence.cohort.size))), np.uint8)
-    firsts = np.cumsum([0, *map(len, shared.releases)])
-    for release, first in zip(shared.releases, firsts, strict=False):
-        shown = np.arange(first, first + min(len(release), PICTURED_FILMS))
-        if (evidence.origin[shown] < 0).any():  # there is nothing to compare them with
-            picture = sheet(list(released[shown]), columns=PICTURED_FILMS, heads=["released"] * len(shown))
-        else:
-            originals = evidence.clean[evidence.origin[shown]]
-            context = context_of(run.scenario, release.site, None)
-            weights = shared.weights_behind(release)
-            known = bool(weights) or evidence.method.learning is None  # what a site learnt may stay with it
-            moved = evidence.method.displacements(originals, weights, context) if known else None
-            without_key = None if evidence.unauthorised is None else evidence.unauthorised[shown]
-            picture = comparison(originals, released[shown], moved, without_key)
-        drawn = io.BytesIO()
-        picture.save(drawn, format="PNG")
-        write_atomic(run.folder / "pictures" / f"{release.site}.png", drawn.getvalue())

@@ -13,8 +13,9 @@ GUESSED = "its code is from outside, and could have guessed the seed: draw a sec
 
 
 def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) -> dict[str, Any]:
-    """An adversary's entries by section of `privacy`, the seconds it took, and what held it."""
+    """An adversary's entries by section of `privacy`, what is drawn of its answers, seconds it took, and its fence."""
     entries: dict[str, list[dict[str, Any]]] = {}
+    shown: dict[str, Mapping[str, Any]] = {}
     seconds = 0.0
     for name in attack.questions:
         if not put[name]:
@@ -23,11 +24,14 @@ def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) 
         heard = attack.heard(name, put[name])
         seconds += sum(one.seconds for one in heard.values())
         scored = question.score(heard, threat.scenario.root)
+        drawn = question.shown(heard, scored, threat.scenario.root)
+        if drawn is not None:
+            shown[name] = drawn
         about = {"question": name, "adversary": attack.name}
         untold = UNTOLD if question.section == "attacks" else {}
         told = [{**about, **untold, **_doubted(entry, threat, attack)} for entry in scored]
         entries.setdefault(question.section, []).extend(told)
-    return {"entries": entries, "seconds": seconds, "fence": attack.fence}
+    return {"entries": entries, "shown": shown, "seconds": seconds, "fence": attack.fence}
 
 
 def _doubted(entry: dict[str, Any], threat: Threat, attack: Attack) -> dict[str, Any]:

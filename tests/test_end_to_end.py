@@ -35,6 +35,10 @@ def result_of(run: Run) -> dict[str, Any]:
     return run.result
 
 
+def pictures_of(run: Run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run.folder / "pictures").iterdir()}
+
+
 def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
     result = result_of(finished)
     assert set(result) == {
@@ -69,7 +73,11 @@ def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
 
 def test_a_run_folder_holds_what_a_reader_needs_and_nothing_of_the_leak(finished: Run) -> None:
     assert Scenario.from_yaml((finished.folder / "scenario.yaml").read_text()) == finished.scenario
-    assert {p.name for p in (finished.folder / "pictures").iterdir()} == {f"site-{i}.png" for i in (1, 2, 3)}
+    assert {p.name for p in (finished.folder / "pictures").iterdir()} == {
+        "README.txt", "linkage.matches.png", "site-1.png", "site-2.png", "site-3.png",
+    }  # fmt: skip
+    assert stat.S_IMODE((finished.folder / "pictures").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) for p in (finished.folder / "pictures").iterdir()} == {0o600}
     assert stat.S_IMODE((finished.folder / "answers").stat().st_mode) == 0o700
     assert stat.S_IMODE((finished.folder / "answers" / "answers.csv").stat().st_mode) == 0o600
     assert not list(finished.folder.glob("attack/*"))  # copies of real films go when the attack is over
@@ -92,15 +100,18 @@ def test_a_run_killed_when_all_sites_had_answered_resumes_to_the_same_figures(fi
     shutil.copytree(finished.folder, killed)
     for unwritten in ("result.json", "stages/collect.json"):
         (killed / unwritten).unlink()
+    shutil.rmtree(killed / "pictures")
     resumed = simulate(finished.scenario, Options(tmp_path, "inline", resume=True))
     assert resumed.folder == killed
     assert figures(result_of(resumed)) == figures(result_of(finished))
+    assert pictures_of(resumed) == pictures_of(finished)
 
 
 @pytest.mark.slow
 def test_ray_gives_the_figures_of_the_inline_engine(finished: Run, tmp_path: Path) -> None:
     on_ray = simulate(finished.scenario, Options(tmp_path, "ray"))
     assert figures(result_of(on_ray)) == figures(result_of(finished))
+    assert pictures_of(on_ray) == pictures_of(finished)
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_a_run_with_codes_measures_both_sides_of_the_key(finished: Run) -> None:
     stored = {path.stem: path.stat().st_size for path in (finished.folder / "releases").glob("*.release")}
     assert sizes == stored
     pictures = sorted(path.name for path in (finished.folder / "pictures").iterdir())
-    assert pictures == ["site-1.png", "site-2.png", "site-3.png"]
+    assert pictures == ["README.txt", "linkage.matches.png", "site-1.png", "site-2.png", "site-3.png"]
 
 
 def test_a_run_with_codes_tells_what_was_recovered(finished: Run) -> None:

@@ -245,7 +245,7 @@ def test_films_of_nobody_are_learnt_from_and_cannot_be_linked(finished: Callable
     said = printed(run)
     assert {"fidelity: does not apply", "linkage: does not apply"} <= set(said)
     assert any(line.startswith("trained: trained on releases, used on clean films 0.") for line in said)
-    assert {path.name for path in (run.folder / "pictures").iterdir()} == {"site-1.png", "site-2.png"}
+    assert {path.name for path in (run.folder / "pictures").iterdir()} == {"README.txt", "site-1.png", "site-2.png"}
 
 
 # Refused at once ------------------------------------------------------------------------------------------------------

@@ -84,6 +84,12 @@ class Question(Plugin):
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         """One entry per attacker, from its answers in all worlds; `adversary` and `question` are added to it."""
 
+    def shown(
+        self, heard: Mapping[str, Heard], entries: Sequence[Mapping[str, Any]], seed: int
+    ) -> Mapping[str, Any] | None:
+        """What of one attacker's answers is drawn for people, as plain data; None: nothing."""
+        return None
+
     def beside(self, key: Any, world: World, roles: Roles) -> dict[str, Any]:
         """Figures that need no adversary and stand beside its entries under `privacy`."""
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from fedcxr.metrics import OperatingPoint, verification
 from fedcxr.metrics.bootstrap import group_mean_intervals
 from fedcxr.metrics.identification import Search
-from fedcxr.questions._pairs import Bools, ScoredPairs, Scores
+from fedcxr.questions._pairs import Bools, Codes, ScoredPairs, Scores
 from fedcxr.rng import stream
 
 QUANTILES = ("0", "0.1", "0.25", "0.5", "0.75", "0.9", "1")  # as text, because they are keys of result.json
@@ -21,36 +22,53 @@ PerFilm = npt.NDArray[np.float64]
 Trait = tuple[str, str, Bools]  # what it is about, how it is there, and which attacked films have it
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """The patients who can be recognised, by number, and how often each is."""
+
+    people: Codes  # (p,)
+    films: PerFilm  # (p,) attacked, of those that can be found at all
+    first: PerFilm  # (p,) the share of these that are found first
+    accepted: PerFilm | None  # (p,) the share of a patient's pairs above the operating point; None: there is none
+
+    @classmethod
+    def of(cls, scores: Scores, pairs: ScoredPairs, found: Search, above: float | None) -> Recognised:
+        """`above`: what a score must exceed to be accepted, at 1 % false positives."""
+        patients, _ = pairs.codes
+        genuine = pairs.genuine & pairs.allowed
+        own = genuine.sum(axis=1)
+        first = np.zeros(len(patients))
+        first[pairs.allowed.any(axis=1)] = found.first
+        people = np.unique(patients[own > 0])
+        films = _sums((own > 0).astype(float), patients)[people]
+        accepted = None
+        if above is not None:
+            hits = (genuine & (scores > above)).sum(axis=1)
+            accepted = _sums(hits, patients)[people] / _sums(own, patients)[people]
+        return cls(people, films, _sums(first, patients)[people] / films, accepted)
+
+    @property
+    def order(self) -> Codes:  # (p,) places
+        """The one recognised best, who is the worst off, comes last."""
+        return np.lexsort((self.films, self.first, self.first if self.accepted is None else self.accepted))
+
+
 def per_patient(scores: Scores, pairs: ScoredPairs, found: Search, point: OperatingPoint | None) -> dict[str, Any]:
     """How the rates are spread over the patients who can be recognised; the one recognised best is the worst off."""
-    searched = pairs.allowed.any(axis=1)
-    patients, _ = pairs.codes
-    genuine = pairs.genuine & pairs.allowed
-    own = genuine.sum(axis=1)
-    first = np.zeros(len(patients))
-    first[searched] = found.first
-    people = np.unique(patients[own > 0])
-    films = _sums((own > 0).astype(float), patients)[people]
-    ranked = _sums(first, patients)[people] / films
-    accepted = None
-    if point is not None:
-        accepted = (
-            _sums((genuine & (scores > point.above)).sum(axis=1), patients)[people] / _sums(own, patients)[people]
-        )
-    order = np.lexsort((films, ranked, ranked if accepted is None else accepted))
+    told = Recognised.of(scores, pairs, found, None if point is None else point.above)
     return {
-        "patients": len(people),
-        "tpr_at_0.01": None if accepted is None else _quantiles(accepted),
-        "rank1": _quantiles(ranked),
-        "always_found": int((ranked >= 1 - 1e-9).sum()),
-        "never_found": int((ranked <= 1e-9).sum()),
-        "worst": _worst(int(order[-1]), films, ranked, accepted) if len(people) else None,
+        "patients": len(told.people),
+        "tpr_at_0.01": None if told.accepted is None else _quantiles(told.accepted),
+        "rank1": _quantiles(told.first),
+        "always_found": int((told.first >= 1 - 1e-9).sum()),
+        "never_found": int((told.first <= 1e-9).sum()),
+        "worst": _worst(told, int(told.order[-1])) if len(told.people) else None,
     }
 
 
-def _worst(place: int, films: PerFilm, ranked: PerFilm, accepted: PerFilm | None) -> dict[str, Any]:
-    rate = None if accepted is None else float(accepted[place])
-    return {"films": int(films[place]), "tpr_at_0.01": rate, "rank1": float(ranked[place])}
+def _worst(told: Recognised, place: int) -> dict[str, Any]:
+    rate = None if told.accepted is None else float(told.accepted[place])
+    return {"films": int(told.films[place]), "tpr_at_0.01": rate, "rank1": float(told.first[place])}
 
 
 def _quantiles(values: PerFilm) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ import numpy as np
 import pydantic
 
 from fedcxr.knowledge import Holding
-from fedcxr.questions import Asked, Part, _rising
+from fedcxr.questions import Asked, Heard, Part, _rising
 from fedcxr.questions._linkage_table import linkage_table
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions.linkage import Linkage
@@ -45,6 +45,11 @@ class InnerLinkage(Linkage):
         _, sites = np.unique(pairs.sites, return_inverse=True)
         given = Holding({"sites": sites.astype(np.int64)})  # everybody sees who released what
         return Asked(view.take(attacked), _rising.parts(Part(pairs.genuine.shape, np.float32)), pairs, given)
+
+    def shown(
+        self, heard: Mapping[str, Heard], entries: Sequence[Mapping[str, Any]], seed: int
+    ) -> Mapping[str, Any] | None:
+        return None  # no known film was matched
 
     def beside(self, key: Any, world: World, roles: Roles) -> dict[str, Any]:
         return {}  # the label floor is that of linkage; this question's stands in `trust`

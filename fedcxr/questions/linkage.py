@@ -10,6 +10,7 @@ import numpy as np
 from fedcxr.knowledge import Holding
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, _rising, _scoring, _trust, of_the_tested
 from fedcxr.questions._linkage_table import linkage_table
+from fedcxr.questions._matches import matches
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions._pairs import Scores as Scores  # what adversaries answer
 from fedcxr.questions._scoring import RAW, SHUFFLED, auc, interval, score_attack
@@ -56,6 +57,12 @@ class Linkage(Question):
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         return score_attack(heard, seed)
+
+    def shown(
+        self, heard: Mapping[str, Heard], entries: Sequence[Mapping[str, Any]], seed: int
+    ) -> Mapping[str, Any] | None:
+        found = matches(heard[PROTECTED], entries, seed)
+        return None if found is None else found.told()
 
     def beside(self, key: Any, world: World, roles: Roles) -> dict[str, Any]:
         return {"label_floor": label_floor(key, world.seed)}

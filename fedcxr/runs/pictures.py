@@ -18,6 +18,7 @@ GAP = 6
 LINE = 14  # height of a line of text
 INK, PAPER = 235, 18
 GRID_LINES = 16  # in each direction, of a picture of a flow
+GREYS = "difference: mid-grey is unchanged; brighter: brighter than the original; darker: darker (white, black: by 128)"
 
 
 def comparison(
@@ -25,8 +26,13 @@ def comparison(
     released: npt.NDArray[np.uint8],
     displacements: npt.NDArray[np.float32] | None = None,
     without_key: npt.NDArray[np.uint8] | None = None,
+    *,
+    title: str = "",
+    about: Sequence[str] = (),
 ) -> Image:
     """A row per film (n, h, w): original, released, their difference around mid-grey, and where its pixels went.
+
+    `title` stands above, and what each film is `about` below it.
 
     `displacements` (n, 2, h, w) are in pixels, x before y; a method that moves none has no such column. Where there
     are keys, `released` is what their holder sees, and `without_key` what everybody else makes of the release.
@@ -41,8 +47,17 @@ def comparison(
         columns["without a key"] = list(without_key)
     if displacements is not None:
         columns["flow"] = [_deformed_grid(displacement) for displacement in displacements]
-    tiles = [tile for row in zip(*columns.values(), strict=True) for tile in row]
-    return sheet(tiles, columns=len(columns), heads=tuple(columns))
+    tiles = [shown for row in zip(*columns.values(), strict=True) for shown in row]
+    captions = [""] * len(tiles)
+    for row, (film, moved) in enumerate(zip(about, change, strict=True)):
+        captions[row * len(columns)] = _fit(film)
+        captions[row * len(columns) + 2] = f"on average {np.abs(moved).mean():.0f} of 255 grey levels"
+    return sheet(tiles, columns=len(columns), heads=tuple(columns), captions=captions, title=(title, GREYS))
+
+
+def height_of_comparison(films: int) -> int:
+    """Where, in pixels from the top, so many rows of a comparison end."""
+    return 2 * LINE + GAP + LINE + 8 + films * (TILE + GAP + 2 * LINE + 8)
 
 
 def reconstructions(
@@ -56,7 +71,7 @@ def reconstructions(
     if released is not None:
         columns["released"] = released
     columns |= made
-    tiles = [tile for row in zip(*columns.values(), strict=True) for tile in row]
+    tiles = [shown for row in zip(*columns.values(), strict=True) for shown in row]
     return sheet(tiles, columns=len(columns), heads=tuple(columns))
 
 
@@ -101,14 +116,14 @@ def contact_sheet(cohort: Cohort, films: int, columns: int = 6, *, outlined: boo
 
 def _outlined(film: npt.NDArray[np.uint8], cohort: Cohort, row: int) -> npt.NDArray[np.uint8]:  # (TILE, TILE)
     """A film as it is shown, with the edges of whatever is drawn on it."""
-    tile, place = _tile(film), np.array([row], dtype=np.intp)
+    drawn, place = tile(film), np.array([row], dtype=np.intp)
     for organ, masks in cohort.annotations.masks.items():
         if masks.there[cohort.rows[row]]:
-            inside = _tile(cohort.mask(organ, place)[0].astype(np.uint8) * 255) > 127
+            inside = tile(cohort.mask(organ, place)[0].astype(np.uint8) * 255) > 127
             padded = np.pad(inside, 1)
             kept = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-            tile[inside & ~kept] = INK
-    return tile
+            drawn[inside & ~kept] = INK
+    return drawn
 
 
 def sheet(
@@ -117,30 +132,35 @@ def sheet(
     *,
     heads: Sequence[str] = (),
     captions: Sequence[str] = (),
+    title: Sequence[str] = (),
 ) -> Image:
-    """Films in rows of `columns`, with a head over each column or two lines of caption under each film."""
+    """Films in rows of `columns`: lines of title, a head over each column, two lines of caption under each film."""
     from PIL import (
         Image,
         ImageDraw,
     )  # here: half of what a command costs to start is imports it does not need
 
     rows = -(-len(films) // columns)
-    top = LINE + 8 if heads else GAP
+    above = len(title) * LINE + GAP if title else 0
+    top = above + (LINE + 8 if heads else GAP)
     pitch = TILE + GAP + (2 * LINE + 8 if captions else 0)
     paper = Image.new("L", (columns * (TILE + GAP) + GAP, top + rows * pitch), PAPER)
     pen = ImageDraw.Draw(paper)
+    for number, line in enumerate(title):
+        pen.text((GAP + 2, 5 + number * LINE), line, fill=INK)
     for column, head in enumerate(heads):
-        pen.text((GAP + column * (TILE + GAP) + 2, 5), head, fill=INK)
+        pen.text((GAP + column * (TILE + GAP) + 2, above + 5), head, fill=INK)
     for place, film in enumerate(films):
         row, column = divmod(place, columns)
         x, y = GAP + column * (TILE + GAP), top + row * pitch
-        paper.paste(Image.fromarray(_tile(film)), (x, y))
+        paper.paste(Image.fromarray(tile(film)), (x, y))
         if captions:
             pen.text((x + 2, y + TILE + 4), captions[place], fill=INK)
     return paper
 
 
-def _tile(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:  # (TILE, TILE)
+def tile(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:  # (TILE, TILE)
+    """A film (h, w) at the size at which all are shown."""
     from PIL import Image
 
     how = Image.Resampling.NEAREST if film.shape[0] < TILE else Image.Resampling.BOX

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.rng import stream
+from fedcxr.runs.colours import CURVES
 from fedcxr.storage.disk import read_json
 
 Floats = npt.NDArray[np.float64]
@@ -48,7 +49,6 @@ def _saturates(people: Floats) -> Floats:
 
 
 LAWS: Mapping[str, Callable[[Floats], Floats]] = {"grows": _grows, "saturates": _saturates}
-COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:cyan", "tab:olive")
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _draw(figures: Sequence[Figure], curves: Mapping[str, Curve], up_to: int, fi
 
     picture = Picture(figsize=(8, 5), layout="constrained")
     axes = picture.subplots()
-    for colour, (method, curve) in zip(COLOURS, curves.items(), strict=False):
+    for colour, (method, curve) in zip(CURVES, curves.items(), strict=False):
         mine = [figure for figure in figures if figure.method == method]
         least = min(figure.people for figure in mine)
         people = np.geomspace(least, max(TARGET, *(figure.people for figure in mine)), 60)

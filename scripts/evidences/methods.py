@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from fedcxr.runs.comparison import load, table
-from fedcxr.runs.pictures import GAP, LINE, TILE
+from fedcxr.runs.pictures import height_of_comparison
 from fedcxr.runs.study import Study
 
 FILMS = 2  # shown of each scenario
@@ -38,7 +38,7 @@ def main() -> None:
 
 def _first_films(picture: Path) -> Image.Image:
     with Image.open(picture) as whole:
-        return whole.crop((0, 0, whole.width, LINE + 8 + FILMS * (TILE + GAP)))
+        return whole.crop((0, 0, whole.width, height_of_comparison(FILMS)))
 
 
 if __name__ == "__main__":

@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedcxr.runs.colours import BLUE, VERMILION
 from fedcxr.runs.comparison import load, table
 from fedcxr.runs.study import Study
 
 Row = dict[str, Any]
 WIDTH = 3.6  # inches of a panel
 LOOKS = {  # figure -> how it is drawn
-    "trained": {"color": "tab:green", "linestyle": "-"},
-    "frozen": {"color": "tab:green", "linestyle": ":"},
-    "retrained": {"color": "tab:red", "linestyle": "-"},
-    "naive": {"color": "tab:red", "linestyle": ":"},
+    "trained": {"color": BLUE, "linestyle": "-"},
+    "frozen": {"color": BLUE, "linestyle": ":"},
+    "retrained": {"color": VERMILION, "linestyle": "-"},
+    "naive": {"color": VERMILION, "linestyle": ":"},
 }
 TOLD = {
     "trained": "findings, trained on releases",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from worlds import plain
 
 from fedcxr.metrics import OperatingPoint
 from fedcxr.metrics.identification import Search
+from fedcxr.questions import Heard
+from fedcxr.questions._matches import Match, Matches, matches
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions._people import at_risk, by_person, per_patient
 
@@ -90,3 +95,44 @@ def test_where_nobody_is_known_nothing_is() -> None:
     assert by_person(scores, strangers)["maximum"]["auc"] is None
     assert at_risk(strangers, found, seed=0) == []
     assert plain(per_patient(scores, strangers, found, None))
+
+
+# Who is drawn ---------------------------------------------------------------------------------------------------------
+
+
+def shown(scores: np.ndarray) -> Matches:
+    entry: dict[str, Any] = {"attacker": "by_hand", "auc": {"value": 0.8}, "at_fpr": {"0.01": None}}
+    found = matches(Heard(PAIRS, {"by_hand": {"scores": scores}}, 1.0), [entry], seed=0)
+    assert found is not None
+    return Matches.heard(json.loads(json.dumps(found.told())))  # as it is stored
+
+
+def chosen(found: Matches, how: str) -> list[Match]:
+    return [match for match in found.rows if match.chosen == how]
+
+
+def test_the_best_recognised_come_first_each_by_their_best_film() -> None:
+    found = shown(SCORES)
+    assert (found.queries, found.known, found.by_chance) == (3, 3, 5 / 9)  # cleo is in nobody's album
+    bert, anna = chosen(found, "recognised best")
+    assert (bert.film, bert.found, bert.right, bert.score, bert.first) == (2, 1, True, 4.0, 1.0)
+    assert (anna.film, anna.found, anna.right, anna.score, anna.films, anna.first) == (0, 0, True, 9.0, 2, 0.5)
+
+
+def test_whoever_was_missed_is_shown_beside_the_film_that_should_have_been_matched() -> None:
+    at_random = chosen(shown(SCORES), "at random")
+    assert sorted(match.film for match in at_random) == [0, 1, 2]
+    [missed] = [match for match in at_random if not match.right]
+    assert (missed.film, KNOWN[missed.found], missed.score) == (1, "bert", 3.0)
+    assert (missed.own, missed.own_score, missed.own_place) == (2, 1.0, 2)
+
+
+def test_equal_scores_are_said_to_be_equal() -> None:
+    found = shown(np.zeros_like(SCORES))
+    assert {match.tied for match in found.rows} == {3}
+    assert len({match.found for match in found.rows}) == 1  # one order of all ties, drawn from the seed
+
+
+def test_an_attacker_without_a_figure_shows_nothing() -> None:
+    heard = Heard(PAIRS, {"by_hand": {"scores": SCORES}}, 1.0)
+    assert matches(heard, [{"attacker": "by_hand", "auc": {"value": None}}], seed=0) is None

@@ -134,5 +134,7 @@ def test_named_sites_end_to_end(tmp_path: Path) -> None:
     run = simulate(Scenario.parse({**document, "sites": NAMED["sites"]}), Options(tmp_path, "inline"))
     assert run.result is not None
     assert [site["name"] for site in run.result["sites"]] == ["charite", "ukb"]
-    assert sorted(picture.name for picture in (run.folder / "pictures").iterdir()) == ["charite.png", "ukb.png"]
+    assert sorted(picture.name for picture in (run.folder / "pictures").iterdir()) == [
+        "README.txt", "charite.png", "linkage.matches.png", "ukb.png",
+    ]  # fmt: skip
     assert Scenario.parse(run.result["scenario"]) == run.scenario
