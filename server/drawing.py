@@ -145,7 +145,7 @@ def _told(
         ),
         sections=(
             (f"{len(at_random)} films at random, of {matches.queries}", at_random),
-            (f"The {len(best)} patients who are recognised best, each by the film that matches best", best),
+            (f"The {len(best)} patients who are found most often, each by the film that matches best", best),
         ),
         known=matches.known,
     )
