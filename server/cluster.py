@@ -84,11 +84,16 @@ def joined(scenario: Scenario, address: str) -> dict[str, str]:
 def check_loopback() -> None:
     """Refuse at once where Ray would wait for minutes: its processes talk to each other on this machine's own address.
 
-    A container without a network may lack it. The test is what Ray does, to listen there and to call.
+    A container without a network may lack it. An empty datagram is sent to ourselves: nothing listens meanwhile that a
+    neighbour could talk to.
     """
     try:
-        with socket.create_server((HERE, 0)) as listening:
-            socket.create_connection(listening.getsockname(), timeout=ANSWERS_S).close()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+            ours.bind((HERE, 0))
+            ours.settimeout(ANSWERS_S)
+            ours.connect(ours.getsockname())  # whatever comes from elsewhere is not taken
+            ours.send(b"")
+            ours.recv(1)
     except OSError as error:
         raise ConfigError(
             f"Ray needs this machine's loopback interface, and {HERE} cannot be reached",
