@@ -178,10 +178,11 @@ def _collect_on_ray(run: Run, cluster: Cluster) -> None:
 
 
 def _wait(child: subprocess.Popen[bytes], run: Run) -> None:
-    """Until the releases are stored or the engine has ended."""
+    """Until the releases are stored, or the engine has ended or given up: its ServerApp may wait on for nodes."""
     limit = run.scenario.compute.timeout_s
     deadline = time.monotonic() + limit + START_UP
-    while child.poll() is None and not run.has_stage("collect"):
+    given_up = (run.folder / VERDICT).is_file
+    while child.poll() is None and not run.has_stage("collect") and not given_up():
         if time.monotonic() > deadline:
             raise EngineBroken("the engine did not end in time", given=f"{limit:g} s")
         time.sleep(LOOK_EVERY)

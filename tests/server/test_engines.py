@@ -20,7 +20,7 @@ from fedcxr.errors import TooFewSites
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.attack import end_group
-from server.simulate import QUIET, Options, backend, simulate
+from server.simulate import QUIET, VERDICT, Options, _wait, backend, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -133,6 +133,20 @@ def test_an_engine_that_dies_twice_is_given_up(tmp_path: Path) -> None:
     # Flower may hand another site's message to the dead actor before we hear of its death.
     with pytest.raises(TooFewSites, match=r"broke 2 times.*died while a site was at work; given: site-"):
         simulate(scenario(method=fault("die")), Options(tmp_path, "ray"))
+
+
+def test_an_engine_that_gave_up_is_not_waited_for(tmp_path: Path) -> None:
+    """Ray may die before a hospital is greeted: the child says so, and its ServerApp's thread waits on for nodes."""
+    run = Run.place(tmp_path, scenario())
+    run.folder.mkdir(parents=True)
+    (run.folder / VERDICT).write_text("{}")
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        _wait(child, run)
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
 
 
 @pytest.mark.slow
