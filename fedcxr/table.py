@@ -42,7 +42,7 @@ def share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.0%}"
 
 
-def plain(title: str, figures: Mapping[str, Any]) -> Table:
+def own_figures(title: str, figures: Mapping[str, Any]) -> Table:
     """Of figures that nobody wrote a table for: each number under its name, with its interval where it has one."""
     return Table(title, ("figure", "95 % interval"), tuple(_numbers("", figures)))
 

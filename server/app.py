@@ -13,6 +13,7 @@ from fedcxr import plugins
 from fedcxr.data import Source
 from fedcxr.errors import Refused
 from fedcxr.runs import Run
+from fedcxr.runs.stages import COLLECT
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import choose, read_file
 from fedcxr.view import Nobody, Shared
@@ -53,7 +54,7 @@ def _collect_from_hospitals(
     """What was learnt is tested at the sites: the films to measure on are in other buildings."""
     run = Run.place(out, scenario)
     with run.begun(resume=True):
-        sites = run.stage("collect", partial(collect, grid, run, register, public))
+        sites = run.stage(COLLECT, partial(collect, grid, run, register, public))
         shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
         run.stage("tested", lambda: test_at_sites(Exchange(grid, run, register), run, shared, Nobody()))
 

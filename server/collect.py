@@ -17,6 +17,7 @@ from fedcxr.keys.provider import Job
 from fedcxr.protocol import job_of
 from fedcxr.release import Header, Release
 from fedcxr.runs import Run
+from fedcxr.runs.stages import COLLECT
 from server.acceptance import accept, admit, odd_ones
 from server.exchange import Exchange, fault, why_not
 from server.learning import learn
@@ -106,6 +107,6 @@ def server_app(run: Run) -> ServerApp:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        run.stage("collect", lambda: collect(grid, run, Register.of_simulation(run.scenario)))
+        run.stage(COLLECT, lambda: collect(grid, run, Register.of_simulation(run.scenario)))
 
     return app

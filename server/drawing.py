@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from fedcxr.questions import PROTECTED
 from fedcxr.questions._matches import Match, Matches
 from fedcxr.runs import Run
 from fedcxr.runs.match_sheet import Row, Told, match_sheet
-from fedcxr.runs.pictures import comparison, sheet
+from fedcxr.runs.pictures import comparison, png, sheet
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.threat import Put
 from fedcxr.storage.disk import explained, write_atomic
@@ -183,6 +182,4 @@ def _keep(run: Run, name: str, picture: Image) -> None:
         private_folder(folder)
     if not (folder / README).is_file():
         write_atomic(folder / README, WARNING.encode())
-    drawn = io.BytesIO()
-    picture.save(drawn, format="PNG")
-    write_atomic(folder / name, drawn.getvalue())
+    write_atomic(folder / name, png(picture))

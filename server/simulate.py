@@ -20,6 +20,7 @@ from fedcxr import errors
 from fedcxr.data import cache_folder
 from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
 from fedcxr.runs import Run
+from fedcxr.runs.stages import COLLECT
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.premises import Simulation
@@ -98,7 +99,7 @@ def simulate_on(grid: Grid, scenario: Scenario, out: Path) -> None:
     with run.begun(resume=True):
         if run.result is None:
             register = Register.of_simulation(scenario)
-            _experiment(run, "flwr", partial(run.stage, "collect", partial(collect, grid, run, register)))
+            _experiment(run, "flwr", partial(run.stage, COLLECT, partial(collect, grid, run, register)))
 
 
 def _experiment(run: Run, engine: str, release: Callable[[], object]) -> None:
@@ -173,7 +174,7 @@ def _collect_on_ray(run: Run, cluster: Cluster) -> None:
     if verdict.is_file():
         said = read_json(verdict)
         raise _error(said["error"], said["message"])
-    if not run.has_stage("collect"):
+    if not run.has_stage(COLLECT):
         raise EngineBroken("the engine ended without a word", given=f"exit code {child.returncode}", do=_last_line(run))
 
 
@@ -182,7 +183,7 @@ def _wait(child: subprocess.Popen[bytes], run: Run) -> None:
     limit = run.scenario.compute.timeout_s
     deadline = time.monotonic() + limit + START_UP
     given_up = (run.folder / VERDICT).is_file
-    while child.poll() is None and not run.has_stage("collect") and not given_up():
+    while child.poll() is None and not run.has_stage(COLLECT) and not given_up():
         if time.monotonic() > deadline:
             raise EngineBroken("the engine did not end in time", given=f"{limit:g} s")
         time.sleep(LOOK_EVERY)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Comparing = Literal["values", "decoded"]
 Likeness = npt.NDArray[np.float32]  # (released, films)
+Numbers = npt.NDArray[np.float32]  # (n, d) of what is visible of films
 
 TOGETHER = 32  # codes compared at once
 SIDE = 32  # pixels of a small picture
@@ -117,19 +118,11 @@ def _shown(keyless: Keyless, films: int, public: Codes | None, again: Codes | No
 
 def learned(seen: Version, known: Films, own: Owned, rng: np.random.Generator) -> Scores:
     """Log-odds by a metric learnt on films of one's own, hidden as those under attack are."""
-    from fedcxr.adversaries import _metric  # imports scipy
-
     if seen.shown.codes is None:
         return np.zeros((len(seen.rows), len(known)), dtype=np.float32)
     hidden = _numbers(seen.hide(own.films))
-    if _all_alike(hidden):
-        return np.zeros((len(seen.rows), len(known)), dtype=np.float32)
-    metric = _metric.learn(hidden, own.people, own.held_out, rng)
-    judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
-    rows = np.flatnonzero(judged)[:MOST_CALIBRATED]
-    plain = _plain_numbers(own.films[rows], seen)
-    judge = _metric.calibrated(metric(hidden[rows], plain), own.people[rows])
-    return judge(metric(_numbers(seen.shown), _plain_numbers(known, seen)))
+    judge = _judge(hidden, lambda rows: _plain_numbers(own.films[rows], seen), own, rng)
+    return judge(_numbers(seen.shown), _plain_numbers(known, seen))
 
 
 def joined(seen: Sequence[Version], sites: npt.NDArray[np.int64], own: Owned, rng: np.random.Generator) -> Scores:
@@ -138,8 +131,6 @@ def joined(seen: Sequence[Version], sites: npt.NDArray[np.int64], own: Owned, rn
     Each of one's own is hidden as some film under attack is: in its version of the codec, and together with those that
     stand for its site, whose key is no other site's.
     """
-    from fedcxr.adversaries import _metric  # imports scipy
-
     films = sum(len(one.rows) for one in seen)
     if any(one.shown.codes is None for one in seen):
         return np.zeros((films, films), dtype=np.float32)
@@ -154,13 +145,25 @@ def joined(seen: Sequence[Version], sites: npt.NDArray[np.int64], own: Owned, rn
     for number, site in np.unique(np.stack([version[like], sites[like]], axis=1), axis=0):
         here = (version[like] == number) & (sites[like] == site)
         hidden[here] = _numbers(seen[number].hide(own.films[here]))
-    if _all_alike(hidden):
-        return np.zeros((films, films), dtype=np.float32)
+    return _judge(hidden, lambda rows: hidden[rows], own, rng)(shown, shown)
+
+
+def _judge(
+    hidden: Numbers, compared_with: Callable[[Rows], Numbers], own: Owned, rng: np.random.Generator
+) -> Callable[[Numbers, Numbers], Scores]:
+    """Log-odds by a metric learnt on films of one's own, calibrated on people held out, if there are pairs of them.
+
+    Where nothing that is visible tells films apart, as of padded codes, it says so of every pair.
+    """
+    from fedcxr.adversaries import _metric  # imports scipy
+
+    if not np.ptp(hidden, axis=0).any():
+        return lambda some, others: np.zeros((len(some), len(others)), dtype=np.float32)
     metric = _metric.learn(hidden, own.people, own.held_out, rng)
     judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
     rows = np.flatnonzero(judged)[:MOST_CALIBRATED]
-    judge = _metric.calibrated(metric(hidden[rows], hidden[rows]), own.people[rows])
-    return judge(metric(shown, shown))
+    calibrated = _metric.calibrated(metric(hidden[rows], compared_with(rows)), own.people[rows])
+    return lambda some, others: calibrated(metric(some, others))
 
 
 def compared(attacker: Comparing, seen: Version, known: Films, own: Owned) -> Scores:
@@ -185,17 +188,12 @@ def _likeness(attacker: Comparing, shown: Shown, films: Films, codec: Codec) -> 
     return -np.log1p(-np.concatenate(parts))
 
 
-def _numbers(shown: Shown) -> npt.NDArray[np.float32]:  # (n, d)
+def _numbers(shown: Shown) -> Numbers:
     assert shown.codes is not None
     return _small(shown.pictures) if shown.in_place else support.size_curve(shown.codes)
 
 
-def _all_alike(hidden: npt.NDArray[np.float32]) -> bool:
-    """Whether nothing that is visible tells films apart: the values of padded codes are the same for all."""
-    return not np.ptp(hidden, axis=0).any()
-
-
-def _plain_numbers(films: Films, seen: Version) -> npt.NDArray[np.float32]:  # (n, d)
+def _plain_numbers(films: Films, seen: Version) -> Numbers:
     """The same numbers of films that nothing hides."""
     return _small(films) if seen.shown.in_place else support.size_curve(seen.codec.encode(films))
 

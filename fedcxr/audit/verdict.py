@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,10 +90,10 @@ def _headline(person: bool, film: bool, faint: bool) -> tuple[Level, str]:
 
 def _of(question: str, answer: Mapping[str, Any]) -> str:
     worst, smallest = answer["worst_case"], answer["smallest_auc"]
-    best = next(one for one in answer["attackers"] if one["attacker"] == worst["attacker"])
+    best = _best(answer)
     value, ci95 = best["auc"]["value"], best["auc"]["ci95"]
     right = "another film of the same patient" if question == "person" else "the film's own original"
-    span = "" if ci95 is None else f", 95 % interval {ci95[0]:.2f} to {ci95[1]:.2f}"
+    span = _span(ci95)
     if not worst["found"]:
         unseen = "" if smallest is None else f" Among so many patients an AUC below {smallest:.2f} would go unnoticed."
         return (
@@ -117,7 +117,7 @@ def _of(question: str, answer: Mapping[str, Any]) -> str:
 def _by_source(person: Mapping[str, Any]) -> str:
     """Whether it was patients who were recognised, or the places that their films are from."""
     why = "Films of one source (a device, a publication, an exposure) resemble each other more than they do others"
-    best = next(one for one in person["attackers"] if one["attacker"] == person["worst_case"]["attacker"])
+    best = _best(person)
     if best["same_source_auc"] is None or best["same_source_auc"]["value"] is None:
         told = "the table does not tell sources" if best["same_source_auc"] is None else "no two patients share one"
         return (
@@ -125,13 +125,25 @@ def _by_source(person: Mapping[str, Any]) -> str:
             "cannot tell."
         )
     value, ci95 = best["same_source_auc"]["value"], best["same_source_auc"]["ci95"]
-    span = "" if ci95 is None else f", 95 % interval {ci95[0]:.2f} to {ci95[1]:.2f}"
+    span = _span(ci95)
     shown = (
         "patients are recognised, and not only where their films are from"
         if ci95 is not None and ci95[0] > 0.5
         else "that more is recognised than where films are from was not shown"
     )
     return f"{why}; where the other film is of the same source, the AUC is {value:.2f}{span}: {shown}."
+
+
+def _best(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The attacker of the worst case, with all that is known of it."""
+    best: Mapping[str, Any] = next(
+        one for one in answer["attackers"] if one["attacker"] == answer["worst_case"]["attacker"]
+    )
+    return best
+
+
+def _span(ci95: Sequence[float] | None) -> str:
+    return "" if ci95 is None else f", 95 % interval {ci95[0]:.2f} to {ci95[1]:.2f}"
 
 
 def _unrelated(resemblance: Mapping[str, Any]) -> list[str]:

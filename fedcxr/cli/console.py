@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fedcxr import plugins
 from fedcxr.cli import tables
 from fedcxr.cli.tables import plain
-from fedcxr.table import plain as own_figures
+from fedcxr.table import own_figures
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from fedcxr.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedcxr.data import Source
+    from fedcxr.data._report import Report
 
 data_app = App(help="Check, pack and look at cohorts.")
 
@@ -61,8 +61,7 @@ def check(
     chosen = _source(source, root, table, columns, max_bad, sets)
     with at_home("nothing was written"), console.counted("films", console.stderr()) as progress:
         report = _packed.check(chosen, workers=workers or cores(), progress=progress)
-    typer.echo(report.to_json() if format is Format.json else report.to_text())
-    report.demand(named="they are named above")
+    _tell(report, format)
 
 
 @data_app.command("shard", epilog="Example: fedcxr data shard --source nih --root /data/ChestX-ray14 --out nih-64")
@@ -84,8 +83,7 @@ def shard(
     chosen = _source(source, root, table, columns, max_bad, sets)
     with at_home("the same command goes on from here"), console.counted("films", console.stderr()) as progress:
         report = _packed.pack(chosen, out, cache_folder(), workers=workers or cores(), progress=progress)
-    typer.echo(report.to_json() if format is Format.json else report.to_text())
-    report.demand(named="they are named above")
+    _tell(report, format)
     typer.echo(f"shard: {out}", err=format is Format.json)
 
 
@@ -108,20 +106,25 @@ def show(
 
     from fedcxr.cli import console
     from fedcxr.data import _packed, cache_folder
-    from fedcxr.runs.pictures import contact_sheet
+    from fedcxr.runs.pictures import contact_sheet, png
     from fedcxr.storage.disk import write_atomic
 
     chosen = _source(source, root, table, columns, max_bad, sets)
     with at_home("no picture was written"), console.counted("films", console.stderr()) as progress:
         seen = _packed.preview(chosen, films, cache_folder(), workers=workers or cores(), progress=progress)
-        drawn = io.BytesIO()
-        contact_sheet(seen.shown, films, outlined=chosen.real).save(drawn, format="PNG")
-    write_atomic(out, drawn.getvalue())
+        drawn = png(contact_sheet(seen.shown, films, outlined=chosen.real))
+    write_atomic(out, drawn)
     told = {"picture": str(out), "shown": len(seen.shown), "films": seen.films, "patients": seen.patients}
     if format is Format.json:
         typer.echo(json.dumps(told))
     else:
         typer.echo("{picture}: {shown} of {films} films of {patients} patients".format_map(told))
+
+
+def _tell(report: Report, format: Format) -> None:
+    """All of it, also where the films are then not enough."""
+    typer.echo(report.to_json() if format is Format.json else report.to_text())
+    report.demand(named="they are named above")
 
 
 @contextlib.contextmanager

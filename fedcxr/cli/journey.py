@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedcxr.runs import stages
+
 EARLY = 0.05  # of the whole, before which nobody can say how long the rest takes
 ALMOST = 0.95  # of a stage: more counts only when its outcome is on file
 WORLDS = 3  # in which a question is usually put: the one that is, and two controls
@@ -50,7 +52,7 @@ class Journey:
 
     def __init__(self, planned: Sequence[str], learns: bool = False) -> None:
         learning = 6.0 if learns else 1.5  # hospitals that learn take longer than all attacks on them
-        weights = {"collect": learning, "utility": 1.0, "attack": 2.0}
+        weights = {stages.COLLECT: learning, "utility": 1.0, "attack": 2.0}
         self._weights = {stage: weights[stage.partition("-")[0]] for stage in planned}
         self._over: set[str] = set()
         self._shares: dict[str, float] = {}  # how much of each stage of the events is done
@@ -91,7 +93,7 @@ class Journey:
         if planned in self._over:
             return 1.0
         kind, _, name = planned.partition("-")
-        if kind == "collect":
+        if kind == stages.COLLECT:
             return min(ALMOST, max([self._shares.get("sites", 0.0), *self._learning()]))
         if kind == "utility":
             own = [share for stage, share in self._shares.items() if stage.startswith(name)]

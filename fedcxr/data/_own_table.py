@@ -123,7 +123,11 @@ class Findings(pydantic.BaseModel):
 
     def _films(self, label: pd.Series) -> Counter[str]:
         """How many films bear each word."""
-        return Counter(word for text in label for word in {part.strip() for part in text.split(self.separator)} if word)
+        return Counter(word for text in label for word in self._in(text))
+
+    def _in(self, text: str) -> set[str]:
+        """The words of one film."""
+        return {word for part in text.split(self.separator) if (word := part.strip())}
 
     def __str__(self) -> str:
         if self.label is None:
@@ -132,7 +136,7 @@ class Findings(pydantic.BaseModel):
 
     def _words(self, table: Table, label: pd.Series) -> tuple[pd.DataFrame, dict[str, str]]:
         codes, texts = pd.factorize(label)
-        words = [{word for part in text.split(self.separator) if (word := part.strip())} for text in texts]
+        words = [self._in(text) for text in texts]
         every = sorted(set().union(*words))
         if not self.only and len(every) > MOST_LABELS:
             raise DataError(

@@ -90,9 +90,7 @@ def _rows(scores: Scores, pairs: ScoredPairs, mated: Bools, told: Recognised, se
     own = np.where(pairs.genuine, scores, -np.inf).max(axis=1, initial=-np.inf)
     queries = np.flatnonzero(mated)
     drawn = stream(seed, "shown", "films").choice(queries, min(SHOWN, len(queries)), replace=False)
-    # By what the sheet shows: who is found first, and not, as in the result, whose pairs pass a threshold.
-    order = np.lexsort((told.films, told.first if told.accepted is None else told.accepted, told.first))
-    worst = told.people[order[::-1][:SHOWN]]
+    worst = told.people[told.found_most[:SHOWN]]
     # Of each of those patients the film that is recognised best: it is what they have to fear.
     theirs = [max(np.flatnonzero(mated & (patients == person)).tolist(), key=own.__getitem__) for person in worst]
     broken = np.asarray(stream(seed, "shown", "ties").random(scores.shape[1]))

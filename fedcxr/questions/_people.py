@@ -50,7 +50,16 @@ class Recognised:
     @property
     def order(self) -> Codes:  # (p,) places
         """The one recognised best, who is the worst off, comes last."""
-        return np.lexsort((self.films, self.first, self.first if self.accepted is None else self.accepted))
+        return np.lexsort((self.films, self.first, self._accepted))
+
+    @property
+    def found_most(self) -> Codes:  # (p,) places
+        """Whoever is found first most often comes first: a film beside its match shows that, and no threshold."""
+        return np.lexsort((self.films, self._accepted, self.first))[::-1]
+
+    @property
+    def _accepted(self) -> PerFilm:
+        return self.first if self.accepted is None else self.accepted
 
 
 def per_patient(scores: Scores, pairs: ScoredPairs, found: Search, point: OperatingPoint | None) -> dict[str, Any]:

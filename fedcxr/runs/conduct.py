@@ -79,21 +79,20 @@ def conduct(
     with explained(folder):
         private_folder(private_folder(folder) / "scenarios")
     dealt = list(study.runs())
-    named = {scenario.run_name: described for scenario, described in dealt}
     finished = {s.run_name for s, _ in dealt if Run.place(out, s).own_result is not None}
-    waiting = [s for s, _ in dealt if not options.resume or s.run_name not in finished]
+    waiting = [(s, described) for s, described in dealt if not options.resume or s.run_name not in finished]
     afresh = f", and {len(finished)} are made afresh; --resume keeps them"
     again = afresh if finished and not options.resume else ""
     told(f"{study.name}: {len(finished)} of {len(dealt)} runs are on file{again}")
-    outdated = {s.run_name for s in waiting if options.resume and Run.place(out, s).of_other_code}
+    outdated = {s.run_name for s, _ in waiting if options.resume and Run.place(out, s).of_other_code}
     if outdated:
         told(f"{study.name}: {len(outdated)} were made by another version of the code, and are made afresh")
     commands = Commands()
 
-    def run(numbered: tuple[int, Scenario]) -> Failure | None:
-        number, scenario = numbered
+    def run(numbered: tuple[int, tuple[Scenario, str]]) -> Failure | None:
+        number, (scenario, described) = numbered
         place = Run.place(out, scenario).folder
-        standing = Standing(number, len(waiting), scenario, named[scenario.run_name], place)
+        standing = Standing(number, len(waiting), scenario, described, place)
         seen(standing)
         file = folder / "scenarios" / f"{scenario.run_name}.yaml"
         write_atomic(file, scenario.to_yaml().encode())

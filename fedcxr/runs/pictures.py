@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,13 @@ def stacked(pictures: Sequence[Image]) -> Image:
         paper.paste(one, (0, top))
         top += one.height
     return paper
+
+
+def png(picture: Image) -> bytes:
+    """A picture as a file."""
+    drawn = io.BytesIO()
+    picture.save(drawn, format="PNG")
+    return drawn.getvalue()
 
 
 def _deformed_grid(displacement: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:  # (TILE, TILE)

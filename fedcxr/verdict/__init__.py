@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 GUESSING = 0.5
+LONGER = "What to do: let the attackers learn longer (--budget 4, or --preset default), or use more patients."
 IN_BRACKETS = "guessing gets 50, and in brackets stands where the figure lies with 95 % confidence"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fedcxr.table import share
-from fedcxr.verdict import GUESSING, IN_BRACKETS, Figure, inconclusive, times
+from fedcxr.verdict import GUESSING, IN_BRACKETS, LONGER, Figure, inconclusive, times
 
 Entry = Mapping[str, Any]
 Level = Literal["unknown", "linked", "no conclusion", "open", "not found"]
@@ -21,7 +21,6 @@ Level = Literal["unknown", "linked", "no conclusion", "open", "not found"]
 NEAR = 0.6  # AUC: whoever may reach more has not been shown to be near chance
 TOO_FEW = "there are too few patients for an interval"
 HARDLY = 0.02  # AUC by which a protection must lower an attack for more than "hardly anything"
-LONGER = "let the attackers learn longer (--budget 4, or --preset default), or use more patients"
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _doubted(attacks: Sequence[Attack], reached: Level) -> list[str]:
     if said and reached == "no conclusion":
         said.append("Until a run has said otherwise, take it that patients are found as often as the figures say.")
     if said:
-        said.append(f"What to do: {LONGER}.")
+        said.append(LONGER)
     return said
 
 
@@ -154,7 +153,7 @@ def _unsettled(attacks: Sequence[Attack], reached: Level) -> list[str]:
     why = [reason for attack in attacks for reason in attack.open]
     smallest = max((attack.entry["smallest_auc"] or GUESSING for attack in attacks), default=GUESSING)
     why += [f"among so few patients up to {times(smallest)} of 100 may be chance"] if smallest > GUESSING else []
-    return [f"Not ruled out, because {'; '.join(why)}.", f"What to do: {LONGER}."]
+    return [f"Not ruled out, because {'; '.join(why)}.", LONGER]
 
 
 def _compared(best: Attack, reached: Level) -> list[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedcxr.verdict import GUESSING, Figure, inconclusive, listed, times
+from fedcxr.verdict import GUESSING, LONGER, Figure, inconclusive, listed, times
 
 Entry = Mapping[str, Any]
 
 CONTROLS = "on unprotected films they tell no more than the findings do, or with shuffled attributes more than chance"
-LONGER = "What to do: let the attackers learn longer (--budget 4, or --preset default), or use more patients."
 
 
 def pictures(entries: Sequence[Entry], best: Entry) -> tuple[str, ...]:

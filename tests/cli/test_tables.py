@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fedcxr.cli import tables
 from fedcxr.cli.console import stdout
-from fedcxr.table import Row, Table, figure, plain, span
+from fedcxr.table import Row, Table, figure, own_figures, span
 
 HEADS = ("AUC", "95 % interval", "same site", "rank 1", "at 1 % FPR", "raw", "shuffled")
 WIDTHS = (60, 80, 120, 160)
@@ -82,7 +82,7 @@ def test_without_a_terminal_it_is_as_wide_as_it_is(monkeypatch: pytest.MonkeyPat
 
 def test_figures_that_nobody_wrote_a_table_for_are_shown() -> None:
     figures = {"dice": {"value": 0.91, "ci95": [0.9, 0.92]}, "lungs": {"left": 0.5, "films": 7}, "names": ["a"]}
-    assert [(one.about, *one.cells) for one in plain("own", figures).rows] == [
+    assert [(one.about, *one.cells) for one in own_figures("own", figures).rows] == [
         ("dice", "0.910", "0.900 to 0.920"),
         ("lungs left", "0.500"),
         ("lungs films", "7"),
