@@ -29,6 +29,7 @@ import numpy as np
 
 from fedcxr.adversaries import Adversary
 from fedcxr.data import cache_folder
+from fedcxr.knowledge import Holding
 from fedcxr.protocol import attack_seed, site_step, teach_step
 from fedcxr.questions import Answers, Heard
 from fedcxr.questions._scoring import RAW
@@ -55,7 +56,9 @@ def main() -> None:
     jobs = [Job(cell, seed, options.out) for seed in options.seeds or study.seeds for cell in cells]
     waiting = [job for job in jobs if not job.file.is_file()]
     for job in waiting:  # here and with all cores, before each attack would render the same films with one
-        Experiment.open(job.scenario, cache_folder(), workers=os.cpu_count() or 1)
+        experiment = Experiment.open(job.scenario, cache_folder(), workers=os.cpu_count() or 1)
+        for question in job.scenario.questions:
+            Threat(experiment).owned(question, experiment.world())
     os.environ["OMP_NUM_THREADS"] = "1"  # of each attack, as in an adversary's own process: more are slower here
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         for number, done in enumerate(as_completed([pool.submit(attempt, job) for job in waiting]), start=1):
@@ -192,8 +195,14 @@ def _answers(scenario: Scenario, adversary: Adversary, question: str, where: str
         if where != RAW:
             return _by_attacker(answered())
         attacked = digest_of(put.leak.view.forms["films"])
-        key = artefacts.key("control", question=question, attacked=attacked, known=digest_of(put.leak.known), **same)
+        held = {kind: _digests(holding) for kind, holding in put.leak.holdings.items() if kind != "mechanism"}
+        held["question"] = _digests(put.leak.given or Holding())
+        key = artefacts.key("control", question=question, attacked=attacked, held=held, **same)
         return _by_attacker(artefacts.made(key, answered))
+
+
+def _digests(holding: Holding) -> dict[str, str]:
+    return {name: digest_of(array) for name, array in holding.arrays.items()}
 
 
 def _by_attacker(flat: Arrays) -> Answers:
