@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,22 @@ class Shared:
         return np.concatenate(parts) if parts else None
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a release tells of its films beside them, to one holder of keys."""
+
+    findings: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN: not known, or not told
+    split: npt.NDArray[np.int8]  # (n,) index into cohort.SPLITS; UNTOLD
+
+    UNTOLD: ClassVar[int] = -1
+
+    @classmethod
+    def nothing(cls, films: int, findings: int) -> Told:
+        """Nothing of so many films."""
+        unknown = np.full((films, findings), np.nan, dtype=np.float32)
+        return cls(unknown, np.full(films, cls.UNTOLD, dtype=np.int8))
+
+
 class Holder(Protocol):
     """Somebody who may hold keys."""
 
@@ -80,9 +96,9 @@ class Nobody:
 
 @dataclass(frozen=True)
 class Thief:
-    """Holds the keys of some sites, however they leaked."""
+    """Holds keys of some sites, however they leaked."""
 
-    stolen: Mapping[str, ReleaseKey]  # by site
+    stolen: Mapping[str, ReleaseKey | SomeKeys]  # by site
 
     def keys(self, release: Release) -> ReleaseKey | SomeKeys:
         if release.site not in self.stolen:

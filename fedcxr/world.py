@@ -6,7 +6,7 @@ which identities mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -21,7 +21,7 @@ from fedcxr.keys import ReleaseKey
 from fedcxr.methods import Method, RunContext
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
-from fedcxr.view import Holder, Nobody, Rows, Shared, View
+from fedcxr.view import Films, Holder, Nobody, Rows, Shared, View
 
 Bools = npt.NDArray[np.bool_]
 Lent = Callable[[str, str], ReleaseKey]  # a site's key for its release in this run, or with a suffix for another
@@ -35,6 +35,8 @@ class Traces:
     films: Rows  # (m,) for each released row the film it was made of; -1: it belongs to nobody
     sites: npt.NDArray[np.object_]  # (m,) who released it
     key_of: Lent
+    opened: Callable[[], View]  # what is seen of it by whoever has every site's key
+    readers: Callable[[], Mapping[str, Bools]]  # (m,) by name, which rows are open to whom the sites granted keys
 
     def __len__(self) -> int:
         return len(self.films)
@@ -78,6 +80,7 @@ class World:
     sites: tuple[str, ...]
     traces: Traces | None = None  # None: nothing has been released yet
     protects: bool = True  # False: what the sites released were the films themselves
+    shown: Films | None = None  # (m, h, w) what they were instead, where they were not quite these
     elsewhere: Elsewhere = _nowhere
 
     @property
@@ -103,7 +106,7 @@ class World:
     def view(self, holder: Holder | None = None) -> View:
         """What was released as the holder of some keys sees it, or as everybody does."""
         if not self.protects:
-            films = self.cohort.films(self.released.films)
+            films = self.cohort.films(self.released.films) if self.shown is None else self.shown
             return View({"films": films}, np.ones(len(films), dtype=np.bool_), np.zeros(len(films), dtype=np.int64))
         return self.method.view(self.released.shared, holder or Nobody(), self.context)
 
@@ -116,6 +119,14 @@ class World:
             real = traces.films >= 0
             traces = replace(traces, films=traces.films[real], sites=traces.sites[real])
         return replace(self, method=Unprotected(), protects=False, traces=traces)
+
+    def opened(self) -> World:
+        """The same world to somebody with every key: what the sites released were films, as they look once opened."""
+        if self.traces is None:
+            return self.unprotected()
+        real, view = self.traces.films >= 0, self.traces.opened()
+        films = np.asarray(view.forms["films"], dtype=np.uint8)
+        return replace(self.unprotected(), shown=films[real])
 
     def shuffled(self) -> World:
         """A world in which identities mean nothing: a patient for every film, at random.

@@ -14,7 +14,7 @@ from fedcxr.learning import Report
 from fedcxr.learning.bounds import check_weights
 from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of, initial_step
-from fedcxr.release import WEIGHTS, Header, Release, Stated, memory
+from fedcxr.release import LABELS, WEIGHTS, Header, Release, Stated, memory
 from fedcxr.scenario import Scenario
 from fedcxr.view import Shared
 
@@ -53,9 +53,11 @@ def _admit_rows(header: Header, rows: Mapping[str, Stated], scenario: Scenario, 
     held = scenario.method.per_film(size)
     if held is None:
         return
-    told = {name: (stated.dtype, stated.shape[1:]) for name, stated in rows.items() if name != "findings"}
-    if told != {**held, "split": ("int8", ())} or "findings" not in rows:
-        raise Refused("a release of other arrays than its method makes", given=told, allowed=str(dict(held)))
+    names = header.facts.get("findings")
+    expected = {**held, **scenario.method.per_film_told(len(names) if isinstance(names, list) else 0)}
+    told = {name: (stated.dtype, stated.shape[1:]) for name, stated in rows.items()}
+    if told != expected:
+        raise Refused("a release of other arrays than its method makes", given=told, allowed=str(expected))
 
 
 def accept(release: Release, scenario: Scenario, learnt: Release | None, images: int) -> None:
@@ -130,4 +132,5 @@ def _weights(header: Header) -> dict[str, Stated]:
 
 def _layout(arrays: Mapping[str, Stated], first: int) -> Hashable:
     """Names, types and shapes, without the first so many dimensions; each site has findings of its own."""
-    return frozenset((name, s.dtype, s.shape[first:]) for name, s in arrays.items() if name != "findings")
+    own = ("findings", LABELS)
+    return frozenset((name, s.dtype, s.shape[first:]) for name, s in arrays.items() if name not in own)

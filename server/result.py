@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import fedcxr
+from fedcxr.knowledge.keys import Keys
 from fedcxr.learning import Guarantee
 from fedcxr.runs import SCHEMA
 from fedcxr.scenario import Scenario
 from server import scorer
+from server.recipients import recipients
 
 if TYPE_CHECKING:
     from fedcxr.training.compute import Compute
@@ -68,6 +70,7 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
             "worst_case": scorer.worst_case(sections["attacks"]),
             "label_floor": None,
             **measured.beside,
+            "recipients": recipients(sections["attacks"], measured.access, measured.sites, _leaked(scenario)),
             "formal": measured.guarantee.model_dump() if measured.guarantee else None,
         },
         "cost": {
@@ -76,6 +79,12 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
         },
     }
+
+
+def _leaked(scenario: Scenario) -> tuple[str, ...]:
+    """The sites whose keys the adversary has."""
+    keys = cast(Keys, scenario.knowledge["keys"])
+    return tuple(scenario.site_names[: keys.sites])
 
 
 def _sections(measured: Measured) -> dict[str, list[Mapping[str, Any]]]:

@@ -73,8 +73,9 @@ def _material(run: Run, shared: Shared, holder: Holder) -> Material:
     splits = [np.zeros(0, dtype=np.int8)]
     for release, first in zip(rows, np.cumsum([0, *map(len, rows)]), strict=False):
         columns = [findings.index(canonical(name)) for name in release.facts["findings"]]
-        labels[first : first + len(release), columns] = release.arrays["findings"]
-        splits.append(release.arrays["split"].astype(np.int8))
+        told = method.told(release, holder)
+        labels[first : first + len(release), columns] = told.findings
+        splits.append(told.split)
     return Material(
         view=view,
         labels=labels,

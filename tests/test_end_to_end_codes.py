@@ -152,7 +152,8 @@ def test_whoever_is_granted_keys_is_measured(grant: dict[str, float], tmp_path: 
 def test_codes_can_be_learnt_from(on: str, absent: set[str], tmp_path: Path) -> None:
     tasks = {"findings": {**SMALL["tasks"]["findings"], "on": on}}
     grant = "none" if on == "codes" else ["server"]  # public codes need no key
-    scenario = Scenario.parse({**CODES, "method": "sca", "tasks": tasks, "grant": grant, "adversaries": {}})
+    method = {"name": "sca", "findings": "clear" if on == "codes" else "sealed"}
+    scenario = Scenario.parse({**CODES, "method": method, "tasks": tasks, "grant": grant, "adversaries": {}})
     result = simulate(scenario, Options(tmp_path, "inline")).result
     assert result is not None
     findings = result["utility"]["findings"]

@@ -220,8 +220,8 @@ def test_answers_name_the_owner_of_every_released_film(consortium: Consortium) -
         assert row["attacked"] == attacked[row["film"]]
 
 
-@pytest.mark.parametrize("method", ["none", "noise", "sca"])
-def test_films_in_the_order_of_another_seed_are_not_joined(consortium: Consortium, method: str) -> None:
+@pytest.mark.parametrize("method", ["none", "noise", {"name": "sca", "findings": "clear"}], ids=str)
+def test_films_in_the_order_of_another_seed_are_not_joined(consortium: Consortium, method: Any) -> None:
     """A site that takes its order from another seed releases films whose places mean others."""
     experiment, shared = consortium(method=method)
     scenario, site = experiment.scenario, "site-2"

@@ -1,7 +1,7 @@
 """What methods that share codes have in common: the codec, its learning, and the form of a release of codes.
 
-A release of codes holds, beside findings and splits, whatever arrays the method made of each film, row by row. The key
-of the film in row i is the image key `i` of the release's key, which its site's key provider has.
+A release of codes holds whatever arrays the method made of each film, row by row, and its findings and split, sealed or
+in the clear. The key of the film in row i is the image key `i` of the release's key, which its site's key provider has.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError, Refused
 from fedcxr.keys import ImageKey, MasterKey, ReleaseKey, SomeKeys
 from fedcxr.learning import Learning
-from fedcxr.methods import Films, Form, Method, Round, RunContext, Weights
-from fedcxr.release import Kind, Release
-from fedcxr.view import Shared
+from fedcxr.methods import Films, Form, Held, Method, Round, RunContext, Weights, _labels
+from fedcxr.release import LABELS, Kind, Release
+from fedcxr.view import Holder, Shared, Told
 
 if TYPE_CHECKING:
     from fedcxr.codes.support import Scores
@@ -48,10 +48,16 @@ class CodeMethod(Method):
     kind: ClassVar[Kind] = "codes"
     keyed: ClassVar[bool] = True
 
+    # What is on a film, and with it who is on it as far as findings tell: of all, with or without a key.
+    shows: ClassVar[Mapping[str, tuple[object, ...]]] = {"findings": ("clear",)}
+
     s: int = pydantic.Field(default=8, ge=1, le=32, description="numbers kept in each cell of 8 x 8 pixels")
     maps: int = pydantic.Field(default=1, ge=1, le=4, description="code maps; each codes what those before left over")
     together: int = pydantic.Field(
         default=1, ge=1, le=8, description="cells of a square so many wide share their numbers: s per cell on average"
+    )
+    findings: Literal["sealed", "clear"] = pydantic.Field(
+        default="sealed", description="findings and splits under the keys of their films, or for all to read"
     )
     fit: Fit = pydantic.Field(default="none", description="none: the lapped DCT as it is; otherwise who trains it")
     refinement: int = pydantic.Field(default=128, ge=0, le=1024, description="channels of the trained refinement")
@@ -152,7 +158,6 @@ class CodeMethod(Method):
             done += len(films)
             context.progress("release", done, len(cohort))
         hidden: Arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
         facts = {
             "findings": list(cohort.findings),
             "splits": list(SPLITS),
@@ -162,10 +167,34 @@ class CodeMethod(Method):
             "codec": {"s": self.s, "maps": self.maps, "together": self.together, "fit": self.fit},
             **self.mechanism(),
         }
-        arrays = {**hidden, "findings": cohort.labels, "split": split}
+        arrays = {**hidden, **self._told_of(cohort, keys, version)}
         release = Release("codes", keys.origin.site, self.plugin_name(), arrays, facts)
         # What a single site has learnt reaches those it grants its films to with these films and in no other way.
         return release.publishing(weights) if weights and self.fit == "local" else release
+
+    @property
+    def tells_findings(self) -> bool:
+        return self.findings == "clear"
+
+    def _told_of(self, cohort: Cohort, keys: ReleaseKey, version: str) -> Arrays:
+        if not self.tells_findings:
+            return {LABELS: _labels.seal(cohort, keys, version)}
+        split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
+        return {"findings": cohort.labels, "split": split}
+
+    def told(self, release: Release, holder: Holder) -> Told:
+        if self.tells_findings:
+            return super().told(release, holder)
+        try:
+            keys = holder.keys(release)
+        except Refused:  # why, the view of its films says
+            return Told.nothing(len(release), len(release.facts["findings"]))
+        return _labels.unseal(release, self.rows(release, keys), keys, str(release.facts["version"]))
+
+    def per_film_told(self, findings: int) -> Mapping[str, Held]:
+        if self.tells_findings:
+            return super().per_film_told(findings)
+        return {LABELS: ("uint8", (_labels.length(findings),))}
 
     def rows(self, release: Release, keys: ReleaseKey | SomeKeys) -> npt.NDArray[np.intp]:
         """Which films of a release these keys open, by row."""

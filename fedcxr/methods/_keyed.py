@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +26,13 @@ class KeyedCodes(CodeMethod):
         except (BrokenSeal, DataError):
             return False
         return True
+
+    def opened(self, shared: Shared, holder: Holder) -> npt.NDArray[np.bool_]:
+        parts = [np.zeros(len(release), dtype=np.bool_) for release in shared.releases]
+        for release, open_to in zip(shared.releases, parts, strict=True):
+            with contextlib.suppress(Refused):
+                open_to[self.rows(release, holder.keys(release))] = True
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.bool_)
 
     def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         """Every code as published, and those that open without their fakes and as films."""

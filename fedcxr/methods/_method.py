@@ -19,7 +19,7 @@ from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.learning import Guarantee, Learning, Report
 from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
-from fedcxr.view import Appearance, Array, Films, Holder, Masks, Nobody, Shared, View, Weights
+from fedcxr.view import Appearance, Array, Films, Holder, Masks, Nobody, Shared, Told, View, Weights
 
 Held = tuple[str, tuple[int, ...]]  # type and shape of an array, without the dimension of films
 Form = Literal["films", "purified", "codes", "model"]  # what a recipient works with: codes without fakes, or as public
@@ -101,6 +101,23 @@ class Method(Plugin):
     @abstractmethod
     def view(self, shared: Shared, holder: Holder, context: RunContext) -> View:
         """What the holder of given keys sees of everything that was shared."""
+
+    def opened(self, shared: Shared, holder: Holder) -> npt.NDArray[np.bool_]:  # (n,)
+        """Which released rows are open to the holder of given keys; all, where there are none."""
+        return np.ones(len(shared), dtype=np.bool_)
+
+    @property
+    def tells_findings(self) -> bool:
+        """Whether findings and splits are released for all to read."""
+        return True
+
+    def told(self, release: Release, holder: Holder) -> Told:
+        """The findings and splits of a release, as far as the holder of given keys can read them."""
+        return Told(release.arrays["findings"].astype(np.float32), release.arrays["split"].astype(np.int8))
+
+    def per_film_told(self, findings: int) -> Mapping[str, Held]:
+        """What a release holds of each film's findings and split, where there are so many findings."""
+        return {"findings": ("float32", (findings,)), "split": ("int8", ())}
 
     def complaints(self, films: Films) -> Sequence[str | None]:
         """What is wrong with each film for this method; None: nothing. Told in the release, film by film."""

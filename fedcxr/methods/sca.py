@@ -36,7 +36,8 @@ class Sca(KeyedCodes):
 
     # The film, or as `keyed` does whose it is.
     shows: ClassVar[Mapping[str, tuple[object, ...]]] = {
-        "ambiguation": ("published", "gaussian", "matched", "decoy", "keyed")
+        **KeyedCodes.shows,
+        "ambiguation": ("published", "gaussian", "matched", "decoy", "keyed"),
     }
 
     ambiguation: Ambiguation = "padded"

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedcxr.questions import _rising
 from fedcxr.table import Row, Table, figure, share, span
+from fedcxr.verdict import recipients as in_words
 from fedcxr.verdict.linkage import PEOPLE, Wording, linkage
 
 HEADS = ("AUC", "95 % interval", "same site", "rank 1", "at 1 % FPR", "raw", "shuffled")
@@ -16,13 +17,25 @@ Entry = Mapping[str, Any]
 
 
 def linkage_table(
-    title: str, entries: Sequence[Entry], worst: Entry | None, floor: Entry | None, wording: Wording = PEOPLE
+    title: str,
+    entries: Sequence[Entry],
+    worst: Entry | None,
+    floor: Entry | None,
+    wording: Wording = PEOPLE,
+    recipients: Sequence[Entry] = (),
 ) -> Table:
-    """Of entries of one question; `worst` is the worst case of all."""
+    """Of entries of one question; `worst` is the worst case of all, and `recipients` are who has keys or has none."""
     rows = [_row(entry, worst if worst and _same(worst, entry) else None) for entry in entries]
     if floor:
         rows.append(Row("from the findings alone", (figure(floor["auc"]["value"]), span(floor["auc"]["ci95"]))))
-    return Table(title, HEADS, tuple(rows), (CONTROLS, *_chance(entries)), linkage(entries, floor, wording))
+    if recipients:
+        title = f"{title}, by {in_words.called(recipients[0])}"
+    for one in recipients:
+        if one["role"] != "adversary":
+            about = f"{in_words.called(one)}: {one['opens']:,} films open"
+            rows.append(Row(about, (figure(one["auc"]["value"]), span(one["auc"]["ci95"]))))
+    verdict = (*linkage(entries, floor, wording), *in_words.recipients(recipients))
+    return Table(title, HEADS, tuple(rows), (CONTROLS, *_chance(entries)), verdict)
 
 
 def _row(entry: Entry, worst: Entry | None) -> Row:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +59,8 @@ class ScoredPairs:
     views: npt.NDArray[np.object_] | None = None  # (n,) from where the beam came: AP is how the bedridden are X-rayed
     baselines: Baselines | None = field(default=None, repr=False)
     across: bool | None = None  # None: two sides. Else both sides are the same films; True: those of two sites count
+    told: Bools | None = None  # (n,) of which attacked films the adversary can read the findings; None: of all
+    readers: Mapping[str, Bools] = field(default_factory=dict)  # (n,) by name, which attacked films are open to whom
 
     @classmethod
     def of(cls, world: World, roles: Roles) -> ScoredPairs:
@@ -86,6 +90,12 @@ class ScoredPairs:
             baselines=Baselines(world, roles, films, known),
             across=across,
         )
+
+    def of_rows(self, rows: Bools) -> Self:
+        """These attacked films alone, against everybody who is known."""
+        assert self.across is None, "attacked films are both sides"
+        of_films = {name: getattr(self, name)[rows] for name in ("patients", "sites", "sources", "labels")}
+        return replace(self, **of_films, views=None, baselines=None, told=None, readers={})
 
     @cached_property
     def codes(self) -> tuple[Codes, Codes]:

@@ -9,8 +9,9 @@ import numpy as np
 import pydantic
 
 from fedcxr.knowledge import Holding
-from fedcxr.questions import Asked, Heard, Part, _rising
+from fedcxr.questions import Asked, Heard, Part, Setting, _rising
 from fedcxr.questions._linkage_table import linkage_table
+from fedcxr.questions._open import OPENED
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions.linkage import Linkage
 from fedcxr.table import Table
@@ -36,6 +37,9 @@ class InnerLinkage(Linkage):
     across: Literal["any", "sites"] = pydantic.Field(
         default="any", description="which pairs count: all, or only those that two hospitals released"
     )
+
+    def settings(self, world: World) -> Mapping[str, Setting]:
+        return {where: setting for where, setting in super().settings(world).items() if where != OPENED}
 
     def ask(self, world: World, roles: Roles, view: View, held: Mapping[str, Holding]) -> Asked | None:
         attacked = world.rows_of(roles.attacked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from fedcxr.knowledge import Holding
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, _rising, _scoring, _trust, of_the_tested
 from fedcxr.questions._linkage_table import linkage_table
 from fedcxr.questions._matches import matches
+from fedcxr.questions._open import OPENED, to_key_holders
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions._pairs import Scores as Scores  # what adversaries answer
 from fedcxr.questions._scoring import RAW, SHUFFLED, auc, interval, score_attack
@@ -25,7 +27,8 @@ class Linkage(Question):
     The people of the test split are attacked; all others are the adversary's own.
 
     `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same attack in a
-    world where identities mean nothing: it must be at chance.
+    world where identities mean nothing: it must be at chance. Where there are keys, `with_keys` is the same attack by
+    those who have them, who see the films.
     """
 
     knows: ClassVar[tuple[str, ...]] = (
@@ -43,6 +46,7 @@ class Linkage(Question):
             PROTECTED: Setting(world),
             RAW: Setting(world.unprotected()),
             SHUFFLED: Setting(world.shuffled(), smoke=True),  # it fails at any budget
+            **({OPENED: Setting(world.opened())} if world.method.keyed else {}),
         }
 
     def roles(self, world: World) -> Roles:
@@ -53,10 +57,17 @@ class Linkage(Question):
         if not attacked.any():
             return None
         pairs = ScoredPairs.of(world, roles)
+        if world.protects:
+            told = np.ones_like(view.opened) if world.method.tells_findings else view.opened
+            pairs = replace(pairs, told=told[attacked])
+        elif world.shown is not None:
+            readers = {name: rows[attacked] for name, rows in world.released.readers().items()}
+            pairs = replace(pairs, readers=readers)
         return Asked(view.take(attacked), _rising.parts(Part(pairs.genuine.shape, np.float32)), pairs)
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
-        return score_attack(heard, seed)
+        entries = score_attack(heard, seed)
+        return [{**entry, "with_keys": to_key_holders(heard, entry["attacker"], seed)} for entry in entries]
 
     def shown(
         self, heard: Mapping[str, Heard], entries: Sequence[Mapping[str, Any]], seed: int
@@ -68,12 +79,25 @@ class Linkage(Question):
         return {"label_floor": label_floor(key, world.seed)}
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table:
-        return linkage_table("Who can be re-identified", entries, privacy["worst_case"], privacy["label_floor"])
+        return linkage_table(
+            "Who can be re-identified",
+            entries,
+            privacy["worst_case"],
+            privacy["label_floor"],
+            recipients=privacy.get("recipients") or (),
+        )
 
 
 def label_floor(pairs: ScoredPairs, seed: int) -> dict[str, Any] | None:
-    """What the findings alone give away: an attacker who sees both films' true labels and no pixel."""
+    """What the findings alone give away: an attacker who sees both films' true labels and no pixel.
+
+    Of the films whose findings the adversary can read; None: of none.
+    """
     if pairs.baselines is None:
         return None
     scores = pairs.baselines.labels
+    if pairs.told is not None and not pairs.told.all():
+        scores, pairs = scores[pairs.told], pairs.of_rows(pairs.told)
+    if not len(scores):
+        return None
     return {"auc": {"value": auc(scores, pairs), "ci95": interval(scores, pairs, seed)}}

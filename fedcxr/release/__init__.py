@@ -22,10 +22,23 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 LONGEST_SIDE = 1 << 16  # pixels of a film
 SPLITS = 3  # train, val, test
 NOBODY = "nobody"  # whom the rows of a release belong to that were made of no film in particular
+LABELS = "labels"  # findings and splits of films, sealed: in place of the arrays of those names
 WEIGHTS = "weights/"  # how the names of arrays begin that hold what a method learnt
 MOST_FINDINGS = 256
 
-__all__ = ["KINDS", "NOBODY", "WEIGHTS", "AnswerKey", "Header", "Kind", "Packed", "Release", "Stated", "memory"]
+__all__ = [
+    "KINDS",
+    "LABELS",
+    "NOBODY",
+    "WEIGHTS",
+    "AnswerKey",
+    "Header",
+    "Kind",
+    "Packed",
+    "Release",
+    "Stated",
+    "memory",
+]
 
 
 @dataclass(frozen=True)
@@ -63,14 +76,13 @@ class Release:
             for name, array in self.arrays.items()
             if not name.startswith(WEIGHTS)
         }
-        if not {*shared, "findings", "split"} <= lengths.keys() or len(set(lengths.values())) != 1:
+        sealed = self.kind == "codes" and LABELS in lengths
+        told = {LABELS} if sealed else {"findings", "split"}
+        if not {*shared, *told} <= lengths.keys() or len(set(lengths.values())) != 1:
             what = ", ".join((*shared, "findings and splits"))
             raise DataError(f"a release of films needs as many {what}", given=lengths)
-        findings, split = (self.arrays[name] for name in ("findings", "split"))
-        if findings.dtype != np.float32 or findings.ndim != 2:
-            raise DataError("released findings are (n, k) float32", given=f"{findings.shape} {findings.dtype}")
-        if not (np.isnan(findings) | (findings == 0) | (findings == 1)).all():
-            raise DataError("a released finding is there, not there or unknown", allowed="1, 0 or NaN")
+        if sealed and {"findings", "split"} & lengths.keys():
+            raise DataError("a release has its findings sealed or in the clear", given=", ".join(lengths))
         names = self.facts.get("findings")
         if not isinstance(names, list) or not all(map(_is_name, names)) or len(names) > MOST_FINDINGS:
             raise DataError(
@@ -78,9 +90,22 @@ class Release:
                 given=names,
                 allowed=f"up to {MOST_FINDINGS} names of up to {LONGEST_NAME} printable characters",
             )
-        if len(set(names)) != len(names) or len(names) != findings.shape[1]:
-            raise DataError("a release names each of its findings once", given=f"{names} for {findings.shape[1]}")
+        if len(set(names)) != len(names):
+            raise DataError("a release names each of its findings once", given=names)
         self.left_out, self.origins, self.complaints  # noqa: B018  raise if they make no sense
+        if sealed:
+            self._check_sealed(LABELS)
+        else:
+            self._check_told(names)
+
+    def _check_told(self, names: Sequence[str]) -> None:
+        findings, split = (self.arrays[name] for name in ("findings", "split"))
+        if findings.dtype != np.float32 or findings.ndim != 2:
+            raise DataError("released findings are (n, k) float32", given=f"{findings.shape} {findings.dtype}")
+        if not (np.isnan(findings) | (findings == 0) | (findings == 1)).all():
+            raise DataError("a released finding is there, not there or unknown", allowed="1, 0 or NaN")
+        if len(names) != findings.shape[1]:
+            raise DataError("a release names each of its findings once", given=f"{names} for {findings.shape[1]}")
         if split.dtype != np.int8 or split.ndim != 1 or not np.isin(split, range(SPLITS)).all():
             raise DataError("released splits are (n,) int8, each 0, 1 or 2", given=f"{split.shape} {split.dtype}")
 
@@ -90,9 +115,8 @@ class Release:
             raise DataError("released films are (n, h, w) uint8", given=f"{films.shape} {films.dtype}")
 
     def _check_codes(self) -> None:
-        sealed, codes = self.arrays["sealed"], self.arrays.get("codes")
-        if sealed.dtype != np.uint8 or sealed.ndim != 2:
-            raise DataError("sealed codes are (n, bytes) uint8", given=f"{sealed.shape} {sealed.dtype}")
+        self._check_sealed("sealed")
+        codes = self.arrays.get("codes")
         if codes is not None and (codes.dtype != np.int8 or codes.ndim != 4):
             raise DataError("public codes are (n, p, h, w) int8", given=f"{codes.shape} {codes.dtype}")
         version, size = self.facts.get("version"), self.facts.get("size")
@@ -104,6 +128,11 @@ class Release:
             or not all(type(n) is int and 0 < n <= LONGEST_SIDE for n in size)
         ):
             raise DataError("a release of codes tells its films' height and width", given=size)
+
+    def _check_sealed(self, name: str) -> None:
+        sealed = self.arrays[name]
+        if sealed.dtype != np.uint8 or sealed.ndim != 2:
+            raise DataError(f"what is {name} is (n, bytes) uint8", given=f"{sealed.shape} {sealed.dtype}")
 
     def __len__(self) -> int:
         """How many films were released; 0 for an update."""

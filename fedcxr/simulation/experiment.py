@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from fedcxr.simulation.consortium import join
 from fedcxr.simulation.elsewhere import Opened, Opening
 from fedcxr.simulation.keys import Simulated, simulated_identity, simulated_register
 from fedcxr.tasks import Evidence, Progress
-from fedcxr.view import Films, Shared, View
+from fedcxr.view import Films, Shared, Thief, Told, View
 from fedcxr.world import Traces, World
 
 
@@ -37,6 +38,8 @@ class Experiment:
     cohort: Cohort
     dealt: Mapping[str, Rows]
     elsewhere: Opened
+    _behind: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)  # by digest of a release
+    _views: dict[tuple[str, ...], View] = field(default_factory=dict, compare=False, repr=False)  # by reader
 
     @classmethod
     def of(cls, scenario: Scenario, cohort: Cohort, opening: Opening | None = None) -> Experiment:
@@ -65,7 +68,8 @@ class Experiment:
         traces = None
         if shared is not None:
             sites = np.repeat([r.site for r in shared.releases], [len(r) for r in shared.releases]).astype(object)
-            traces = Traces(shared, self.truth(shared), sites, self.release_key)
+            opened, readers = partial(self._opened, shared), partial(self._readers, shared)
+            traces = Traces(shared, self.truth(shared), sites, self.release_key, opened, readers)
         return World(
             cohort=self.cohort,
             patients=self.cohort.patients,
@@ -92,6 +96,11 @@ class Experiment:
         return None
 
     def _films_behind(self, release: Release) -> Rows:
+        if release.digest() not in self._behind:
+            self._behind[release.digest()] = self._find_films_behind(release)
+        return self._behind[release.digest()]
+
+    def _find_films_behind(self, release: Release) -> Rows:
         """By the order that the seed gives the site's films, checked against what was released of each."""
         dealt = self.dealt[release.site]
         if not release.of_films:
@@ -108,9 +117,10 @@ class Experiment:
         real = np.flatnonzero(rows >= 0)
         if len(real):
             split = self.cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
-            told, known = self.labels(release)[real], self.cohort.labels[rows[real]]
+            beside = self.scenario.method.told(release, Thief({release.site: self.release_key(release.site)}))
+            told, known = self._labels(release, beside)[real], self.cohort.labels[rows[real]]
             # A finding that is told must be the film's; one that is not told may be withheld.
-            same = np.array_equal(release.arrays["split"][real], split[rows[real]])
+            same = np.array_equal(beside.split[real], split[rows[real]])
             if not same or not ((told == known) | np.isnan(told)).all():
                 raise DataError(
                     f"the films behind the release of {release.site} cannot be told: its findings are of others",
@@ -119,24 +129,45 @@ class Experiment:
                 )
         return rows
 
-    def labels(self, release: Release) -> npt.NDArray[np.float32]:  # (n, k)
-        """A release's findings in the order of the whole cohort's; those the site does not know are unknown."""
+    def _labels(self, release: Release, beside: Told) -> npt.NDArray[np.float32]:  # (n, k)
+        """What is told of findings in the order of the whole cohort's; those the site does not know are unknown."""
         place = {finding: column for column, finding in enumerate(self.cohort.findings)}
         told = [canonical(name) for name in release.facts["findings"]]
         strange = [name for name in told if name not in place]
         if strange:
             raise DataError(f"{release.site} released findings that it does not have", given=", ".join(strange))
         labels = np.full((len(release), len(place)), np.nan, dtype=np.float32)
-        labels[:, [place[name] for name in told]] = release.arrays["findings"]
+        labels[:, [place[name] for name in told]] = beside.findings
         return labels
 
     # Who sees what ----------------------------------------------------------------------------------------------------
 
     def view(self, shared: Shared, reader: str) -> View:
         """All that was released, as a site or the coordinator sees it."""
-        seed, sites = self.scenario.root, self.scenario.site_names
-        holder = Recipient(simulated_identity(seed, reader), simulated_register(seed, sites))
-        return self.scenario.method.view(shared, holder, context_of(self.scenario, COORDINATOR, None))
+        key = (reader, *(release.digest() for release in shared.releases))
+        if key not in self._views:
+            context = context_of(self.scenario, COORDINATOR, None)
+            self._views[key] = self.scenario.method.view(shared, self._recipient(reader), context)
+        return self._views[key]
+
+    def _opened(self, shared: Shared) -> View:
+        """All that was released, as whoever has every site's key sees it."""
+        read = self.view(shared, self.scenario.reader)
+        if read.opened.all():
+            return read
+        everything = Thief({site: self.release_key(site) for site in self.scenario.site_names})
+        return self.scenario.method.view(shared, everything, context_of(self.scenario, COORDINATOR, None))
+
+    def _readers(self, shared: Shared) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """Which released rows are open to whom."""
+        method = self.scenario.method
+        return {name: method.opened(shared, self._recipient(name)) for name in self.readers}
+
+    def _recipient(self, reader: str) -> Recipient:
+        return Recipient(
+            simulated_identity(self.scenario.root, reader),
+            simulated_register(self.scenario.root, self.scenario.site_names),
+        )
 
     def evidence(self, shared: Shared, view: View | None = None) -> Evidence:
         """What tasks are measured on: the releases as they are read by the one whom the scenario has read them."""
@@ -145,15 +176,17 @@ class Experiment:
         behind = self.truth(shared)
         place = np.full(len(self.cohort) + 1, -1, dtype=np.intp)  # the last stands for nobody's
         place[films] = np.arange(len(films))
+        reader, method = self._recipient(self.scenario.reader), self.scenario.method
+        told = [(release, method.told(release, reader)) for release in shared.releases if len(release)]
         return Evidence(
             view=seen,
-            labels=_joined([self.labels(r) for r in shared.releases if len(r)], (0, len(self.cohort.findings))),
-            split=_joined([r.arrays["split"] for r in shared.releases if len(r)], (0,)).astype(np.int8),
+            labels=_joined([self._labels(*one) for one in told], (0, len(self.cohort.findings))),
+            split=_joined([beside.split for _, beside in told], (0,)).astype(np.int8),
             findings=self.cohort.findings,
             origin=place[behind],
             cohort=self.cohort.take(films),
             versions=versions,
-            method=self.scenario.method,
+            method=method,
             taught=shared.taught or ({},),
             unauthorised=self._unauthorised(shared),
         )

@@ -50,13 +50,13 @@ class Threat:
     def put(self, shared: Shared) -> dict[str, dict[str, Put]]:
         """Every question in all its worlds, by names; none where there is nothing to ask."""
         settings = {name: self.settings(name, shared) for name in self.scenario.questions}
-        views: dict[tuple[int, bool, tuple[str, ...]], View] = {}  # what is seen is the same in most worlds
+        views: dict[tuple[int, bool, int, tuple[str, ...]], View] = {}  # what is seen is the same in most worlds
         found: dict[str, dict[str, Put]] = {}
         for name, question in self.scenario.questions.items():
             found[name] = {}
             for where, setting in settings[name].items():
                 world = setting.world
-                seen = (id(world.released.shared), world.protects, tuple(question.knows))
+                seen = (id(world.released.shared), world.protects, id(world.shown), tuple(question.knows))
                 if seen not in views:
                     views[seen] = world.view(self._holder(question, world))
                 one = self._put(question, setting, views[seen])

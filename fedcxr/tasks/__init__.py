@@ -31,8 +31,8 @@ class Material:
     """All that was shared, as its recipient sees it: what a coordinator has."""
 
     view: View  # n rows
-    labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN, as released
-    split: npt.NDArray[np.int8]  # (n,) index into cohort.SPLITS, as released
+    labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN, as its recipient can read them
+    split: npt.NDArray[np.int8]  # (n,) index into cohort.SPLITS, likewise; -1: not told
     findings: tuple[str, ...]  # k names
     method: Method
     taught: tuple[Weights, ...] = ({},)  # what the method learnt, by version
@@ -66,6 +66,12 @@ class Evidence(Material):
         """Whose each row is, for intervals by patient and never for training; a row of nobody's is its own."""
         alone = super().patients
         return alone if not len(self.cohort) else np.where(self.origin >= 0, self.cohort.patients[self.origin], alone)
+
+    def lent(self, split: Split) -> tuple[Bools, npt.NDArray[np.float32]]:
+        """The released rows of one split and their findings, to somebody who can read neither and is lent both."""
+        real = self.origin >= 0
+        rows = np.where(real, self.films(split)[self.origin], self.rows(split))
+        return rows, np.where(real[:, None], self.cohort.labels[self.origin], self.labels)[rows]
 
     def films(self, split: Split) -> Bools:  # (m,)
         """The sites' films of one split."""

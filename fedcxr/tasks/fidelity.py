@@ -39,15 +39,13 @@ class Fidelity(Task):
         return super().applies(evidence) and bool((evidence.origin >= 0).any())
 
     def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
-        tested = evidence.rows("test") & (evidence.origin >= 0)
-        test = np.flatnonzero(tested & evidence.view.opened)
+        somebodys = evidence.origin >= 0
+        test = np.flatnonzero(evidence.rows("test") & somebodys & evidence.view.opened)
         if not len(test):
             raise DataError("fidelity is measured on the test split", given="no film", do="use a larger cohort")
         authorised = self._compared(evidence, np.asarray(evidence.view.forms["films"]), test, bench.progress)
-        others = evidence.unauthorised
-        unauthorised = (
-            None if others is None else self._compared(evidence, others, np.flatnonzero(tested), bench.progress)
-        )
+        others, closed = evidence.unauthorised, np.flatnonzero(evidence.lent("test")[0] & somebodys)
+        unauthorised = None if others is None else self._compared(evidence, others, closed, bench.progress)
         return {**authorised, "unauthorised": unauthorised}
 
     def _compared(self, evidence: Evidence, shown: Films, rows: Rows, progress: Progress) -> dict[str, Any]:

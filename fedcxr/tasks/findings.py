@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import pydantic
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import Cohort, Split
 from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import DataError, Refused
 from fedcxr.methods import Form, Method, RunContext
@@ -92,6 +92,11 @@ def _released(evidence: Material, inputs: Inputs, rows: Bools) -> Labelled:
     return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.findings)
 
 
+def _lent(evidence: Evidence, inputs: Inputs, split: Split) -> Labelled:
+    rows, labels = evidence.lent(split)
+    return Labelled(inputs[rows], labels, evidence.patients[rows], evidence.findings)
+
+
 def _scored(network: Classifier, films: Labelled, bench: Bench) -> Scored:
     from fedcxr.training import predict
 
@@ -103,7 +108,7 @@ class Findings(Task):
 
     Both start from the same weights and see the same films in the same order for the same number of steps:
     what differs between their figures is the method's doing. Where there are keys, `unauthorised` is a third one,
-    trained and tested on what the releases look like to somebody without any.
+    trained and tested on what the releases look like to somebody without any, who is lent the findings.
     """
 
     paper: ClassVar[str | None] = "Packhaeuser et al., MICCAI 2023 (`frozen`); all others: ours"
@@ -146,7 +151,9 @@ class Findings(Task):
         return (self.on, "model")
 
     def applies(self, evidence: Evidence) -> bool:
-        return self.on == "codes" or evidence.view.model is not None or super().applies(evidence)
+        if self.on == "codes":
+            return bool(evidence.rows("train").any())  # codes are public, and without findings teach nothing
+        return evidence.view.model is not None or super().applies(evidence)
 
     def required_files(self) -> tuple[Path, ...]:
         weights = pretrained.find(self.network, self.pretrained)
@@ -261,7 +268,7 @@ class Findings(Task):
 
     def _outside(self, evidence: Evidence, pictures: Films, bench: Bench) -> Scored:
         """What somebody without a key reads off pictures like those they learnt from."""
-        train, test = (_released(evidence, pictures, evidence.rows(split)) for split in ("train", "test"))
+        train, test = (_lent(evidence, pictures, split) for split in ("train", "test"))
         if (pictures == pictures[:1]).all():  # nothing to learn, and nothing to read
             return Scored(test.labels, np.zeros_like(test.labels), test.patients, test.findings)
         return _scored(self.train(train, bench, "without a key"), test, bench)

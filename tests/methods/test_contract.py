@@ -127,8 +127,13 @@ def _codes_are_codes(release: Release, cohort: Cohort) -> None:
 
 
 def _rows_are_films(release: Release, cohort: Cohort) -> None:
-    np.testing.assert_array_equal(release.arrays["split"], cohort.index["split"].map(SPLITS.index))
-    assert release.arrays["findings"].shape == (len(cohort), len(cohort.findings))
+    method = method_of(release.method)
+    told = method.told(release, Thief({SITE: KEYS}))
+    np.testing.assert_array_equal(told.split, cohort.index["split"].map(SPLITS.index))
+    np.testing.assert_array_equal(told.findings, cohort.labels)
+    held = {name: release.arrays[name] for name in method.per_film_told(len(cohort.findings))}
+    assert {n: (a.dtype.name, a.shape[1:]) for n, a in held.items()} == method.per_film_told(len(cohort.findings))
+    assert method.tells_findings == ("findings" in release.arrays)
     assert list(release.facts["findings"]) == list(cohort.findings)
     assert list(release.facts["splits"]) == list(SPLITS)
     assert len(release) == len(cohort)

@@ -121,7 +121,7 @@ def test_what_is_sealed_has_one_length_whatever_the_film(cohort: Cohort) -> None
 
 def test_sealed_publishes_nothing_but_ciphertext(cohort: Cohort) -> None:
     release = share(Sealed(), cohort)
-    assert set(release.arrays) == {"sealed", "findings", "split"}
+    assert set(release.arrays) == {"sealed", "labels"}
     counts = np.bincount(release.arrays["sealed"].ravel(), minlength=256)
     expected = counts.sum() / 256
     assert ((counts - expected) ** 2 / expected).sum() < 255 + 6 * (2 * 255) ** 0.5

@@ -237,7 +237,7 @@ def test_a_site_whose_card_nobody_has_is_refused(hospitals: Hospitals, tmp_path:
 
 FORGERIES: dict[str, Any] = {
     "unsigned": lambda r: replace(r, signature=b""),
-    "a finding changed": lambda r: replace(r, arrays={**r.arrays, "findings": 1 - r.arrays["findings"]}),
+    "a finding changed": lambda r: replace(r, arrays={**r.arrays, "labels": 1 - r.arrays["labels"]}),
     "an envelope taken out": lambda r: replace(r, envelopes={}),
     "an envelope of somebody's": lambda r: replace(r, envelopes={**r.envelopes, "x": b"y"}),
     "another site's signature": lambda r: replace(

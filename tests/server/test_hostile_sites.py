@@ -114,7 +114,7 @@ OF_FILMS: dict[str, tuple[Lie, str]] = {
     "complaints of escapes": (lie(facts={"complaints": [[0, "\x1b[2J"]]}), "and reasons"),
     "reports of nonsense": (lie(facts={"reported": [float("nan")], "films": 3}), "no plain data"),
     "reports of too many films": (lie(facts={"reported": {}, "films": 10**7}), "more films than the site holds"),
-    "finding after finding": (lie(facts={"findings": [f"f{i}" for i in range(300)]}), "names its findings"),
+    "finding after finding": (lie(facts={"findings": [f"f{i}" for i in range(300)]}), "other arrays than its method"),
     "findings of escapes": (lie(facts={"findings": lambda names: ["\x1b]0;x", *names[1:]]}), "names its findings"),
 }  # fmt: skip
 
