@@ -25,7 +25,13 @@ FedcxrError                      1   never raised itself
 from __future__ import annotations
 
 import difflib
+import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+
+# Python's own code and everybody's libraries: what is installed beside them, if it is not ours.
+LIBRARY = re.compile(r"/python3[\d.]*/(?!site-packages/(?:fedcxr|server|sites)/)")
 
 
 class FedcxrError(Exception):
@@ -162,3 +168,10 @@ def one_line(value: object, limit: int = 200) -> str:
 def printable(text: str) -> str:
     """The text without anything that a terminal would obey: control characters, escapes, marks of direction."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def place(error: BaseException) -> str:
+    """The innermost file and line of our own or a contribution's code, rather than a library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not LIBRARY.search(frame.filename)] or list(frames)
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""

@@ -47,6 +47,17 @@ def own_figures(title: str, figures: Mapping[str, Any]) -> Table:
     return Table(title, ("figure", "95 % interval"), tuple(_numbers("", figures)))
 
 
+def own_entries(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Of attackers' entries that nobody wrote a table for: each AUC with its interval, and what is doubtful."""
+    rows, doubts = [], []
+    for entry in entries:
+        about, told = f"{entry['adversary']}, {entry['attacker']}", entry.get("auc") or {"value": None, "ci95": None}
+        doubtful = entry.get("conclusive") is False
+        rows.append(Row(about, (figure(told["value"]), span(told["ci95"])), "inconclusive" if doubtful else ""))
+        doubts += [f"{about}: {entry['inconclusive_because']}"] if doubtful else []
+    return Table(title, ("AUC", "95 % interval"), tuple(rows), tuple(doubts))
+
+
 def _numbers(name: str, told: Any) -> Iterator[Row]:
     if isinstance(told, Mapping) and "value" in told:
         yield Row(name, (figure(told["value"]), span(told["ci95"]) if told.get("ci95") else ""))

@@ -12,13 +12,12 @@ import select
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from fedcxr.errors import one_line
+from fedcxr.errors import one_line, place
 from server import family, left
 from server.limits import Limits
 from server.sandbox import confine, die_with_parent
@@ -101,8 +100,7 @@ def _inside(job: Callable[[], None], fence: Fence, pipe: int) -> NoReturn:
         os._exit(0)
     # The last line of defence of a process: whatever happened must be told in one line.
     except BaseException as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        say("error", reason=f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"[:2000])
+        say("error", reason=f"{type(error).__name__}: {error} ({place(error)})"[:2000])
         os._exit(1)
 
 

@@ -9,7 +9,7 @@ from fedcxr.simulation.threat import Put, Threat
 from server.attack import Attack
 
 UNTOLD: Mapping[str, Any] = {"converged": None, "curve": []}  # of a question that does not ask how an attacker rose
-GUESSED = "its code is from outside, and could have guessed the seed: draw a secret"
+GUESSED = "its code is from outside, and could have guessed the seed: draw a secret (--fresh-secret)"
 
 
 def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) -> dict[str, Any]:
@@ -22,13 +22,14 @@ def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) 
             continue
         question = threat.scenario.questions[name]
         heard = attack.heard(name, put[name])
-        seconds += sum(one.seconds for one in heard.values())
+        took = sum(one.seconds for one in heard.values())
+        seconds += took
         scored = question.score(heard, threat.scenario.root)
         drawn = question.shown(heard, scored, threat.scenario.root)
         if drawn is not None:
             shown[name] = drawn
         about = {"question": name, "adversary": attack.name}
-        untold = UNTOLD if question.section == "attacks" else {}
+        untold = {**UNTOLD, "seconds": round(took, 3)} if question.section == "attacks" else {}
         told = [{**about, **untold, **_doubted(entry, threat, attack)} for entry in scored]
         entries.setdefault(question.section, []).extend(told)
     return {"entries": entries, "shown": shown, "seconds": seconds, "fence": attack.fence}

@@ -65,3 +65,27 @@ def test_an_unknown_name_offers_the_nearest() -> None:
     assert str(error) == "unknown method; given: noize; allowed: dp_pix, noise, none; did you mean 'noise'?"
     assert "did you mean" not in str(UnknownName("method", "zzzzzz", ["none", "noise"]))
     assert "(none)" in str(UnknownName("method", "x", []))
+
+
+def test_the_place_of_an_error_is_in_code_of_ours_or_of_a_contribution() -> None:
+    """And not in the library that was handed something wrong."""
+    contribution = "import json\njson.dumps(float('nan'), allow_nan=False)"
+    with pytest.raises(ValueError, match="JSON") as caught:
+        exec(compile(contribution, "/own/edges.py", "exec"), {})
+    assert errors.place(caught.value) == "edges.py:2"
+
+
+@pytest.mark.parametrize(
+    ("file", "library"),
+    [
+        ("/usr/lib/python3.11/json/encoder.py", True),
+        ("/home/me/.venv/lib/python3.12/site-packages/numpy/core/numeric.py", True),
+        ("/usr/lib/python3/dist-packages/scipy/stats.py", True),
+        ("/home/me/.venv/lib/python3.12/site-packages/fedcxr/world.py", False),
+        ("/home/me/.venv/lib/python3.12/site-packages/server/measure.py", False),
+        ("/home/me/fedcxr/fedcxr/world.py", False),
+        ("/home/me/edges.py", False),
+    ],
+)
+def test_what_is_installed_and_not_ours_is_a_library(file: str, library: bool) -> None:
+    assert bool(errors.LIBRARY.search(file)) is library

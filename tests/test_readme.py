@@ -74,15 +74,6 @@ def test_a_command_works_as_printed(command: str, tmp_path: Path) -> None:
     assert "Who can be re-identified" in said
 
 
-@pytest.mark.slow
-def test_the_method_in_the_readme_runs_on_ray(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(code.splitlines()) <= 25
-    (tmp_path / "coarse.py").write_text(code)
-    said = run(["simulate", "--method", "coarse:Coarse", *SMALLER, "--set", "method.cell=4"], tmp_path)
-    assert "coarse:Coarse" in said
-
-
 @pytest.mark.parametrize("config", sorted((ROOT / "configs" / "scenarios").glob("*.yaml")), ids=lambda p: p.stem)
 def test_a_config_says_what_it_shows_and_is_valid(config: Path) -> None:
     lines = config.read_text().splitlines()

@@ -24,7 +24,7 @@ from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
 from fedcxr.cli.study import study
-from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted
+from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, place
 from fedcxr.plugins import Kind
 from fedcxr.storage.private import nothing_for_others
 
@@ -138,7 +138,9 @@ app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs 
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
 
 
-Name = Annotated[str | None, typer.Argument(help="One of them, with all it can be told.")]
+Name = Annotated[
+    str | None, typer.Argument(help="One of them, or my_module:MyClass of your own, with all it can be told.")
+]
 
 
 @app.command(epilog="Example: fedcxr methods noise")
@@ -210,7 +212,8 @@ def main() -> None:
         code = _failed(error, debug)
     # A bug of ours or of a plug-in. A person gets one line, a developer asks for more.
     except Exception as error:
-        bug = FedcxrError(f"{type(error).__name__}: {error}", do="this is a bug; --debug shows where")
+        what = f"{type(error).__name__}: {error} ({place(error)})"
+        bug = FedcxrError(what, do="a bug of ours, or of a contribution; --debug shows the way there")
         code = _failed(_interrupted() if stopped.came else bug, debug)
     sys.exit(code)
 

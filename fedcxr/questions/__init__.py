@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from fedcxr.knowledge import Holding
 from fedcxr.plugins import Plugin
-from fedcxr.table import Table
+from fedcxr.table import Table, own_entries
 from fedcxr.view import View
 from fedcxr.world import Roles, World
 
@@ -94,9 +95,9 @@ class Question(Plugin):
         """Figures that need no adversary and stand beside its entries under `privacy`."""
         return {}
 
-    @abstractmethod
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table | None:
-        """What people are shown of its entries; None: nothing."""
+        """What people are shown of its entries; None: nothing. Here: what is asked, and each attacker's AUC."""
+        return own_entries((inspect.getdoc(type(self)) or self.plugin_name()).split("\n")[0], entries)
 
 
 def of_the_tested(world: World) -> Roles:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
-from fedcxr.errors import FedcxrError, Refused
+from fedcxr.errors import FedcxrError, Refused, place
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
@@ -60,14 +58,7 @@ class Simulation:
         if isinstance(error, Refused):
             return "refused", str(error), "", seconds
         named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
-        return "dropped", named, _place(error), seconds
-
-
-def _place(error: Exception) -> str:
-    """The innermost file and line of our own or a plug-in's code, rather than a library's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or list(frames)
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+        return "dropped", named, place(error), seconds
 
 
 @functools.lru_cache(maxsize=2)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fedcxr.cli import tables
 from fedcxr.cli.console import stdout
-from fedcxr.table import Row, Table, figure, own_figures, span
+from fedcxr.table import Row, Table, figure, own_entries, own_figures, span
 
 HEADS = ("AUC", "95 % interval", "same site", "rank 1", "at 1 % FPR", "raw", "shuffled")
 WIDTHS = (60, 80, 120, 160)
@@ -86,4 +86,18 @@ def test_figures_that_nobody_wrote_a_table_for_are_shown() -> None:
         ("dice", "0.910", "0.900 to 0.920"),
         ("lungs left", "0.500"),
         ("lungs films", "7"),
+    ]
+
+
+def test_entries_that_nobody_wrote_a_table_for_show_their_auc_and_their_doubts() -> None:
+    about = {"adversary": "fisher:Fisher", "attacker": "fisher"}
+    sure = {**about, "auc": {"value": 0.75, "ci95": (0.7, 0.8)}, "conclusive": True, "inconclusive_because": None}
+    doubted = {**about, "auc": {"value": None, "ci95": None}, "conclusive": False, "inconclusive_because": "few films"}
+    said = [" ".join(line.split()) for line in drawn(own_entries("Who?", [sure, doubted, about]), 120).splitlines()]
+    assert said == [
+        "Who? AUC 95 % interval",
+        "fisher:Fisher, fisher 0.750 0.700 to 0.800",
+        "fisher:Fisher, fisher unknown unknown inconclusive",
+        "fisher:Fisher, fisher unknown unknown",
+        "fisher:Fisher, fisher: few films",
     ]
