@@ -54,6 +54,7 @@ SCENARIO = "sites: {charite: own}\ntasks: {}\nadversaries: {}\nmethod: "
         ("{name: dp_pix, eps: 1.0e+9}", Code.PARAMETER),
         ("{name: dp_pix, b: 1}", Code.PARAMETER),
         ("{name: sca, ambiguation: published}", Code.PARAMETER),
+        ("{name: sca, findings: clear}", Code.PARAMETER),
         ("{name: prichexy_net, weights: /etc/shadow}", Code.FILE),
     ],
 )
