@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fedcxr.codes import Codes
-from fedcxr.codes.ambiguation import Ambiguation, Rule, ambiguate
+from fedcxr.codes.ambiguation import SHUFFLING, Ambiguation, Rule, ambiguate
 from fedcxr.codes.support import Practice
 from fedcxr.data.phantom import Phantom
 from fedcxr.keys import MasterKey
@@ -37,7 +37,8 @@ class HiddenCodes:
 
     def practice(self, ambiguation: Ambiguation) -> Practice:
         rows = np.arange(OWN)
-        return Practice(self.hidden(ambiguation, rows, "practice"), self.codes[rows])
+        in_place = ambiguation not in SHUFFLING
+        return Practice(self.hidden(ambiguation, rows, "practice"), self.codes[rows], in_place)
 
     @property
     def attacked(self) -> np.ndarray:

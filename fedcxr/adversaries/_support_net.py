@@ -56,7 +56,9 @@ def train(
     """An attacker who knows codec and mechanism, and whose films never come hidden in the same way twice."""
     meant = expand(practice.codes)
     usual = prior(practice, 1)[0], meant.mean(axis=0)
-    network = to_device(support_net(practice.public.shape[1], budget.width, *usual, rng), compute)
+    public = practice.public.shape[1]
+    network = support_net(public, budget.width, usual, rng, in_place=practice.in_place)
+    network = to_device(network, compute)
     weight = float(1.0 / max(meant.var(axis=0).mean(), 1e-6))
 
     def loss(step: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 
 import numpy as np
 import pydantic
@@ -18,6 +18,7 @@ from fedcxr.rng import stream
 from fedcxr.view import Rows, Weights
 
 if TYPE_CHECKING:
+    from fedcxr.methods._coded import CodeMethod
     from fedcxr.training.compute import Compute
 
 # Torch, scipy and scikit-learn are imported where they are used: a scenario is read, checked and refused by processes
@@ -140,13 +141,12 @@ class Support(Adversary):
         public = np.asarray(paired["codes"], dtype=np.int8)
         films = leak.own.films[np.asarray(paired["films"])]
         scores = np.zeros((len(films), len(films)), dtype=np.float32)
-        in_place = False
+        in_place = cast("CodeMethod", method).in_place
         for version, weights in enumerate(leak.taught):
             rows = np.flatnonzero(paired["versions"] == version)
             if not len(rows):
                 continue
             candidates = np.asarray(method.clean("purified", films, weights, RunContext.on(compute)), dtype=np.int8)
-            in_place = public.shape[1:] == candidates.shape[1:]
             compare = support.candidates_in_place if in_place else support.candidates_by_values
             scores[rows] = compare(public[rows], candidates)
         return {"place" if in_place else "values": {"scores": scores}}

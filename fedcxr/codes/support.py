@@ -28,11 +28,7 @@ class Practice:
 
     public: Codes  # (n, p, h, w)
     codes: Codes  # (n, c, h, w)
-
-    @property
-    def in_place(self) -> bool:
-        """Whether public values stand where their channel and cell are."""
-        return self.public.shape == self.codes.shape
+    in_place: bool  # whether public values stand where their channel and cell are: shuffled ones may be as many
 
 
 def prior(practice: Practice, films: int) -> Scores:

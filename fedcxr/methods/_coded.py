@@ -139,6 +139,11 @@ class CodeMethod(Method):
         return None
 
     @property
+    def in_place(self) -> bool:
+        """Whether public values stand where their channel and cell are."""
+        return False
+
+    @property
     def sizes_tell(self) -> bool:
         """Whether how often each size of value occurs in public is the film's own."""
         return True

@@ -40,8 +40,8 @@ class Keyless:
         # Any key will do: films hidden under it tell what the mechanism does, and nothing about others' keys.
         codes = self.codec.encode(studied)
         public = self._hidden(codes, MasterKey(bytes(MasterKey.length), "outsider", 1).release_key("practice"))
-        self.usual = Practice(codes, codes)  # what films have in common, whatever is public of them
-        self.practice = None if public is None else Practice(public, codes)
+        self.usual = Practice(codes, codes, in_place=True)  # what films have in common, whatever is public of them
+        self.practice = None if public is None else Practice(public, codes, method.in_place)
         if self.practice is not None and not self.practice.in_place and method.sizes_tell:
             self._study_strengths(self.practice)
 

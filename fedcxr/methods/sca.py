@@ -75,7 +75,11 @@ class Sca(KeyedCodes):
         return self.ambiguation == "published"
 
     def by_order(self, public: Codes) -> Scores | None:
-        return None if self.ambiguation in SHUFFLING else exact_order(public, self.s_n)
+        return exact_order(public, self.s_n) if self.in_place else None
+
+    @property
+    def in_place(self) -> bool:
+        return self.ambiguation not in SHUFFLING
 
     @property
     def sizes_tell(self) -> bool:

@@ -12,6 +12,8 @@ from fedcxr.models.initialise import build
 
 LARGEST = 127
 
+Usual = npt.NDArray[np.float32]  # (c, h, w), of films in general
+
 
 class SupportNet(nn.Module):
     """Reads a public code, cell by cell with its neighbours, and the histogram of all its values."""
@@ -19,9 +21,9 @@ class SupportNet(nn.Module):
     usual_support: Tensor
     usual_code: Tensor
 
-    def __init__(self, public: int, channels: int, width: int) -> None:
+    def __init__(self, public: int, channels: int, width: int, *, in_place: bool) -> None:
         super().__init__()
-        self.in_place = public == channels  # otherwise the values were shuffled and belong to no channel
+        self.in_place = in_place  # otherwise the values were shuffled and belong to no channel
         self.first = nn.Conv2d(2 * public, width, 3, padding=1)
         self.whole = nn.Linear(LARGEST, width)
         self.second = nn.Conv2d(width, width, 3, padding=1)
@@ -50,12 +52,14 @@ class SupportNet(nn.Module):
 def support_net(
     public: int,
     width: int,
-    usual_support: npt.NDArray[np.float32],  # (c, h, w), log odds
-    usual_code: npt.NDArray[np.float32],  # (c, h, w)
+    usual: tuple[Usual, Usual],  # log odds of the support, and the code
     rng: np.random.Generator,
+    *,
+    in_place: bool,
 ) -> SupportNet:
     """A network ready to be trained: at first it says what films have in common."""
-    network = build(lambda: SupportNet(public, len(usual_code), width), rng)
+    usual_support, usual_code = usual
+    network = build(lambda: SupportNet(public, len(usual_code), width, in_place=in_place), rng)
     for layer in (network.support, network.guess, network.weigh):
         nn.init.zeros_(layer.weight)
     network.usual_support = torch.from_numpy(usual_support.copy())

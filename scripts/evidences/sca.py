@@ -105,7 +105,7 @@ def _baselines(bench: Bench) -> None:
     _tell_picture(bench, bench.picture(codes, stored=True))
     _tell_patients(bench, np.asarray(np.corrcoef(films.reshape(len(films), -1))))
     print("without looking (also: all that `sealed` leaves)")
-    prior = support.prior(Practice(bench.codes[bench.own], bench.codes[bench.own]), len(codes))
+    prior = support.prior(Practice(bench.codes[bench.own], bench.codes[bench.own], in_place=True), len(codes))
     _tell_support(bench, "prior", prior)
     _tell_picture(bench, _mean_film(bench))
     shape = Sca(s=bench.options.s).shape(films.shape[1:])
@@ -117,7 +117,7 @@ def _attack(bench: Bench, variant: Ambiguation) -> None:
     options, codes = bench.options, bench.codes[bench.attacked]
     rule = Rule(variant, Sca(s=options.s).shape(bench.films.shape[1:]), options.s_n)
     public = bench.hidden(rule, bench.attacked, "attacked")
-    practice = Practice(bench.hidden(rule, bench.own, "practice"), bench.codes[bench.own])
+    practice = Practice(bench.hidden(rule, bench.own, "practice"), bench.codes[bench.own], not rule.shuffles)
 
     def hide(rows: npt.NDArray[np.intp], step: int) -> Codes:
         return bench.hidden(rule, bench.own[rows], f"practice {step}")

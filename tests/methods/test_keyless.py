@@ -17,6 +17,16 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> TwoSides:
 
 
 @pytest.mark.parametrize("ambiguation", ["published", "gaussian", "matched", "decoy", "keyed", "padded"])
+def test_shuffled_values_are_not_in_place_even_if_they_are_as_many_as_places(ambiguation: str, sides: TwoSides) -> None:
+    looks = Keyless(codes_of("sca", s=32, s_n=32, ambiguation=ambiguation), sides.own.films()[:8], {}, CONTEXT)
+    assert looks.practice is not None
+    assert looks.practice.public.shape == looks.practice.codes.shape
+    assert looks.practice.in_place == (ambiguation not in ("keyed", "padded"))
+    shown = looks.protected(sides.films[:2], stream(1))
+    assert np.array_equal(shown[0], shown[1]) == (ambiguation == "padded")
+
+
+@pytest.mark.parametrize("ambiguation", ["published", "gaussian", "matched", "decoy", "keyed", "padded"])
 def test_one_makes_of_ones_own_films_what_one_makes_of_others(ambiguation: str, sides: TwoSides) -> None:
     """However few films at once, anew each time, and as a function of the generator alone."""
     films = sides.attacked.films()[:3]
