@@ -118,7 +118,7 @@ def _shown(keyless: Keyless, films: int, public: Codes | None, again: Codes | No
 
 def learned(seen: Version, known: Films, own: Owned, rng: np.random.Generator) -> Scores:
     """Log-odds by a metric learnt on films of one's own, hidden as those under attack are."""
-    if seen.shown.codes is None:
+    if seen.shown.codes is None or _all_alike(seen.shown):
         return np.zeros((len(seen.rows), len(known)), dtype=np.float32)
     hidden = _numbers(seen.hide(own.films))
     judge = _judge(hidden, lambda rows: _plain_numbers(own.films[rows], seen), own, rng)
@@ -186,6 +186,11 @@ def _likeness(attacker: Comparing, shown: Shown, films: Films, codec: Codec) -> 
         for start in range(0, len(shown.codes), TOGETHER)
     ]
     return -np.log1p(-np.concatenate(parts))
+
+
+def _all_alike(shown: Shown) -> bool:
+    """Whether nothing that is visible tells these films apart, as of padded codes: hiding others would be in vain."""
+    return len(shown.pictures) > 1 and not np.ptp(_numbers(shown), axis=0).any()
 
 
 def _numbers(shown: Shown) -> Numbers:

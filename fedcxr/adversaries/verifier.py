@@ -51,7 +51,8 @@ class Verifier(Adversary):
     another seed.
 
     Of films that were released several times (`knowledge.releases`) everybody looks at the mean of all releases;
-    `fused` compares sex and age as well where they are told (`knowledge.demographics`).
+    `fused` compares sex and age as well where they are told (`knowledge.demographics`). Where all releases look the
+    same and nothing else is told, as of `padded` and `sealed` codes, nobody trains and every pair gets the same score.
     """
 
     paper: ClassVar[str | None] = "Packhaeuser et al., Sci Rep 2022 (attacker); Packhaeuser et al., MICCAI 2023"
@@ -141,6 +142,8 @@ class Verifier(Adversary):
         from fedcxr.training.rising import best
 
         case = self._case(leak, question == "inner_linkage", seed, compute, progress)
+        if case.all_alike:
+            return dict.fromkeys(self.attackers, case.silence)
         first = {name: array for name, array in prepared.items() if not name.startswith(_SECOND)}
         team = partial(self._team, seed, compute)
         answers = self._trained(case, recalled(first, team), self._again)

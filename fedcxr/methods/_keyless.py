@@ -45,6 +45,11 @@ class Keyless:
         if self.practice is not None and not self.practice.in_place and method.sizes_tell:
             self._study_strengths(self.practice)
 
+    @property
+    def shows(self) -> bool:
+        """Whether what is public makes one film look unlike another."""
+        return self.practice is not None and (self.practice.in_place or self.method.sizes_tell)
+
     def released(self, rows: View) -> Films:
         return self.pictures(rows.forms.get("codes"), len(rows))
 
@@ -52,7 +57,7 @@ class Keyless:
         """Coding looks for nothing that moves with a film: cells stay where they are."""
 
     def protected(self, films: Films, rng: np.random.Generator, marks: Masks | None = None) -> Films:
-        return self.pictures(self.hidden(films, rng), len(films))
+        return self.pictures(self.hidden(films, rng) if self.shows else None, len(films))
 
     def hidden(self, films: Films, rng: np.random.Generator) -> Codes | None:
         """What would be public of these films, under a key of one's own; None: nothing."""
@@ -64,7 +69,7 @@ class Keyless:
 
     def pictures(self, public: npt.NDArray[np.generic] | None, films: int, again: Codes | None = None) -> Films:
         """What so many films look like, of whose codes this much is public, `again` in another release."""
-        if public is None or self.practice is None or not (self.practice.in_place or self.method.sizes_tell):
+        if public is None or self.practice is None or not self.shows:
             return np.repeat(self.mean[None], films, axis=0)
         codes = np.asarray(public, dtype=np.int8)
         if not self.practice.in_place and again is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from holdings import changed, leak, open_view
 from fedcxr.adversaries import Leak
 from fedcxr.adversaries._examination import with_held_out
 from fedcxr.adversaries._sampler import OwnPairSampler
-from fedcxr.adversaries.verifier import Verifier
+from fedcxr.adversaries.verifier import Attacker, Verifier
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.knowledge import Holding
 from fedcxr.knowledge.own_films import Owned
@@ -24,6 +25,7 @@ from fedcxr.training.compute import Compute
 from fedcxr.view import Weights
 
 FP32 = Compute.choose("cpu", "fp32")
+PARTS = ("own", "released", "known")  # whose sex and age may be told
 TOY = Verifier(
     attackers=("naive", "retrained"), width=4, dimensions=16, people=16, steps_clean=120, steps_retrain=200, shift=1
 )
@@ -132,7 +134,7 @@ def test_sex_and_age_are_compared_where_they_are_told() -> None:
     method, fused = Noise(scale=3.0), TOY.model_copy(update={"attackers": ("fused",), "steps_clean": 3})
     given, fused = with_few(leak_of(method)), fused.model_copy(update={"steps_retrain": 3})
     told: dict[str, np.ndarray] = {}
-    for part, people, each in (("own", 40, 3), ("released", 40, 1), ("known", 40, 1)):
+    for part, people, each in zip(PARTS, (40, 40, 40), (3, 1, 1), strict=True):
         rng = stream(1, "told", "own" if part == "own" else "attacked")
         sex, age = rng.integers(2, size=people), rng.integers(20, 90, size=people)
         told |= {f"{part} sex": np.repeat(sex, each).astype(np.float32), f"{part} age": np.repeat(age, each) + 0.0}
@@ -140,6 +142,21 @@ def test_sex_and_age_are_compared_where_they_are_told() -> None:
     prepared = fused.prepare(given.own, 1, FP32, ignore)
     assert auc(link(fused, given, prepared)["fused"]) < 0.8
     assert auc(link(fused, knowing, prepared)["fused"]) > 0.95
+
+
+def test_where_all_releases_look_the_same_nobody_trains_and_every_pair_gets_the_same_score() -> None:
+    given, every = leak_of(Noise()), Verifier(attackers=get_args(Attacker))
+    same = np.repeat(films_of(1, 1, seed=2), 40, axis=0)
+    alike = replace(given, view=open_view(same))
+    found = link(every, alike, {})  # nothing was prepared, so that nobody could have gone on from it
+    assert list(found) == list(every.attackers)
+    assert all(scores.shape == (40, 40) and not scores.any() for scores in found.values())
+    same[0, 0, 0] ^= 1
+    almost = every._case(replace(given, view=open_view(same)), False, 1, FP32, ignore)
+    told = {f"{part} {what}": np.zeros(300 if part == "own" else 40) for part in PARTS for what in ("sex", "age")}
+    knowing = every._case(changed(alike, demographics=Holding(told)), False, 1, FP32, ignore)
+    alone = every._case(leak(open_view(same[1:2]), given.own, given.known, Noise()), False, 1, FP32, ignore)
+    assert [case.all_alike for case in (almost, knowing, alone)] == [False] * 3
 
 
 def test_every_attacker_tells_what_it_is_to_tell(prepared: Weights) -> None:
