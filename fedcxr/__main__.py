@@ -12,9 +12,9 @@ INTERRUPTED = b"error: interrupted; nothing was begun\n"
 def main() -> None:
     """Load the commands, which takes a fraction of a second, and run them."""
     signal.signal(signal.SIGINT, _end)
-    from fedcxr.cli import main as commands
+    from fedcxr.cli import process
 
-    commands()
+    process()
 
 
 def _end(number: int, frame: FrameType | None) -> None:

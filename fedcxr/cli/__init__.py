@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import click
 import typer
@@ -190,8 +190,27 @@ def schema(
     typer.echo(json.dumps(of_studies() if studies else json_schema(), indent=1))
 
 
+def process() -> NoReturn:
+    """`main` as all there is to this process, which is over with it.
+
+    Threads may be deep in torch by then: at a training that nobody waits for any more, or at a site whose time is over.
+    If Python took itself down around them, C++ would abort it, with a word and an exit code of its own.
+    """
+    code = _conducted()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # nobody reads any more, or the disk is full
+        code = code or 1
+    os._exit(code)
+
+
 def main() -> None:
-    """The console script: every error a user can meet ends in one line and its exit code."""
+    """The command: every error a user can meet ends in one line and its exit code."""
+    sys.exit(_conducted())
+
+
+def _conducted() -> int:
     stopped = _Stopped.listening()
     nothing_for_others()
     # What we start, and what Python starts for us, imports nothing from the folder we are in: others may write there.
@@ -215,7 +234,7 @@ def main() -> None:
         what = f"{type(error).__name__}: {error} ({place(error)})"
         bug = FedcxrError(what, do="a bug of ours, or of a contribution; --debug shows the way there")
         code = _failed(_interrupted() if stopped.came else bug, debug)
-    sys.exit(code)
+    return int(code or 0)
 
 
 class _Stopped:

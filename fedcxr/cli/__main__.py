@@ -1,5 +1,5 @@
 """`python -m fedcxr.cli` is the command `fedcxr`."""
 
-from fedcxr.cli import main
+from fedcxr.cli import process
 
-main()
+process()

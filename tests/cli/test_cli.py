@@ -144,3 +144,22 @@ def test_what_a_command_starts_imports_nothing_from_the_folder_one_is_in(traps: 
     done = subprocess.run(command, env=environment, cwd=traps, capture_output=True, text=True, timeout=120, check=False)
     assert not (traps / "sprung").exists()
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_ends_with_its_code_whatever_its_threads_are_at() -> None:
+    """A training that nobody waits for any more, as of a run that was stopped: C++ aborts who finalises around it."""
+    script = (
+        "import sys, threading, torch\n"
+        "from fedcxr import cli\n"
+        "def learn():\n"
+        "    network = torch.nn.Conv2d(8, 8, 3)\n"
+        "    while True: network(torch.zeros(8, 8, 64, 64)).sum().backward()\n"
+        "threading.Thread(target=learn, daemon=True).start()\n"
+        "cli.process()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, "-c", script, "methods", "nonsense"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown method")
+    assert len(done.stderr.splitlines()) == 1
