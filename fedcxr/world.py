@@ -35,8 +35,8 @@ class Traces:
     films: Rows  # (m,) for each released row the film it was made of; -1: it belongs to nobody
     sites: npt.NDArray[np.object_]  # (m,) who released it
     key_of: Lent
-    opened: Callable[[], View]  # what is seen of it by whoever has every site's key
-    readers: Callable[[], Mapping[str, Bools]]  # (m,) by name, which rows are open to whom the sites granted keys
+    opened: Callable[[], View] | None = None  # what is seen by whoever has every site's key; None: there are none
+    readers: Callable[[], Mapping[str, Bools]] = dict  # (m,) by name, which rows are open to whom sites granted keys
 
     def __len__(self) -> int:
         return len(self.films)
@@ -80,7 +80,7 @@ class World:
     sites: tuple[str, ...]
     traces: Traces | None = None  # None: nothing has been released yet
     protects: bool = True  # False: what the sites released were the films themselves
-    shown: Films | None = None  # (m, h, w) what they were instead, where they were not quite these
+    shown: Films | None = None  # (m, h, w) what they were instead, where they were not these
     elsewhere: Elsewhere = _nowhere
 
     @property
@@ -120,13 +120,30 @@ class World:
             traces = replace(traces, films=traces.films[real], sites=traces.sites[real])
         return replace(self, method=Unprotected(), protects=False, traces=traces)
 
-    def opened(self) -> World:
-        """The same world to somebody with every key: what the sites released were films, as they look once opened."""
-        if self.traces is None:
-            return self.unprotected()
-        real, view = self.traces.films >= 0, self.traces.opened()
-        films = np.asarray(view.forms["films"], dtype=np.uint8)
-        return replace(self.unprotected(), shown=films[real])
+    def laid_open(self) -> World:
+        """The same world, had the sites released the films, and behind these all as they look to who has every key.
+
+        Whoever attacks films attacks both with what it learns once.
+        """
+        plain = self.unprotected()
+        if self.traces is None or self.traces.opened is None:
+            return plain
+        films, real = plain.released.films, self.traces.films >= 0
+        opened = np.asarray(self.traces.opened().forms["films"], dtype=np.uint8)[real]
+        readers = {name: rows[real] for name, rows in self.traces.readers().items()}
+        twice = replace(
+            plain.released,
+            films=np.tile(films, 2),
+            sites=np.tile(plain.released.sites, 2),
+            readers=lambda: {name: np.concatenate([np.zeros_like(rows), rows]) for name, rows in readers.items()},
+        )
+        return replace(plain, traces=twice, shown=np.concatenate([self.cohort.films(films), opened]))
+
+    @property
+    def opened(self) -> Bools:  # (m,)
+        """Which released rows are films as they look to who has every key."""
+        rows = np.arange(len(self.released))
+        return rows >= len(rows) // 2 if self.shown is not None else np.zeros(len(rows), dtype=np.bool_)
 
     def shuffled(self) -> World:
         """A world in which identities mean nothing: a patient for every film, at random.

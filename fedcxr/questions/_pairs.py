@@ -60,6 +60,7 @@ class ScoredPairs:
     baselines: Baselines | None = field(default=None, repr=False)
     across: bool | None = None  # None: two sides. Else both sides are the same films; True: those of two sites count
     told: Bools | None = None  # (n,) of which attacked films the adversary can read the findings; None: of all
+    opened: Bools | None = None  # (n,) which of them are what opens to who has every key; None: no keys
     readers: Mapping[str, Bools] = field(default_factory=dict)  # (n,) by name, which attacked films are open to whom
 
     @classmethod
@@ -95,7 +96,7 @@ class ScoredPairs:
         """These attacked films alone, against everybody who is known."""
         assert self.across is None, "attacked films are both sides"
         of_films = {name: getattr(self, name)[rows] for name in ("patients", "sites", "sources", "labels")}
-        return replace(self, **of_films, views=None, baselines=None, told=None, readers={})
+        return replace(self, **of_films, views=None, baselines=None, told=None, opened=None, readers={})
 
     @cached_property
     def codes(self) -> tuple[Codes, Codes]:

@@ -11,8 +11,8 @@ import pydantic
 from fedcxr.knowledge import Holding
 from fedcxr.questions import Asked, Heard, Part, Setting, _rising
 from fedcxr.questions._linkage_table import linkage_table
-from fedcxr.questions._open import OPENED
 from fedcxr.questions._pairs import ScoredPairs
+from fedcxr.questions._scoring import RAW
 from fedcxr.questions.linkage import Linkage
 from fedcxr.table import Table
 from fedcxr.verdict.linkage import RELEASES
@@ -39,7 +39,7 @@ class InnerLinkage(Linkage):
     )
 
     def settings(self, world: World) -> Mapping[str, Setting]:
-        return {where: setting for where, setting in super().settings(world).items() if where != OPENED}
+        return {**super().settings(world), RAW: Setting(world.unprotected())}
 
     def ask(self, world: World, roles: Roles, view: View, held: Mapping[str, Holding]) -> Asked | None:
         attacked = world.rows_of(roles.attacked)

@@ -12,7 +12,7 @@ from fedcxr.knowledge import Holding
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, _rising, _scoring, _trust, of_the_tested
 from fedcxr.questions._linkage_table import linkage_table
 from fedcxr.questions._matches import matches
-from fedcxr.questions._open import OPENED, to_key_holders
+from fedcxr.questions._opened import apart, to_key_holders
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions._pairs import Scores as Scores  # what adversaries answer
 from fedcxr.questions._scoring import RAW, SHUFFLED, auc, interval, score_attack
@@ -27,8 +27,8 @@ class Linkage(Question):
     The people of the test split are attacked; all others are the adversary's own.
 
     `control_raw` is the same attack on unprotected films: it must succeed. `control_shuffled` is the same attack in a
-    world where identities mean nothing: it must be at chance. Where there are keys, `with_keys` is the same attack by
-    those who have them, who see the films.
+    world where identities mean nothing: it must be at chance. Where there are keys, `with_keys` is the attack on
+    unprotected films by those who have keys, at what opens to them.
     """
 
     knows: ClassVar[tuple[str, ...]] = (
@@ -44,9 +44,8 @@ class Linkage(Question):
     def settings(self, world: World) -> Mapping[str, Setting]:
         return {
             PROTECTED: Setting(world),
-            RAW: Setting(world.unprotected()),
+            RAW: Setting(world.laid_open()),
             SHUFFLED: Setting(world.shuffled(), smoke=True),  # it fails at any budget
-            **({OPENED: Setting(world.opened())} if world.method.keyed else {}),
         }
 
     def roles(self, world: World) -> Roles:
@@ -62,12 +61,13 @@ class Linkage(Question):
             pairs = replace(pairs, told=told[attacked])
         elif world.shown is not None:
             readers = {name: rows[attacked] for name, rows in world.released.readers().items()}
-            pairs = replace(pairs, readers=readers)
+            pairs = replace(pairs, opened=world.opened[attacked], readers=readers)
         return Asked(view.take(attacked), _rising.parts(Part(pairs.genuine.shape, np.float32)), pairs)
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
+        heard, opened = apart(heard)
         entries = score_attack(heard, seed)
-        return [{**entry, "with_keys": to_key_holders(heard, entry["attacker"], seed)} for entry in entries]
+        return [{**entry, "with_keys": to_key_holders(opened, entry["attacker"], seed)} for entry in entries]
 
     def shown(
         self, heard: Mapping[str, Heard], entries: Sequence[Mapping[str, Any]], seed: int

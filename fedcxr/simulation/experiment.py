@@ -68,7 +68,8 @@ class Experiment:
         traces = None
         if shared is not None:
             sites = np.repeat([r.site for r in shared.releases], [len(r) for r in shared.releases]).astype(object)
-            opened, readers = partial(self._opened, shared), partial(self._readers, shared)
+            opened = partial(self._opened, shared) if self.scenario.method.keyed else None
+            readers = partial(self._readers, shared)
             traces = Traces(shared, self.truth(shared), sites, self.release_key, opened, readers)
         return World(
             cohort=self.cohort,

@@ -10,9 +10,8 @@ import pytest
 from consortium import Consortium
 
 from fedcxr.questions import PROTECTED, Heard
-from fedcxr.questions._open import OPENED
 from fedcxr.questions._pairs import ScoredPairs
-from fedcxr.questions._scoring import RAW, SHUFFLED
+from fedcxr.questions._scoring import RAW
 from fedcxr.questions.linkage import Linkage, label_floor
 from fedcxr.verdict.recipients import recipients as in_words
 from server.recipients import recipients
@@ -30,7 +29,8 @@ def heard(coded: Consortium, opened: Callable[[ScoredPairs], Any]) -> dict[str, 
     answers = {}
     for where, one in coded.put["linkage"].items():
         pairs: ScoredPairs = one.asked.key
-        scores = opened(pairs) if where == OPENED else np.zeros(pairs.genuine.shape)
+        nothing = np.zeros(pairs.genuine.shape)
+        scores = nothing if pairs.opened is None else np.where(pairs.opened[:, None], opened(pairs), nothing)
         answers[where] = Heard(pairs, {"somebody": {"scores": np.asarray(scores, dtype=np.float32)}}, 0.0)
     return answers
 
@@ -38,17 +38,22 @@ def heard(coded: Consortium, opened: Callable[[ScoredPairs], Any]) -> dict[str, 
 def test_only_where_there_are_keys_is_it_asked_with_keys(
     coded: Consortium, make_consortium: Callable[..., Consortium]
 ) -> None:
-    assert list(coded.put["linkage"]) == [PROTECTED, RAW, SHUFFLED, OPENED]
-    assert OPENED not in make_consortium(method="noise").put["linkage"]
+    raw = coded.put["linkage"][RAW].asked.key
+    assert raw.opened.tolist() == [False] * (len(raw.patients) // 2) + [True] * (len(raw.patients) // 2)
+    for where, one in (
+        *make_consortium(method="noise").put["linkage"].items(),
+        (PROTECTED, coded.put["linkage"][PROTECTED]),
+    ):
+        assert one.asked.key.opened is None, where
 
 
 def test_whoever_has_keys_sees_the_films_as_they_open(coded: Consortium) -> None:
     put = coded.put["linkage"]
-    seen, real = (put[where].leak.view.forms["films"] for where in (OPENED, RAW))
+    real, seen = np.split(put[RAW].leak.view.forms["films"], 2)
     assert "films" not in put[PROTECTED].leak.view.forms
     assert seen.shape == real.shape
     assert 0 < np.abs(seen.astype(float) - real).mean() < np.abs(real.astype(float) - real.mean(axis=0)).mean()
-    assert (put[OPENED].asked.key.patients == put[PROTECTED].asked.key.patients).all()
+    np.testing.assert_array_equal(put[RAW].asked.key.patients, np.tile(put[PROTECTED].asked.key.patients, 2))
 
 
 def test_each_recipient_has_a_figure_of_the_films_that_open(coded: Consortium) -> None:
@@ -56,6 +61,7 @@ def test_each_recipient_has_a_figure_of_the_films_that_open(coded: Consortium) -
         return np.where((pairs.sites == "site-1")[:, None], pairs.genuine, ~pairs.genuine)
 
     [entry] = Linkage().score(heard(coded, of_some), seed=0)
+    assert entry["control_raw_auc"] == 0.5  # what opens counts for nobody's control
     told = entry["with_keys"]
     assert entry["auc"]["value"] == 0.5
     assert told["by_site"]["site-1"]["value"] == 1.0
