@@ -163,8 +163,10 @@ def _entry(attacks: Sequence[Mapping[str, Any]], attacker: str | None) -> Mappin
 
 
 def _described(method: Mapping[str, Any] | str) -> str:
-    """Its name, and the values of whatever it is told."""
-    return method if isinstance(method, str) else " ".join(map(str, method.values()))
+    """Its name, and the values of whatever it is told, in whatever order that stands in the study."""
+    if isinstance(method, str):
+        return method
+    return " ".join(str(value) for _, value in sorted(method.items(), key=lambda told: (told[0] != "name", told[0])))
 
 
 def _pair(told: Sequence[float] | None) -> tuple[float, float] | None:

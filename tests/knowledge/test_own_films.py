@@ -220,7 +220,7 @@ def test_people_of_another_source_stand_alone(make_consortium: MakeConsortium) -
     asked = make_consortium(
         FILMS_OF[:20],
         cohort=RENDERED,
-        method="sca",
+        method={"name": "sca", "findings": "clear"},
         adversaries={"support": {}},
         knowledge={"own_films": {"source": {**RENDERED, "patients": 3}}},
     )
