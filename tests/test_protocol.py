@@ -393,4 +393,6 @@ def test_codes_leak_no_film_and_no_key(consortium: Consortium, method: Any) -> N
         assert set(leak.view.versions) == set(range(len(leak.taught)))
     raw = put["control_raw"].leak.view
     assert set(raw.forms) == {"films"}
-    assert bytes_of(np.asarray(raw.forms["films"])) == bytes_of(originals)
+    films, opened = np.split(np.asarray(raw.forms["films"]), 2)
+    assert bytes_of(films) == bytes_of(originals)
+    assert bytes_of(opened) == bytes_of(np.asarray(evidence.view.forms["films"][rows]))

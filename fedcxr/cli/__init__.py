@@ -193,10 +193,12 @@ def schema(
 def process() -> NoReturn:
     """`main` as all there is to this process, which is over with it.
 
-    Threads may be deep in torch by then: at a training that nobody waits for any more, or at a site whose time is over.
-    If Python took itself down around them, C++ would abort it, with a word and an exit code of its own.
+    Where a command is not done, threads may be deep in torch: at a training that nobody waits for any more, or at a
+    site whose time is over. If Python took itself down around them, C++ would abort it, with an exit code of its own.
     """
     code = _conducted()
+    if code == 0:
+        sys.exit()
     try:
         sys.stdout.flush()
         sys.stderr.flush()

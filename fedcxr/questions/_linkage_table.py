@@ -29,7 +29,7 @@ def linkage_table(
     if floor:
         rows.append(Row("from the findings alone", (figure(floor["auc"]["value"]), span(floor["auc"]["ci95"]))))
     if recipients:
-        title = f"{title}, by {in_words.called(recipients[0])}"
+        title = f"{title} {in_words.called(recipients[0])}"
     for one in recipients:
         if one["role"] != "adversary":
             about = f"{in_words.called(one)}: {one['opens']:,} films open"

@@ -15,9 +15,9 @@ Recipient = Mapping[str, Any]
 
 
 def called(one: Recipient) -> str:
-    """What a recipient is called, before how many films are open to it."""
+    """What a recipient is called in a table, or the adversary in its title."""
     if one["role"] == "adversary":
-        return "somebody without a key" if not one["opens"] else "the adversary, with the keys that leaked"
+        return "with the keys that leaked" if one["opens"] else "without a key"
     return f"{one['name']}, with its keys" if one["role"] == "reader" else f"whoever gets the keys of {one['name']}"
 
 

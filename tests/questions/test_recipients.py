@@ -86,7 +86,7 @@ def test_each_recipient_has_a_figure_of_the_films_that_open(coded: Consortium) -
         Linkage().table(attacks, {"worst_case": None, "label_floor": None, "recipients": found}),
         " ".join(in_words(found)),
     )
-    assert title.title == "Who can be re-identified, by somebody without a key"
+    assert title.title == "Who can be re-identified without a key"
     assert "With its keys, server sees 7 of 99 films" in words
     assert "With the keys of site-1, anybody would see 33 of 99 films and find patients" in words
     assert recipients(attacks, {"readers": readers}, sites, leaked=("site-1",))[0]["opens"] == 33  # type: ignore[index]
