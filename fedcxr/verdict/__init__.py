@@ -48,7 +48,7 @@ class Figure:
 def times(value: float) -> str:
     """How often of 100 times; no rounding makes a certainty of what is none."""
     whole = round(100 * value)
-    return f"{100 * value:.1f}" if whole in (0, 100) and 0 < value < 1 else str(whole)
+    return f"{min(max(100 * value, 0.1), 99.9):.1f}" if whole in (0, 100) and 0 < value < 1 else str(whole)
 
 
 def listed(names: Sequence[str]) -> str:
