@@ -130,6 +130,10 @@ class Cohort:
     def labels(self) -> npt.NDArray[np.float32]:  # (n, k) of 0, 1 or NaN
         return self.index.loc[:, list(self.findings)].to_numpy(dtype=np.float32)
 
+    @property
+    def splits(self) -> npt.NDArray[np.int8]:  # (n,) places in SPLITS
+        return self.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
+
     def films(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.uint8]:  # (n, h, w)
         """The pixels of all films, or of some, read into memory."""
         return self.pixels[self.rows if rows is None else self.rows[_places(rows)]]

@@ -48,6 +48,7 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
     }
     figures = {task: outcome["measured"] for task, outcome in measured.utility.items()}
     sections = _sections(measured)
+    leaked = cast(Keys, scenario.knowledge["keys"]).leaked(scenario.site_names)
     return {
         "schema": SCHEMA,
         "run": {
@@ -70,7 +71,7 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
             "worst_case": scorer.worst_case(sections["attacks"]),
             "label_floor": None,
             **measured.beside,
-            "recipients": recipients(sections["attacks"], measured.access, measured.sites, _leaked(scenario)),
+            "recipients": recipients(sections["attacks"], measured.access, measured.sites, leaked),
             "formal": measured.guarantee.model_dump() if measured.guarantee else None,
         },
         "cost": {
@@ -79,12 +80,6 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
         },
     }
-
-
-def _leaked(scenario: Scenario) -> tuple[str, ...]:
-    """The sites whose keys the adversary has."""
-    keys = cast(Keys, scenario.knowledge["keys"])
-    return tuple(scenario.site_names[: keys.sites])
 
 
 def _sections(measured: Measured) -> dict[str, list[Mapping[str, Any]]]:

@@ -157,7 +157,7 @@ def _judge(
     """
     from fedcxr.adversaries import _metric  # imports scipy
 
-    if not np.ptp(hidden, axis=0).any():
+    if _same(hidden):
         return lambda some, others: np.zeros((len(some), len(others)), dtype=np.float32)
     metric = _metric.learn(hidden, own.people, own.held_out, rng)
     judged = own.held_out if _metric.pairs_of(own.people[own.held_out]).any() else np.ones_like(own.held_out)
@@ -190,7 +190,11 @@ def _likeness(attacker: Comparing, shown: Shown, films: Films, codec: Codec) -> 
 
 def _all_alike(shown: Shown) -> bool:
     """Whether nothing that is visible tells these films apart, as of padded codes: hiding others would be in vain."""
-    return len(shown.pictures) > 1 and not np.ptp(_numbers(shown), axis=0).any()
+    return len(shown.pictures) > 1 and _same(_numbers(shown))
+
+
+def _same(numbers: Numbers) -> bool:
+    return not np.ptp(numbers, axis=0).any()
 
 
 def _numbers(shown: Shown) -> Numbers:

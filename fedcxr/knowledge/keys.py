@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pydantic
 
 from fedcxr.errors import ConfigError
@@ -30,6 +32,10 @@ class Keys(Knowledge):
         if self.sites > sites:
             raise ConfigError("knowledge.keys is more than there are sites", given=self.sites, allowed=str(sites))
 
+    def leaked(self, sites: Sequence[str]) -> Sequence[str]:
+        """Whose keys these are."""
+        return sites[: self.sites]
+
     def holder(self, world: World) -> Holder | None:
-        leaky = world.sites[: self.sites] if world.protects else ()
+        leaky = self.leaked(world.sites) if world.protects else ()
         return Thief({site: world.released.key_of(site, "") for site in leaky}) if leaky else None

@@ -184,8 +184,7 @@ class CodeMethod(Method):
     def _told_of(self, cohort: Cohort, keys: ReleaseKey, version: str) -> Arrays:
         if not self.tells_findings:
             return {LABELS: _labels.seal(cohort, keys, version)}
-        split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
-        return {"findings": cohort.labels, "split": split}
+        return {"findings": cohort.labels, "split": cohort.splits}
 
     def told(self, release: Release, holder: Holder) -> Told:
         if self.tells_findings:

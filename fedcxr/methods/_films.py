@@ -109,12 +109,11 @@ class FilmMethod(SharesFilms):
         told = [[row, reason] for row, reason in enumerate(complaints) if reason is not None]
         left_out = [row for row, reason in enumerate(complaints) if reason is not None] if self.leaves_out() else []
         kept = np.delete(np.arange(len(cohort)), np.array(left_out, dtype=np.intp))
-        split = cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
         return Release(
             kind="images",
             site=keys.origin.site,
             method=self.plugin_name(),
-            arrays={"films": protected[kept], "findings": cohort.labels[kept], "split": split[kept]},
+            arrays={"films": protected[kept], "findings": cohort.labels[kept], "split": cohort.splits[kept]},
             facts={
                 "findings": list(cohort.findings),
                 "splits": list(SPLITS),

@@ -25,7 +25,7 @@ def seal(cohort: Cohort, keys: ReleaseKey, version: str) -> Array:  # (n, bytes)
     """What is published of films that are released under these keys."""
     plain = np.empty((len(cohort), len(cohort.findings) + 1), dtype=np.uint8)
     plain[:, :-1] = np.where(np.isnan(cohort.labels), UNKNOWN, cohort.labels)
-    plain[:, -1] = cohort.index["split"].map(SPLITS.index)
+    plain[:, -1] = cohort.splits
     sealed = [keys.image_key(str(row)).seal(one.tobytes(), _purpose(version)) for row, one in enumerate(plain)]
     return np.frombuffer(b"".join(sealed), dtype=np.uint8).reshape(len(cohort), -1)
 

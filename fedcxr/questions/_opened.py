@@ -13,7 +13,7 @@ import numpy as np
 
 from fedcxr.questions import Heard
 from fedcxr.questions._pairs import Bools, ScoredPairs, Scores
-from fedcxr.questions._scoring import RAW, auc, interval
+from fedcxr.questions._scoring import RAW, auc_of_rows
 
 
 def apart(heard: Mapping[str, Heard]) -> tuple[Mapping[str, Heard], Heard | None]:
@@ -38,15 +38,9 @@ def to_key_holders(opened: Heard | None, attacker: str, seed: int) -> dict[str, 
     pairs: ScoredPairs = opened.key
     scores: Scores = opened.answers[attacker]["scores"]
     return {
-        "auc": _auc(scores, pairs, np.ones(len(scores), dtype=np.bool_), seed),
-        "readers": {name: _auc(scores, pairs, rows, seed) for name, rows in pairs.readers.items()},
-        "by_site": {str(site): _auc(scores, pairs, pairs.sites == site, seed) for site in np.unique(pairs.sites)},
+        "auc": auc_of_rows(scores, pairs, np.ones(len(scores), dtype=np.bool_), seed),
+        "readers": {name: auc_of_rows(scores, pairs, rows, seed) for name, rows in pairs.readers.items()},
+        "by_site": {
+            str(site): auc_of_rows(scores, pairs, pairs.sites == site, seed) for site in np.unique(pairs.sites)
+        },
     }
-
-
-def _auc(scores: Scores, pairs: ScoredPairs, rows: Bools, seed: int) -> dict[str, Any]:
-    """Of the films that are open."""
-    if not rows.any():
-        return {"value": None, "ci95": None}
-    of_rows = pairs.of_rows(rows)
-    return {"value": auc(scores[rows], of_rows), "ci95": interval(scores[rows], of_rows, seed)}

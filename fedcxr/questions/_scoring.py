@@ -142,6 +142,14 @@ def auc(scores: Scores, pairs: ScoredPairs) -> float | None:
     return _auc(pairs.fair(scores), pairs.genuine, pairs.once)
 
 
+def auc_of_rows(scores: Scores, pairs: ScoredPairs, rows: Bools, seed: int) -> dict[str, Any]:
+    """Of these attacked films alone, with its interval; unknown where there are none."""
+    if not rows.any():
+        return {"value": None, "ci95": None}
+    of_rows = pairs.of_rows(rows)
+    return {"value": auc(scores[rows], of_rows), "ci95": interval(scores[rows], of_rows, seed)}
+
+
 def _auc_of(scores: Scores, pairs: ScoredPairs, rows: Bools) -> float | None:
     """Of these attacked films alone, against everybody who is known."""
     return _auc(scores[rows], pairs.genuine[rows], pairs.allowed[rows])

@@ -9,10 +9,9 @@ import numpy as np
 import pydantic
 
 from fedcxr.knowledge import Holding
-from fedcxr.questions import Asked, Heard, Part, Setting, _rising
+from fedcxr.questions import Asked, Heard, Part, _rising
 from fedcxr.questions._linkage_table import linkage_table
 from fedcxr.questions._pairs import ScoredPairs
-from fedcxr.questions._scoring import RAW
 from fedcxr.questions.linkage import Linkage
 from fedcxr.table import Table
 from fedcxr.verdict.linkage import RELEASES
@@ -38,8 +37,8 @@ class InnerLinkage(Linkage):
         default="any", description="which pairs count: all, or only those that two hospitals released"
     )
 
-    def settings(self, world: World) -> Mapping[str, Setting]:
-        return {**super().settings(world), RAW: Setting(world.unprotected())}
+    def bared(self, world: World) -> World:
+        return world.unprotected()
 
     def ask(self, world: World, roles: Roles, view: View, held: Mapping[str, Holding]) -> Asked | None:
         attacked = world.rows_of(roles.attacked)

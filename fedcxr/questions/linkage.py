@@ -15,7 +15,7 @@ from fedcxr.questions._matches import matches
 from fedcxr.questions._opened import apart, to_key_holders
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions._pairs import Scores as Scores  # what adversaries answer
-from fedcxr.questions._scoring import RAW, SHUFFLED, auc, interval, score_attack
+from fedcxr.questions._scoring import RAW, SHUFFLED, auc_of_rows, score_attack
 from fedcxr.table import Table
 from fedcxr.view import View
 from fedcxr.world import Roles, World
@@ -44,9 +44,13 @@ class Linkage(Question):
     def settings(self, world: World) -> Mapping[str, Setting]:
         return {
             PROTECTED: Setting(world),
-            RAW: Setting(world.laid_open()),
+            RAW: Setting(self.bared(world)),
             SHUFFLED: Setting(world.shuffled(), smoke=True),  # it fails at any budget
         }
+
+    def bared(self, world: World) -> World:
+        """The world in which nothing was protected."""
+        return world.laid_open()
 
     def roles(self, world: World) -> Roles:
         return of_the_tested(world)
@@ -95,9 +99,5 @@ def label_floor(pairs: ScoredPairs, seed: int) -> dict[str, Any] | None:
     """
     if pairs.baselines is None:
         return None
-    scores = pairs.baselines.labels
-    if pairs.told is not None and not pairs.told.all():
-        scores, pairs = scores[pairs.told], pairs.of_rows(pairs.told)
-    if not len(scores):
-        return None
-    return {"auc": {"value": auc(scores, pairs), "ci95": interval(scores, pairs, seed)}}
+    told = np.ones(len(pairs.patients), dtype=np.bool_) if pairs.told is None else pairs.told
+    return {"auc": auc_of_rows(pairs.baselines.labels, pairs, told, seed)} if told.any() else None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.cohort import SPLITS, Cohort
+from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
@@ -26,7 +26,7 @@ from fedcxr.simulation.consortium import join
 from fedcxr.simulation.elsewhere import Opened, Opening
 from fedcxr.simulation.keys import Simulated, simulated_identity, simulated_register
 from fedcxr.tasks import Evidence, Progress
-from fedcxr.view import Films, Shared, Thief, Told, View
+from fedcxr.view import Films, Holder, Shared, Thief, Told, View
 from fedcxr.world import Traces, World
 
 
@@ -39,7 +39,7 @@ class Experiment:
     dealt: Mapping[str, Rows]
     elsewhere: Opened
     _behind: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)  # by digest of a release
-    _views: dict[tuple[str, ...], View] = field(default_factory=dict, compare=False, repr=False)  # by reader
+    _views: dict[tuple[str, ...], View] = field(default_factory=dict, compare=False, repr=False)  # of who reads
 
     @classmethod
     def of(cls, scenario: Scenario, cohort: Cohort, opening: Opening | None = None) -> Experiment:
@@ -117,7 +117,7 @@ class Experiment:
         rows = np.where(origins >= 0, ordered[origins], -1)
         real = np.flatnonzero(rows >= 0)
         if len(real):
-            split = self.cohort.index["split"].map(SPLITS.index).to_numpy(dtype=np.int8)
+            split = self.cohort.splits
             beside = self.scenario.method.told(release, Thief({release.site: self.release_key(release.site)}))
             told, known = self._labels(release, beside)[real], self.cohort.labels[rows[real]]
             # A finding that is told must be the film's; one that is not told may be withheld.
@@ -145,19 +145,22 @@ class Experiment:
 
     def view(self, shared: Shared, reader: str) -> View:
         """All that was released, as a site or the coordinator sees it."""
-        key = (reader, *(release.digest() for release in shared.releases))
+        if reader != self.scenario.reader:
+            return self._seen(shared, self._recipient(reader))
+        key = tuple(release.digest() for release in shared.releases)
         if key not in self._views:
-            context = context_of(self.scenario, COORDINATOR, None)
-            self._views[key] = self.scenario.method.view(shared, self._recipient(reader), context)
+            self._views[key] = self._seen(shared, self._recipient(reader))
         return self._views[key]
+
+    def _seen(self, shared: Shared, holder: Holder) -> View:
+        return self.scenario.method.view(shared, holder, context_of(self.scenario, COORDINATOR, None))
 
     def _opened(self, shared: Shared) -> View:
         """All that was released, as whoever has every site's key sees it."""
         read = self.view(shared, self.scenario.reader)
         if read.opened.all():
             return read
-        everything = Thief({site: self.release_key(site) for site in self.scenario.site_names})
-        return self.scenario.method.view(shared, everything, context_of(self.scenario, COORDINATOR, None))
+        return self._seen(shared, Thief({site: self.release_key(site) for site in self.scenario.site_names}))
 
     def _readers(self, shared: Shared) -> Mapping[str, npt.NDArray[np.bool_]]:
         """Which released rows are open to whom."""

@@ -44,8 +44,10 @@ class Fidelity(Task):
         if not len(test):
             raise DataError("fidelity is measured on the test split", given="no film", do="use a larger cohort")
         authorised = self._compared(evidence, np.asarray(evidence.view.forms["films"]), test, bench.progress)
-        others, closed = evidence.unauthorised, np.flatnonzero(evidence.lent("test")[0] & somebodys)
-        unauthorised = None if others is None else self._compared(evidence, others, closed, bench.progress)
+        others, unauthorised = evidence.unauthorised, None
+        if others is not None:
+            closed = np.flatnonzero(evidence.lent("test")[0] & somebodys)
+            unauthorised = self._compared(evidence, others, closed, bench.progress)
         return {**authorised, "unauthorised": unauthorised}
 
     def _compared(self, evidence: Evidence, shown: Films, rows: Rows, progress: Progress) -> dict[str, Any]:
