@@ -71,7 +71,8 @@ def site_step(
     publishes = scenario.publishes_weights and method.learning is not None and learnt is None
     whole = release.publishing(weights) if publishes else release
     if reported:
-        facts = {**whole.facts, "films": len(shuffled.where("train")), "reported": reported}
+        films = method.counted(len(shuffled.where("train")))
+        facts = {**whole.facts, "films": films, "reported": reported}
         whole = replace(whole, facts=facts)
     envelopes = key_provider.envelopes(job) if method.keyed else {}
     return signed(replace(whole, envelopes=envelopes), key_provider, job.facts)
@@ -95,6 +96,13 @@ def _check_received(scenario: Scenario, weights: Weights) -> None:
     learning = scenario.method.learning
     if learning is not None and learning.place == "federated":
         check_alike(weights, initial_step(scenario).weights, COORDINATOR)
+
+
+def participants_of(scenario: Scenario, number: int) -> tuple[str, ...]:
+    """The sites that learn in a round: 1, 2, ..."""
+    learning = scenario.method.learning
+    assert learning is not None, "only a method that learns has rounds"
+    return learning.participants(scenario.site_names, stream(scenario.root, COORDINATOR, "participants", number))
 
 
 def job_of(scenario: Scenario, kind: Work, part: object = "", told: Release | None = None) -> Job:
@@ -134,7 +142,7 @@ def learn_step(
     reported: dict[str, Any] = {}
     context = replace(context_of(scenario, site, folder), report=reported.update)
     learnt = scenario.method.learn(films, rng, context, start.weights, turn)
-    facts = {"films": len(films), **({"reported": reported} if reported else {})}
+    facts = {"films": scenario.method.counted(len(films)), **({"reported": reported} if reported else {})}
     update = Release("update", site, scenario.method.plugin_name(), {}, facts).publishing(learnt)
     return signed(update, key_provider, job.facts)
 
@@ -168,6 +176,14 @@ def teach_step(scenario: Scenario, public: Cohort, folder: Path | None = None) -
     rng = stream(scenario.root, COORDINATOR, "learn")
     learnt = scenario.method.learn(public.where("train"), rng, context_of(scenario, COORDINATOR, folder))
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(learnt)
+
+
+def begin_step(scenario: Scenario, public: Cohort) -> Release:
+    """What the coordinator learns from public films, for the sites to start from."""
+    rng, start = stream(scenario.root, COORDINATOR, "begin"), initial_step(scenario)
+    context = context_of(scenario, COORDINATOR, None)
+    begun = scenario.method.begun(public.where("train"), rng, context, start.weights)
+    return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(begun)
 
 
 def initial_step(scenario: Scenario) -> Release:

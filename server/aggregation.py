@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,19 @@ from flwr.serverapp import Grid, strategy
 
 from fedcxr import wire
 from fedcxr.errors import ConfigError
-from fedcxr.learning import Learning
+from fedcxr.learning import CentralNoise, Learning
+from fedcxr.learning.bounds import STATISTICS
 from fedcxr.methods import Weights
 from fedcxr.release import Release
 from fedcxr.storage.checkpoint import Checkpoint
 
 FILMS = "num-examples"  # what Flower's strategies weigh an update by
 Arrays = Mapping[str, npt.NDArray[np.generic]]
+Noise = Callable[[int], np.random.Generator]  # of a round
+
+
+def _no_noise(number: int) -> np.random.Generator:
+    raise ConfigError("a strategy with noise needs to be told where it comes from", given=f"round {number}")
 
 
 class Aggregation:
@@ -31,25 +37,34 @@ class Aggregation:
     a new strategy: the same sums in the same order. What a strategy keeps to itself is nobody else's business.
     """
 
-    def __init__(self, learning: Learning, folder: Path) -> None:
+    def __init__(self, learning: Learning, folder: Path, noise: Noise = _no_noise) -> None:
         logging.getLogger("flwr").setLevel(logging.WARNING)  # what it tells of every round, our own progress tells
         chosen = learning.aggregation
         self._remembers = chosen.remembers
         self._folder = folder
+        self._central, self._noise = learning.central, noise
         self._strategy = _flowers(type(chosen).__name__, chosen.model_dump())
 
-    def combined(self, number: int, before: Weights, updates: Mapping[str, Release]) -> Weights:
+    def combined(self, number: int, before: Weights, updates: Mapping[str, Release], asked: int = 0) -> Weights:
         """What the sites' updates, in this order, make of a round that began at `before`.
 
-        Whole numbers, such as a film's size, must be everyone's.
+        Whole numbers, such as a film's size, must be everyone's. Of `asked` sites some may be missing.
         """
         whole = _whole(updates)
         replies = [_reply(update.weights, int(update.facts["films"])) for update in updates.values()]
+        mean: Arrays = {}
+        if self._central is not None:
+            sent = [update.weights for update in updates.values()]
+            mean = noised(before, sent, self._central, max(asked, len(sent)), self._noise(number))
+            replies = [_reply(mean, 1)]
         if self._remembers:
-            mean = _aggregated(_flowers("FedAvg", {}), number, before, replies)
+            mean = mean or _aggregated(_flowers("FedAvg", {}), number, before, replies)
             Checkpoint(mean, {"round": number}).write(self._mean_file(number))
             replies = [_reply(mean, 1)]  # the mean of one is that one, to the last bit
-        made = _aggregated(self._strategy, number, before, replies)
+        made: dict[str, npt.NDArray[Any]] = dict(_aggregated(self._strategy, number, before, replies))
+        if self._remembers:
+            # Means and variances are measured, not learnt: a step along them would leave a variance below zero.
+            made |= {name: mean[name] for name in made if name.endswith(STATISTICS)}
         return {**whole, **{name: made[name].astype(before[name].dtype) for name in made}}
 
     def again(self, number: int, before: Weights) -> None:
@@ -60,6 +75,25 @@ class Aggregation:
 
     def _mean_file(self, number: int) -> Path:
         return self._folder / f"mean-{number:04}.safetensors"
+
+
+def noised(
+    before: Weights, updates: Sequence[Weights], how: CentralNoise, asked: int, rng: np.random.Generator
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The mean of updates that are none longer than `clip`, all of equal voice, and noise.
+
+    The mean is over all that were asked: its divisor tells nothing of who was there.
+    """
+    names = sorted(name for name, array in before.items() if array.dtype.kind == "f")
+    total = {name: np.zeros(before[name].shape) for name in names}
+    for update in updates:
+        step = {name: update[name].astype(np.float64) - before[name].astype(np.float64) for name in names}
+        length = float(np.sqrt(sum(np.square(part).sum() for part in step.values())))
+        for name in names:
+            total[name] += step[name] * min(1.0, how.clip / max(length, 1e-12))
+    for name in names:
+        total[name] += rng.standard_normal(total[name].shape) * (how.clip * how.noise_multiplier)
+    return {name: before[name].astype(np.float64) + total[name] / asked for name in names}
 
 
 def _flowers(name: str, arguments: Mapping[str, object]) -> strategy.FedAvg:

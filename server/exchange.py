@@ -42,6 +42,11 @@ class Exchange:
         # Who is not there by half of the time must not cost the others theirs.
         self._sites = RollCall(grid, run, register).take(limit / 2)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether all sites are."""
+        return self._register.simulated
+
     def ask(
         self,
         kind: str,
@@ -97,13 +102,23 @@ class Exchange:
             yield site, wire.Answer(site, "dropped", f"no answer within {limit}")
 
     def gather(
-        self, kind: str, turn: int, told: Release, read: Callable[[str, wire.Answer], Read], about: str
+        self,
+        kind: str,
+        turn: int,
+        told: Release,
+        read: Callable[[str, wire.Answer], Read],
+        about: str,
+        sites: Sequence[str] | None = None,
     ) -> dict[str, Read]:
-        """By site, what `read` makes of its answer; sites that have none are left out while enough others are left."""
+        """By site, what `read` makes of its answer; sites that have none are left out while enough others are left.
+
+        Of these sites; of all, if they are not named.
+        """
+        asked = self._scenario.site_names if sites is None else sites
         found: dict[str, Read] = {}
         silent: dict[str, str] = {}
-        needed = self._scenario.needed_sites
-        for site, answer in self.ask(kind, self._scenario.site_names, turn, told, lambda: len(found) >= needed):
+        needed = self._scenario.needed_of(len(asked))
+        for site, answer in self.ask(kind, asked, turn, told, lambda: len(found) >= needed):
             reason = why_not(answer)
             if reason is None and not isinstance(answer, Refused):
                 try:
@@ -113,16 +128,18 @@ class Exchange:
                     reason = fault(why)
             silent[site] = f"{reason}, {about}"
             self._run.event("site", site=site, round=turn, status="dropped", reason=reason)
-            require_quorum(self._scenario, silent)
+            require_quorum(self._scenario, silent, asked)
         return dict(sorted(found.items()))  # they arrived in any order, and sums of floats depend on it
 
-    def without(self, odd: Mapping[str, str], found: Mapping[str, Read], turn: int) -> dict[str, Read]:
+    def without(
+        self, odd: Mapping[str, str], found: Mapping[str, Read], turn: int, asked: Sequence[str]
+    ) -> dict[str, Read]:
         """What was gathered, but for sites that turn out odd beside the others; refused if too few are left."""
         for site, reason in odd.items():
             self._run.event("site", site=site, round=turn, status="refused", reason=reason)
         left = {site: read for site, read in found.items() if site not in odd}
-        missing = {site: odd.get(site, "no answer") for site in self._scenario.site_names if site not in left}
-        require_quorum(self._scenario, missing)
+        missing = {site: odd.get(site, "no answer") for site in asked if site not in left}
+        require_quorum(self._scenario, missing, asked)
         return left
 
     def release(

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source, cache_folder
 from fedcxr.errors import Refused
+from fedcxr.keys.stream import KEY_BYTES, generator
 from fedcxr.learning import Learning, Report
 from fedcxr.learning.bounds import check_update
-from fedcxr.methods import guarantee_of
-from fedcxr.protocol import COORDINATOR, context_of, initial_step, job_of, teach_step
+from fedcxr.methods import Weights, guarantee_of
+from fedcxr.protocol import (
+    COORDINATOR,
+    begin_step,
+    context_of,
+    initial_step,
+    job_of,
+    participants_of,
+    teach_step,
+)
 from fedcxr.release import Header, Release
+from fedcxr.rng import stream
 from fedcxr.runs import Run, round_name
+from fedcxr.scenario import Scenario
 from fedcxr.storage.artefacts import Artefacts, digest_of
 from fedcxr.storage.version import versions
 from server.aggregation import Aggregation
@@ -38,7 +52,7 @@ def learn(exchange: Exchange, run: Run, public: Source | None = None, *, keep_up
             assert public is not None, "a scenario is checked when it is parsed"
             learnt = _from_public_films(run, run.scenario.films_of(public).open(cache_folder()))
         else:
-            learnt = _together(exchange, run, learning, keep_updates)
+            learnt = _together(exchange, run, learning, public, keep_updates)
         method.save(learnt.weights, run.learnt_file(COORDINATOR))
         run.store_learnt("learnt", learnt)
     run.forget_means()
@@ -47,9 +61,16 @@ def learn(exchange: Exchange, run: Run, public: Source | None = None, *, keep_up
 
 def _from_public_films(run: Run, films: Cohort) -> Release:
     scenario, folder = run.scenario, run.folder / "workshop"
-    artefacts, compute = Artefacts.below(cache_folder()), context_of(run.scenario, COORDINATOR, None).compute
+    learnt = _taught(scenario, films, "learnt", lambda: teach_step(scenario, films, folder).weights)
+    shutil.rmtree(folder, ignore_errors=True)
+    return learnt
+
+
+def _taught(scenario: Scenario, films: Cohort, kind: str, teach: Callable[[], Weights]) -> Release:
+    """What public films teach, which other runs may have learnt before."""
+    artefacts, compute = Artefacts.below(cache_folder()), context_of(scenario, COORDINATOR, None).compute
     key = artefacts.key(
-        "learnt",
+        kind,
         method=scenario.method.spec(),
         films=digest_of(films.films()),
         labels=digest_of(films.labels),
@@ -59,19 +80,20 @@ def _from_public_films(run: Run, films: Cohort) -> Release:
         compute=compute.settings,
         versions=versions([type(scenario.method)]),
     )
-    weights = artefacts.made(key, lambda: teach_step(scenario, films, folder).weights)
-    shutil.rmtree(folder, ignore_errors=True)
+    weights = artefacts.made(key, teach)
     return Release("update", COORDINATOR, scenario.method.plugin_name(), {}).publishing(weights)
 
 
-def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bool) -> Release:
+def _together(exchange: Exchange, run: Run, learning: Learning, public: Source | None, keep_updates: bool) -> Release:
     """Round after round, every site learns from its own films, and Flower's strategy combines what they learnt."""
-    learnt, aggregation = initial_step(run.scenario), Aggregation(learning, run.means)
+    aggregation = Aggregation(learning, run.means, partial(_noise, exchange, run))
+    learnt = run.learnt(round_name(0)) or run.store_learnt(round_name(0), _beginning(run, learning, public))
     for number in range(1, learning.rounds + 1):
         known = run.learnt(round_name(number))
         if known is None:
             updates = _updates(exchange, run, number, learnt)
-            weights = aggregation.combined(number, learnt.weights, updates)
+            asked = len(participants_of(run.scenario, number))
+            weights = aggregation.combined(number, learnt.weights, updates, asked)
             # The round counts once its outcome is on file, which therefore comes last.
             if keep_updates:
                 run.store_updates(number, updates.values())
@@ -83,6 +105,22 @@ def _together(exchange: Exchange, run: Run, learning: Learning, keep_updates: bo
         learnt = known
         run.progress("federated learning", number, learning.rounds)
     return learnt
+
+
+def _beginning(run: Run, learning: Learning, public: Source | None) -> Release:
+    """What all sites start from."""
+    if learning.begins == "anew":
+        return initial_step(run.scenario)
+    assert public is not None, "a scenario is checked when it is parsed"
+    films = run.scenario.films_of(public).open(cache_folder())
+    return _taught(run.scenario, films, "begun", lambda: begin_step(run.scenario, films).weights)
+
+
+def _noise(exchange: Exchange, run: Run, number: int) -> np.random.Generator:
+    """What the coordinator adds to a round: of a simulation from its seed, of hospitals from where nobody knows."""
+    if exchange.simulated:
+        return stream(run.scenario.root, COORDINATOR, "central noise", number)
+    return generator(secrets.token_bytes(KEY_BYTES))
 
 
 def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mapping[str, Release]:
@@ -107,11 +145,12 @@ def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mappin
         reports.append(report)
         return update
 
-    updates = exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}")
+    asked = participants_of(run.scenario, turn)
+    updates = exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}", asked)
     whole = {site: _whole_numbers(update) for site, update in updates.items()}
     most = Counter(whole.values()).most_common(1)[0][0]
     reason = f"an update of films of another kind than the others', round {turn}"
-    return exchange.without({site: reason for site, own in whole.items() if own != most}, updates, turn)
+    return exchange.without({site: reason for site, own in whole.items() if own != most}, updates, turn, asked)
 
 
 def _whole_numbers(update: Release) -> Hashable:

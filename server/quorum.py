@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedcxr.errors import TooFewSites
 from fedcxr.scenario import Scenario
 
 
-def require_quorum(scenario: Scenario, reasons: Mapping[str, str]) -> None:
-    """Raise unless enough sites are left when these, for these reasons, are not."""
-    names, needed = scenario.site_names, scenario.needed_sites
-    sites = len(names)
+def require_quorum(scenario: Scenario, reasons: Mapping[str, str], asked: Sequence[str] | None = None) -> None:
+    """Raise unless enough of the sites that were asked, or of all, are left when these, for these reasons, are not."""
+    names = scenario.site_names if asked is None else asked
+    sites, needed = len(names), scenario.needed_of(len(names))
     if sites - len(reasons) < needed:
         raise TooFewSites(
             "too few sites released anything",

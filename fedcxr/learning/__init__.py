@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pydantic
 
 from fedcxr import plugins
@@ -15,7 +16,19 @@ from fedcxr.learning.strategies import STRATEGIES, Strategy
 from fedcxr.release import Release
 
 Place = Literal["local", "federated", "public"]
+Beginning = Literal["anew", "public"]
 LONGEST_REPORT = 1 << 16  # characters of JSON, of one site and one round
+
+
+class CentralNoise(pydantic.BaseModel):
+    """Differential privacy of whole sites: the coordinator, who must be trusted with it, bounds each site's update in
+    length and adds noise to their sum (McMahan et al., ICLR 2018)."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    clip: float = pydantic.Field(gt=0, le=1e6, description="length of a site's update, beyond which it is shortened")
+    noise_multiplier: float = pydantic.Field(gt=0, le=1e6, description="deviation of the noise, in such lengths")
+    delta: float = pydantic.Field(1e-5, gt=0, lt=1)
 
 
 @dataclass(frozen=True)
@@ -26,13 +39,19 @@ class Learning:
     rounds: int = 1
     strategy: str = "fedavg"
     options: Mapping[str, Any] = field(default_factory=dict)  # of the strategy
+    participation: float = 1.0  # share of the sites that learn in a round
+    begins: Beginning = "anew"  # or from what the coordinator has learnt from public films
+    central: CentralNoise | None = None  # what the coordinator adds to what the sites learnt
 
     def __post_init__(self) -> None:
         if self.place not in get_args(Place):
             raise UnknownName("place to learn", self.place, get_args(Place))
         if self.rounds < 1:
             raise ConfigError("learning takes a round or more", given=self.rounds)
-        alone = (self.rounds, self.strategy, dict(self.options)) == (1, "fedavg", {})
+        if not 0 < self.participation <= 1:
+            raise ConfigError("some of the sites learn in a round", given=self.participation, allowed="over 0, up to 1")
+        together = (self.rounds, self.strategy, dict(self.options), self.participation, self.begins, self.central)
+        alone = together == (1, "fedavg", {}, 1.0, "anew", None)
         if self.place != "federated" and not alone:
             raise ConfigError(
                 "only a federation learns in rounds, by a strategy",
@@ -40,6 +59,17 @@ class Learning:
                 do="let it learn federated",
             )
         _ = self.aggregation
+
+    def asked(self, sites: int) -> int:
+        """How many of so many sites are asked in a round."""
+        return min(max(round(self.participation * sites), 1), sites)
+
+    def participants(self, sites: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+        """Who is asked in one round, in their order."""
+        asked = self.asked(len(sites))
+        if asked == len(sites):
+            return tuple(sites)
+        return tuple(sites[place] for place in sorted(rng.permutation(len(sites))[:asked]))
 
     @property
     def aggregation(self) -> Strategy:
@@ -55,7 +85,7 @@ class Report:
 
     site: str
     round: int  # 1, 2, ...
-    films: int  # it learnt from
+    films: int  # as many as it counts for among the others
     facts: Mapping[str, Any] = field(default_factory=dict)  # whatever its method told, as plain JSON data
 
     @classmethod

@@ -18,6 +18,8 @@ from fedcxr.errors import Refused
 LARGEST = 1e4
 LONGEST_STEP = 1e3  # of any weight in one round
 
+STATISTICS = ("running_mean", "running_var")  # how names end of what a layer knows of films, and no step was taken on
+
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -33,7 +35,7 @@ def check_weights(weights: Arrays, of: str) -> None:
                 given=f"{name}: {least:.3g} to {most:.3g}",
                 allowed=f"-{LARGEST:g} to {LARGEST:g}",
             )
-        if least < 0 and name.endswith("running_var"):
+        if least < 0 and name.endswith(STATISTICS[1]):
             raise Refused(f"a variance of {of} is negative", given=f"{name}: {least:.3g}", allowed="0 or more")
 
 

@@ -25,15 +25,24 @@ class Strategy(pydantic.BaseModel):
         """How many updates it needs to be what it is called."""
         return 1
 
+    @property
+    def pull(self) -> float:
+        """How strongly a site's weights are drawn towards those it was sent, which is the site's own work."""
+        return 0.0
+
 
 class FedAvg(Strategy):
     """The mean of all updates, weighed by films."""
 
 
 class FedProx(Strategy):
-    """The same; a method that names it keeps its sites' weights near what they were sent, by this factor."""
+    """The same, of weights that the sites keep near what they were sent."""
 
     proximal_mu: float = pydantic.Field(gt=0, le=1e6)  # no default: Flower's, 0, is FedAvg
+
+    @property
+    def pull(self) -> float:
+        return self.proximal_mu
 
 
 class FedAvgM(Strategy):

@@ -65,8 +65,16 @@ class Method(Plugin):
         return self
 
     def initial(self, rng: np.random.Generator) -> Weights:
-        """Where all sites of a federation start from."""
+        """Where all sites of a federation start from, or what the coordinator does."""
         return {}
+
+    def begun(self, public: Cohort, rng: np.random.Generator, context: RunContext, start: Weights) -> Weights:
+        """What the coordinator learns from public films before the sites begin, where learning `begins` with that."""
+        return start
+
+    def counted(self, films: int) -> int:
+        """As how many films' an update counts among the other sites', where so many were learnt from."""
+        return films
 
     def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee | None:
         """The formal guarantee of what was shared, or None: most methods have none and say so.

@@ -62,5 +62,7 @@ class ModelMethod(Method):
         self, cohort: Cohort, keys: ReleaseKey, weights: Weights, rng: np.random.Generator, context: RunContext
     ) -> Release:
         """From how many films the site learnt; a model of its own with it, while one of all sites is known to all."""
-        told = Release("update", keys.origin.site, self.plugin_name(), {}, {"films": len(cohort.where("train"))})
+        told = Release(
+            "update", keys.origin.site, self.plugin_name(), {}, {"films": self.counted(len(cohort.where("train")))}
+        )
         return told.publishing(weights) if self.learning.place == "local" else told

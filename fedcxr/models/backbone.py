@@ -12,23 +12,26 @@ from torch import Tensor, nn
 
 from fedcxr.errors import ConfigError
 from fedcxr.models.narrow import Narrow, NarrowOnCodes, Relative, Stride
+from fedcxr.models.normalisation import Norm, without_batches
 from fedcxr.models.pretrained import Architecture, find
 from fedcxr.models.stem import Synthesis
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_LAST_LAYER = {"resnet50": "fc", "densenet121": "classifier"}
+_LAST_LAYER = {"resnet18": "fc", "resnet50": "fc", "densenet121": "classifier"}
 
 
 class ImagenetBackbone(nn.Module):
     """A torchvision network without its last layer; grey films become three channels and are normalised."""
 
-    def __init__(self, architecture: Literal["resnet50", "densenet121"]) -> None:
+    def __init__(self, architecture: Literal["resnet18", "resnet50", "densenet121"], norm: Norm = "batch") -> None:
         super().__init__()
         import torchvision  # takes a second, which the narrow network need not wait for
 
         self.network: nn.Module = getattr(torchvision.models, architecture)(weights=None)
+        if norm == "group":
+            without_batches(self.network)
         last = _LAST_LAYER[architecture]
         self.features: int = getattr(self.network, last).in_features
         setattr(self.network, last, nn.Identity())
@@ -53,6 +56,7 @@ class Design:
     channels: int = 1  # of what it reads: films have one, codes more
     placed: bool = False  # codes whose numbers stand where the coder has put them: films can be made of these
     relative: Relative = "film"  # of the narrow network: against what it sees a pixel
+    norm: Norm = "batch"
 
     def stem(self) -> Synthesis | nn.Identity:
         """What turns what is given into what the backbone reads, not yet initialised."""
@@ -63,8 +67,8 @@ class Design:
         if self.channels > 1 and not self.placed:
             return NarrowOnCodes(self.channels, self.width)
         if self.architecture == "narrow":
-            return Narrow(self.width, self.stride, self.relative)
-        return ImagenetBackbone(self.architecture)
+            return Narrow(self.width, self.stride, self.relative, self.norm)
+        return ImagenetBackbone(self.architecture, self.norm)
 
     def load_pretrained(self, backbone: Backbone) -> None:
         """Replace the weights of a backbone of this design by pretrained ones, if it asks for them."""

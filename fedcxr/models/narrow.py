@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedcxr.models.contrast import local_contrast
+from fedcxr.models.normalisation import Norm, norm_layer
 
 Stride = Literal[2, 4]
 Relative = Literal["film", "surroundings"]  # to what a pixel's brightness is measured
@@ -24,15 +25,15 @@ class Narrow(nn.Module):
     the first has no residual block, which at that size would cost more than any other.
     """
 
-    def __init__(self, width: int = 16, stride: Stride = 2, relative: Relative = "film") -> None:
+    def __init__(self, width: int = 16, stride: Stride = 2, relative: Relative = "film", norm: Norm = "batch") -> None:
         super().__init__()
         self.relative = relative
-        layers: list[nn.Module] = [_convolution(1, width, _KERNEL[stride], stride)]
+        layers: list[nn.Module] = [_convolution(1, width, _KERNEL[stride], stride, norm=norm)]
         if stride == 4:
-            layers.append(_Residual(width))
+            layers.append(_Residual(width, norm))
         channels = width
         for _ in range(3 if stride == 2 else 2):  # films of 64 px end as 4 x 4 cells either way
-            layers += [_convolution(channels, 2 * channels, stride=2), _Residual(2 * channels)]
+            layers += [_convolution(channels, 2 * channels, stride=2, norm=norm), _Residual(2 * channels, norm)]
             channels *= 2
         self.layers = nn.Sequential(*layers)
         self.features = channels
@@ -71,16 +72,18 @@ class NarrowOnCodes(nn.Module):
 
 
 class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm = "batch") -> None:
         super().__init__()
-        self.first = _convolution(channels, channels)
-        self.second = _convolution(channels, channels, activate=False)
+        self.first = _convolution(channels, channels, norm=norm)
+        self.second = _convolution(channels, channels, activate=False, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)), inplace=True)
 
 
-def _convolution(channels: int, wider: int, kernel: int = 3, stride: int = 1, activate: bool = True) -> nn.Sequential:
+def _convolution(
+    channels: int, wider: int, kernel: int = 3, stride: int = 1, activate: bool = True, norm: Norm = "batch"
+) -> nn.Sequential:
     padding = (kernel - stride + 1) // 2
-    layers = [nn.Conv2d(channels, wider, kernel, stride, padding, bias=False), nn.BatchNorm2d(wider)]
+    layers = [nn.Conv2d(channels, wider, kernel, stride, padding, bias=False), norm_layer(norm, wider)]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if activate else []))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from fedcxr.errors import ConfigError
 
-Architecture = Literal["narrow", "resnet50", "densenet121"]
+Architecture = Literal["narrow", "resnet18", "resnet50", "densenet121"]
 
 
 def find(architecture: Architecture, pretrained: str) -> Path | None:
@@ -20,7 +20,7 @@ def find(architecture: Architecture, pretrained: str) -> Path | None:
             "the narrow network has no pretrained weights",
             given=f"pretrained: {pretrained}",
             allowed="none",
-            do="set network to resnet50 or densenet121, or pretrained to none",
+            do="set network to resnet18, resnet50 or densenet121, or pretrained to none",
         )
     path = weights_file(architecture) if pretrained == "imagenet" else Path(pretrained)
     if not path.is_file():

@@ -117,6 +117,10 @@ class Scenario(Section):
     def needed_sites(self) -> int:
         return len(self.site_names) if self.min_sites is None else self.min_sites
 
+    def needed_of(self, asked: int) -> int:
+        """How many of so many sites that are asked must answer: as many may be silent as may at the end."""
+        return max(asked - (len(self.site_names) - self.needed_sites), 1)
+
     @property
     def reader(self) -> str:
         """Who trains on what the sites share: the coordinator, or else the first site that was granted keys."""
@@ -291,18 +295,20 @@ def _check_learning(scenario: Scenario) -> None:
     learning = scenario.method.learning  # an unknown strategy or option is refused here
     if learning is None:
         return
-    if learning.place == "public" and scenario.public is None:
+    if "public" in (learning.place, learning.begins) and scenario.public is None:
+        how = "fit" if learning.place == "public" else "start"
         raise ConfigError(
             "the method learns from public films, and there are none",
-            given=f"{scenario.method.plugin_name()}, fit: public",
+            given=f"{scenario.method.plugin_name()}, {how}: public",
             do="name their source under `public`",
         )
-    if learning.place == "federated" and scenario.needed_sites < learning.aggregation.fewest:
+    answers = scenario.needed_of(learning.asked(len(scenario.site_names)))
+    if learning.place == "federated" and answers < learning.aggregation.fewest:
         raise ConfigError(
             f"the strategy {learning.strategy} needs more sites",
-            given=f"{scenario.needed_sites} sites that must answer",
+            given=f"{answers} sites that must answer in a round",
             allowed=f"{learning.aggregation.fewest} or more",
-            do="raise min_sites or sites, or choose another strategy",
+            do="raise min_sites, participation or sites, or choose another strategy",
         )
 
 

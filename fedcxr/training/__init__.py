@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,25 +19,30 @@ from fedcxr.training.compute import Compute
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 Network = TypeVar("Network", bound=nn.Module)
 Number = TypeVar("Number", bound=np.generic)
+MOMENTUM = 0.9  # of `sgd`
 Offsets = npt.NDArray[np.int64]  # (2, n), down and right, in pixels
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train: AdamW, linear warm-up, then cosine down to zero."""
+    """How long and how fast to train: linear warm-up, then cosine down to zero."""
 
     steps: int
     learning_rate: float
     weight_decay: float = 0.05
     warm_up: float = 0.1  # share of the steps
     average: float | None = None  # decay of a running mean of the weights that is kept instead of the last ones
+    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd with momentum
+    before: int = 0  # of these steps, others were taken already: of a course in several turns
+    after: int = 0  # and others are to follow
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, one of 0 ... steps - 1."""
-        warm = max(1, round(self.warm_up * self.steps))
+        step, steps = self.before + step, self.before + self.steps + self.after
+        warm = max(1, round(self.warm_up * steps))
         if step < warm:
             return self.learning_rate * (step + 1) / warm
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def fit(
@@ -52,7 +57,7 @@ def fit(
     `loss(step)` draws its own batch, so that pairs, noise and augmentation can be made on the fly.
     """
     network.train()
-    optimiser = torch.optim.AdamW(parameter_groups(network, plan.weight_decay), lr=plan.learning_rate, fused=True)
+    optimiser = _optimiser(network, plan)
     average = Average(network, plan.average) if plan.average is not None else None
     for step in range(plan.steps):
         for group in optimiser.param_groups:
@@ -75,6 +80,13 @@ def fit(
     if average is not None:
         average.install(network)
     network.eval()
+
+
+def _optimiser(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    groups = parameter_groups(network, plan.weight_decay)
+    if plan.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
+    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=MOMENTUM, fused=True)
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -42,8 +42,14 @@ def teach(
     rng: np.random.Generator,
     compute: Compute,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    plan: Plan | None = None,
+    penalty: Callable[[], Tensor] | None = None,
 ) -> None:
-    """Train the network, from wherever it stands, to tell the findings `labels` of `films`; `rng` draws all batches."""
+    """Train the network, from wherever it stands, to tell the findings `labels` of `films`; `rng` draws all batches.
+
+    `plan` is another than the recipe's, such as that of one turn of many; `penalty` is added to every loss.
+    """
     order = epochs(len(films), recipe.batch, rng)
     truth = torch.tensor(labels, device=compute.device)  # a copy: a table may lend its labels for reading alone
     weights = class_weights(truth, recipe.rare)
@@ -58,9 +64,11 @@ def teach(
     def loss(step: int) -> Tensor:
         rows = next(order)
         logits = network.read(shown(films[rows]))
-        return findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, recipe.smoothing)
+        told = findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, recipe.smoothing)
+        return told if penalty is None else told + penalty()
 
-    fit(network, loss, Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay), compute, progress)
+    plan = plan or Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)
+    fit(network, loss, plan, compute, progress)
 
 
 def class_weights(labels: Tensor, rare: float) -> Tensor:  # (k,)

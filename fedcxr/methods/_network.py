@@ -1,0 +1,129 @@
+"""Ways of sharing a classifier of findings that hospitals train where their films are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from fedcxr.cohort import Cohort
+from fedcxr.context import RunContext
+from fedcxr.learning import Beginning, Learning
+from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
+from fedcxr.methods._model import ModelMethod
+from fedcxr.models.pretrained import Architecture
+from fedcxr.plugins import File
+from fedcxr.rng import stream
+from fedcxr.view import Films, Weights
+
+if TYPE_CHECKING:
+    from fedcxr.models.classifier import Classifier
+    from fedcxr.models.normalisation import Norm
+    from fedcxr.training.compute import Compute
+
+COUNTER = "num_batches_tracked"  # nothing is computed with it, and it tells how many batches a site has
+
+
+class NetworkMethod(ModelMethod):
+    """All sites train one network in rounds; how a site trains is the method's own business."""
+
+    rounds: int = pydantic.Field(20, ge=1, le=10_000)
+    strategy: str = pydantic.Field("fedavg", description="one of Flower's, by name")
+    options: dict[str, Any] = pydantic.Field({}, description="of the strategy: proximal_mu, eta, beta, ...")
+    participation: float = pydantic.Field(
+        1.0, gt=0, le=1, description="share of the sites that learn in a round; the seed chooses which"
+    )
+    network: Architecture = "narrow"
+    width: int = pydantic.Field(16, ge=1, le=1024, description="channels of the narrow network's first layer")
+    stride: Literal[2, 4] = pydantic.Field(2, description="pixels per step of the narrow network's first layer")
+    start: Literal["scratch", "public"] | File = pydantic.Field(
+        "scratch",
+        description="where learning begins: scratch, what the same network learns from the films under `public`, or a "
+        "safetensors file that an earlier run has left in learnt/",
+    )
+    steps: int = pydantic.Field(50, ge=1, le=100_000, description="of each site in each round")
+    batch: int = pydantic.Field(32, ge=1, le=4096)
+    shift: int = pydantic.Field(2, ge=0, description="augmentation: films are moved by up to so many pixels")
+    smoothing: float = pydantic.Field(0.1, ge=0, lt=1, description="labels are drawn towards one half by so much")
+
+    @property
+    def learning(self) -> Learning:
+        begins: Beginning = "public" if self.start == "public" else "anew"
+        return Learning("federated", self.rounds, self.strategy, self.options, self.participation, begins)
+
+    @property
+    def normalised(self) -> Norm:
+        """How the network is."""
+        return "batch"
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether means and variances of a site's films stay at the site."""
+        return False
+
+    def required_files(self) -> tuple[Path, ...]:
+        return (Path(self.start),) if isinstance(self.start, File) else ()
+
+    def initial(self, rng: np.random.Generator) -> Weights:
+        fresh = self._shared(self._built(rng))
+        return _read(self.start, fresh) if isinstance(self.start, File) else fresh
+
+    def begun(self, public: Cohort, rng: np.random.Generator, context: RunContext, start: Weights) -> Weights:
+        """As many steps as one site takes in all rounds together, with nothing to protect."""
+        from fedcxr.training import Plan
+        from fedcxr.training.classifier import Recipe, teach
+
+        recipe = Recipe(self.rounds * self.steps, self.batch, shift=self.shift, smoothing=self.smoothing)
+        plan = Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)
+        with context.compute.session():
+            network = self._loaded(start, context.compute)
+            progress = partial(context.progress, "public films")
+            teach(network, public.films(), self.labels(public), recipe, rng, context.compute, progress, plan=plan)
+        return self._shared(network)
+
+    def predict(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:
+        from fedcxr.training import predict
+        from fedcxr.training.statistics import estimate
+
+        compute = context.compute
+        with compute.session():
+            network = self._loaded(weights, compute)
+            if self.keeps_statistics:
+                estimate(network, films, compute)
+            return predict(network, films, compute)
+
+    def _built(self, rng: np.random.Generator) -> Classifier:
+        from fedcxr.models.backbone import Design
+        from fedcxr.models.classifier import classifier
+
+        design = Design(self.network, self.width, self.stride, norm=self.normalised)
+        return classifier(design, len(self.findings), rng)
+
+    def _loaded(self, weights: Weights, compute: Compute) -> Classifier:
+        """The network with what was learnt; statistics that stayed elsewhere are those of no films."""
+        from fedcxr.training import arrays_of, loaded, to_device
+
+        network = self._built(stream(0))  # of what it draws here nothing is left
+        return to_device(loaded(network, arrays_of(network) | weights), compute)
+
+    def _shared(self, network: Classifier) -> Weights:
+        """What of a network is shared."""
+        from fedcxr.training import arrays_of
+
+        kept_back = (COUNTER, *(STATISTICS if self.keeps_statistics else ()))
+        return {name: array for name, array in arrays_of(network).items() if not name.endswith(kept_back)}
+
+
+def _read(file: File, alike: Weights) -> Weights:
+    """Weights that an earlier run has left, refused unless they are of this network."""
+    from fedcxr.storage.checkpoint import Checkpoint
+
+    found: Mapping[str, npt.NDArray[np.generic]] = Checkpoint.read(Path(file)).arrays
+    check_alike(found, alike, f"the file {file.name}")
+    check_weights(found, f"the file {file.name}")
+    return dict(found)

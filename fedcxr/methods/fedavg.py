@@ -1,0 +1,119 @@
+"""Share a classifier of findings, which all hospitals train in rounds, and no film (McMahan et al., AISTATS 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+import pydantic
+
+from fedcxr.cohort import Cohort
+from fedcxr.context import RunContext
+from fedcxr.learning import CentralNoise, Guarantee, Learning, Report
+from fedcxr.methods import Round
+from fedcxr.methods._network import NetworkMethod
+from fedcxr.view import Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedcxr.models.classifier import Classifier
+    from fedcxr.models.normalisation import Norm
+
+
+class FedAvg(NetworkMethod):
+    """Each site trains the network on its own films, and one of Flower's strategies makes one of all of them."""
+
+    paper: ClassVar[str | None] = "McMahan et al., AISTATS 2017; strategies: as their names say"
+    deviations: ClassVar[str | None] = (
+        "A turn is a number of steps, not of epochs, so that large and small hospitals work alike long. Learning rates "
+        "fall over all rounds together. `norm: local` shares scale and shift of each layer, and no statistics (SiloBN)."
+    )
+
+    learning_rate: float = pydantic.Field(4e-3, gt=0)
+    weight_decay: float = pydantic.Field(0.05, ge=0)
+    optimiser: Literal["adamw", "sgd"] = pydantic.Field("adamw", description="of the sites, anew in each round")
+    norm: Literal["shared", "local", "group"] = pydantic.Field(
+        "shared",
+        description="statistics of batches: shared and averaged, kept at each site (whoever uses the network takes "
+        "those of the films it is used on), or none, each film being normalised by itself",
+    )
+    weighting: Literal["films", "equal"] = pydantic.Field("films", description="what a site's voice is worth")
+    central: CentralNoise | None = pydantic.Field(
+        None, description="let the coordinator bound each site's update, and add noise: privacy of whole sites"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.central is not None and self.norm == "shared":
+            raise ValueError("norm: statistics of batches are bounded by nothing; with `central`, `group` or `local`")
+        return self
+
+    @property
+    def learning(self) -> Learning:
+        return replace(super().learning, central=self.central)
+
+    @property
+    def normalised(self) -> Norm:
+        return "group" if self.norm == "group" else "batch"
+
+    @property
+    def keeps_statistics(self) -> bool:
+        return self.norm == "local"
+
+    def counted(self, films: int) -> int:
+        return films if self.weighting == "films" else 1
+
+    def learn(
+        self,
+        cohort: Cohort,
+        rng: np.random.Generator,
+        context: RunContext,
+        start: Weights | None = None,
+        turn: Round = Round(),  # noqa: B008  it is frozen
+    ) -> Weights:
+        from fedcxr.training import Plan
+        from fedcxr.training.classifier import Recipe, teach
+
+        compute, begun = context.compute, self.initial(rng) if start is None else start
+        recipe = Recipe(self.steps, self.batch, shift=self.shift, smoothing=self.smoothing)
+        done, left = turn.number * self.steps, (turn.of - turn.number - 1) * self.steps
+        plan = Plan(
+            self.steps, self.learning_rate, self.weight_decay, optimiser=self.optimiser, before=done, after=left
+        )
+        with compute.session():
+            network = self._loaded(begun, compute)
+            teach(
+                network, cohort.films(), self.labels(cohort), recipe, rng, compute,
+                partial(context.progress, "learning"), plan=plan, penalty=self._penalty(network),
+            )  # fmt: skip
+        return self._shared(network)
+
+    def _penalty(self, network: Classifier) -> Callable[[], Tensor] | None:
+        """What keeps a site's weights near those it was sent, where the strategy asks for that (Li et al., FedProx)."""
+        strength = self.learning.aggregation.pull
+        if not strength:
+            return None
+        import torch
+
+        sent = [weights.detach().clone() for weights in network.parameters()]
+
+        def distance() -> Tensor:
+            parts = [(now - then).square().sum() for now, then in zip(network.parameters(), sent, strict=True)]
+            return 0.5 * strength * torch.stack(parts).sum()
+
+        return distance
+
+    def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee | None:
+        if self.central is None:
+            return None
+        from fedcxr.learning.accounting import gaussian_epsilon
+
+        rounds = max(
+            (sum(one.site == site for one in reported) for site in {r.site for r in reported}), default=self.rounds
+        )
+        epsilon = gaussian_epsilon(self.central.noise_multiplier, rounds, self.central.delta)
+        return Guarantee(epsilon=epsilon, delta=self.central.delta, unit="site", accountant="exact Gaussian")
