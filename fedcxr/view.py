@@ -31,6 +31,7 @@ class Shared:
     releases: Sequence[Release]
     learnt: Release | None = None
     updates: Callable[[], Iterator[tuple[int, Release]]] = _none  # by round, what each site sent, where it is kept
+    rounds: Callable[[], Iterator[tuple[int, Release]]] = _none  # of a federation, what each made; 0: its beginning
 
     def __len__(self) -> int:
         """How many rows were released."""

@@ -65,7 +65,7 @@ def _measure(
         release()
     release_s = time.monotonic() - began
     sites, releases = _fitting(run, experiment)
-    shared = Shared(releases, run.learnt(), run.updates)
+    shared = Shared(releases, run.learnt(), run.updates, run.rounds)
     guarantee = guarantee_of(run.scenario.method, _reports(run, shared))
     put = threat.put(shared)
     _keep_answers(run, threat, shared, put)

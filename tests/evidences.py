@@ -41,6 +41,7 @@ def evidence(
         "origin": np.arange(n),
         "cohort": Cohort.whole(clean, index, findings),
         "versions": nothing,
+        "sites": np.full(n, "s", dtype=object),
         "method": Unprotected(),
     }
     return Evidence(**{**told, **changes})

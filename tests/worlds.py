@@ -44,7 +44,7 @@ METHODS: Mapping[str, dict[str, Any]] = {
 }
 
 # What is granted of a kind of knowledge that is usually not granted, by the first of its parameters.
-GRANTED: Mapping[str, object] = {"demographics": True, "keys": 1, "pairs": 4, "releases": 2, "updates": True}
+GRANTED: Mapping[str, object] = {"demographics": True, "keys": 1, "pairs": 4, "releases": 2, "updates": "sites"}
 
 # What makes a training short, by the name of a parameter.
 BUDGET: Mapping[str, int] = {
@@ -107,6 +107,7 @@ def _shared(experiment: Experiment) -> Shared:
     scenario = experiment.scenario
     cohorts = {site: experiment.site(site) for site in scenario.site_names}
     updates: list[tuple[int, Release]] = []
+    rounds: list[tuple[int, Release]] = []
     learnt, learning = None, scenario.method.learning
     if learning is not None and learning.place == "federated":
         start = initial_step(scenario)
@@ -114,8 +115,11 @@ def _shared(experiment: Experiment) -> Shared:
             turn = round_of(scenario, 1)
             updates.append((1, learn_step(scenario, site, cohort, simulated(scenario, site), start, turn)))
         learnt = updates[0][1]
+        rounds = [(0, start), (1, learnt)]
     releases = [site_step(scenario, site, own, simulated(scenario, site), learnt) for site, own in cohorts.items()]
-    return Shared([_locked_release(release) for release in releases], learnt, lambda: iter(updates))
+    return Shared(
+        [_locked_release(release) for release in releases], learnt, lambda: iter(updates), lambda: iter(rounds)
+    )
 
 
 # Attackers and what they are asked ------------------------------------------------------------------------------------

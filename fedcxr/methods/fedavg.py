@@ -64,6 +64,9 @@ class FedAvg(NetworkMethod):
     def keeps_statistics(self) -> bool:
         return self.norm == "local"
 
+    def unguarded(self) -> FedAvg:
+        return self.model_copy(update={"strategy": "fedavg", "options": {}, "participation": 1.0, "central": None})
+
     def counted(self, films: int) -> int:
         return films if self.weighting == "films" else 1
 

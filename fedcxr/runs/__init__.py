@@ -184,6 +184,11 @@ class Run:
         for update in updates:
             write_atomic(folder / f"{update.site}.release", update.to_bytes())
 
+    def rounds(self) -> Iterator[tuple[int, Release]]:
+        """What each round of a federation made, one at a time, and first where all began."""
+        for file in sorted((self.folder / "learnt").glob(f"{ROUND}*.release")):
+            yield int(file.stem.removeprefix(ROUND)), _release(file)
+
     def updates(self) -> Iterator[tuple[int, Release]]:
         """Round and update, one at a time: together they may not fit into memory. None unless they are kept."""
         for file in sorted(self.updates_folder.glob(f"{ROUND}*/*.release")):

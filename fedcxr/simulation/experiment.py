@@ -176,7 +176,7 @@ class Experiment:
     def evidence(self, shared: Shared, view: View | None = None) -> Evidence:
         """What tasks are measured on: the releases as they are read by the one whom the scenario has read them."""
         seen = self.view(shared, self.scenario.reader) if view is None else view
-        films, versions = self._clean(shared)
+        films, versions, sites = self._clean(shared)
         behind = self.truth(shared)
         place = np.full(len(self.cohort) + 1, -1, dtype=np.intp)  # the last stands for nobody's
         place[films] = np.arange(len(films))
@@ -190,9 +190,11 @@ class Experiment:
             origin=place[behind],
             cohort=self.cohort.take(films),
             versions=versions,
+            sites=sites,
             method=method,
             taught=shared.taught or ({},),
             unauthorised=self._unauthorised(shared),
+            rounds=lambda: ((number, made.weights) for number, made in shared.rounds()),
         )
 
     def expected(self) -> Cohort:
@@ -200,9 +202,9 @@ class Experiment:
         orders = {site: rows[release_order(site, len(rows), self.scenario.root)] for site, rows in self.dealt.items()}
         return self.cohort.take(np.concatenate([orders[site] for site in self.scenario.site_names]))
 
-    def _clean(self, shared: Shared) -> tuple[Rows, npt.NDArray[np.int64]]:
-        """The films of the sites that released, in the order of their releases where these are of films, and which of
-        what the method learnt is each one's."""
+    def _clean(self, shared: Shared) -> tuple[Rows, npt.NDArray[np.int64], npt.NDArray[np.object_]]:
+        """The films of the sites that released, in the order of their releases where these are of films; which of what
+        the method learnt is each one's, and which site."""
         films, versions, version = [], [], -1
         for release in shared.releases:
             behind = self._films_behind(release)
@@ -210,7 +212,8 @@ class Experiment:
             films.append(behind[behind >= 0][np.sort(first)] if len(first) else self.dealt[release.site])
             version += bool(release.weights)
             versions.append(np.full(len(films[-1]), max(version, 0), dtype=np.int64))
-        return np.concatenate(films), np.concatenate(versions)
+        sites = np.repeat([release.site for release in shared.releases], [len(own) for own in films])
+        return np.concatenate(films), np.concatenate(versions), sites.astype(object)
 
     def _unauthorised(self, shared: Shared) -> Films | None:  # (n, h, w)
         """How what was released looks to somebody without any key, who has films of people that are not tested on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 Bools = npt.NDArray[np.bool_]
+
+
+Rounds = Callable[[], Iterator[tuple[int, Weights]]]
+
+
+def _no_rounds() -> Iterator[tuple[int, Weights]]:
+    return iter(())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +61,9 @@ class Evidence(Material):
     origin: Rows  # (n,) which of the sites' films a row was made of; -1: it belongs to nobody
     cohort: Cohort  # m films of the sites, in the order in which they were released where they were
     versions: npt.NDArray[np.int64]  # (m,) which of what the method learnt is the site's whose film it is
+    sites: npt.NDArray[np.object_]  # (m,) who holds it
     unauthorised: Films | None = None  # (n, h, w) rows as others see them; None: nothing is kept from others
+    rounds: Rounds = _no_rounds  # of a federation's learning, what each made; 0 is where all began
 
     @cached_property
     def clean(self) -> Films:  # (m, h, w)

@@ -26,9 +26,10 @@ from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Row, Table, figure, span
 from fedcxr.tasks import Bench, Bools, Evidence, Material, Task, Taught, Tested
+from fedcxr.tasks._references import beginning, curve, references
 from fedcxr.tasks._told import check_findings, told
 from fedcxr.verdict.utility import findings as in_words
-from fedcxr.view import Films
+from fedcxr.view import Films, Weights
 
 if TYPE_CHECKING:
     from fedcxr.models.classifier import Classifier
@@ -47,6 +48,9 @@ LEVELS = {
     "trained": "trained on releases, used on clean films",
     "trained_released": "trained on releases, used on released films",
     "unauthorised": "trained and used on what shows without a key",
+    "together": "the same learning, of all films at one place",
+    "alone": "the same learning, of each site alone; mean",
+    "start": "where learning began: no hospital's film",
 }
 ARMS = ("trained", "trained_released", "frozen", "raw", "unauthorised")
 
@@ -101,6 +105,11 @@ def _scored(network: Classifier, films: Labelled, bench: Bench) -> Scored:
     from fedcxr.training import predict
 
     return Scored(films.labels, predict(network, films.inputs, bench.compute), films.patients, films.findings)
+
+
+def _judged(method: Method, films: Cohort, model: Weights, context: RunContext) -> Scored:
+    judged = method.judged(films, model, context)
+    return Scored(judged.labels, judged.scores, films.patients, judged.findings)
 
 
 class Findings(Task):
@@ -201,12 +210,26 @@ class Findings(Task):
                 if len(lesson.read.labels) and self.on == "films":
                     arms["frozen"] = _scored(ceiling, lesson.read, bench)
             if evidence.view.model is not None:
-                judged = evidence.method.judged(test, evidence.view.model, context)
-                arms["trained"] = Scored(judged.labels, judged.scores, test.patients, judged.findings)
+                arms["trained"] = _judged(evidence.method, test, evidence.view.model, context)
             if evidence.unauthorised is not None:
                 arms["unauthorised"] = self._outside(evidence, evidence.unauthorised, bench)
         figures = {arm: self._figures(one, bench.seed) for arm, one in arms.items()}
-        return {arm: figures.get(arm) for arm in ARMS}
+        return {arm: figures.get(arm) for arm in ARMS} | self._of_a_federation(evidence, test, bench)
+
+    def _of_a_federation(self, evidence: Evidence, test: Cohort, bench: Bench) -> dict[str, Any]:
+        """What its model is compared with, and how good that was after some of its rounds; nothing of other methods."""
+        start, context = beginning(evidence), RunContext.on(bench.compute)
+        if start is None or evidence.view.model is None:
+            return {}
+
+        def figures(method: Method, model: Weights) -> dict[str, Any]:
+            return self._figures(_judged(method, test, model, context), bench.seed)
+
+        def auc(method: Method, model: Weights) -> float | None:
+            one = _judged(method, test, model, context)
+            return finding_aucs(one.labels, one.scores, one.findings, self.min_positives).mean_auc
+
+        return references(evidence, start, bench, figures) | {"curve": curve(evidence, auc)}
 
     # Where the films are elsewhere ------------------------------------------------------------------------------------
 
@@ -229,9 +252,8 @@ class Findings(Task):
         own = known_by(cohort, taught.findings)
         with bench.compute.session():
             if "model" in method.forms:
-                judged = method.judged(cohort, taught.weights, RunContext.on(bench.compute))
-                check_findings(judged.findings)
-                one = Scored(judged.labels, judged.scores, cohort.patients, judged.findings)
+                one = _judged(method, cohort, taught.weights, RunContext.on(bench.compute))
+                check_findings(one.findings)
             else:
                 films = Labelled(cohort.films(), own, cohort.patients, taught.findings)
                 one = _scored(loaded(self._network(films, bench), taught.weights), films, bench)
@@ -296,7 +318,7 @@ class Findings(Task):
         rows = [
             Row(f"{level}: {meaning}", (figure(mean["value"]), span(mean["ci95"])))
             for level, meaning in LEVELS.items()
-            if figures[level] is not None and (mean := figures[level]["mean_auc"])
+            if figures.get(level) is not None and (mean := figures[level]["mean_auc"])
         ]
         skipped = figures["raw"]["skipped"] if figures["raw"] else ()
         notes = (f"too few films with it, or without, to score: {', '.join(skipped)}",) if skipped else ()

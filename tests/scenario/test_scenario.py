@@ -542,7 +542,7 @@ def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: s
         "own_records": True,
         "pairs": 0,
         "releases": 1,
-        "updates": False,
+        "updates": "model",
     }
 
     def granted(**document: Any) -> dict[str, Any]:
