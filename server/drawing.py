@@ -12,6 +12,7 @@ from fedcxr.protocol import context_of
 from fedcxr.questions import PROTECTED
 from fedcxr.questions._matches import Match, Matches
 from fedcxr.runs import Run
+from fedcxr.runs.learning_curve import learning_curve
 from fedcxr.runs.match_sheet import Row, Told, match_sheet
 from fedcxr.runs.pictures import comparison, png, sheet
 from fedcxr.scenario import Scenario
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 PICTURED_FILMS = 4
 FOLDER, README = "pictures", "README.txt"
 MATCHES = ".matches.png"  # behind the name of a question; no site's name has a dot
+CURVE = ".curve.png"  # behind the name of a task
 
 WARNING = """\
 These pictures hold original films of patients.
@@ -35,6 +37,7 @@ These pictures hold original films of patients.
 SITE.png             films as they are, as they were released, and what changed
 QUESTION.matches.png films that were attacked, what was released of them, and whom the adversary took them for:
                      which films are of one person can be read off it
+TASK.curve.png       how good a model was that sites learnt together, round by round: no film is in it
 
 This folder is readable by its owner only (folder 0700, files 0600). Leave it so, keep it where the films themselves are
 kept, and remove it when it is no longer needed: no result depends on it. Where the films were made up (`phantom`),
@@ -84,6 +87,14 @@ def draw_matches(
         entry, matches = max(found, key=lambda one: float(one[0]["auc"]["value"]))
         told = _told(run.scenario, cohort, put[question][PROTECTED], unauthorised, entry, matches)
         _keep(run, f"{question.replace(':', '.')}{MATCHES}", match_sheet(told))
+
+
+def draw_learning(run: Run, utility: Mapping[str, Mapping[str, Any]]) -> None:
+    """How good a federation's model was after its rounds, where a task has a curve of it."""
+    for name, outcome in utility.items():
+        picture = learning_curve(outcome["measured"] or {}, method_told(run.scenario))
+        if picture is not None:
+            _keep(run, f"{name.replace(':', '.')}{CURVE}", picture)
 
 
 def _shown(question: str, outcomes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Matches]]:

@@ -210,7 +210,8 @@ def test_every_figure_stands_whole_on_a_screen_of_any_width(finished: Callable[[
 def test_a_shared_model_is_tested_as_it_is(finished: Callable[[str], Run]) -> None:
     run = finished("membership")
     arms = result_of(run)["utility"]["findings"]
-    assert {name for name, arm in arms.items() if arm is not None} == {"trained", "raw"}
+    federation = {"together", "alone", "start", "curve"}
+    assert {name for name, arm in arms.items() if arm is not None} == {"trained", "raw", *federation}
     assert all(0 < arms[name]["mean_auc"]["value"] < 1 for name in ("trained", "raw"))
     assert [site["released"] for site in result_of(run)["sites"]] == [0, 0]
     assert any(line.startswith("trained: trained on releases, used on clean films 0.") for line in printed(run))

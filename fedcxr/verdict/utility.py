@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fedcxr.verdict import GUESSING, IN_BRACKETS, Figure
+from fedcxr.verdict import GUESSING, IN_BRACKETS, Figure, times
 
 Level = Literal["no conclusion", "useless", "hardly useful", "less useful", "useful", "as useful"]
 
@@ -67,7 +67,26 @@ def findings(figures: Mapping[str, Any]) -> tuple[str, ...]:
             f"That is the mean of {len(scored)} findings, each on {min(films)} to {max(films)} films that have it; "
             f"worst for {worst}, {Figure.of(scored[worst]).told}."
         )
-    return (*said, *_without_key(figures))
+    return (*said, *_of_a_federation(figures), *_without_key(figures))
+
+
+def _of_a_federation(figures: Mapping[str, Any]) -> list[str]:
+    """A shared model beside the same learning at one place, at one site, and without any film."""
+    together, alone, start = (_mean(figures, arm).value for arm in ("together", "alone", "start"))
+    if together is None or alone is None or start is None:
+        return []
+    said = [
+        f"The same learning from all films at one place gets {times(together)} of 100 right, one site alone "
+        f"{times(alone)} on average, and the model that all began with {times(start)}."
+    ]
+    shared = _mean(figures, "trained")
+    if shared.value is not None and shared.value <= alone:
+        said.append("Learning together was no better than learning alone.")
+    if not shared.surely_above(start):
+        said.append(
+            "It was not shown to be better than what it began with: hospitals' films may have taught it nothing."
+        )
+    return said
 
 
 def _mean(figures: Mapping[str, Any], arm: str) -> Figure:
