@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedcxr.models.contrast import local_contrast
-from fedcxr.models.normalisation import Norm, norm_layer
+from fedcxr.models.normalisation import Norm, convolution, norm_layer
 
 Stride = Literal[2, 4]
 Relative = Literal["film", "surroundings"]  # to what a pixel's brightness is measured
@@ -85,5 +85,5 @@ def _convolution(
     channels: int, wider: int, kernel: int = 3, stride: int = 1, activate: bool = True, norm: Norm = "batch"
 ) -> nn.Sequential:
     padding = (kernel - stride + 1) // 2
-    layers = [nn.Conv2d(channels, wider, kernel, stride, padding, bias=False), norm_layer(norm, wider)]
+    layers = [convolution(norm, channels, wider, kernel, stride, padding), norm_layer(norm, wider)]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if activate else []))
