@@ -95,7 +95,18 @@ def _check_received(scenario: Scenario, weights: Weights) -> None:
     check_weights(weights, COORDINATOR)
     learning = scenario.method.learning
     if learning is not None and learning.place == "federated":
-        check_alike(weights, initial_step(scenario).weights, COORDINATOR)
+        check_alike(weights, _beginning(scenario), COORDINATOR)
+
+
+_BEGINNINGS: dict[str, Weights] = {}  # by run, of which a process serves one at a time
+
+
+def _beginning(scenario: Scenario) -> Weights:
+    """The weights of the network that the sites learn: made once, for every round is checked against them."""
+    if scenario.run_name not in _BEGINNINGS:
+        _BEGINNINGS.clear()
+        _BEGINNINGS[scenario.run_name] = initial_step(scenario).weights
+    return _BEGINNINGS[scenario.run_name]
 
 
 def participants_of(scenario: Scenario, number: int) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
 from fedcxr.methods._model import ModelMethod
 from fedcxr.models.pretrained import Architecture
 from fedcxr.plugins import File
-from fedcxr.rng import stream
 from fedcxr.view import Films, Weights
 
 if TYPE_CHECKING:
+    from fedcxr.models.backbone import Design
     from fedcxr.models.classifier import Classifier
     from fedcxr.models.normalisation import Norm
     from fedcxr.training.compute import Compute
@@ -70,7 +70,9 @@ class NetworkMethod(ModelMethod):
         return (Path(self.start),) if isinstance(self.start, File) else ()
 
     def initial(self, rng: np.random.Generator) -> Weights:
-        fresh = self._shared(self._built(rng))
+        from fedcxr.models.classifier import classifier
+
+        fresh = self._shared(classifier(self._design, len(self.findings), rng))
         return _read(self.start, fresh) if isinstance(self.start, File) else fresh
 
     def begun(self, public: Cohort, rng: np.random.Generator, context: RunContext, start: Weights) -> Weights:
@@ -97,19 +99,18 @@ class NetworkMethod(ModelMethod):
                 estimate(network, films, compute)
             return predict(network, films, compute)
 
-    def _built(self, rng: np.random.Generator) -> Classifier:
+    @property
+    def _design(self) -> Design:
         from fedcxr.models.backbone import Design
-        from fedcxr.models.classifier import classifier
 
-        design = Design(self.network, self.width, self.stride, norm=self.normalised)
-        return classifier(design, len(self.findings), rng)
+        return Design(self.network, self.width, self.stride, norm=self.normalised)
 
     def _loaded(self, weights: Weights, compute: Compute) -> Classifier:
         """The network with what was learnt; statistics that stayed elsewhere are those of no films."""
-        from fedcxr.training import arrays_of, loaded, to_device
+        from fedcxr.models.classifier import taught
+        from fedcxr.training import to_device
 
-        network = self._built(stream(0))  # of what it draws here nothing is left
-        return to_device(loaded(network, arrays_of(network) | weights), compute)
+        return to_device(taught(self._design, len(self.findings), weights), compute)
 
     def _shared(self, network: Classifier) -> Weights:
         """What of a network is shared."""

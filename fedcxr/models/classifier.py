@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedcxr.models.backbone import Backbone, Design
-from fedcxr.models.initialise import build
+from fedcxr.models.initialise import build, rebuild
 from fedcxr.models.stem import Synthesis
 
 
@@ -32,11 +35,20 @@ class Classifier(nn.Module):
 
 def classifier(design: Design, findings: int, rng: np.random.Generator) -> Classifier:
     """A classifier ready to be trained."""
-    network = build(lambda: Classifier(design.backbone(), findings, design.stem()), rng)
+    network = build(lambda: _described(design, findings), rng)
     if isinstance(network.stem, Synthesis):
         network.stem.start()
     design.load_pretrained(network.backbone)
     return network
+
+
+def taught(design: Design, findings: int, weights: Mapping[str, npt.NDArray[np.generic]]) -> Classifier:
+    """A classifier with what an equal one has learnt."""
+    return rebuild(lambda: _described(design, findings), weights)
+
+
+def _described(design: Design, findings: int) -> Classifier:
+    return Classifier(design.backbone(), findings, design.stem())
 
 
 def findings_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:

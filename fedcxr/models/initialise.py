@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +22,34 @@ def build(make: Callable[[], Network], rng: np.random.Generator) -> Network:
     PyTorch's constructors draw from one generator shared by the whole process. On the meta device they draw
     nothing, so two threads can build at the same time and the global state stays as it was.
     """
-    with torch.device("meta"):
-        network = make()
-    network.to_empty(device="cpu")
+    network = _empty(make)
     for name, layer in network.named_modules():
         _initialise(layer, name, rng)
     return network
+
+
+def rebuild(make: Callable[[], Network], weights: Mapping[str, npt.NDArray[np.generic]]) -> Network:
+    """The network that `make` describes, with what an equal one has learnt, and nothing drawn in vain.
+
+    Weights may lack statistics of batches: then they are those of no films.
+    """
+    network = _empty(make)
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.reset_running_stats()
+    arrays = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
+    missing, strange = network.load_state_dict(arrays, strict=False)
+    learnt = {name for name, _ in network.named_parameters()}
+    if strange or learnt.intersection(missing):
+        raise ValueError(f"weights of another network: {', '.join((*strange, *sorted(learnt.intersection(missing))))}")
+    return network
+
+
+def _empty(make: Callable[[], Network]) -> Network:
+    """Its memory holds whatever was there before."""
+    with torch.device("meta"):
+        network = make()
+    return network.to_empty(device="cpu")
 
 
 @torch.no_grad()

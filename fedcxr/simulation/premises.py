@@ -39,7 +39,7 @@ class Simulation:
         yield simulated(scenario, sites[self._place])
 
     def scenario(self, document: str) -> Scenario:
-        return Scenario.from_yaml(document)
+        return _parsed(document)
 
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
         own = scenario.own_sources.get(site)

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedcxr.errors import ConfigError
-from fedcxr.learning import Learning
+from fedcxr.learning import CentralNoise, Learning
 from fedcxr.learning.strategies import STRATEGIES
 from fedcxr.methods import Weights
 from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from server.aggregation import Aggregation
+from server.aggregation import Aggregation, noised
 from server.exchange import Exchange
 from server.inline import InlineGrid
 from server.learning import learn
@@ -207,3 +209,57 @@ def test_a_federation_killed_before_any_of_its_files_ends_at_the_same_bytes(
         with pytest.raises(Killed):
             rounds(tmp_path / str(last))
         assert rounds(tmp_path / str(last)) == whole
+
+
+def test_measured_variances_are_no_steps_of_a_strategy(tmp_path: Path) -> None:
+    """FedAdam would step below zero along a variance that falls; it is averaged."""
+    before: Weights = {"0.running_var": np.full(2, 0.05, np.float32), "0.weight": np.ones(2, np.float32)}
+    sent = {
+        site: Release("update", site, "m", {}, {"films": 1}).publishing(
+            {"0.running_var": np.full(2, 0.01, np.float32), "0.weight": np.zeros(2, np.float32)}
+        )
+        for site in SITES
+    }
+    made = Aggregation(Learning("federated", 1, "fedadam"), tmp_path).combined(1, before, sent)
+    np.testing.assert_allclose(made["0.running_var"].astype(float), 0.01)
+    assert (made["0.weight"].astype(float) > 0).all()
+
+
+@given(
+    sites=st.integers(1, 5), missing=st.integers(0, 2), clip=st.floats(0.01, 10), scale=st.floats(0, 1e4),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_no_site_moves_a_noised_mean_further_than_it_may(
+    sites: int, missing: int, clip: float, scale: float, seed: int
+) -> None:
+    """Without it, the same noise: what is left is the site's own part, never longer than clip over all asked."""
+    rng, how = stream(seed), CentralNoise(clip=clip, noise_multiplier=1.0)
+    before: Weights = {"a": rng.normal(size=(3, 2)), "b": rng.normal(size=4)}
+    sent: list[Weights] = [
+        {n: a.astype(float) + scale * rng.normal(size=a.shape) for n, a in before.items()} for _ in range(sites)
+    ]
+    asked = sites + missing
+    whole, less = (noised(before, some, how, asked, stream(seed, "noise")) for some in (sent, sent[1:]))
+    moved = np.sqrt(sum(np.square(whole[name] - less[name]).sum() for name in before))
+    assert moved <= clip / asked * (1 + 1e-9)
+
+
+def test_the_noise_on_a_mean_is_as_wide_as_is_told() -> None:
+    before: Weights = {"a": np.zeros(20_000)}
+    how = CentralNoise(clip=0.5, noise_multiplier=3.0)
+    made = noised(before, [{"a": np.zeros(20_000)}] * 4, how, 4, stream(1))
+    assert np.std(made["a"]) == pytest.approx(0.5 * 3.0 / 4, rel=0.03)
+
+
+def test_a_round_with_noise_is_the_same_again(tmp_path: Path) -> None:
+    learning = Learning("federated", 1, central=CentralNoise(clip=1.0, noise_multiplier=1.0))
+    once, again = (
+        Aggregation(learning, tmp_path, lambda number: stream(number, "noise")).combined(
+            1, start(), updates(1, start())
+        )
+        for _ in range(2)
+    )
+    for name, array in once.items():
+        np.testing.assert_array_equal(array, again[name])
+    with pytest.raises(ConfigError, match="noise"):
+        Aggregation(learning, tmp_path).combined(1, start(), updates(1, start()))

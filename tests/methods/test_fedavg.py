@@ -1,0 +1,177 @@
+"""A network that hospitals train in rounds: what of it is shared, what stays, and where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import SMALL
+
+from fedcxr.cohort import Cohort
+from fedcxr.errors import ConfigError, Refused
+from fedcxr.learning.accounting import gaussian_epsilon
+from fedcxr.methods import Round, RunContext, Weights, guarantee_of
+from fedcxr.methods.fedavg import FedAvg
+from fedcxr.models.backbone import Design
+from fedcxr.models.classifier import classifier
+from fedcxr.rng import stream
+from fedcxr.runs import Run
+from fedcxr.scenario import Scenario
+from fedcxr.training import to_tensor
+from server.simulate import Options, simulate
+
+CPU = RunContext("cpu", "fp32")
+TINY: dict[str, Any] = {"width": 2, "rounds": 2, "steps": 2, "batch": 4, "findings": ("Mass", "Edema")}
+MakeCohort = Callable[..., Cohort]
+
+
+@pytest.fixture(scope="module")
+def cohort(make_cohort: MakeCohort) -> Cohort:
+    return make_cohort((3, 2, 1, 3, 2), size=16)
+
+
+def learnt(method: FedAvg, cohort: Cohort, turn: Round | None = None) -> tuple[Weights, Weights]:
+    """Where a site began, and where it ended."""
+    start = method.initial(stream(0))
+    return start, method.learn(cohort, stream(1), CPU, start, turn or Round(0, method.rounds))
+
+
+def distance(one: Weights, other: Weights) -> float:
+    return float(sum(np.abs(one[name].astype(float) - other[name]).sum() for name in one))
+
+
+@pytest.mark.parametrize(
+    ("norm", "told"), [("shared", {"running_mean", "running_var"}), ("local", set()), ("group", set())]
+)
+def test_statistics_leave_a_site_only_where_they_are_shared(norm: Any, told: set[str], cohort: Cohort) -> None:
+    start, ended = learnt(FedAvg(norm=norm, **TINY), cohort)
+    last = {name.rsplit(".", 1)[-1] for name in ended}
+    assert last - {"weight", "bias"} == told
+    assert start.keys() == ended.keys()
+    assert distance(start, ended) > 0
+
+
+def test_whoever_uses_a_network_without_statistics_takes_those_of_the_films_at_hand(cohort: Cohort) -> None:
+    """All films in one batch: as the network in training sees them."""
+    method = FedAvg(norm="local", **TINY)
+    _, weights = learnt(method, cohort)
+    network = classifier(Design(width=2), 2, stream(2))
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
+    with torch.no_grad():
+        expected = network.train()(to_tensor(cohort.films(), CPU.compute)).numpy()
+    films = len(cohort)
+    told = method.predict(cohort.films(), weights, CPU)
+    # In use a variance is that of a sample, by n - 1 of each cell of each film; the smallest layer has four cells.
+    np.testing.assert_allclose(told, expected, atol=0.5 / films + 0.02)
+    assert np.abs(told - method.predict(cohort.films()[:4], weights, CPU)[0]).max() > 0
+
+
+def test_a_film_that_is_normalised_by_itself_tells_nothing_of_others(cohort: Cohort) -> None:
+    method = FedAvg(norm="group", **TINY)
+    _, weights = learnt(method, cohort)
+    whole = method.predict(cohort.films(), weights, CPU)
+    np.testing.assert_allclose(method.predict(cohort.films()[:1], weights, CPU), whole[:1], atol=1e-5)
+
+
+def test_fedprox_keeps_weights_near_what_was_sent(cohort: Cohort) -> None:
+    free = FedAvg(**{**TINY, "steps": 6})
+    held = FedAvg(**{**TINY, "steps": 6}, strategy="fedprox", options={"proximal_mu": 1000.0})
+    moved = [distance(*learnt(method, cohort)) for method in (free, held)]
+    assert moved[1] < 0.8 * moved[0]
+
+
+def test_learning_rates_fall_over_all_rounds_together(cohort: Cohort) -> None:
+    method = FedAvg(**{**TINY, "rounds": 10}, weight_decay=0.0, norm="group")
+    middle, last = (distance(*learnt(method, cohort, Round(number, 10))) for number in (2, 9))
+    assert last < 0.3 * middle
+
+
+def test_a_sites_voice_is_its_films_or_one() -> None:
+    assert [FedAvg(weighting=how, **TINY).counted(70) for how in ("films", "equal")] == [70, 1]
+
+
+def test_what_sites_are_compared_with_knows_nothing_of_strategies_and_noise() -> None:
+    method = FedAvg(
+        strategy="fedprox", options={"proximal_mu": 1.0}, participation=0.5, norm="group",
+        central={"clip": 1.0, "noise_multiplier": 1.0}, **TINY,
+    )  # fmt: skip
+    assert method.unguarded() == FedAvg(norm="group", **TINY)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"strategy": "fedsome"}, "unknown strategy"),
+        ({"options": {"beta": 0.1}}, "beta"),
+        ({"participation": 0}, "participation"),
+        ({"central": {"clip": 1.0, "noise_multiplier": 1.0}}, "statistics of batches"),
+        ({"central": {"clip": 0.0, "noise_multiplier": 1.0}, "norm": "group"}, "clip"),
+        ({"strategy": "krum", "options": {"num_malicious_nodes": 1}, "participation": 0.7}, "needs more sites"),
+        ({"start": "public"}, "there are none"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_scenario(wrong: dict[str, Any], said: str) -> None:
+    method = {"name": "fedavg", **TINY, **wrong}
+    with pytest.raises(ConfigError, match=said):
+        Scenario.parse({**SMALL, "sites": 5, "tasks": {}, "adversaries": {}, "method": method})
+
+
+def test_weights_of_another_network_are_no_beginning(cohort: Cohort, tmp_path: Path) -> None:
+    one, other = FedAvg(**TINY), FedAvg(**{**TINY, "width": 4})
+    _, weights = learnt(one, cohort)
+    one.save(weights, tmp_path / "model.safetensors")
+    start = str(tmp_path / "model.safetensors")
+    assert distance(FedAvg(**TINY, start=start).initial(stream(5)), weights) == 0
+    with pytest.raises(Refused, match="another network"):
+        FedAvg(**{**TINY, "width": 4}, start=start).initial(stream(5))
+    assert other.initial(stream(5)).keys() == weights.keys()
+
+
+def test_noise_on_whole_sites_is_a_guarantee_of_sites() -> None:
+    method = FedAvg(norm="group", central={"clip": 1.0, "noise_multiplier": 4.0}, **{**TINY, "rounds": 9})
+    told = guarantee_of(method)
+    assert told is not None
+    assert told.unit == "site"
+    assert told.epsilon == pytest.approx(gaussian_epsilon(4.0, 9, 1e-5))
+    assert guarantee_of(FedAvg(**TINY)) is None
+
+
+# A federation as a whole -----------------------------------------------------------------------------------------
+
+
+def federation(tmp_path: Path, public: bool = False, **method: Any) -> Run:
+    document: dict[str, Any] = {**SMALL, "adversaries": {}, "method": {"name": "fedavg", **TINY, **method}}
+    if public:
+        document["public"] = {"source": "phantom", "patients": 20, "size": 32, "seed": 9}
+    return simulate(Scenario.parse(document), Options(tmp_path, "inline"))
+
+
+def test_a_federation_stands_beside_what_it_is_compared_with(tmp_path: Path) -> None:
+    run = federation(tmp_path, public=True, start="public", participation=0.6)
+    assert run.result is not None
+    figures = run.result["utility"]["findings"]
+    assert [point["round"] for point in figures["curve"]] == [0, 1, 2]
+    assert figures["curve"][-1]["mean_auc"] == figures["trained"]["mean_auc"]["value"]
+    assert figures["curve"][0]["mean_auc"] == figures["start"]["mean_auc"]["value"]
+    assert figures["together"]["mean_auc"]["value"] != figures["trained"]["mean_auc"]["value"]
+    assert set(figures["alone"]["by_site"]) == {"site-1", "site-2", "site-3"}
+    alone = [one["value"] for one in figures["alone"]["by_site"].values()]
+    assert figures["alone"]["mean_auc"]["value"] == pytest.approx(np.mean(alone))
+    # Two of three sites were asked in each round.
+    assert [len({report.site for report in run.reports() if report.round == number}) for number in (1, 2)] == [2, 2]
+    began = dict(run.rounds())[0].weights
+    assert distance(began, FedAvg(**TINY).initial(stream(0, "coordinator", "initial"))) > 0
+    assert (run.folder / "pictures" / "findings.curve.png").is_file()
+
+
+def test_all_sites_are_asked_in_some_round() -> None:
+    method = FedAvg(**TINY, participation=0.4)
+    names = tuple(f"site-{number}" for number in range(5))
+    asked = [method.learning.participants(names, stream(0, number)) for number in range(20)]
+    assert {len(one) for one in asked} == {2}
+    assert set().union(*asked) == set(names)
+    assert FedAvg(**TINY).learning.participants(names, stream(0)) == names
