@@ -18,6 +18,6 @@ class Spending(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
     unit: Unit  # whose contribution is sampled and clipped: a film's, or that of all films of a patient together
-    noise_multiplier: float = pydantic.Field(ge=1e-3, le=1e6)  # standard deviation of the noise, in clipping norms
-    sample_rate: float = pydantic.Field(gt=0, le=1)  # of each unit, on its own
-    steps: int = pydantic.Field(ge=1, le=2**31)
+    noise_multiplier: float = pydantic.Field(ge=1e-2, le=1e4)  # standard deviation of the noise, in clipping norms
+    sample_rate: float = pydantic.Field(ge=1e-8, le=1)  # of each unit, on its own
+    steps: int = pydantic.Field(ge=1, le=10**8)
