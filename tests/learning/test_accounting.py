@@ -120,21 +120,17 @@ def test_the_gaussian_mechanisms_epsilon_is_that_of_its_delta(noise: float, time
 def delta_of_two(first: Spending, second: Spending, bound: float) -> float:
     """By adding up over what is seen of the first step; of the second, what then makes the loss too large is exact."""
     x = np.linspace(-12, 14, 200_001)
-
-    def parts(one: Spending, tail: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        plain, moved = (tail(mean) for mean in (0, 1))
-        return (1 - one.sample_rate) * plain + one.sample_rate * moved, plain
-
     noise, rate = second.noise_multiplier, second.sample_rate
-    p, q = parts(first, lambda mean: norm.pdf(x, mean, first.noise_multiplier))
+    q, moved = (norm.pdf(x, mean, first.noise_multiplier) for mean in (0, 1))
+    p = (1 - first.sample_rate) * q + first.sample_rate * moved
     deltas = []
-    for sign in (1, -1):  # a unit is removed, or added
-        rest = np.exp(sign * bound) * q / p  # the ratio of the second step's densities, beyond which it counts
+    for sign, beyond in ((1, norm.sf), (-1, norm.cdf)):  # a unit is removed, or added
+        ratio = np.exp(sign * bound) * q / p  # of the second step's densities: beyond it, what is seen counts
         with np.errstate(divide="ignore", invalid="ignore"):
-            seen = np.where(rest <= 1 - rate, -np.inf, noise**2 * np.log((rest - 1 + rate) / rate) + 0.5)
-        away = norm.sf if sign == 1 else norm.cdf
-        p_rest, q_rest = parts(second, lambda mean, away=away, seen=seen: away(seen, mean, noise))
-        ours, theirs = (p * p_rest, q * q_rest) if sign == 1 else (q * q_rest, p * p_rest)
+            seen = np.where(ratio <= 1 - rate, -np.inf, noise**2 * np.log((ratio - 1 + rate) / rate) + 0.5)
+        q_rest, moved = (beyond(seen, mean, noise) for mean in (0, 1))
+        with_it, without = p * ((1 - rate) * q_rest + rate * moved), q * q_rest
+        ours, theirs = (with_it, without) if sign == 1 else (without, with_it)
         deltas.append(float((ours - math.exp(bound) * theirs).sum() * (x[1] - x[0])))
     return max(deltas)
 
