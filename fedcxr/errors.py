@@ -13,6 +13,7 @@ FedcxrError                      1   never raised itself
 │   ├── WrongEnvelope            5   a genuine envelope, but for somebody or something else
 │   ├── BrokenSeal               5   sealed bytes that this key does not open
 │   ├── NotGranted               5   an image whose key was not given
+│   ├── PrivacySpent             5   more than a site promised its patients of privacy would be spent
 │   ├── FenceMissing             5   this machine cannot keep an adversary in
 │   └── VaultLocked              5   a wrong passphrase, or a vault that was altered
 ├── ControlFailed                6   an attack's control failed under --strict
@@ -114,6 +115,10 @@ class BrokenSeal(Refused):
 
 class NotGranted(Refused):
     """An image whose key was not given."""
+
+
+class PrivacySpent(Refused):
+    """What a site promised its patients does not allow any more learning from their films, or not of this kind."""
 
 
 class FenceMissing(Refused):

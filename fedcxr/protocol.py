@@ -53,9 +53,10 @@ def site_step(
     context = replace(context_of(scenario, site, folder), report=reported.update)
     shuffled = cohort.take(in_order(site, len(cohort), key_provider, job))
     images = list(shuffled.index["image"])
-    keys = key_provider.begin(job, images)
+    learns = method.learning is not None and learnt is None
+    keys = key_provider.begin(job, images, method.spending(Round()) if learns else None)
     weights = {} if learnt is None else learnt.weights
-    if method.learning is not None and learnt is None:
+    if learns:
         weights = method.learn(shuffled.where("train"), key_provider.stream(job, "site", site, "learn"), context)
     release = method.release(
         shuffled, keys, weights, key_provider.stream(job, "site", site, "release", images=images), context
@@ -68,7 +69,7 @@ def site_step(
         )
     inspect(shuffled, release)
     # Kerckhoffs: an adversary who may know the mechanism knows all of it. What was learnt elsewhere is there already.
-    publishes = scenario.publishes_weights and method.learning is not None and learnt is None
+    publishes = scenario.publishes_weights and learns
     whole = release.publishing(weights) if publishes else release
     if reported:
         films = method.counted(len(shuffled.where("train")))
@@ -148,7 +149,7 @@ def learn_step(
     job = job or job_of(scenario, "learn", turn.number, start)
     films = cohort.where("train")
     images = list(films.index["image"])
-    key_provider.begin(job, images)
+    key_provider.begin(job, images, scenario.method.spending(turn))
     rng = key_provider.stream(job, "site", site, "learn", turn.number, images=images)
     reported: dict[str, Any] = {}
     context = replace(context_of(scenario, site, folder), report=reported.update)

@@ -19,6 +19,7 @@ from fedcxr.keys import Origin, ReleaseKey
 from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.provider import Job
 from fedcxr.keys.stream import generator
+from fedcxr.learning.spending import Spending
 from sites import counter, passphrase, pipe
 from sites.budget import Budget
 
@@ -47,8 +48,9 @@ class AgentKeys:
         self._channel = channel
         self.identity = AgentSigner(channel, public)
 
-    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
-        key, site, release, epoch = _asked(self._channel, "begin", _plain(job), list(images))
+    def begin(self, job: Job, images: Sequence[str], spending: Spending | None = None) -> ReleaseKey:
+        cost = None if spending is None else spending.model_dump()
+        key, site, release, epoch = _asked(self._channel, "begin", _plain(job), list(images), cost)
         return ReleaseKey(key, Origin(site, release, epoch))
 
     def stream(self, job: Job, *path: str | int, images: Sequence[str] = ()) -> np.random.Generator:

@@ -22,9 +22,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
+import pydantic
+
 from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.signatures import ANSWER, HELLO, PURPOSE
+from fedcxr.learning.spending import Spending
 from sites import pipe
 from sites.budget import Budget
 from sites.passphrase import passphrase
@@ -72,8 +75,8 @@ class Agent:
         public = self._vault.identity.public
         return [public.name, public.verifying, public.sealing]
 
-    def _begin(self, job: object, images: object) -> object:
-        key = self._vault.begin(self._only(job), _texts(images))
+    def _begin(self, job: object, images: object, spending: object = None) -> object:
+        key = self._vault.begin(self._only(job), _texts(images), _spending(spending))
         self._begun = True
         return [key.reveal(), *key.origin.parts]
 
@@ -145,6 +148,13 @@ def _job(said: object) -> Job:
             known: Any = kind
             return Job(known, run, part, digest)
     raise Refused("this is no job")
+
+
+def _spending(said: object) -> Spending | None:
+    try:
+        return None if said is None else Spending.model_validate(said)
+    except pydantic.ValidationError:
+        raise Refused("this is nothing that learning can cost") from None
 
 
 def _texts(said: object) -> list[str]:

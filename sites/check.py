@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fedcxr.data import cache_folder
 from fedcxr.errors import FedcxrError
+from sites.budget import Privacy
 from sites.profile import Bounds, Profile
 
 
@@ -25,9 +26,20 @@ def checked(file: Path) -> str:
         "methods": "; ".join(_bounded(name, bounds) for name, bounds in profile.methods.items()),
         "tasks": ", ".join(profile.tasks),
         "code from outside": ", ".join(profile.outside),
+        "privacy": _promised(profile.budget.privacy),
     }
-    few = [] if len(films) >= profile.smallest else [f"too few films to answer anything: {profile.smallest} at least"]
-    return "\n".join([*(f"{what}: {value or 'none'}" for what, value in said.items()), *few])
+    odd = [] if len(films) >= profile.smallest else [f"too few films to answer anything: {profile.smallest} at least"]
+    if profile.budget.privacy is not None and profile.budget.privacy.delta * len(set(films.patients)) >= 1:
+        odd.append("delta lets one of the patients be told outright: take less than one in their number")
+    return "\n".join([*(f"{what}: {value or 'none'}" for what, value in said.items()), *odd])
+
+
+def _promised(privacy: Privacy | None) -> str:
+    if privacy is None:
+        return "no limit is promised"
+    if not privacy.epsilon:
+        return "nothing is promised, and nothing may be spent"
+    return f"epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {privacy.unit}"
 
 
 def _bounded(method: str, bounds: Mapping[str, Bounds]) -> str:

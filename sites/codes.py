@@ -10,7 +10,7 @@ import logging
 import traceback
 from enum import StrEnum
 
-from fedcxr.errors import Refused
+from fedcxr.errors import PrivacySpent, Refused
 
 log = logging.getLogger("sites")
 LONGEST = 1 << 14  # characters of an entry in the log: whoever may ask must not fill the disk at once
@@ -20,7 +20,7 @@ Told = tuple[str, str, str, float]  # status, reason, place and seconds of an an
 
 class Code(StrEnum):
     """What is told; the coordinator's scenario, and the hospital's profile as far as it was shown, explain all but
-    the last two."""
+    the last three. That privacy is spent tells that others asked, too; a run would otherwise ask on in vain."""
 
     SCENARIO = "not a scenario"
     SOURCES = "films are named, and not as the hospital's own"
@@ -33,6 +33,7 @@ class Code(StrEnum):
     SITE = "another site"
     FILMS = "too few films"
     LIMITS = "a release that is too like the films"
+    PRIVACY = "no privacy left for this"
     REFUSED = "refused"
     FAILED = "failed"
 
@@ -51,6 +52,8 @@ def tell(error: Exception) -> Told:
     match error:
         case Denied():
             return "refused", error.code.value, "", 0.0
+        case PrivacySpent():
+            return "refused", Code.PRIVACY.value, "", 0.0
         case Refused():
             return "refused", Code.REFUSED.value, "", 0.0
         case _:

@@ -1,17 +1,20 @@
-"""What is in a vault's one file: the ring, how often it changed, and the digests of what is kept beside it."""
+"""What is in a vault's one file: the ring, how often it changed, what was spent, and digests of what lies beside."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import msgpack
 
 from fedcxr.errors import VaultLocked
 from fedcxr.keys.keyring import Keyring
+from sites.ledger import Ledger
 
-FORMAT = 2
+FORMAT = 3
+WITHOUT_LEDGER = 2  # the format of before: nothing was spent
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Contents:
     change: int = 1  # never goes back, so that an older copy can be told from the latest
     counts: tuple[int, bytes] | None = None  # the file of the films' counts, and its digest
     lists: Mapping[int, bytes] = field(default_factory=lambda: MappingProxyType({}))  # of each release's images
+    ledger: Ledger = field(default_factory=Ledger)  # what learning has cost the site's people
 
     def holding(self, ring: Keyring) -> Contents:
         """The next contents, with this ring."""
@@ -29,7 +33,8 @@ class Contents:
 
     def pack(self) -> bytes:
         """With every key in it: for a vault to encrypt."""
-        packed: bytes = msgpack.packb([FORMAT, self.ring.pack(), self.change, self.counts, dict(self.lists)])
+        said = [FORMAT, self.ring.pack(), self.change, self.counts, dict(self.lists), self.ledger.pack()]
+        packed: bytes = msgpack.packb(said)
         return packed
 
     @classmethod
@@ -38,15 +43,23 @@ class Contents:
         found = _unpacked(data)
         if found is None:  # raised here, for an error of reading may carry what was read along
             raise VaultLocked(
-                "this vault holds nothing that this version of fedcxr can read", allowed=f"format {FORMAT}"
+                "this vault holds nothing that this version of fedcxr can read",
+                allowed=f"formats {WITHOUT_LEDGER} and {FORMAT}",
             )
-        ring, change, counts, lists = found
-        return cls(Keyring.unpack(ring), change, counts, lists)
+        ring, change, counts, lists, spent = found
+        return cls(Keyring.unpack(ring), change, counts, lists, Ledger.unpack(spent))
 
 
-def _unpacked(data: bytes) -> tuple[bytes, int, tuple[int, bytes] | None, Mapping[int, bytes]] | None:
+Found = tuple[bytes, int, tuple[int, bytes] | None, Mapping[int, bytes], tuple[Any, ...]]
+
+
+def _unpacked(data: bytes) -> Found | None:
     try:
-        form, ring, change, counts, lists = msgpack.unpackb(data, use_list=False, strict_map_key=False)
-        return (ring, change, counts, lists) if form == FORMAT else None
+        match msgpack.unpackb(data, use_list=False, strict_map_key=False):
+            case (int(form), ring, change, counts, lists, spent) if form == FORMAT:
+                return ring, change, counts, lists, spent
+            case (int(form), ring, change, counts, lists) if form == WITHOUT_LEDGER:
+                return ring, change, counts, lists, ()
     except (msgpack.exceptions.UnpackException, ValueError, TypeError):
         return None
+    return None

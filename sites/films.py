@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fedcxr.keys.keyring import Keyring, ReleaseRecord, listing
 from fedcxr.keys.provider import Job
+from fedcxr.learning.spending import Spending
 from sites.budget import Budget
 from sites.contents import Contents
 from sites.counts import Counts, Tally
@@ -41,18 +42,22 @@ class Films:
         """The same, as a ring takes them."""
         return tuple(digest.hex() for digest in self.digests(images))
 
-    def begun(self, contents: Contents, job: Job, images: Sequence[str], budget: Budget) -> Contents:
-        """The contents that know of this job, its films counted; the same ones if it was begun before."""
+    def begun(
+        self, contents: Contents, job: Job, images: Sequence[str], budget: Budget, spending: Spending | None = None
+    ) -> Contents:
+        """The contents that know of this job, its films and its cost counted; the same ones if it was begun before."""
         films = self.digests(images)
         ring = contents.ring.begun(job, [film.hex() for film in films])
         if ring == contents.ring:
             return contents
         counts = self._read(contents).within(job.kind, films, budget)
+        ledger = contents.ledger.after(job, spending, budget.privacy)
         self.sweep(contents)  # before anything is written: kills must not fill the disk
         new, lists = contents.holding(ring), dict(contents.lists)
         if job.kind == "release":
             lists[ring.serial] = self._lists.write(ring.serial, b"".join(films))
-        return replace(new, counts=(new.change, self._counts.write(new.change, counts.pack())), lists=lists)
+        written = new.change, self._counts.write(new.change, counts.pack())
+        return replace(new, counts=written, lists=lists, ledger=ledger)
 
     def adopted(self, contents: Contents, releases: Iterable[tuple[ReleaseRecord, Sequence[str]]]) -> Contents:
         """The contents with releases that were made before there was a budget: counted, and none refused."""

@@ -16,12 +16,14 @@ from fedcxr.keys.identity import Identity
 from fedcxr.keys.keyring import Grant, Keyring, ReleaseRecord
 from fedcxr.keys.provider import Job
 from fedcxr.keys.stream import generator
+from fedcxr.learning.spending import Spending
 from sites.budget import Budget
 from sites.contents import Contents
 from sites.counter import Counter, after_restoring
 from sites.counts import Tally
 from sites.encrypted_file import Cost, EncryptedFile
 from sites.films import Films
+from sites.ledger import Ledger
 from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
 
 VARIABLE = "FEDCXR_VAULT"
@@ -128,18 +130,23 @@ class Vault:
         """What one random stream of a job is drawn from."""
         return self.ring.stream_key(job, *path, images=images)
 
-    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
+    def begin(self, job: Job, images: Sequence[str], spending: Spending | None = None) -> ReleaseKey:
         """The key of a job, noted and counted before anything is drawn for it. Row i is called `str(i)`: `images[i]`.
 
-        The same job again is not counted again, for its answer is the same.
+        The same job again is not counted again, and costs nothing, for its answer is the same.
         """
-        ring = self._commit(lambda contents: self._films.begun(contents, job, images, self._budget)).ring
+        ring = self._commit(lambda contents: self._films.begun(contents, job, images, self._budget, spending)).ring
         return ring.release_key(ring.made(job.name, ring.epoch))
 
     def tallies(self, images: Sequence[str]) -> list[Tally]:
         """In how many releases, turns of learning and tests each of these images was."""
         with self._box.alone():  # the file of counts has another name after every change
             return self._films.tallies(self._contents(), images)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What learning has cost this site's people so far."""
+        return self._contents().ledger
 
     def release_key(self, release: str, epoch: int | None = None) -> ReleaseKey:
         """The key of a release begun earlier."""

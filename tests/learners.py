@@ -10,6 +10,7 @@ import numpy as np
 from fedcxr.cohort import Cohort
 from fedcxr.errors import DataError, StorageError
 from fedcxr.learning import Guarantee, Learning, Report
+from fedcxr.learning.spending import Spending
 from fedcxr.methods import FilmMethod, Films, Protect, Round, RunContext, Weights, to_eight_bits
 
 
@@ -67,6 +68,15 @@ class Greyer(FilmMethod):
             return to_eight_bits(np.subtract(films, weights["grey"]) / 255.0 + 0.5)
 
         return protect
+
+
+class Frugal(Greyer):
+    """Says that each of its turns was ten steps with noise, on a tenth of the patients."""
+
+    noise: float = 1.0
+
+    def spending(self, turn: Round) -> Spending:
+        return Spending(unit="patient", noise_multiplier=self.noise, sample_rate=0.1, steps=10)
 
 
 class Hoarder(Greyer):

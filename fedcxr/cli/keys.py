@@ -13,6 +13,7 @@ import typer
 
 from fedcxr.cli.help import App
 from fedcxr.cli.key_files import read_bytes, read_card, read_text, write_card, write_envelopes
+from fedcxr.cli.ledger import privacy_lines, privacy_spent
 from fedcxr.cli.options import Format, FormatOption
 
 keys_app = App(
@@ -55,11 +56,22 @@ def keys_init(
 
 
 @keys_app.command("show", epilog="Example: fedcxr keys show --card mercy.card")
-def keys_show(vault: VaultOption = None, card: CardOption = None, format: FormatOption = Format.text) -> None:
-    """Show who this hospital is, its epochs, releases and grants; nothing that is secret."""
-    with _unlocked(vault) as opened:
-        ring = opened.ring
+def keys_show(
+    vault: VaultOption = None,
+    card: CardOption = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", metavar="FILE", help="The hospital's profile: of how much the privacy was spent."),
+    ] = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Show who this hospital is, its epochs, releases, grants and the privacy it spent; nothing that is secret."""
+    own = None if profile is None else importlib.import_module("sites.profile").Profile.read(profile)
+    folder = vault if vault is not None or own is None else Path(own.vault).expanduser()
+    with _unlocked(folder) as opened:
+        ring, ledger = opened.ring, opened.ledger
     write_card(card, ring.card)
+    privacy = privacy_spent(ledger, None if own is None else own.budget.privacy)
     public = ring.identity.public
     facts = {
         "site": ring.site,
@@ -83,6 +95,7 @@ def keys_show(vault: VaultOption = None, card: CardOption = None, format: Format
             }
             for given in ring.grants
         ],
+        "privacy": privacy,
     }
     lines = [f"site:        {ring.site}", f"fingerprint: {_spaced(public.fingerprint)}"]
     lines += [f"earlier:     {_spaced(old.public.fingerprint)}" for old in ring.earlier]
@@ -92,7 +105,7 @@ def keys_show(vault: VaultOption = None, card: CardOption = None, format: Format
         end = f", REVOKED {given.revoked}" if given.revoked else ""
         which = ", ".join(given.releases) or "releases from then on"
         lines.append(f"grant to {given.recipient}: {given.what} of {which}, {given.made}{end}")
-    _say(format, facts, "\n".join(lines))
+    _say(format, facts, "\n".join([*lines, *privacy_lines(privacy)]))
 
 
 @keys_app.command("grant", epilog="Example: fedcxr keys grant charity.card --share 0.25")

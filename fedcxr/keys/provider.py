@@ -13,6 +13,7 @@ from fedcxr.keys import ReleaseKey, context
 from fedcxr.keys.signatures import Signer, sign_release
 
 if TYPE_CHECKING:  # a key agent has no business with what releases are made of
+    from fedcxr.learning.spending import Spending
     from fedcxr.release import Release
 
 SERVER = "server"  # what the coordinator is called as a recipient of keys
@@ -52,10 +53,11 @@ class KeyProvider(Protocol):
     @property
     def identity(self) -> Signer: ...
 
-    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
+    def begin(self, job: Job, images: Sequence[str], spending: Spending | None = None) -> ReleaseKey:
         """Note a job before anything is done for it, and give its key; row i is the image the site calls `images[i]`.
 
-        The same job may be begun again, to go on with it. Another one of its name, or with other images, is refused.
+        The same job may be begun again, to go on with it. Another one of its name, or with other images, is refused,
+        and so is one that costs the people behind the images more than their hospital promised.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pydantic
@@ -13,7 +13,9 @@ import pydantic
 from fedcxr import plugins
 from fedcxr.errors import ConfigError, Refused, UnknownName
 from fedcxr.learning.strategies import STRATEGIES, Strategy
-from fedcxr.release import Release
+
+if TYPE_CHECKING:  # a hospital's key agent imports this package, and has no business with releases
+    from fedcxr.release import Release
 
 Place = Literal["local", "federated", "public"]
 Beginning = Literal["anew", "public"]
@@ -110,5 +112,6 @@ class Guarantee(pydantic.BaseModel):
 
     epsilon: float = pydantic.Field(ge=0)
     delta: float = pydantic.Field(ge=0, lt=1)
-    unit: Literal["record", "patient", "pixel_neighbourhood"]
+    unit: Literal["record", "patient", "site", "pixel_neighbourhood"]
     accountant: str
+    epsilon_rdp: float | None = pydantic.Field(None, ge=0)  # the same by Renyi divergences: the figure papers have

@@ -17,6 +17,7 @@ from fedcxr.context import RunContext
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, ReleaseKey
 from fedcxr.learning import Guarantee, Learning, Report
+from fedcxr.learning.spending import Spending
 from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
 from fedcxr.view import Appearance, Array, Films, Holder, Masks, Nobody, Shared, Told, View, Weights
@@ -85,6 +86,10 @@ class Method(Plugin):
 
         `reported` is what every site told of every round of its learning; without a run, nothing.
         """
+        return None
+
+    def spending(self, turn: Round) -> Spending | None:
+        """What one turn of learning costs the people behind a site's films; None: it guarantees nothing."""
         return None
 
     def learn(

@@ -15,6 +15,7 @@ from fedcxr.keys.identity import Identity, PublicIdentity
 from fedcxr.keys.keyring import Epoch, Grant, Keyring
 from fedcxr.keys.provider import Job, KeyProvider
 from fedcxr.keys.stream import KEY_BYTES
+from fedcxr.learning.spending import Spending
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 
@@ -35,7 +36,8 @@ class Simulated:
     def identity(self) -> Identity:
         return self._ring.identity
 
-    def begin(self, job: Job, images: Sequence[str]) -> ReleaseKey:
+    def begin(self, job: Job, images: Sequence[str], spending: Spending | None = None) -> ReleaseKey:
+        """No ledger is kept: a simulation supposes that its films are asked for the first time."""
         self._ring = self._ring.begun(job, images)
         return self._ring.release_key(self._ring.made(job.name))
 

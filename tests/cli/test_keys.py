@@ -17,6 +17,8 @@ from fedcxr import cli
 from fedcxr.keys import Origin
 from fedcxr.keys.envelopes import open_envelope
 from fedcxr.keys.provider import Job
+from fedcxr.learning.spending import Spending
+from sites.budget import Budget
 from sites.encrypted_file import HEADER, Cost
 from sites.vault import Vault
 
@@ -106,6 +108,26 @@ def test_the_whole_life_of_a_grant(two: Fedcxr, tmp_path: Path) -> None:
         "site:", "fingerprint:", "epoch", "epoch", "release", "grant",
     ]  # fmt: skip
     assert "REVOKED" in out
+
+
+def test_it_shows_what_privacy_was_spent_and_of_how_much(two: Fedcxr, tmp_path: Path) -> None:
+    spending = Spending(unit="patient", noise_multiplier=1.0, sample_rate=0.01, steps=500)
+    assert "privacy" not in two("show", "--vault", "mercy")[1]
+    with Vault.unlock(Path("mercy"), WORDS.encode(), Budget(privacy=None)) as vault:
+        for number in range(2):
+            vault.begin(Job("learn", "spring", str(number)), IMAGES, spending)
+    assert two("show", "--vault", "mercy")[1].endswith(
+        "\nprivacy spent per patient: epsilon 1.829 at delta 1e-05, 1000 steps\n"
+    )
+    profile = tmp_path / "profile.yaml"
+    profile.touch(mode=0o600)
+    budget = "{privacy: {epsilon: 8, delta: 1.0e-6}}"
+    profile.write_text(f"{{site: mercy, vault: {tmp_path / 'mercy'}, cohort: phantom, budget: {budget}}}")
+    _, text, _ = two("show", "--profile", str(profile))
+    assert text.endswith("\nprivacy spent per patient: epsilon 2.125 of 8 at delta 1e-06, 1000 steps\n")
+    (said,) = done(two("show", "--profile", str(profile), "--format", "json"))["privacy"]
+    assert said["epsilon"] < said["epsilon_rdp"] < said["promised"] == 8
+    assert (said["unit"], said["delta"], said["steps"]) == ("patient", 1e-6, 1000)
 
 
 def test_json_of_every_command(two: Fedcxr) -> None:

@@ -213,7 +213,7 @@ def test_a_guarantee_is_reckoned_from_what_sites_told(fit: str, tmp_path: Path) 
     assert done.result is not None
     rounds = (1, 2, 3) if fit == "federated" else (1,)
     spent = float(sum(number * sum(films.values()) for number in rounds))
-    told = {"epsilon": spent, "delta": 0.0, "unit": "record", "accountant": "addition"}
+    told = {"epsilon": spent, "delta": 0.0, "unit": "record", "accountant": "addition", "epsilon_rdp": None}
     assert done.result["privacy"]["formal"] == told
     (done.folder / "result.json").unlink()
     again = run(of, tmp_path, resume=True).result

@@ -240,6 +240,20 @@ def test_whoever_writes_a_profile_can_try_it(file: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "methods: noise (scale at least 0.2)" in said
     assert "too few films" in said
+    assert "\nprivacy: nothing is promised, and nothing may be spent\n" in said
+    for privacy, told in (
+        (None, "privacy: no limit is promised"),
+        ({"epsilon": 2, "delta": 1e-3}, "privacy: epsilon 2 at delta 0.001 per patient"),
+    ):
+        file.write_text(yaml.safe_dump(permissive(budget={"privacy": privacy})))
+        assert main([str(file)]) == 0
+        said = capsys.readouterr().out
+        assert told in said
+        assert "told outright" not in said
+    few = {"source": "phantom", "patients": 150, "size": 16}
+    file.write_text(yaml.safe_dump(permissive(cohort=few, budget={"privacy": {"epsilon": 2, "delta": 0.01}})))
+    assert main([str(file)]) == 0
+    assert "delta lets one of the patients be told outright" in capsys.readouterr().out
     file.write_text(yaml.safe_dump(permissive(metods={})))
     assert main([str(file)]) == 2
     assert capsys.readouterr().err == (
