@@ -104,10 +104,12 @@ _BEGINNINGS: dict[str, Weights] = {}  # by run, of which a process serves one at
 
 def _beginning(scenario: Scenario) -> Weights:
     """The weights of the network that the sites learn: made once, for every round is checked against them."""
-    if scenario.run_name not in _BEGINNINGS:
+    known = _BEGINNINGS.get(scenario.run_name)
+    if known is None:
+        known = initial_step(scenario).weights
         _BEGINNINGS.clear()
-        _BEGINNINGS[scenario.run_name] = initial_step(scenario).weights
-    return _BEGINNINGS[scenario.run_name]
+        _BEGINNINGS[scenario.run_name] = known
+    return known
 
 
 def participants_of(scenario: Scenario, number: int) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def teach(
     `plan` is another than the recipe's, such as that of one turn of many; `penalty` is added to every loss.
     """
     order = epochs(len(films), recipe.batch, rng)
-    truth = torch.tensor(labels, device=compute.device)  # a copy: a table may lend its labels for reading alone
+    truth = torch.tensor(labels.copy(), device=compute.device)  # a table may lend them for reading, or backwards
     weights = class_weights(truth, recipe.rare)
 
     def shown(batch: Inputs) -> Tensor:
