@@ -21,10 +21,19 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "raw": lambda result: _utility(result, "raw"),
     "frozen": lambda result: _utility(result, "frozen"),
     "trained": lambda result: _utility(result, "trained"),
+    "alone": lambda result: _utility(result, "alone"),
+    "start": lambda result: _utility(result, "start"),
     "naive": lambda result: _attack(result, "naive"),
     "retrained": lambda result: _attack(result, "retrained"),
     "worst": lambda result: (result["privacy"]["worst_case"] or {"auc": None})["auc"],
+    "member": lambda result: _highest(result["privacy"].get("membership", [])),
 }
+UNKNOWN = figure(None)
+ALWAYS = ("runs", "trained", "95 %", "worst", "95 % ", "time", "MB sent")
+OF_MODELS = (
+    "member: AUC of whoever tells patients who were learnt from; epsilon: what is guaranteed, and to whom",
+    "alone: the same learning at each site alone, mean; start: where learning began, without any hospital's film",
+)
 NOTES = (
     "raw, frozen, trained: mean AUC of the findings; raw: nothing is protected",
     "naive, retrained, worst: AUC of whoever links films to known people; worst: of all attackers",
@@ -47,6 +56,7 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
                 "figures": {name: _over_seeds([look(r) for r in results]) for name, look in FIGURES.items()},
                 "conclusive": all(attack["conclusive"] for attack in attacks) if attacks else None,
                 "converged": _converged(results),
+                "guarantee": _guarantee(results),
                 "cost": _cost(results),
                 "folders": [str(run.folder) for run in runs],
             }
@@ -70,7 +80,9 @@ def _lines(comparison: Mapping[str, Any]) -> Iterator[list[object]]:
     keys = list(dict.fromkeys(key for row in rows for key in row["differs"]))
     parts = ("mean", "std", "low", "high")
     figures = [f"{name} {part}" for name in FIGURES for part in parts]
-    yield ["scenario", *keys, "runs", *figures, "controls held", "converged", "seconds", "bytes_up", "folders"]
+    formal = ("epsilon", "delta", "unit")
+    costs = ("seconds", "bytes_up", "bytes_down")
+    yield ["scenario", *keys, "runs", *figures, "controls held", "converged", *formal, *costs, "folders"]
     for row in rows:
         found = [row["figures"][name] for name in FIGURES]
         cells = [cell for one in found for cell in (one["mean"], one["std"], *(one["ci95"] or (None, None)))]
@@ -81,7 +93,8 @@ def _lines(comparison: Mapping[str, Any]) -> Iterator[list[object]]:
             *cells,
             row["conclusive"],
             row["converged"],
-            *row["cost"].values(),
+            *((row.get("guarantee") or {}).get(part) for part in formal),
+            *(row["cost"].get(part) for part in costs),
             " ".join(row["folders"]),
         ]
 
@@ -94,23 +107,43 @@ def load(folder: Path) -> dict[str, Any]:
 
 def screen(comparison: Mapping[str, Any], folder: Path) -> Table:
     """A comparison for a terminal: first what matters most, which a narrow one shows in its first block."""
-    heads = ("runs", "trained", "95 %", "worst", "95 %", "raw", "frozen", "naive", "retrained", "time", "MB sent")
-    rows = [Row(row["described"], tuple(_cells(row)), _doubt(row)) for row in comparison["rows"]]
-    notes = (*NOTES, f"runs are below {folder}; study.csv there says which is which, with all figures")
-    return Table(str(comparison["study"]), heads, tuple(rows), notes)
+    cells = [dict(_cells(row)) for row in comparison["rows"]]
+    # What no row has is no column: films have no members, and models no released films.
+    heads = [head for head in cells[0] if head in ALWAYS or any(one[head] != UNKNOWN for one in cells)] if cells else []
+    rows = [
+        Row(row["described"], tuple(one[head] for head in heads), _doubt(row))
+        for row, one in zip(comparison["rows"], cells, strict=True)
+    ]
+    shared = "member" in heads
+    notes = (
+        *NOTES,
+        *(OF_MODELS if shared else ()),
+        f"runs are below {folder}; study.csv there has all figures of each",
+    )
+    return Table(str(comparison["study"]), tuple(head.rstrip() for head in heads), tuple(rows), notes)
 
 
-def _cells(row: Mapping[str, Any]) -> Iterator[str]:
+def _cells(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """By head; the interval of a figure stands behind it under as many spaces as tell it from others."""
     figures = row["figures"]
-    yield str(row["runs"])
-    for name in ("trained", "worst"):
-        yield _shown(figures[name])
-        yield span(figures[name]["ci95"])
-    for name in ("raw", "frozen", "naive", "retrained"):
-        yield _shown(figures[name])
-    seconds, sent = row["cost"]["seconds"], row["cost"]["bytes_up"]
-    yield "unknown" if seconds is None else f"{seconds:.0f} s"
-    yield "unknown" if sent is None else f"{sent / 1e6:.1f}"
+    yield "runs", str(row["runs"])
+    for spaces, name in enumerate(("trained", "worst", "member")):
+        if name in figures:
+            yield name, _shown(figures[name])
+            yield "95 %" + " " * spaces, span(figures[name]["ci95"]) if figures[name]["ci95"] else UNKNOWN
+    yield "epsilon", _epsilon(row.get("guarantee"))
+    for name in ("alone", "start", "raw", "frozen", "naive", "retrained"):
+        if name in figures:
+            yield name, _shown(figures[name])
+    seconds, sent, received = (row["cost"].get(name) for name in ("seconds", "bytes_up", "bytes_down"))
+    yield "time", UNKNOWN if seconds is None else f"{seconds:.0f} s"
+    yield "MB sent", UNKNOWN if sent is None else f"{sent / 1e6:.1f}"
+    yield "received", UNKNOWN if received is None else f"{received / 1e6:.1f}"
+
+
+def _epsilon(guarantee: Mapping[str, Any] | None) -> str:
+    """Never without its unit."""
+    return UNKNOWN if guarantee is None else f"{guarantee['epsilon']:.3g} per {guarantee['unit'].replace('_', ' ')}"
 
 
 def _doubt(row: Mapping[str, Any]) -> str:
@@ -120,10 +153,15 @@ def _doubt(row: Mapping[str, Any]) -> str:
 
 def table(comparison: Mapping[str, Any]) -> str:
     """A comparison as a Markdown table: the mean over seeds, and their standard deviation where there are several."""
-    heads = ["scenario", "runs", *FIGURES, "controls", "converged"]
+    known = [
+        name
+        for name in FIGURES
+        if any(row["figures"].get(name, {}).get("mean") is not None for row in comparison["rows"])
+    ]
+    heads = ["scenario", "runs", *known, "epsilon", "controls", "converged"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in comparison["rows"]:
-        figures = [_shown(row["figures"][name]) for name in FIGURES]
+        figures = [*(_shown(row["figures"][name]) for name in known), _epsilon(row.get("guarantee"))]
         held = {True: "held", False: "**failed**", None: "-"}[row["conclusive"]]
         end = {True: "yes", False: "**lower bound**", None: "-"}[row.get("converged")]
         lines.append(f"| {' | '.join([row['described'], str(row['runs']), *figures, held, end])} |")
@@ -132,14 +170,28 @@ def table(comparison: Mapping[str, Any]) -> str:
 
 def _utility(result: Mapping[str, Any], level: str) -> Figure | None:
     findings = result["utility"].get("findings")  # a scenario need not measure them
-    return findings[level]["mean_auc"] if findings and findings[level] else None
+    return findings[level]["mean_auc"] if findings and findings.get(level) else None
 
 
 def _attack(result: Mapping[str, Any], attacker: str) -> Figure | None:
     """Of those who are asked whose the released films are."""
     asked = [a for a in result["privacy"]["attacks"] if a.get("question", "linkage") == "linkage"]
-    found: list[Figure] = [a["auc"] for a in asked if a["attacker"] == attacker and a["auc"]["value"] is not None]
-    return max(found, key=lambda auc: float(auc["value"]), default=None)
+    return _highest([attack for attack in asked if attack["attacker"] == attacker])
+
+
+def _highest(entries: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Of all attackers."""
+    known: list[Figure] = [one["auc"] for one in entries if one["auc"]["value"] is not None]
+    return max(known, key=lambda auc: float(auc["value"]), default=None)
+
+
+def _guarantee(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The weakest that the runs give; None: one of them gives none."""
+    given = [result["privacy"].get("formal") for result in results]
+    if not given or not all(given):
+        return None
+    weakest: Mapping[str, Any] = max(given, key=lambda one: float(one["epsilon"]))
+    return {part: weakest[part] for part in ("epsilon", "delta", "unit")}
 
 
 def _converged(results: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -165,10 +217,11 @@ def _cost(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Of one run, on average."""
     costs = [cost for result in results if (cost := result.get("cost"))]
     if not costs:
-        return {"seconds": None, "bytes_up": None}
+        return {"seconds": None, "bytes_up": None, "bytes_down": None}
     return {
         "seconds": statistics.fmean(cost["seconds"]["total"] for cost in costs),
         "bytes_up": statistics.fmean(cost["bytes_up"] for cost in costs),
+        "bytes_down": statistics.fmean(cost.get("bytes_down", 0) for cost in costs),
     }
 
 
