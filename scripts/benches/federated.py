@@ -244,7 +244,7 @@ def _dp(options: argparse.Namespace) -> dict[str, Any]:
     private: Any = plugins.build(
         "method",
         {"name": "dp_sgd", "network": options.network, "rounds": 1, "steps": DP_STEPS, "unit": "record",
-         "sample_rate": min(BATCH / len(films), 1.0), "expected": BATCH, "epsilon": None, "noise_multiplier": 1.0},
+         "sample_rate": min(BATCH / len(films), 1.0), "batch": BATCH, "noise_multiplier": 1.0},
     )  # fmt: skip
     plain: Any = scenario.method.model_copy(update={"norm": "group", "steps": DP_STEPS})
     found = {}
