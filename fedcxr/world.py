@@ -37,6 +37,7 @@ class Traces:
     key_of: Lent
     opened: Callable[[], View] | None = None  # what is seen by whoever has every site's key; None: there are none
     readers: Callable[[], Mapping[str, Bools]] = dict  # (m,) by name, which rows are open to whom sites granted keys
+    there: Bools | None = None  # (n,) the films of all sites that took part, released or learnt from; None: all films
 
     def __len__(self) -> int:
         return len(self.films)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ def _measure(
     release_s = time.monotonic() - began
     sites, releases = _fitting(run, experiment)
     shared = Shared(releases, run.learnt(), run.updates, run.rounds)
-    guarantee = guarantee_of(run.scenario.method, _reports(run, shared))
+    shared = replace(shared, reports=_reports(run, shared))
+    guarantee = guarantee_of(run.scenario.method, shared.reports)
     put = threat.put(shared)
     _keep_answers(run, threat, shared, put)
     for attack in waiting:

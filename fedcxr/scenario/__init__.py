@@ -384,7 +384,7 @@ def _check_attack(name: str, adversary: Adversary, scenario: Scenario) -> None:
             do=f"remove it from `adversaries`, or choose another method than {method.plugin_name()}",
         )
     unable = adversary.running_mechanism
-    if unable and not method.repeatable:
+    if unable and not method.repeatable and "model" not in method.forms:  # a model can be learnt again
         raise ConfigError(
             f"the attacker `{unable[0]}` does to films of its own what the method does, and this one protects none",
             given=method.plugin_name(),

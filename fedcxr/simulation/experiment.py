@@ -70,7 +70,9 @@ class Experiment:
             sites = np.repeat([r.site for r in shared.releases], [len(r) for r in shared.releases]).astype(object)
             opened = partial(self._opened, shared) if self.scenario.method.keyed else None
             readers = partial(self._readers, shared)
-            traces = Traces(shared, self.truth(shared), sites, self.release_key, opened, readers)
+            there = np.zeros(len(self.cohort), dtype=np.bool_)
+            there[np.concatenate([self.dealt[release.site] for release in shared.releases])] = True
+            traces = Traces(shared, self.truth(shared), sites, self.release_key, opened, readers, there)
         return World(
             cohort=self.cohort,
             patients=self.cohort.patients,
