@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from fedcxr.errors import NotGranted
 from fedcxr.keys import ReleaseKey, SomeKeys
-from fedcxr.learning import Report
 from fedcxr.release import Release
 
 Array = npt.NDArray[np.generic]
@@ -33,7 +32,6 @@ class Shared:
     learnt: Release | None = None
     updates: Callable[[], Iterator[tuple[int, Release]]] = _none  # by round, what each site sent, where it is kept
     rounds: Callable[[], Iterator[tuple[int, Release]]] = _none  # of a federation, what each made; 0: its beginning
-    reports: Sequence[Report] = ()  # what sites told of their learning, for the method's guarantee
 
     def __len__(self) -> int:
         """How many rows were released."""

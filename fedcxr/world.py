@@ -6,7 +6,7 @@ which identities mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -18,6 +18,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.data import Source
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
+from fedcxr.learning import Report
 from fedcxr.methods import Method, RunContext
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
@@ -37,6 +38,7 @@ class Traces:
     key_of: Lent
     opened: Callable[[], View] | None = None  # what is seen by whoever has every site's key; None: there are none
     readers: Callable[[], Mapping[str, Bools]] = dict  # (m,) by name, which rows are open to whom sites granted keys
+    reports: Sequence[Report] = ()  # what sites told of their learning, for the method's guarantee
     there: Bools | None = None  # (n,) the films of all sites that took part, released or learnt from; None: all films
 
     def __len__(self) -> int:

@@ -67,8 +67,8 @@ def _measure(
     release_s = time.monotonic() - began
     sites, releases = _fitting(run, experiment)
     shared = Shared(releases, run.learnt(), run.updates, run.rounds)
-    shared = replace(shared, reports=_reports(run, shared))
-    guarantee = guarantee_of(run.scenario.method, shared.reports)
+    threat = replace(threat, reports=_reports(run, shared))
+    guarantee = guarantee_of(run.scenario.method, threat.reports)
     put = threat.put(shared)
     _keep_answers(run, threat, shared, put)
     for attack in waiting:

@@ -87,8 +87,8 @@ def lira(evidence: Evidence) -> Scores:
 
     With few shadows a film's own means are hardly known. So the variance of a finding is one, pooled over films and
     both sides (the paper pools it over films), and the gap between a film's means is drawn towards that of all films,
-    as far as it may be noise: our deviation. The ratio is then linear, and a target that is surer than any shadow is no
-    evidence against membership.
+    as far as it may be noise, and is never less than nothing: whoever has seen a film is not less sure of it. These are
+    our deviations. The ratio is then linear, and that the target is surer than any shadow tells for membership.
     """
     films, count = evidence.asked, len(evidence.asked.shadows)
     weight = films.inside[..., None]
@@ -101,7 +101,7 @@ def lira(evidence: Evidence) -> Scores:
     usual = np.nanmean(gap, axis=0)
     real = np.maximum(np.nanmean(np.square(gap - usual), axis=0) - noise, 0.0)
     shrunk = usual + (gap - usual) * real / (real + noise)
-    return sum_known(shrunk * (films.target - middle) / variance)
+    return sum_known(np.maximum(shrunk, 0.0) * (films.target - middle) / variance)
 
 
 def trajectory(evidence: Evidence) -> Scores:

@@ -65,7 +65,7 @@ class Membership(Question):
         given = Holding(
             {"films": asked.films(), "labels": asked.labels, "people": people}, {"findings": list(asked.findings)}
         )
-        guarantee = guarantee_of(world.method, world.released.shared.reports)
+        guarantee = guarantee_of(world.method, world.released.reports)
         truth = Truth(roles.member[rows], people, asked.labels, guarantee)
         scores = Part((len(rows),), np.float32)
         nothing = view.take(np.zeros(0, dtype=np.intp))  # of what was released, the model alone

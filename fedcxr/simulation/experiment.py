@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from fedcxr.data._vocabulary import canonical
 from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
 from fedcxr.keys.provider import SERVER, Job
+from fedcxr.learning import Report
 from fedcxr.partition import Rows, deal
 from fedcxr.protocol import COORDINATOR, context_of, release_order
 from fedcxr.reading import Recipient, foreign_keys
@@ -62,8 +63,8 @@ class Experiment:
         """The films one hospital holds."""
         return self.cohort.take(self.dealt[name])
 
-    def world(self, shared: Shared | None = None) -> World:
-        """All there is to know, before or after the sites have released."""
+    def world(self, shared: Shared | None = None, reports: Sequence[Report] = ()) -> World:
+        """All there is to know, before or after the sites have released and told of their learning."""
         context = context_of(self.scenario, COORDINATOR, None)
         traces = None
         if shared is not None:
@@ -72,7 +73,8 @@ class Experiment:
             readers = partial(self._readers, shared)
             there = np.zeros(len(self.cohort), dtype=np.bool_)
             there[np.concatenate([self.dealt[release.site] for release in shared.releases])] = True
-            traces = Traces(shared, self.truth(shared), sites, self.release_key, opened, readers, there)
+            films = self.truth(shared)
+            traces = Traces(shared, films, sites, self.release_key, opened, readers, reports, there)
         return World(
             cohort=self.cohort,
             patients=self.cohort.patients,

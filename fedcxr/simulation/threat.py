@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 
 from fedcxr.adversaries import Leak
 from fedcxr.knowledge import Holding
+from fedcxr.learning import Report
 from fedcxr.questions import PROTECTED, Asked, Question, Setting
 from fedcxr.release import AnswerKey
 from fedcxr.scenario import Scenario
@@ -33,6 +34,7 @@ class Threat:
     """Puts the scenario's questions to adversaries who know what it grants them."""
 
     experiment: Experiment
+    reports: Sequence[Report] = ()  # what sites told of their learning
 
     @property
     def scenario(self) -> Scenario:
@@ -40,7 +42,7 @@ class Threat:
 
     def settings(self, question: str, shared: Shared | None = None) -> Mapping[str, Setting]:
         """The worlds in which a question is put, by name."""
-        return self.scenario.questions[question].settings(self.experiment.world(shared))
+        return self.scenario.questions[question].settings(self.experiment.world(shared, self.reports))
 
     def owned(self, question: str, world: World) -> dict[str, Holding]:
         """What an adversary who is asked this holds before anything is released."""
