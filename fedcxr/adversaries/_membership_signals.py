@@ -33,6 +33,11 @@ class Films:
         """As if there were so many shadows, an even number."""
         return Films(self.target, self.shadows[:shadows], self.inside[:shadows])
 
+    def known(self) -> Films:
+        """Without findings of which nothing is known of any film."""
+        columns = ~np.isnan(self.target).all(axis=0)
+        return Films(self.target[:, columns], self.shadows[..., columns], self.inside)
+
     def take(self, rows: slice) -> Films:
         """These films alone."""
         return Films(self.target[rows], self.shadows[:, rows], self.inside[:, rows])
@@ -90,7 +95,7 @@ def lira(evidence: Evidence) -> Scores:
     as far as it may be noise, and is never less than nothing: whoever has seen a film is not less sure of it. These are
     our deviations. The ratio is then linear, and that the target is surer than any shadow tells for membership.
     """
-    films, count = evidence.asked, len(evidence.asked.shadows)
+    films, count = evidence.asked.known(), len(evidence.asked.shadows)
     weight = films.inside[..., None]
     means = [np.where(one, films.shadows, 0.0).sum(axis=0) / (count / 2) for one in (weight, ~weight)]
     middle, gap = (means[0] + means[1]) / 2, means[0] - means[1]

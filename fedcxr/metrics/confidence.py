@@ -21,7 +21,7 @@ def margins(log_odds: Floats, labels: Floats) -> Doubles:
 
 def losses(margin: Doubles) -> Doubles:
     """Cross-entropy of each finding, from its margin."""
-    return np.asarray(np.logaddexp(0.0, -margin))
+    return np.where(np.isnan(margin), np.nan, np.logaddexp(0.0, -np.nan_to_num(margin)))
 
 
 def mean_known(values: Doubles) -> Doubles:  # (..., k) to (...)
