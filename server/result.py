@@ -47,7 +47,7 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
         "total": meter.seconds(),
     }
     figures = {task: outcome["measured"] for task, outcome in measured.utility.items()}
-    sections = _sections(measured)
+    sections = _sections(scenario, measured)
     leaked = cast(Keys, scenario.knowledge["keys"]).leaked(scenario.site_names)
     return {
         "schema": SCHEMA,
@@ -82,9 +82,10 @@ def document(scenario: Scenario, measured: Measured, engine: str, meter: Meter) 
     }
 
 
-def _sections(measured: Measured) -> dict[str, list[Mapping[str, Any]]]:
-    """Every attacker's entry, in the section of the question that it answers."""
+def _sections(scenario: Scenario, measured: Measured) -> dict[str, list[Mapping[str, Any]]]:
+    """Every attacker's entry, in the section of the question that it answers; empty where there was nothing to ask."""
     sections: dict[str, list[Mapping[str, Any]]] = {"attacks": [], "recovery": [], "same_film": []}
+    sections |= {question.section: [] for question in scenario.questions.values()}
     for outcome in measured.attacks:
         for section, entries in outcome["entries"].items():
             sections.setdefault(section, []).extend(entries)

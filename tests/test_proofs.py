@@ -1,6 +1,6 @@
 """Four contributions that the library knew nothing of, each one file outside the package, run from end to end.
 
-A question, and an adversary who answers it (`membership`); a method that shares a model, learnt in three rounds
+A question, and an adversary who answers it (`learnt_from`); a method that shares a model, learnt in three rounds
 (`averaged_model`, of which toys/test_averaged_model.py has more); a task that is measured on what was annotated
 (`lung_masks`); a method whose films belong to nobody, and are more than the site holds (`nobody`).
 """
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import pytest
 from averaged_model import AveragedModel
+from learnt_from import OVERFITTED
 from lung_masks import LungMasks
-from membership import OVERFITTED
 from rich.console import Console
 from small import figures
 
@@ -60,8 +60,8 @@ MODEL: dict[str, Any] = {
     "secret": "5e" * 32,
     "method": "averaged_model:AveragedModel",
     "tasks": {"findings": FINDINGS},
-    "questions": {"membership:Membership": {}},
-    "adversaries": {"membership:LossThreshold": {}},
+    "questions": {"learnt_from:LearntFrom": {}},
+    "adversaries": {"learnt_from:LossThreshold": {}},
 }
 MASKS: dict[str, Any] = {
     "method": {"name": "noise", "scale": 0.2},
@@ -73,7 +73,7 @@ NOBODY: dict[str, Any] = {
     "tasks": {"findings": FINDINGS, "fidelity": {}},
     "adversaries": {"verifier": {"attackers": ["naive"], "steps_clean": 4, "width": 4, "people": 8}},
 }
-PROOFS = {"membership": MODEL, "lung_masks": MASKS, "nobody": NOBODY}
+PROOFS = {"learnt_from": MODEL, "lung_masks": MASKS, "nobody": NOBODY}
 
 every_proof = pytest.mark.parametrize("name", PROOFS)
 
@@ -120,7 +120,7 @@ def test_a_toy_is_one_file_that_imports_what_is_public(name: str) -> None:
 def test_no_shared_code_knows_a_toy(root: Path) -> None:
     classes = (node for path in FILES.values() for node in ast.parse(path.read_text(encoding="utf-8")).body)
     names = {node.name for node in classes if isinstance(node, ast.ClassDef) and node.bases}
-    assert names >= {"Membership", "LossThreshold", "AveragedModel", "LungMasks", "FilmsOfNobody"}
+    assert names >= {"LearntFrom", "LossThreshold", "AveragedModel", "LungMasks", "FilmsOfNobody"}
     known = re.compile(rf"\b(?:{'|'.join(names)})\b|\b(?:{'|'.join(FILES)}):[A-Z]|import (?:{'|'.join(FILES)})\b")
     shared = [path for part in ("fedcxr", "server", "sites") for path in (root / part).rglob("*.py")]
     assert len(shared) > 100
@@ -182,24 +182,24 @@ def test_killed_on_one_engine_it_ends_on_the_other_at_the_same_figures(
 
 
 def test_members_are_told_with_controls_of_the_questions_own(finished: Callable[[str], Run]) -> None:
-    run = finished("membership")
+    run = finished("learnt_from")
     [entry] = result_of(run)["privacy"]["attacks"]
-    assert (entry["question"], entry["adversary"]) == ("membership:Membership", "membership:LossThreshold")
+    assert (entry["question"], entry["adversary"]) == ("learnt_from:LearntFrom", "learnt_from:LossThreshold")
     assert entry["attacker"] == "loss"
     low, high = entry["auc"]["ci95"]
     assert 0 <= low <= entry["auc"]["value"] <= high <= 1
     assert entry["control_overfitted_auc"] > 0.9
     assert 0.35 < entry["control_members_auc"] < 0.65
     assert (entry["conclusive"], entry["inconclusive_because"]) == (True, None)
-    assert result_of(run)["privacy"]["worst_case"]["question"] == "membership:Membership"
+    assert result_of(run)["privacy"]["worst_case"]["question"] == "learnt_from:LearntFrom"
     said = printed(run)
     head = said.index("Whose films were learnt from AUC 95 % interval at 1 % FPR over-fitted among members")
-    assert said[head + 1].startswith(f"membership:LossThreshold, loss {entry['auc']['value']:.3f} ")
+    assert said[head + 1].startswith(f"learnt_from:LossThreshold, loss {entry['auc']['value']:.3f} ")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_every_figure_stands_whole_on_a_screen_of_any_width(finished: Callable[[str], Run], width: int) -> None:
-    run = finished("membership")
+    run = finished("learnt_from")
     figures = [re.findall(r"\d[\d.,]*\d", " ".join(printed(run, wide)[:-1])) for wide in (160, width)]
     assert sorted(figures[0]) == sorted(figures[1])
     lines = printed(run, width)[:-1]  # the folder's name is as long as it is
@@ -208,7 +208,7 @@ def test_every_figure_stands_whole_on_a_screen_of_any_width(finished: Callable[[
 
 
 def test_a_shared_model_is_tested_as_it_is(finished: Callable[[str], Run]) -> None:
-    run = finished("membership")
+    run = finished("learnt_from")
     arms = result_of(run)["utility"]["findings"]
     federation = {"together", "alone", "start", "curve"}
     assert {name for name, arm in arms.items() if arm is not None} == {"trained", "raw", *federation}
@@ -260,9 +260,9 @@ def test_films_of_nobody_are_learnt_from_and_cannot_be_linked(finished: Callable
             MASKS | {part: MODEL[part] for part in ("questions", "adversaries")},
             "has nothing to read in what the method releases",
         ),
-        (MODEL | {"adversaries": {}}, "no adversary answers the question `membership:Membership`"),
+        (MODEL | {"adversaries": {}}, "no adversary answers the question `learnt_from:LearntFrom`"),
         (MODEL | {"questions": {"linkage": {}}}, "is asked nothing that it answers; given: linkage"),
-        (MODEL | {"questions": {"membership:Membership": {"films": 1}}}, "membership:Membership: films: .*given: 1"),
+        (MODEL | {"questions": {"learnt_from:LearntFrom": {"films": 1}}}, "learnt_from:LearntFrom: films: .*given: 1"),
         (NOBODY | {"adversaries": ["verifier"]}, "`retrained` does to films of its own what the method does"),
         (NOBODY | {"tasks": {"lung_masks:LungMasks": {"by": "eye"}}}, "LungMasks: by: .*given: eye"),
     ],
@@ -292,8 +292,8 @@ def model(site: str) -> Release:
 
 
 def asked_of_members(method: AveragedModel, cohort: Cohort, shared: Shared) -> Mapping[str, Put]:
-    experiment = Experiment.of(scenario("membership").model_copy(update={"method": method}), cohort)
-    return Threat(experiment).put(shared)["membership:Membership"]
+    experiment = Experiment.of(scenario("learnt_from").model_copy(update={"method": method}), cohort)
+    return Threat(experiment).put(shared)["learnt_from:LearntFrom"]
 
 
 def test_each_world_shows_the_model_of_its_own(make_cohort: Callable[..., Cohort]) -> None:

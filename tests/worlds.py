@@ -124,8 +124,8 @@ def _shared(experiment: Experiment) -> Shared:
 
 # Attackers and what they are asked ------------------------------------------------------------------------------------
 
-ADVERSARIES = contributed("adversary", "membership:LossThreshold")
-QUESTIONS = contributed("question", "membership:Membership")
+ADVERSARIES = contributed("adversary", "learnt_from:LossThreshold")
+QUESTIONS = contributed("question", "learnt_from:LearntFrom")
 
 
 def adversary_of(name: str) -> Adversary:

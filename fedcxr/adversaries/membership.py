@@ -86,7 +86,7 @@ class Membership(Adversary):
         target = case.sure(case.model)
         places = case.places(MOMENTS) if "trajectory" in self.attackers else []
         training = Training(case.method, case.begun, case.films, [own for _, own in places], case.seed, case.context)
-        compared = set(self.attackers) != {"loss"}
+        compared = set(self.attackers) - {"loss"} - (set() if places else {"trajectory"})
         inside, sure, during = [], [], []
         for number in range(self.shadows if compared else 0):
             progress("membership", number, self.shadows)

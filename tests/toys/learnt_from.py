@@ -43,7 +43,7 @@ class Truth:
     patients: npt.NDArray[np.object_]  # (n,)
 
 
-class Membership(Question):
+class LearntFrom(Question):
     """Films of the train split were learnt from, those of the test split were not.
 
     `control_overfitted_auc` is the same attack on a model that learnt a few films by heart: it must succeed.
@@ -158,7 +158,7 @@ class LossThreshold(Adversary):
 
     paper: ClassVar[str | None] = "Yeom et al., CSF 2018"
     deviations: ClassVar[str | None] = "Mean cross-entropy over all findings that are known of a film."
-    answers: ClassVar[tuple[str, ...]] = ("membership:Membership",)
+    answers: ClassVar[tuple[str, ...]] = ("learnt_from:LearntFrom",)
     reads: ClassVar[frozenset[Form]] = frozenset({"model"})
 
     def answer(
