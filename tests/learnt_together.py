@@ -10,7 +10,7 @@ from typing import Any
 import averaged_model
 
 from fedcxr.cohort import Cohort
-from fedcxr.methods import Method, Round, Weights
+from fedcxr.methods import Method, Round, RunContext, Weights
 from fedcxr.questions import Heard
 from fedcxr.release import Release
 from fedcxr.rng import stream
@@ -65,8 +65,6 @@ class Together:
 
 def _learnt(method: Method, films: Cohort) -> list[Weights]:
     """At the beginning, and after each round."""
-    from fedcxr.methods import RunContext
-
     learning = method.learning
     assert learning is not None
     made = [method.initial(stream(0, "initial"))]

@@ -53,9 +53,8 @@ class Case:
 
     def sure(self, model: Weights) -> Margins:  # (n, k)
         """How sure a model is of what is known of each film."""
-        films, labels = self.films, self.method.judged(self.films, model, self.context).labels
-        told = [self.method.judged(one, model, self.context).scores for one in _queries(films, self.shift)]
-        return margins(np.mean(told, axis=0), labels)
+        judged = [self.method.judged(one, model, self.context) for one in _queries(self.films, self.shift)]
+        return margins(np.mean([one.scores for one in judged], axis=0), judged[0].labels)
 
     def errs(self, model: Weights) -> Losses:  # (asked,)
         """How much it errs on films that are asked about."""

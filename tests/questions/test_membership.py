@@ -21,6 +21,7 @@ from fedcxr.questions._by_heart import KNOWN, by_heart
 from fedcxr.questions._membership_scoring import OVERFITTED, Truth
 from fedcxr.questions.membership import Membership
 from fedcxr.rng import stream
+from fedcxr.simulation.threat import Threat
 
 MakeCohort = Callable[..., Cohort]
 
@@ -229,6 +230,20 @@ def test_a_bound_is_held_against_a_guarantee_of_its_unit(epsilon: float, unit: s
     assert entry["conclusive"] is (contradicts is not True)
     if contradicts:
         assert "guarantees 0.01: its accounting is wrong" in entry["inconclusive_because"]
+
+
+class Reckoned(AveragedModel):
+    """A guarantee that is what the sites told of their rounds."""
+
+    def guarantee(self, reported: Sequence[Report] = ()) -> Guarantee | None:
+        return promised(float(len(reported)))
+
+
+def test_the_guarantee_is_reckoned_from_what_sites_told(cohort: Cohort) -> None:
+    shared = Together.of(cohort, Reckoned(rounds=1, steps=1))
+    told = [Report(site, 1, 9) for site in ("site-1", "site-2")]
+    key: Truth = Threat(shared.experiment, told).put(shared.shared)["membership"][PROTECTED].asked.key
+    assert key.guarantee == promised(2.0)
 
 
 def test_per_film_those_count_who_have_one() -> None:
