@@ -31,6 +31,8 @@ ARRAYS = "arrays"  # of all leaks, by content
 VIEW, GIVEN, MODEL = "view", "given", "model.safetensors"
 HELD = "held {}"  # so that no kind of knowledge is called like anything else here
 LOOK_EVERY = 0.1  # seconds
+FEW = 64  # arrays that are all mapped from disk; what is mapped stays open, and weights of rounds are thousands
+MAPPED = 1 << 20  # bytes: of more arrays than a few, those in smaller files are read
 
 
 def save_early(held: Mapping[str, Holding], leak: Path) -> str:
@@ -123,8 +125,16 @@ def _save(holding: Holding, leak: Path, name: str) -> dict[str, Any]:
 
 def _load(leak: Path, name: str, told: Mapping[str, Any]) -> Holding:
     files: Iterable[Path] = (leak / _file(name) / f"{number}.npy" for number in range(len(told["arrays"])))
-    arrays = (np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
-    return Holding(dict(zip(told["arrays"], arrays, strict=True)), told["facts"])
+    smallest = 0 if len(told["arrays"]) <= FEW else MAPPED
+    return Holding(dict(zip(told["arrays"], (_array(file, smallest) for file in files), strict=True)), told["facts"])
+
+
+def _array(file: Path, smallest: int) -> npt.NDArray[Any]:
+    """An array that cannot be written, mapped from disk unless its file is smaller."""
+    mapped = file.stat().st_size >= smallest
+    array: npt.NDArray[Any] = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    array.flags.writeable = False
+    return array
 
 
 def _link(kept: Path, path: Path) -> None:

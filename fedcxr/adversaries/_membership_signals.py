@@ -84,7 +84,7 @@ def rmia(evidence: Evidence) -> Scores:
     """
     ratio, others = _log_ratio(evidence.asked), _log_ratio(evidence.population)
     below = np.searchsorted(np.sort(others), ratio, "right")
-    return np.asarray((below + 1 / (1 + np.exp(-np.clip(ratio, -50, 50)))) / (len(others) + 1))
+    return np.asarray((below + (1 + ratio / (1 + np.abs(ratio))) / 2) / (len(others) + 1))
 
 
 def lira(evidence: Evidence) -> Scores:

@@ -25,7 +25,7 @@ CONFIDENCE = 0.95  # of a bound on epsilon, for all attackers of an adversary to
 PATIENT, RECORD = "patient", "record"
 
 RULE = (
-    "membership: a patient scores what his films score on average; maximum_of_films is by the one that scores highest. "
+    "membership: a patient scores what the films do on average; maximum_of_films is by the film that scores highest. "
     "epsilon_at_least is proved with 95 % confidence for all attackers of an adversary together, from a test that was "
     "chosen on one half of the people and taken on the other; it is per patient, or per film of those who have one, "
     "as the method's guarantee is. A guarantee of less is contradicted."

@@ -318,3 +318,18 @@ def test_whatever_is_seen_and_held_reads_back_the_same(
     assert found[1] == {"scores": Part((rows, 2), np.dtype(np.float32), optional)}
     assert_same_arrays(dict(leaks.load_early(place)["own_films"].arrays), dict(first.arrays))
     assert json.loads((place / leaks.EARLY).read_text()).keys() == {"own_films"}
+
+
+def test_weights_of_many_rounds_do_not_stay_open(tmp_path: Path) -> None:
+    """A process may have a thousand files open, and twenty rounds of five sites are some thousand arrays."""
+    many = {f"{number:04}/site/weight": np.full(3, number, dtype=np.float32) for number in range(leaks.FEW + 1)}
+    view = View({}, np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64))
+    held = {"updates": Holding(many), "own_films": Holding({"films": np.zeros((2, 4, 4), dtype=np.uint8)})}
+    leaks.save_early({}, tmp_path / "leak")
+    leaks.save(Leak(view, held), Asked(view, {}, None), tmp_path / "leak")
+    arrived = leaks.read(tmp_path / "leak")
+    assert arrived is not None
+    arrays = arrived[0].holdings["updates"].arrays
+    assert not any(isinstance(array, np.memmap) or array.flags.writeable for array in arrays.values())
+    assert all(np.array_equal(array, many[name]) for name, array in arrays.items())
+    assert isinstance(arrived[0].holdings["own_films"].arrays["films"], np.memmap)
