@@ -26,7 +26,7 @@ from fedcxr.training import Plan
 
 Rows = npt.NDArray[np.intp]
 
-AT_ONCE = 1 << 26  # numbers in the gradients of the films that pass a network together: 256 MB
+AT_ONCE = 1 << 25  # numbers in the gradients of the films that pass a network together: 128 MB
 MOST_FILMS = 256  # that do, however small the network is
 ROUNDED = 1 + 1e-6  # gradients are shortened by this more, so that no rounding of float32 leaves them too long
 
