@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedcxr.errors import ConfigError
 from fedcxr.training import Plan
+from fedcxr.training.per_film import per_film
 
 Rows = npt.NDArray[np.intp]
 
@@ -61,10 +61,8 @@ def fit_privately(
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Train a network that overwrites none of its layers' outputs, in place and in float32; `rng` draws everything."""
-    # Of what lies in memory with its channels last, Opacus 1.6 finds other gradients for a convolution's weights.
-    network.to(memory_format=torch.contiguous_format)
     network.train()
-    hooked = _opacus().GradSampleModule(network, loss_reduction="sum")
+    hooked = per_film(network)
     learning = [weights for weights in network.parameters() if weights.requires_grad]
     descent = optimiser(learning)
     for step in range(plan.steps):
@@ -148,7 +146,7 @@ def _gradients(hooked: Any, learning: Sequence[nn.Parameter], material: Material
     step = films_at_once(sum(weights.numel() for weights in learning))
     for start in range(0, len(rows), step):
         piece = slice(start, start + step)
-        inputs = material.inputs(rows[piece]).clone(memory_format=torch.contiguous_format)
+        inputs = material.inputs(rows[piece]).clone(memory_format=torch.contiguous_format)  # see per_film
         inputs.requires_grad_()  # or the hooks of the first layer would have nothing to look at
         losses = film_losses(
             hooked(inputs), material.labels[torch.from_numpy(rows[piece]).to(device)], material.smoothing
@@ -166,11 +164,3 @@ def _split(learning: Sequence[nn.Parameter], gradient: Tensor) -> None:
     parts = gradient.split([weights.numel() for weights in learning])
     for weights, part in zip(learning, parts, strict=True):
         weights.grad = part.view_as(weights).to(weights.dtype)
-
-
-def _opacus() -> Any:
-    try:
-        from opacus import grad_sample
-    except ImportError as error:
-        raise ConfigError("dp_sgd works with Opacus, which is missing", do=f"pip install opacus ({error})") from None
-    return grad_sample

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from opacus.grad_sample import GradSampleModule
 
 from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
@@ -14,6 +13,7 @@ from fedcxr.models.pretrained import Architecture
 from fedcxr.rng import stream
 from fedcxr.training import to_device
 from fedcxr.training.compute import Compute
+from fedcxr.training.per_film import per_film
 from fedcxr.training.private import Material, clipped_sum, film_losses
 
 CPU = Compute.choose("cpu", "fp32")
@@ -31,8 +31,7 @@ def test_a_films_gradient_is_that_of_a_pass_of_its_own(architecture: Architectur
     torch.testing.assert_close(network(films), plain(films), rtol=0, atol=0)
 
     material = Material(lambda rows: films[torch.from_numpy(rows)], labels, [np.array([0]), np.array([1, 2])])
-    network.to(memory_format=torch.contiguous_format).train()
-    hooked = GradSampleModule(network, loss_reduction="sum")
+    hooked = per_film(network.train())
     found = torch.stack([clipped_sum(hooked, material, np.array([unit]), 1e6) for unit in range(2)])
 
     def alone(film: int) -> torch.Tensor:
