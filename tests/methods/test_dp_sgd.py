@@ -242,6 +242,7 @@ def test_whoever_could_be_told_outright_is_refused_at_the_site(cohort: Cohort) -
 # What it guarantees -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Optimal order:UserWarning")  # of its own search for a grid
 @pytest.mark.parametrize(
     ("target", "rate", "rounds", "steps"), [(8.0, 0.5, 20, 10), (1.0, 0.1, 10, 30), (3.0, 0.9, 5, 4)]
 )
