@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.context import RunContext
-from fedcxr.learning import Beginning, Learning
+from fedcxr.learning import Beginning, Learning, Report
 from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
 from fedcxr.methods._model import ModelMethod
 from fedcxr.models.pretrained import Architecture
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fedcxr.models.normalisation import Norm
     from fedcxr.training.compute import Compute
 
-COUNTER = "num_batches_tracked"  # nothing is computed with it, and it tells how many batches a site has
+BATCHES = "num_batches_tracked"  # nothing is computed with it, and it tells how many batches a site has
 
 
 class NetworkMethod(ModelMethod):
@@ -66,6 +67,11 @@ class NetworkMethod(ModelMethod):
         """Whether means and variances of a site's films stay at the site."""
         return False
 
+    @property
+    def steps_of_start(self) -> int:
+        """Taken on public films: as many as one site takes in all rounds together."""
+        return self.rounds * self.steps
+
     def required_files(self) -> tuple[Path, ...]:
         return (Path(self.start),) if isinstance(self.start, File) else ()
 
@@ -76,11 +82,11 @@ class NetworkMethod(ModelMethod):
         return _read(self.start, fresh) if isinstance(self.start, File) else fresh
 
     def begun(self, public: Cohort, rng: np.random.Generator, context: RunContext, start: Weights) -> Weights:
-        """As many steps as one site takes in all rounds together, with nothing to protect."""
+        """By plain training, with nothing to protect."""
         from fedcxr.training import Plan
         from fedcxr.training.classifier import Recipe, teach
 
-        recipe = Recipe(self.rounds * self.steps, self.batch, shift=self.shift, smoothing=self.smoothing)
+        recipe = Recipe(self.steps_of_start, self.batch, shift=self.shift, smoothing=self.smoothing)
         plan = Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)
         with context.compute.session():
             network = self._loaded(start, context.compute)
@@ -99,6 +105,11 @@ class NetworkMethod(ModelMethod):
                 estimate(network, films, compute)
             return predict(network, films, compute)
 
+    def most_rounds(self, reported: Sequence[Report]) -> int:
+        """In how many rounds the site learnt that learnt in most; without a run, in all."""
+        turns = Counter(report.site for report in reported)
+        return max(turns.values(), default=self.rounds)
+
     @property
     def _design(self) -> Design:
         from fedcxr.models.backbone import Design
@@ -116,7 +127,7 @@ class NetworkMethod(ModelMethod):
         """What of a network is shared."""
         from fedcxr.training import arrays_of
 
-        kept_back = (COUNTER, *(STATISTICS if self.keeps_statistics else ()))
+        kept_back = (BATCHES, *(STATISTICS if self.keeps_statistics else ()))
         return {name: array for name, array in arrays_of(network).items() if not name.endswith(kept_back)}
 
 

@@ -115,8 +115,6 @@ class FedAvg(NetworkMethod):
             return None
         from fedcxr.learning.accounting import gaussian_epsilon
 
-        rounds = max(
-            (sum(one.site == site for one in reported) for site in {r.site for r in reported}), default=self.rounds
-        )
+        rounds = self.most_rounds(reported)
         epsilon = gaussian_epsilon(self.central.noise_multiplier, rounds, self.central.delta)
         return Guarantee(epsilon=epsilon, delta=self.central.delta, unit="site", accountant="exact Gaussian")
