@@ -19,6 +19,7 @@ from fedcxr.partition import Rows
 from fedcxr.release import Release
 from fedcxr.rng import derive, stream
 from fedcxr.scenario import Scenario
+from fedcxr.sealed_update import seal
 from fedcxr.storage.events import Events
 from fedcxr.tasks import Bench, Taught
 
@@ -151,13 +152,15 @@ def learn_step(
     job = job or job_of(scenario, "learn", turn.number, start)
     films = cohort.where("train")
     images = list(films.index["image"])
-    key_provider.begin(job, images, scenario.method.spending(turn))
+    keys = key_provider.begin(job, images, scenario.method.spending(turn))
     rng = key_provider.stream(job, "site", site, "learn", turn.number, images=images)
     reported: dict[str, Any] = {}
     context = replace(context_of(scenario, site, folder), report=reported.update)
     learnt = scenario.method.learn(films, rng, context, start.weights, turn)
     facts = {"films": scenario.method.counted(len(films)), **({"reported": reported} if reported else {})}
     update = Release("update", site, scenario.method.plugin_name(), {}, facts).publishing(learnt)
+    if scenario.method.seals_updates:
+        update = seal(update, keys, key_provider.envelopes(job))
     return signed(update, key_provider, job.facts)
 
 

@@ -17,6 +17,7 @@ from fedcxr.keys.provider import Job
 from fedcxr.keys.signatures import verify_answer, verify_release
 from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
+from fedcxr.view import Holder
 from server.mailbox import APP_RAISED, replies
 from server.quorum import require_quorum
 from server.register import Register
@@ -46,6 +47,11 @@ class Exchange:
     def simulated(self) -> bool:
         """Whether all sites are."""
         return self._register.simulated
+
+    @property
+    def reader(self) -> Holder:
+        """The coordinator as whoever sites grant keys."""
+        return self._register.reader(self._scenario)
 
     def ask(
         self,

@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from fedcxr import wire
+from fedcxr import sealed_update, wire
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source, cache_folder
-from fedcxr.errors import Refused
+from fedcxr.errors import ConfigError, Refused
 from fedcxr.keys.stream import KEY_BYTES, generator
 from fedcxr.learning import Learning, Report
 from fedcxr.learning.bounds import check_update
@@ -46,6 +46,12 @@ def learn(exchange: Exchange, run: Run, public: Source | None = None, *, keep_up
     method, learning = run.scenario.method, run.scenario.method.learning
     if learning is None or learning.place == "local":
         return None
+    if method.seals_updates and not exchange.simulated:
+        raise ConfigError(
+            "sealed updates need a coordinator whom hospitals can grant keys, and it has no identity here",
+            given="sealed: true",
+            do="set method.sealed to false: what carries updates hides them on the way",
+        )
     learnt = run.learnt()
     if learnt is None:
         if learning.place == "public":
@@ -136,7 +142,11 @@ def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mappin
             raise Refused("an update of other weights than were sent")
 
     def checked(site: str, answer: wire.Answer) -> Release:
-        _, update = exchange.release(site, answer, job, admit)
+        if method.seals_updates:
+            _, closed = exchange.release(site, answer, job, sealed_update.admit)
+            update = sealed_update.unseal(closed, exchange.reader, admit)
+        else:
+            _, update = exchange.release(site, answer, job, admit)
         report = Report.of(update, turn)
         if report.films > answer.images:
             raise Refused("an update of more films than the site holds", given=report.films)

@@ -9,8 +9,11 @@ from pathlib import Path
 from fedcxr.errors import ConfigError, Refused
 from fedcxr.keys.cards import LONGEST, Card
 from fedcxr.keys.identity import PublicIdentity
+from fedcxr.keys.provider import SERVER
+from fedcxr.reading import Recipient
 from fedcxr.scenario import Scenario
-from fedcxr.simulation.keys import simulated_register
+from fedcxr.simulation.keys import simulated_identity, simulated_register
+from fedcxr.view import Holder, Nobody
 
 CARD = "*.card"
 
@@ -25,6 +28,12 @@ class Register:
     @classmethod
     def of_simulation(cls, scenario: Scenario) -> Register:
         return cls(simulated_register(scenario.root, scenario.site_names), simulated=True)
+
+    def reader(self, scenario: Scenario) -> Holder:
+        """The coordinator as whoever sites grant keys; outside simulations it has no identity yet."""
+        if not self.simulated:
+            return Nobody()
+        return Recipient(simulated_identity(scenario.root, SERVER), self.cards)
 
     @classmethod
     def read(cls, folder: Path) -> Register:

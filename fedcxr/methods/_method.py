@@ -77,6 +77,11 @@ class Method(Plugin):
         """The same learning with no regard to anybody's privacy, by one site as well: what others are compared with."""
         return self
 
+    @property
+    def seals_updates(self) -> bool:
+        """Whether what a site sends in a round is for those alone whom it has granted keys."""
+        return False
+
     def counted(self, films: int) -> int:
         """As how many films' an update counts among the other sites', where so many were learnt from."""
         return films

@@ -39,6 +39,9 @@ class NetworkMethod(ModelMethod):
     participation: float = pydantic.Field(
         1.0, gt=0, le=1, description="share of the sites that learn in a round; the seed chooses which"
     )
+    sealed: bool = pydantic.Field(
+        False, description="each site's update under a key that it gives the coordinator: nobody on the way reads it"
+    )
     network: Architecture = "narrow"
     width: int = pydantic.Field(16, ge=1, le=1024, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(2, description="pixels per step of the narrow network's first layer")
@@ -56,6 +59,10 @@ class NetworkMethod(ModelMethod):
     def learning(self) -> Learning:
         begins: Beginning = "public" if self.start == "public" else "anew"
         return Learning("federated", self.rounds, self.strategy, self.options, self.participation, begins)
+
+    @property
+    def seals_updates(self) -> bool:
+        return self.sealed
 
     @property
     def normalised(self) -> Norm:
