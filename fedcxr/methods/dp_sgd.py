@@ -58,7 +58,7 @@ class DpSgd(NetworkMethod):
     batch: int = pydantic.Field(
         32,
         ge=1,
-        le=1_000_000,
+        le=4096,
         description="what each step's sum is divided by: a constant, whatever a site has; of public films, a batch",
     )
     rounds: int = pydantic.Field(10, ge=1, le=10_000)
@@ -90,6 +90,8 @@ class DpSgd(NetworkMethod):
             raise ValueError("epsilon and noise_multiplier: give one, for the other follows; null takes one away")
         if self.noise_multiplier is not None and 0 < self.noise_multiplier < 0.01:
             raise ValueError("noise_multiplier: so little noise guarantees nothing; 0 says so, 0.01 is the least else")
+        if self.strategy == "fedprox":
+            raise ValueError("strategy: fedprox is the sites' own work, which here is bounded steps and nothing else")
         if self.train == "head" and self.start == "scratch":
             raise ValueError("train: head: a network that has learnt nothing has no use for a last layer; set `start`")
         return self
@@ -114,6 +116,13 @@ class DpSgd(NetworkMethod):
 
     def on_smoke_budget(self) -> Self:
         return self.model_copy(update={"rounds": 2, "steps": 2, "steps_public": 2})
+
+    def unguarded(self) -> NetworkMethod:
+        """The same network by plain steps on batches of films, as many of them."""
+        from fedcxr.methods.fedavg import FedAvg
+
+        same = {name: getattr(self, name) for name in NetworkMethod.model_fields}
+        return FedAvg(**same, norm="group").unguarded()
 
     def counted(self, films: int) -> int:
         return 1
