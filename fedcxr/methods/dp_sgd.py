@@ -51,19 +51,21 @@ class DpSgd(NetworkMethod):
         None, ge=0, le=1e4, description="in place of epsilon, which follows from it; 0: no noise and no guarantee"
     )
     delta: float = pydantic.Field(1e-5, ge=1e-10, lt=1, description="less than one in a site's patients, or films")
-    clip: float = pydantic.Field(1.0, gt=0, le=1e6, description="length of a patient's gradient, at most")
+    clip: float = pydantic.Field(0.1, gt=0, le=1e6, description="length of a patient's gradient, at most")
     sample_rate: float = pydantic.Field(
         0.5, ge=1e-8, le=1, description="probability of each patient, or film, to be in a step"
     )
     batch: int = pydantic.Field(
         32,
         ge=1,
-        le=1_000_000,
+        le=4096,
         description="what each step's sum is divided by: a constant, whatever a site has; of public films, a batch",
     )
-    steps: int = pydantic.Field(10, ge=1, le=100_000, description="of each site in each round")
-    learning_rate: float = pydantic.Field(4e-3, gt=0)
-    optimiser: Literal["adam", "sgd"] = pydantic.Field("adam", description="of noisy gradients, anew in each round")
+    rounds: int = pydantic.Field(10, ge=1, le=10_000)
+    steps: int = pydantic.Field(4, ge=1, le=100_000, description="of each site in each round; all have their price")
+    stride: Literal[2, 4] = pydantic.Field(4, description="pixels per step of the narrow network's first layer")
+    learning_rate: float = pydantic.Field(1.0, gt=0, description="of gradients as long as `clip` allows")
+    optimiser: Literal["sgd", "adam"] = pydantic.Field("sgd", description="of noisy gradients, anew in each round")
     norm: Literal["group"] = pydantic.Field("group", description="each film is normalised by itself")
     train: Literal["all", "head"] = pydantic.Field(
         "all", description="the whole network, or its last layer alone, of which noise hides less"
@@ -88,6 +90,8 @@ class DpSgd(NetworkMethod):
             raise ValueError("epsilon and noise_multiplier: give one, for the other follows; null takes one away")
         if self.noise_multiplier is not None and 0 < self.noise_multiplier < 0.01:
             raise ValueError("noise_multiplier: so little noise guarantees nothing; 0 says so, 0.01 is the least else")
+        if self.strategy == "fedprox":
+            raise ValueError("strategy: fedprox is the sites' own work, which here is bounded steps and nothing else")
         if self.train == "head" and self.start == "scratch":
             raise ValueError("train: head: a network that has learnt nothing has no use for a last layer; set `start`")
         return self
@@ -112,6 +116,13 @@ class DpSgd(NetworkMethod):
 
     def on_smoke_budget(self) -> Self:
         return self.model_copy(update={"rounds": 2, "steps": 2, "steps_public": 2})
+
+    def unguarded(self) -> NetworkMethod:
+        """The same network by plain steps on batches of films, as many of them."""
+        from fedcxr.methods.fedavg import FedAvg
+
+        same = {name: getattr(self, name) for name in NetworkMethod.model_fields}
+        return FedAvg(**same, norm="group").unguarded()
 
     def counted(self, films: int) -> int:
         return 1

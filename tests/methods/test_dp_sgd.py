@@ -281,6 +281,14 @@ def test_without_noise_there_is_no_guarantee() -> None:
     assert method.spending(Round()) is None
 
 
+def test_it_is_compared_with_the_same_network_without_a_guarantee(cohort: Cohort) -> None:
+    method = built()
+    plain = method.unguarded()
+    assert plain.guarantee() is None
+    start = method.initial(stream(0))
+    assert plain.learn(cohort, stream(1), CPU, start, Round(0, 2)).keys() == start.keys()
+
+
 # The last layer alone ---------------------------------------------------------------------------------------------
 
 
@@ -314,6 +322,7 @@ def test_the_whole_network_learns(cohort: Cohort) -> None:
         ({"norm": "batch"}, "mixes its films"),
         ({"norm": "shared"}, "mixes its films"),
         ({"train": "head"}, "set `start`"),
+        ({"strategy": "fedprox", "options": {"proximal_mu": 0.1}}, "the sites' own work"),
         ({"unit": "site"}, "unit"),
         ({"sample_rate": 0}, "sample_rate"),
         ({"sample_rate": 1.5}, "sample_rate"),
