@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.context import RunContext
+from fedcxr.errors import ConfigError
 from fedcxr.learning import Beginning, Learning, Report
 from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
 from fedcxr.methods._model import ModelMethod
@@ -54,6 +55,14 @@ class NetworkMethod(ModelMethod):
     batch: int = pydantic.Field(32, ge=1, le=4096)
     shift: int = pydantic.Field(2, ge=0, description="augmentation: films are moved by up to so many pixels")
     smoothing: float = pydantic.Field(0.1, ge=0, lt=1, description="labels are drawn towards one half by so much")
+
+    @pydantic.model_validator(mode="after")
+    def _of_a_strategy(self) -> Self:
+        try:
+            _ = self.learning
+        except ConfigError as error:
+            raise ValueError(f"strategy and options: {error}") from None
+        return self
 
     @property
     def learning(self) -> Learning:

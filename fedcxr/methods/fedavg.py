@@ -12,6 +12,7 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.context import RunContext
+from fedcxr.errors import DataError
 from fedcxr.learning import CentralNoise, Guarantee, Learning, Report
 from fedcxr.methods import Round
 from fedcxr.methods._network import NetworkMethod
@@ -67,6 +68,9 @@ class FedAvg(NetworkMethod):
     def unguarded(self) -> FedAvg:
         return self.model_copy(update={"strategy": "fedavg", "options": {}, "participation": 1.0, "central": None})
 
+    def on_smoke_budget(self) -> Self:
+        return self.model_copy(update={"rounds": 2, "steps": 2, "batch": 4})
+
     def counted(self, films: int) -> int:
         return films if self.weighting == "films" else 1
 
@@ -81,6 +85,12 @@ class FedAvg(NetworkMethod):
         from fedcxr.training import Plan
         from fedcxr.training.classifier import Recipe, teach
 
+        if len(cohort) < self.batch:
+            raise DataError(
+                "too few films to learn from: one batch would show all of them",
+                given=len(cohort),
+                allowed=f"{self.batch} or more (method.batch)",
+            )
         compute, begun = context.compute, self.initial(rng) if start is None else start
         recipe = Recipe(self.steps, self.batch, shift=self.shift, smoothing=self.smoothing)
         done, left = turn.number * self.steps, (turn.of - turn.number - 1) * self.steps
