@@ -51,7 +51,7 @@ class NetworkMethod(ModelMethod):
         description="where learning begins: scratch, what the same network learns from the films under `public`, or a "
         "safetensors file that an earlier run has left in learnt/",
     )
-    steps: int = pydantic.Field(50, ge=1, le=100_000, description="of each site in each round")
+    steps: int = pydantic.Field(20, ge=1, le=100_000, description="of each site in each round")
     batch: int = pydantic.Field(32, ge=1, le=4096)
     shift: int = pydantic.Field(2, ge=0, description="augmentation: films are moved by up to so many pixels")
     smoothing: float = pydantic.Field(0.1, ge=0, lt=1, description="labels are drawn towards one half by so much")

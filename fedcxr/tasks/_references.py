@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.cohort import Cohort
+from fedcxr.errors import DataError
 from fedcxr.methods import Method, Round, RunContext, Weights
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of
@@ -30,15 +31,22 @@ def references(
     """The figures of where learning began, of all films at one place, and of each site alone, with their mean.
 
     At one place as many steps are taken as at all sites together, and at each site as many as it takes among the
-    others; a site without films to learn from is left out.
+    others. A site with too few films to learn from has no figure, and without films it is left out.
     """
     train, plain = evidence.films("train"), evidence.method.unguarded()
 
     def after(films: npt.NDArray[np.bool_], who: str, sites: int = 1) -> dict[str, Any]:
         return figures(plain, _learnt(plain, evidence.cohort.take(films), start, bench, who, sites))
 
+    def by_itself(films: npt.NDArray[np.bool_], site: str) -> dict[str, Any]:
+        try:
+            told: dict[str, Any] = after(films, f"{site} alone")["mean_auc"]
+        except DataError:
+            return {"value": None, "ci95": None}
+        return told
+
     own = {site: train & (evidence.sites == site) for site in sorted(set(evidence.sites))}
-    alone = {site: after(films, f"{site} alone")["mean_auc"] for site, films in own.items() if films.any()}
+    alone = {site: by_itself(films, site) for site, films in own.items() if films.any()}
     known = [one["value"] for one in alone.values() if one["value"] is not None]
     mean = {"value": float(np.mean(known)) if known else None, "ci95": None}
     return {
