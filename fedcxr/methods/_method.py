@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ from fedcxr.learning.spending import Spending
 from fedcxr.plugins import Plugin, explain
 from fedcxr.release import Kind, Release
 from fedcxr.view import Appearance, Array, Films, Holder, Masks, Nobody, Shared, Told, View, Weights
+
+if TYPE_CHECKING:
+    from fedcxr.training.compute import Compute
+    from fedcxr.training.one_step import OneStep
 
 Held = tuple[str, tuple[int, ...]]  # type and shape of an array, without the dimension of films
 Form = Literal["films", "purified", "codes", "model"]  # what a recipient works with: codes without fakes, or as public
@@ -172,6 +176,17 @@ class Method(Plugin):
     def judged(self, cohort: Cohort, model: Weights, context: RunContext) -> Judged:
         """What a shared model says of films; asked of methods that share one."""
         raise DataError(f"{self.plugin_name()} shares no model", given=self.kind)
+
+    def update(self, batch: Cohort, start: Weights, rng: np.random.Generator, context: RunContext) -> Weights | None:
+        """What a site would send that was sent `start` and has learnt from exactly these films.
+
+        None: sites are sent nothing to learn on.
+        """
+        return None
+
+    def one_step(self, start: Weights, labels: npt.NDArray[np.float32], compute: Compute) -> OneStep | None:
+        """The step that `update` takes, for whoever knows all of it but the films; None: the method does not say."""
+        return None
 
     def displacements(
         self, films: Films, weights: Weights, context: RunContext

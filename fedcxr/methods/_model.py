@@ -45,6 +45,9 @@ class ModelMethod(Method):
     def predict(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:  # (n, k)
         """How much each film shows of each of `findings`: the higher, the surer."""
 
+    def update(self, batch: Cohort, start: Weights, rng: np.random.Generator, context: RunContext) -> Weights | None:
+        return self.learn(batch, rng, context, start) if self.learning.place == "federated" else None
+
     def judged(self, cohort: Cohort, model: Weights, context: RunContext) -> Judged:
         return Judged(self.findings, self.labels(cohort), self.predict(cohort.films(), model, context))
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from fedcxr.models.backbone import Design
     from fedcxr.models.classifier import Classifier
     from fedcxr.models.normalisation import Norm
+    from fedcxr.training import Plan
     from fedcxr.training.compute import Compute
+    from fedcxr.training.one_step import OneStep
 
 BATCHES = "num_batches_tracked"  # nothing is computed with it, and it tells how many batches a site has
 
@@ -109,6 +111,26 @@ class NetworkMethod(ModelMethod):
             progress = partial(context.progress, "public films")
             teach(network, public.films(), self.labels(public), recipe, rng, context.compute, progress, plan=plan)
         return self._shared(network)
+
+    def single(self, films: int) -> Self:
+        """The same method at its least: one step on so many films at once, none of which is moved."""
+        return self.model_copy(update={"steps": 1, "batch": films, "shift": 0})
+
+    def update(self, batch: Cohort, start: Weights, rng: np.random.Generator, context: RunContext) -> Weights:
+        """After a single step, on all of them at once: nobody could be told more of a film."""
+        return self.single(len(batch)).learn(batch, rng, context, start)
+
+    @property
+    def first_step(self) -> Plan | None:
+        """How far `update` goes, and with which optimiser; None: the method does not say."""
+        return None
+
+    def one_step(self, start: Weights, labels: npt.NDArray[np.float32], compute: Compute) -> OneStep | None:
+        """The step that `update` takes, for whoever knows all but the films; None: the method does not say."""
+        from fedcxr.training.one_step import OneStep
+
+        plan = self.first_step
+        return None if plan is None else OneStep.of(self._loaded(start, compute), labels, self.smoothing, plan, compute)
 
     def predict(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:
         from fedcxr.training import predict

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fedcxr.models.classifier import Classifier
     from fedcxr.models.normalisation import Norm
+    from fedcxr.training import Plan
 
 
 class FedAvg(NetworkMethod):
@@ -82,7 +83,6 @@ class FedAvg(NetworkMethod):
         start: Weights | None = None,
         turn: Round = Round(),  # noqa: B008  it is frozen
     ) -> Weights:
-        from fedcxr.training import Plan
         from fedcxr.training.classifier import Recipe, teach
 
         if len(cohort) < self.batch:
@@ -93,10 +93,7 @@ class FedAvg(NetworkMethod):
             )
         compute, begun = context.compute, self.initial(rng) if start is None else start
         recipe = Recipe(self.steps, self.batch, shift=self.shift, smoothing=self.smoothing)
-        done, left = turn.number * self.steps, (turn.of - turn.number - 1) * self.steps
-        plan = Plan(
-            self.steps, self.learning_rate, self.weight_decay, optimiser=self.optimiser, before=done, after=left
-        )
+        plan = self._plan(self.steps, turn)
         with compute.session():
             network = self._loaded(begun, compute)
             teach(
@@ -104,6 +101,16 @@ class FedAvg(NetworkMethod):
                 partial(context.progress, "learning"), plan=plan, penalty=self._penalty(network),
             )  # fmt: skip
         return self._shared(network)
+
+    @property
+    def first_step(self) -> Plan | None:
+        return self._plan(1, Round())
+
+    def _plan(self, steps: int, turn: Round) -> Plan:
+        from fedcxr.training import Plan
+
+        done, left = turn.number * steps, (turn.of - turn.number - 1) * steps
+        return Plan(steps, self.learning_rate, self.weight_decay, optimiser=self.optimiser, before=done, after=left)
 
     def _penalty(self, network: Classifier) -> Callable[[], Tensor] | None:
         """What keeps a site's weights near those it was sent, where the strategy asks for that (Li et al., FedProx)."""

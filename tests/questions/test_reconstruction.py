@@ -16,7 +16,8 @@ from fedcxr.methods.none import Unprotected
 from fedcxr.methods.sca import Sca
 from fedcxr.questions import Answer, Heard
 from fedcxr.questions._picture_links import Album
-from fedcxr.questions.reconstruction import Reconstruction, Truth
+from fedcxr.questions._recovered import Truth
+from fedcxr.questions.reconstruction import Reconstruction
 from fedcxr.rng import stream
 
 FILMS = stream(1, "films").integers(0, 256, (4, 16, 16)).astype(np.uint8)
