@@ -14,7 +14,7 @@ from fedcxr.knowledge import Holding
 from fedcxr.methods.fedavg import FedAvg
 from fedcxr.questions import PROTECTED, Answer, Asked, Heard, Part, Question, Setting, _film_curve, no_film
 from fedcxr.questions._picture_links import Album
-from fedcxr.questions._recovered import Truth, doubts_of_others, figure, figures, of_others
+from fedcxr.questions._recovered import Truth, doubts_of_others, figures, of_others
 from fedcxr.questions._rising import STEPS
 from fedcxr.questions._updates import Update, When, handed_over
 from fedcxr.release import Release
@@ -28,6 +28,7 @@ from fedcxr.world import Roles, World
 OPEN = "control_open"
 MUST_GAIN = 1.0  # dB over the mean film, from updates that hide nothing, below which an attack proves nothing
 EASY = FedAvg(optimiser="sgd", norm="group")  # whose update is a gradient, and whose films do not mix
+FIGURES = ("over_mean_db", "psnr", "ssim", "link_rate")
 SHARES = (4, 2)  # of an attacker's steps, after which its pictures are looked at, too
 
 
@@ -57,6 +58,11 @@ class Cell:
             errors = np.square(films[:, None] - shown[None]).mean(axis=2)
             found[batch] = found[batch][linear_sum_assignment(errors)[1]]
         return found
+
+    def links_of_films(self, seed: int) -> dict[str, Any] | None:
+        """How well the films themselves, in place of pictures, tell whose they are."""
+        truth = self.truth
+        return None if truth.album is None else truth.album.linked(truth.films, truth.patients, seed)["auc"]
 
 
 class Inversion(Question):
@@ -129,10 +135,12 @@ class Inversion(Question):
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         [easy] = heard[OPEN].key
+        cells: Sequence[Cell] = heard[PROTECTED].key
+        likeness = {cell.batch: cell.links_of_films(seed) for cell in cells if cell.when == cells[0].when}
         entries = []
         for attacker, answer in heard[PROTECTED].answers.items():
             opened = _of_cell(heard[OPEN].answers[attacker], easy, seed)
-            kinds = [_of_cell(answer, cell, seed) for cell in heard[PROTECTED].key]
+            kinds = [{**_of_cell(answer, cell, seed), "links_of_films": likeness[cell.batch]} for cell in cells]
             entries.append(
                 {
                     "attacker": attacker,
@@ -145,10 +153,13 @@ class Inversion(Question):
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table | None:
         best: dict[tuple[int, str], tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
-        for entry in entries:
+        for entry in sorted(entries, key=lambda one: not one["conclusive"]):  # of whom nothing is proved, only last
             for one in entry["updates"]:
                 kind, gain = (one["batch"], one["when"]), one["over_mean_db"]["value"]
-                if gain is not None and (kind not in best or gain > best[kind][1]["over_mean_db"]["value"]):
+                better = kind not in best or (
+                    entry["conclusive"] >= best[kind][0]["conclusive"] and gain > best[kind][1]["over_mean_db"]["value"]
+                )
+                if gain is not None and better:
                     best[kind] = entry, one
         if not best:
             return None
@@ -221,17 +232,15 @@ def _of_cell(answer: Answer, cell: Cell, seed: int) -> dict[str, Any]:
     own: Answer = {name: cell.matched(answer[name]) for name in names}
     if STEPS in answer:
         own = {**own, STEPS: answer[STEPS]}
-    found = figures(own, cell.truth, seed)
-    errors = np.square(own[_film_curve.PICTURES].astype(np.float64) - cell.truth.films).mean(axis=(1, 2))
-    album = cell.truth.album
-    films = None if album is None else album.linked(cell.truth.films, cell.truth.patients, seed)["auc"]
+    found = figures(own, cell.truth, seed, FIGURES)
+    errors = np.square(own[_film_curve.PICTURES].astype(np.float64) - cell.truth.films)
     return {
         "batch": cell.batch,
         "when": cell.when,
         "films": len(cell.truth.films),
-        "mse": figure(errors, cell.truth.patients, seed),
-        **{name: found[name] for name in ("psnr", "ssim", "over_mean_db", "link_rate", "most_recovered")},
-        "links": {"pictures": None if album is None else found["known_films"]["auc"], "films": films},
+        "mse": float(errors.mean()),  # in grey levels squared
+        **{name: found[name] for name in (*FIGURES, "most_recovered")},
+        "links": found["known_films"] and found["known_films"]["auc"],
         "control_shuffled_db": of_others(own, cell.truth, seed),
         "converged": found["converged"],
         "curve": found["curve"],
@@ -248,7 +257,7 @@ def _controls(kinds: Sequence[Mapping[str, Any]], opened: Mapping[str, Any]) -> 
     doubts += others[:1]
     return {
         "control_open_db": reached,
-        "control_open_links": opened["links"]["pictures"],
+        "control_open_links": opened["links"],
         "conclusive": not doubts,
         "inconclusive_because": "; ".join(doubts) or None,
     }
@@ -261,7 +270,7 @@ def _gain(one: Mapping[str, Any]) -> str:
 
 
 def _links(one: Mapping[str, Any]) -> tuple[str, str]:
-    pictures, films = (one["links"][whose] or {"value": None} for whose in ("pictures", "films"))
+    pictures, films = (one[whose] or {"value": None} for whose in ("links", "links_of_films"))
     return told(pictures["value"]), told(films["value"])
 
 

@@ -16,7 +16,7 @@ def inversion(entries: Sequence[Entry], best: Sequence[tuple[Entry, Entry]]) -> 
     """About all attackers; `best` is, of each kind of update, who came nearest, and the figures of that."""
     trusted = [(entry, one) for entry, one in best if entry["conclusive"]]
     shown = [one for _, one in trusted if Figure.of(one["over_mean_db"]).surely_above(0.0)]
-    linked = [one for _, one in trusted if Figure.of(one["links"]["pictures"]).surely_above(GUESSING)]
+    linked = [one for _, one in trusted if Figure.of(one["links"]).surely_above(GUESSING)]
     rising = [one for _, one in best if one["converged"] is False]
     doubts = inconclusive(
         [
@@ -52,6 +52,6 @@ def _kind(one: Entry) -> str:
 
 
 def _right(one: Entry) -> str:
-    films = one["links"]["films"]
+    films = one["links_of_films"]
     own = "" if films is None else f"; by the films themselves in {Figure.of(films).told}"
-    return Figure.of(one["links"]["pictures"]).told + own
+    return Figure.of(one["links"]).told + own
