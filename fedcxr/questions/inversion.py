@@ -27,7 +27,7 @@ from fedcxr.world import Roles, World
 
 OPEN = "control_open"
 MUST_GAIN = 1.0  # dB over the mean film, from updates that hide nothing, below which an attack proves nothing
-EASY = FedAvg(optimiser="sgd", norm="group")  # whose update is a gradient, and whose films do not mix
+EASY = FedAvg(width=8, optimiser="sgd", norm="group")  # whose update is a gradient, and whose films do not mix
 FIGURES = ("over_mean_db", "psnr", "ssim", "link_rate")
 SHARES = (4, 2)  # of an attacker's steps, after which its pictures are looked at, too
 
