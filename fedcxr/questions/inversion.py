@@ -25,9 +25,11 @@ from fedcxr.verdict.inversion import inversion as in_words
 from fedcxr.view import Films, Rows, Shared, View, Weights
 from fedcxr.world import Roles, World
 
+EARLY: When = "early"
 OPEN = "control_open"
 MUST_GAIN = 1.0  # dB over the mean film, from updates that hide nothing, below which an attack proves nothing
-EASY = FedAvg(width=8, optimiser="sgd", norm="group")  # whose update is a gradient, and whose films do not mix
+EASY = FedAvg(optimiser="sgd", norm="group")  # whose update is a gradient, and whose films do not mix
+FEW = 4  # films of the control
 FIGURES = ("over_mean_db", "psnr", "ssim", "link_rate")
 SHARES = (4, 2)  # of an attacker's steps, after which its pictures are looked at, too
 
@@ -104,9 +106,11 @@ class Inversion(Question):
         updates: list[Update] = []
         cells: list[Cell] = []
         done = 0
-        rows = _of_different_people(world, roles)[: self.films]
+        easy = _is_easy(world)
+        kinds = [(1, EARLY)] if easy else [(batch, when) for batch in self.batches for when in self.when]
+        rows = _of_different_people(world, roles)[: FEW if easy else self.films]
         album, mean = Album.of(world, roles, view), _mean(held)
-        for batch, when in self._kinds(world):
+        for batch, when in kinds:
             asked = rows[: len(rows) // batch * batch]
             made = [
                 _update(world, when, starts.get(when), some, number) for number, some in enumerate(_by(asked, batch))
@@ -126,12 +130,6 @@ class Inversion(Question):
         parts |= {_film_curve.PICTURES: Part(shape, np.uint8), STEPS: Part((), np.int64, optional=True)}
         nothing = view.take(np.zeros(0, dtype=np.intp))  # of what was released, the model alone
         return Asked(nothing, parts, tuple(cells), handed_over(updates))
-
-    def _kinds(self, world: World) -> Sequence[tuple[int, When]]:
-        learnt = world.released.shared.learnt
-        if learnt is not None and learnt.site == OPEN:
-            return [(1, "early")]
-        return [(batch, when) for batch in self.batches for when in self.when]
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         [easy] = heard[OPEN].key
@@ -189,6 +187,11 @@ def _easy(world: World) -> World:
     nothing = np.zeros(0, dtype=np.intp)
     traces = replace(world.traces, shared=Shared((), first), films=nothing, sites=nothing.astype(object))
     return replace(world, method=EASY, traces=traces)
+
+
+def _is_easy(world: World) -> bool:
+    learnt = world.released.shared.learnt
+    return learnt is not None and learnt.site == OPEN
 
 
 def _rng(world: World, *path: str | int) -> np.random.Generator:
