@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fedcxr.models.classifier import Classifier
     from fedcxr.models.normalisation import Norm
     from fedcxr.training.compute import Compute
+    from fedcxr.training.one_step import OneStep
 
 Rows = npt.NDArray[np.intp]
 
@@ -172,6 +173,21 @@ class DpSgd(NetworkMethod):
             progress = partial(context.progress, "learning")
             fit_privately(learning, material, mechanism, plan, self._optimiser, rng, progress)
         return self._shared(network)
+
+    def single(self, films: int) -> Self:
+        """With the noise of a usual step, whose divisor is not the number of films; everybody takes part."""
+        told = {"steps": 1, "shift": 0, "sample_rate": 1.0, "noise_multiplier": self.noise, "epsilon": None}
+        return self.model_copy(update=told)
+
+    def one_step(self, start: Weights, labels: npt.NDArray[np.float32], compute: Compute) -> OneStep | None:
+        """But for clipping and noise, which nobody can take back; of a last layer alone, nothing."""
+        from fedcxr.training import Plan
+        from fedcxr.training.one_step import OneStep
+
+        if self.train == "head":
+            return None
+        plan = Plan(1, self.learning_rate, weight_decay=0.0, optimiser="adamw" if self.optimiser == "adam" else "sgd")
+        return OneStep.of(self._loaded(start, compute), labels, self.smoothing, plan, compute, rare=1.0)
 
     def _spending(self, rounds: int) -> Spending | None:
         from fedcxr.learning.spending import Spending

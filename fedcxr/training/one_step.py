@@ -26,11 +26,17 @@ class OneStep:
 
     @classmethod
     def of(
-        cls, network: Classifier, labels: npt.NDArray[np.float32], smoothing: float, plan: Plan, compute: Compute
+        cls,
+        network: Classifier,
+        labels: npt.NDArray[np.float32],
+        smoothing: float,
+        plan: Plan,
+        compute: Compute,
+        rare: float = RARE,
     ) -> OneStep:
         """The step that `teach` takes on films with these findings, (n, k) of 0, 1 or NaN."""
         truth = torch.tensor(labels, device=compute.device)
-        weights = class_weights(truth, RARE)
+        weights = class_weights(truth, rare)
         network.train()
         return cls(network, lambda films: findings_loss(network(films), truth, weights, smoothing), plan)
 
