@@ -140,7 +140,9 @@ def test_a_single_film_is_seen_in_its_gradient(distance: Distance) -> None:
     film = blobs(40)[:1]
     gradients = torch.autograd.grad(step.loss(to_tensor(film, CPU)), step.weights)
     before: Weights = {name: weights.detach().numpy().copy() for name, weights in network.named_parameters()}
-    after: Weights = {name: before[name] - 0.1 * own.numpy() for name, own in zip(before, gradients, strict=True)}
+    after: Weights = {
+        n: np.asarray(before[n], dtype=np.float32) - 0.1 * g.numpy() for n, g in zip(before, gradients, strict=True)
+    }
     descent = Descent(distance, 200, 0.1, total_variation=0.01, statistics=0.0)
     with CPU.session():
         shown = inverted(step, (before, after), 1, Prior.of(blobs(40)[1:], CPU), descent, stream(5), lambda done: None)
