@@ -27,7 +27,9 @@ from fedcxr.world import Roles, World
 
 EARLY: When = "early"
 OPEN = "control_open"
-EASY = FedAvg(optimiser="sgd", norm="group")  # whose update is a gradient, and whose films do not mix
+# Whose update is a gradient, whose films do not mix, and whose many first filters say much of each.
+EASY = FedAvg(optimiser="sgd", norm="group", width=32, stride=4)
+OPEN_MUST_REACH = 1.0  # dB over the mean film, below which an attack proves nothing about other updates
 FEW = 4  # films of the control
 FIGURES = ("over_mean_db", "psnr", "ssim", "link_rate")
 SHARES = (4, 2)  # of an attacker's steps, after which its pictures are looked at, too
@@ -252,9 +254,11 @@ def _of_cell(answer: Answer, cell: Cell, seed: int) -> dict[str, Any]:
 def _controls(kinds: Sequence[Mapping[str, Any]], opened: Mapping[str, Any]) -> dict[str, Any]:
     reached, ends = opened["over_mean_db"]["value"], opened["over_mean_db"]["ci95"]
     doubts = []
-    if reached is None or ends is None or ends[0] <= 0:
+    if reached is None or ends is None or ends[0] <= 0 or reached < OPEN_MUST_REACH:
         shown = "no figure" if reached is None else f"{reached:+.2f} dB"
-        doubts.append(f"from a single film's gradient it reaches {shown} over the mean film, which may be nothing")
+        doubts.append(
+            f"from a single film's gradient it reaches {shown} over the mean film, below {OPEN_MUST_REACH:g} or not surely"
+        )
     others = [doubt for one in kinds for doubt in doubts_of_others(one["control_shuffled_db"])]
     doubts += others[:1]
     return {
