@@ -257,7 +257,8 @@ def _controls(kinds: Sequence[Mapping[str, Any]], opened: Mapping[str, Any]) -> 
     if reached is None or ends is None or ends[0] <= 0 or reached < OPEN_MUST_REACH:
         shown = "no figure" if reached is None else f"{reached:+.2f} dB"
         doubts.append(
-            f"from a single film's gradient it reaches {shown} over the mean film, below {OPEN_MUST_REACH:g} or not surely"
+            f"from a single film's gradient it reaches {shown} over the mean film, "
+            f"which is not surely above 0, or below {OPEN_MUST_REACH:g}"
         )
     others = [doubt for one in kinds for doubt in doubts_of_others(one["control_shuffled_db"])]
     doubts += others[:1]
