@@ -36,7 +36,7 @@ BATCHES = "num_batches_tracked"  # nothing is computed with it, and it tells how
 class NetworkMethod(ModelMethod):
     """All sites train one network in rounds; how a site trains is the method's own business."""
 
-    rounds: int = pydantic.Field(20, ge=1, le=10_000)
+    rounds: int = pydantic.Field(40, ge=1, le=10_000)
     strategy: str = pydantic.Field("fedavg", description="one of Flower's, by name")
     options: dict[str, Any] = pydantic.Field({}, description="of the strategy: proximal_mu, eta, beta, ...")
     participation: float = pydantic.Field(
@@ -53,7 +53,7 @@ class NetworkMethod(ModelMethod):
         description="where learning begins: scratch, what the same network learns from the films under `public`, or a "
         "safetensors file that an earlier run has left in learnt/",
     )
-    steps: int = pydantic.Field(20, ge=1, le=100_000, description="of each site in each round")
+    steps: int = pydantic.Field(10, ge=1, le=100_000, description="of each site in each round")
     batch: int = pydantic.Field(32, ge=1, le=4096)
     shift: int = pydantic.Field(2, ge=0, description="augmentation: films are moved by up to so many pixels")
     smoothing: float = pydantic.Field(0.1, ge=0, lt=1, description="labels are drawn towards one half by so much")
