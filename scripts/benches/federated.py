@@ -79,7 +79,7 @@ def _scenario(network: str, sites: int = SITES, **method: Any) -> Any:
     return Scenario.parse(
         {
             "sites": sites,
-            "cohort": {"source": "phantom", "patients": max(100, 4 * sites), "size": 64},
+            "cohort": {"source": "phantom", "patients": max(100, 12 * sites), "size": 64},
             "method": {"name": "fedavg", **learning},
             "tasks": {},
             "adversaries": {},
@@ -260,10 +260,11 @@ def _dp(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _long(options: argparse.Namespace) -> None:
-    memory, many = _child("memory", "narrow"), _child("many", "narrow")
+    memory = _child("memory", "narrow")
     print(
         f"200 rounds of {SITES} sites: {memory['mb_per_round']:.3f} MB more per round, at most {memory['peak']:.0f} MiB"
     )
+    many = _child("many", "narrow")
     print(f"100 sites: {many['answered']} of 100 answered in {many['seconds']:.0f} s, at most {many['peak']:.0f} MiB")
 
 
@@ -301,7 +302,7 @@ def _many(options: argparse.Namespace) -> dict[str, Any]:
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as out, Meter() as meter:
-        run = simulate(_scenario("narrow", sites=100, rounds=2, steps=2, width=4), Options(Path(out), "inline"))
+        run = simulate(_scenario("narrow", sites=100, rounds=2, steps=2, width=4, batch=4), Options(Path(out), "inline"))
         assert run.result is not None
         answered = sum(site["status"] == "ok" for site in run.result["sites"])
         return {"answered": answered, "seconds": time.perf_counter() - start, "peak": meter.peak_mb()}
