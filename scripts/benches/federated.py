@@ -302,7 +302,8 @@ def _many(options: argparse.Namespace) -> dict[str, Any]:
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as out, Meter() as meter:
-        run = simulate(_scenario("narrow", sites=100, rounds=2, steps=2, width=4, batch=4), Options(Path(out), "inline"))
+        scenario = _scenario("narrow", sites=100, rounds=2, steps=2, width=4, batch=4)
+        run = simulate(scenario, Options(Path(out), "inline"))
         assert run.result is not None
         answered = sum(site["status"] == "ok" for site in run.result["sites"])
         return {"answered": answered, "seconds": time.perf_counter() - start, "peak": meter.peak_mb()}
