@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -119,6 +119,11 @@ class Bulyan(Strategy):
     def fewest(self) -> int:
         return 4 * self.num_malicious_nodes + 3  # El Mhamdi et al., ICML 2018; with fewer, Flower leaves out the round
 
+
+Name = Literal[
+    "fedavg", "fedprox", "fedavgm", "fedadagrad", "fedadam", "fedyogi",
+    "fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan",
+]  # fmt: skip
 
 # A table of our own, because importing Flower takes longer than refusing a scenario may take. Absent are those that
 # need more than updates and numbers of films: the sites' losses (QFedAvg), trees (FedXgb...), noise (Differential...).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ class ModelMethod(Method):
     def per_film(self, size: tuple[int, int]) -> Mapping[str, Held]:
         return {}
 
-    findings: tuple[str, ...] = pydantic.Field(
+    findings: tuple[Annotated[str, pydantic.Field(min_length=1, max_length=200)], ...] = pydantic.Field(
         default=FINDINGS, min_length=1, description="what the model tells of a film, in this order"
     )
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from fedcxr.context import RunContext
 from fedcxr.errors import ConfigError
 from fedcxr.learning import Beginning, Learning, Report
 from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
+from fedcxr.learning.strategies import Name
 from fedcxr.methods._model import ModelMethod
 from fedcxr.models.pretrained import Architecture
 from fedcxr.plugins import File
@@ -37,8 +38,10 @@ class NetworkMethod(ModelMethod):
     """All sites train one network in rounds; how a site trains is the method's own business."""
 
     rounds: int = pydantic.Field(40, ge=1, le=10_000)
-    strategy: str = pydantic.Field("fedavg", description="one of Flower's, by name")
-    options: dict[str, Any] = pydantic.Field({}, description="of the strategy: proximal_mu, eta, beta, ...")
+    strategy: Name = pydantic.Field("fedavg", description="one of Flower's, by name")
+    options: dict[Annotated[str, pydantic.Field(pattern="^[a-z_0-9]+$")], int | float] = pydantic.Field(
+        {}, description="of the strategy: proximal_mu, eta, beta, ..."
+    )
     participation: float = pydantic.Field(
         1.0, gt=0, le=1, description="share of the sites that learn in a round; the seed chooses which"
     )

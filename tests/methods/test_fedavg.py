@@ -103,7 +103,7 @@ def test_what_sites_are_compared_with_knows_nothing_of_strategies_and_noise() ->
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"strategy": "fedsome"}, "unknown strategy"),
+        ({"strategy": "fedsome"}, "strategy"),
         ({"options": {"beta": 0.1}}, "beta"),
         ({"participation": 0}, "participation"),
         ({"central": {"clip": 1.0, "noise_multiplier": 1.0}}, "statistics of batches"),
