@@ -94,7 +94,15 @@ class NetworkMethod(ModelMethod):
         return self.rounds * self.steps
 
     def required_files(self) -> tuple[Path, ...]:
-        return (Path(self.start),) if isinstance(self.start, File) else ()
+        if not isinstance(self.start, File):
+            return ()
+        if not Path(self.start).is_file():
+            raise ConfigError(
+                "learning starts neither from scratch nor from public films, and there is no such file",
+                given=f"start: {self.start.name}",
+                allowed="scratch, public, or a file that an earlier run has left in learnt/",
+            )
+        return (Path(self.start),)
 
     def initial(self, rng: np.random.Generator) -> Weights:
         from fedcxr.models.classifier import classifier

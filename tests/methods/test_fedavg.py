@@ -129,6 +129,11 @@ def test_weights_of_another_network_are_no_beginning(cohort: Cohort, tmp_path: P
     assert other.initial(stream(5)).keys() == weights.keys()
 
 
+def test_a_beginning_that_is_not_there_is_missed_before_anybody_learns() -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        FedAvg(**TINY, start="publik").required_files()
+
+
 def test_noise_on_whole_sites_is_a_guarantee_of_sites() -> None:
     method = FedAvg(norm="group", central={"clip": 1.0, "noise_multiplier": 4.0}, **{**TINY, "rounds": 9})
     told = guarantee_of(method)
