@@ -142,7 +142,7 @@ class DpSgd(NetworkMethod):
             epsilon=epsilon([spent], self.delta),
             delta=self.delta,
             unit=self.unit,
-            accountant="PRV",
+            accountant="privacy loss distributions",
             epsilon_rdp=epsilon_rdp([spent], self.delta),
         )
 
