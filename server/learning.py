@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -97,9 +97,9 @@ def _together(exchange: Exchange, run: Run, learning: Learning, public: Source |
     for number in range(1, learning.rounds + 1):
         known = run.learnt(round_name(number))
         if known is None:
-            updates = _updates(exchange, run, number, learnt)
-            asked = len(participants_of(run.scenario, number))
-            weights = aggregation.combined(number, learnt.weights, updates, asked)
+            asked = participants_of(run.scenario, number)
+            updates = _updates(exchange, run, number, learnt, asked)
+            weights = aggregation.combined(number, learnt.weights, updates, len(asked))
             # The round counts once its outcome is on file, which therefore comes last.
             if keep_updates:
                 run.store_updates(number, updates.values())
@@ -129,7 +129,7 @@ def _noise(exchange: Exchange, run: Run, number: int) -> np.random.Generator:
     return generator(secrets.token_bytes(KEY_BYTES))
 
 
-def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mapping[str, Release]:
+def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release, asked: Sequence[str]) -> Mapping[str, Release]:
     """By site, what it learnt; whoever counts other films than most has learnt from films of another kind."""
     job, method = job_of(run.scenario, "learn", turn - 1, learnt), run.scenario.method
     reports = [report for report in run.reports() if report.round < turn]
@@ -155,7 +155,6 @@ def _updates(exchange: Exchange, run: Run, turn: int, learnt: Release) -> Mappin
         reports.append(report)
         return update
 
-    asked = participants_of(run.scenario, turn)
     updates = exchange.gather(wire.LEARN, turn, learnt, checked, f"round {turn}", asked)
     whole = {site: _whole_numbers(update) for site, update in updates.items()}
     most = Counter(whole.values()).most_common(1)[0][0]

@@ -16,6 +16,7 @@ from torch import Tensor
 from fedcxr.adversaries._surrogate_relu import SurrogateRelu
 from fedcxr.adversaries._told_gradient import Told
 from fedcxr.adversaries._told_statistics import Statistics
+from fedcxr.questions._updates import SHARES
 from fedcxr.training.compute import Compute
 from fedcxr.training.one_step import OneStep
 from fedcxr.view import Films, Weights
@@ -23,7 +24,6 @@ from fedcxr.view import Films, Weights
 Distance = Literal["cosine", "euclidean"]
 
 BEGUN = 0.1  # how far from the mean film descent begins, in deviations of films: so that those of a batch differ
-SHARES = 4, 2  # of the steps, after which pictures are kept, too
 
 
 @dataclass(frozen=True)

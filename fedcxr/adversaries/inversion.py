@@ -14,7 +14,7 @@ from fedcxr.methods import Form
 from fedcxr.questions import Answer, Answers
 from fedcxr.questions._film_curve import PICTURES, at
 from fedcxr.questions._rising import STEPS
-from fedcxr.questions._updates import read
+from fedcxr.questions._updates import SHARES, read
 from fedcxr.rng import stream
 from fedcxr.view import Weights
 
@@ -82,7 +82,7 @@ class Inversion(Adversary):
         self, attacker: Distance, leak: Leak, seed: int, compute: Compute, progress: Progress
     ) -> Answer | None:
         """Pictures of every update's films; none, where the method does not say how it steps."""
-        from fedcxr.adversaries._inverting import SHARES, Prior, inverted
+        from fedcxr.adversaries._inverting import Prior, inverted
 
         assert leak.mechanism is not None, "that was asked before"
         assert leak.given is not None, "the question comes with updates"

@@ -37,6 +37,10 @@ class Round:
     number: int = 0
     of: int = 1
 
+    def around(self, steps: int) -> tuple[int, int]:
+        """How many steps were taken before this turn, and will be after it, of so many in each."""
+        return self.number * steps, (self.of - self.number - 1) * steps
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -112,15 +112,13 @@ class NetworkMethod(ModelMethod):
 
     def begun(self, public: Cohort, rng: np.random.Generator, context: RunContext, start: Weights) -> Weights:
         """By plain training, with nothing to protect."""
-        from fedcxr.training import Plan
         from fedcxr.training.classifier import Recipe, teach
 
         recipe = Recipe(self.steps_of_start, self.batch, shift=self.shift, smoothing=self.smoothing)
-        plan = Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)
         with context.compute.session():
             network = self._loaded(start, context.compute)
             progress = partial(context.progress, "public films")
-            teach(network, public.films(), self.labels(public), recipe, rng, context.compute, progress, plan=plan)
+            teach(network, public.films(), self.labels(public), recipe, rng, context.compute, progress)
         return self._shared(network)
 
     def single(self, films: int) -> Self:

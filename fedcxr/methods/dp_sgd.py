@@ -163,7 +163,7 @@ class DpSgd(NetworkMethod):
         units = self._units(cohort)
         self._check_delta(len(units))
         mechanism = Mechanism(self.clip, self.noise, self.sample_rate, self.batch)
-        done, left = turn.number * self.steps, (turn.of - turn.number - 1) * self.steps
+        done, left = turn.around(self.steps)
         plan = Plan(self.steps, self.learning_rate, weight_decay=0.0, before=done, after=left)
         with compute.session():
             network = self._loaded(begun, compute)

@@ -109,7 +109,7 @@ class FedAvg(NetworkMethod):
     def _plan(self, steps: int, turn: Round) -> Plan:
         from fedcxr.training import Plan
 
-        done, left = turn.number * steps, (turn.of - turn.number - 1) * steps
+        done, left = turn.around(steps)
         return Plan(steps, self.learning_rate, self.weight_decay, optimiser=self.optimiser, before=done, after=left)
 
     def _penalty(self, network: Classifier) -> Callable[[], Tensor] | None:

@@ -14,6 +14,8 @@ from fedcxr.view import Array, Weights
 
 When = Literal["early", "late"]
 
+SHARES = (4, 2)  # of an attacker's steps, after which its pictures are looked at, too
+
 
 @dataclass(frozen=True)
 class Update:

@@ -16,7 +16,7 @@ from fedcxr.questions import PROTECTED, Answer, Asked, Heard, Part, Question, Se
 from fedcxr.questions._picture_links import Album
 from fedcxr.questions._recovered import Truth, doubts_of_others, figures, of_others
 from fedcxr.questions._rising import STEPS
-from fedcxr.questions._updates import Update, When, handed_over
+from fedcxr.questions._updates import SHARES, Update, When, handed_over
 from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table
@@ -32,7 +32,6 @@ EASY = FedAvg(optimiser="sgd", norm="group", width=32, stride=4)
 OPEN_MUST_REACH = 1.0  # dB over the mean film, below which an attack proves nothing about other updates
 FEW = 4  # films of the control
 FIGURES = ("over_mean_db", "psnr", "ssim", "link_rate")
-SHARES = (4, 2)  # of an attacker's steps, after which its pictures are looked at, too
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import pydantic
 
 from fedcxr.knowledge import Holding
@@ -61,7 +61,7 @@ class Membership(Question):
             return None
         rng = stream(world.seed, "membership", "order")  # in the table's order, members might stand together
         rows = rng.permutation(np.flatnonzero(roles.attacked))
-        asked, people = world.cohort.take(rows), _numbered(world.patients[rows])
+        asked, people = world.cohort.take(rows), pd.factorize(world.patients[rows])[0].astype(np.int64)
         given = Holding(
             {"films": asked.films(), "labels": asked.labels, "people": people}, {"findings": list(asked.findings)}
         )
@@ -78,12 +78,6 @@ class Membership(Question):
         heads = ("AUC", "95 % interval", "per film", "at 1 % FPR", "epsilon at least", "by heart", "among members")
         notes = ("by heart and among members are controls, to be near 1 and .5",)
         return Table("Whose films a model was learnt from", heads, tuple(map(_row, entries)), notes, in_words(entries))
-
-
-def _numbered(names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
-    """Numbers in place of names, in the order in which they come first."""
-    _, first, number = np.unique(names, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number].astype(np.int64)
 
 
 def _row(entry: Mapping[str, Any]) -> Row:

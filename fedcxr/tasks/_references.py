@@ -58,7 +58,9 @@ def references(
 
 def curve(evidence: Evidence, auc: Callable[[Method, Weights], float | None]) -> list[dict[str, Any]]:
     """How good the federation's model was after some of its rounds, the first and the last among them."""
-    last = max(number for number, _ in evidence.rounds())
+    learning = evidence.method.learning
+    assert learning is not None, "there was a federation"
+    last = learning.rounds
     shown = {round(number) for number in np.linspace(0, last, min(last, POINTS) + 1)}
     return [
         {"round": number, "mean_auc": auc(evidence.method, weights)}
