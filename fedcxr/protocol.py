@@ -55,6 +55,8 @@ def site_step(
     shuffled = cohort.take(in_order(site, len(cohort), key_provider, job))
     images = list(shuffled.index["image"])
     learns = method.learning is not None and learnt is None
+    if learns:
+        method.check_films(shuffled.where("train"))
     keys = key_provider.begin(job, images, method.spending(Round()) if learns else None)
     weights = {} if learnt is None else learnt.weights
     if learns:
@@ -152,6 +154,7 @@ def learn_step(
     job = job or job_of(scenario, "learn", turn.number, start)
     films = cohort.where("train")
     images = list(films.index["image"])
+    scenario.method.check_films(films)
     keys = key_provider.begin(job, images, scenario.method.spending(turn))
     rng = key_provider.stream(job, "site", site, "learn", turn.number, images=images)
     reported: dict[str, Any] = {}

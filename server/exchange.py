@@ -26,6 +26,7 @@ from server.traffic import Traffic
 
 Read = TypeVar("Read")
 
+START_UP = 100.0  # seconds within which an engine has started the nodes of a simulation
 PATIENCE = 0.25  # of a run's time: so long, in all its rounds together, the others wait for whoever is late
 
 
@@ -35,13 +36,14 @@ class Exchange:
     def __init__(self, grid: Grid, run: Run, register: Register) -> None:
         self._grid, self._run, self._scenario, self._register = grid, run, run.scenario, register
         self._traffic = Traffic.of(run)
-        limit = run.scenario.compute.timeout_s
-        self._deadline = time.monotonic() + limit
+        limit, began = run.scenario.compute.timeout_s, time.monotonic()
         self._patience = PATIENCE * limit
         self._silent: set[str] = set()  # nobody waits a second time for whoever did not answer the first time
         self._document = run.scenario.to_yaml()
-        # Who is not there by half of the time must not cost the others theirs.
-        self._sites = RollCall(grid, run, register).take(limit / 2)
+        # Who is not there by half of the time must not cost the others theirs. Simulated nodes are there as soon as
+        # their engine has started, and a slow machine's start is no site's time.
+        self._sites = RollCall(grid, run, register).take(limit / 2 + (START_UP if register.simulated else 0.0))
+        self._deadline = (time.monotonic() if register.simulated else began) + limit
 
     @property
     def simulated(self) -> bool:

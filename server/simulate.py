@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Engine = Literal["ray", "inline"]
 STARTS = 2  # a broken engine is started once more: what is on file is not asked for again
-START_UP = 120.0  # seconds granted to an engine before and after the sites' own time
+START_UP = 120.0  # seconds granted to an engine before and after the sites' own time, more than an exchange grants it
 LOOK_EVERY = 0.1  # seconds
 VERDICT = "engine.json"
 GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")  # known at once, where importing torch takes seconds

@@ -101,6 +101,9 @@ class Method(Plugin):
         """
         return None
 
+    def check_films(self, cohort: Cohort) -> None:
+        """Raise where these films must not be learnt from; asked before learning costs anybody anything."""
+
     def spending(self, turn: Round) -> Spending | None:
         """What one turn of learning costs the people behind a site's films; None: it guarantees nothing."""
         return None

@@ -128,6 +128,16 @@ class DpSgd(NetworkMethod):
     def counted(self, films: int) -> int:
         return 1
 
+    def check_films(self, cohort: Cohort) -> None:
+        # How many there are is not told: the refusal may be read elsewhere.
+        if self.noise and self.delta * len(self._units(cohort)) >= 1:
+            raise Refused(
+                f"delta allows one of this site's {self.unit}s to be told outright",
+                given=f"delta {self.delta:g}",
+                allowed="less than one in their number",
+                do="lower delta",
+            )
+
     def spending(self, turn: Round) -> Spending | None:
         return self._spending(1)
 
@@ -160,8 +170,7 @@ class DpSgd(NetworkMethod):
         from fedcxr.training.private import Material, Mechanism, fit_privately
 
         compute, begun = context.compute, self.initial(rng) if start is None else start
-        units = self._units(cohort)
-        self._check_delta(len(units))
+        self.check_films(cohort)
         mechanism = Mechanism(self.clip, self.noise, self.sample_rate, self.batch)
         done, left = turn.around(self.steps)
         plan = Plan(self.steps, self.learning_rate, weight_decay=0.0, before=done, after=left)
@@ -169,7 +178,7 @@ class DpSgd(NetworkMethod):
             network = self._loaded(begun, compute)
             learning, inputs = self._learning(network, cohort, rng, compute)
             labels = torch.tensor(self.labels(cohort), device=compute.device)
-            material = Material(inputs, labels, units, self.smoothing)
+            material = Material(inputs, labels, self._units(cohort), self.smoothing)
             progress = partial(context.progress, "learning")
             fit_privately(learning, material, mechanism, plan, self._optimiser, rng, progress)
         return self._shared(network)
@@ -204,16 +213,6 @@ class DpSgd(NetworkMethod):
         order = np.argsort(owners, kind="stable").astype(np.intp)
         borders = np.flatnonzero(np.diff(owners[order])) + 1
         return [unit for unit in np.split(order, borders) if len(unit)]
-
-    def _check_delta(self, units: int) -> None:
-        # How many there are is not told: the refusal may be read elsewhere.
-        if self.noise and self.delta * units >= 1:
-            raise Refused(
-                f"delta allows one of this site's {self.unit}s to be told outright",
-                given=f"delta {self.delta:g}",
-                allowed="less than one in their number",
-                do="lower delta",
-            )
 
     def _learning(
         self, network: Classifier, cohort: Cohort, rng: np.random.Generator, compute: Compute

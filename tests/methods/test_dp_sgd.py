@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,14 +16,18 @@ from torch import Tensor, nn
 
 from fedcxr import plugins
 from fedcxr.cohort import Cohort
-from fedcxr.errors import ConfigError, Refused
+from fedcxr.errors import ConfigError, PrivacySpent, Refused
+from fedcxr.keys.provider import Job
 from fedcxr.learning import Report
 from fedcxr.learning.accounting import epsilon
 from fedcxr.learning.spending import Spending
 from fedcxr.methods import Round, RunContext
 from fedcxr.methods._coded import release_key
 from fedcxr.methods.dp_sgd import DpSgd
+from fedcxr.protocol import initial_step, learn_step
 from fedcxr.rng import stream
+from fedcxr.scenario import Scenario
+from fedcxr.simulation.keys import Simulated, simulated
 from fedcxr.training import Plan, private
 from fedcxr.training.private import Material, Mechanism, clipped_sum, fit_privately, noise
 
@@ -237,6 +241,23 @@ def test_whoever_could_be_told_outright_is_refused_at_the_site(cohort: Cohort) -
     with pytest.raises(Refused, match="records"):
         built(unit="record", delta=0.0999).learn(cohort, stream(0), CPU)
     built(noise_multiplier=0.0, delta=0.5).learn(cohort, stream(0), CPU)  # guarantees nothing anyway
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_nothing_is_spent_on_learning_that_is_refused(
+    cohort: Cohort, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delta = (1.0 if refused else 0.999) / len(set(cohort.where("train").patients))
+    scenario, spent = Scenario.parse({"method": built(delta=delta).spec()}), []
+
+    def begin(keys: Simulated, job: Job, images: Sequence[str], spending: Spending | None = None) -> None:
+        spent.append(spending)
+        raise PrivacySpent("as far as this test goes")
+
+    monkeypatch.setattr(Simulated, "begin", begin)
+    with pytest.raises(Refused, match="delta allows" if refused else "as far as"):
+        learn_step(scenario, "site-1", cohort, simulated(scenario, "site-1"), initial_step(scenario), Round(0, 2))
+    assert len(spent) == (0 if refused else 1)
 
 
 # What it guarantees -----------------------------------------------------------------------------------------------
