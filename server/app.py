@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,15 +12,13 @@ from fedcxr import plugins
 from fedcxr.data import Source
 from fedcxr.errors import Refused
 from fedcxr.runs import Run
-from fedcxr.runs.stages import COLLECT
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import choose, read_file
-from fedcxr.view import Nobody, Shared
-from server.collect import collect
-from server.exchange import Exchange
+from server import failure
+from server.hospitals import conduct
 from server.register import Register
 from server.simulate import simulate_on
-from server.testing import test_at_sites
+from server.submission import RUNS, public_films, submitted
 
 OURS = ("out", "public", "register", "simulation")  # keys of a run configuration that are none of a scenario's
 
@@ -43,28 +40,31 @@ def standalone(grid: Grid, context: Context) -> None:
     if simulation:
         simulate_on(grid, scenario, out)
     else:
-        if scenario.secret is not None:
-            raise Refused("a secret is for simulations, and hospitals have their own", do="remove it from the scenario")
-        _collect_from_hospitals(grid, scenario, out, Register.read(Path(register)), _public_films(context))
+        conduct(grid, Run.place(out, scenario), Register.read(Path(register)), _public_films(config.get("public")))
 
 
-def _collect_from_hospitals(
-    grid: Grid, scenario: Scenario, out: Path, register: Register, public: Source | None
-) -> None:
-    """What was learnt is tested at the sites: the films to measure on are in other buildings."""
-    run = Run.place(out, scenario)
-    with run.begun(resume=True):
-        sites = run.stage(COLLECT, partial(collect, grid, run, register, public))
-        shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
-        run.stage("tested", lambda: test_at_sites(Exchange(grid, run, register), run, shared, Nobody()))
+def deployed(kit: Path) -> ServerApp:
+    """The app of a coordinator with a kit: of what a run is told, the name of one of the kit's scenarios counts."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        scenario = submitted(kit, str(context.run_config.get("scenario")))
+        run = Run.place(kit / RUNS, scenario)
+        try:
+            conduct(grid, run, Register.read(kit / "cards"), _public_films(public_films(kit)))
+        except Exception as error:
+            failure.note(run.folder, error)  # for whoever submitted it
+            raise
+
+    return app
 
 
-def _public_films(context: Context) -> Source | None:
+def _public_films(file: object) -> Source | None:
     """The coordinator's own films, no hospital's business: a scenario for hospitals calls them `own`."""
-    path = str(context.run_config.get("public") or "")
-    if not path:
+    if not file:
         return None
-    document = read_file(Path(path))
+    document = read_file(Path(str(file)))
     return cast(Source, plugins.build("source", {"name": document.pop("source", None), **document}))
 
 

@@ -16,18 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fedcxr import errors
 from fedcxr.data import cache_folder
-from fedcxr.errors import ConfigError, EngineBroken, FedcxrError, TooFewSites
+from fedcxr.errors import ConfigError, EngineBroken, TooFewSites
 from fedcxr.runs import Run
 from fedcxr.runs.stages import COLLECT
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.premises import Simulation
-from fedcxr.storage.disk import read_json, write_json
 from fedcxr.storage.events import Events
 from fedcxr.storage.private import nothing_for_others
 from fedcxr.storage.workshops import Workshops
+from server import failure
 from server.attack import end_group
 from server.cluster import Cluster, check_loopback, check_own_process, import_nothing_from_here, init_args, joined
 from server.register import Register
@@ -39,7 +38,6 @@ Engine = Literal["ray", "inline"]
 STARTS = 2  # a broken engine is started once more: what is on file is not asked for again
 START_UP = 120.0  # seconds granted to an engine before and after the sites' own time, more than an exchange grants it
 LOOK_EVERY = 0.1  # seconds
-VERDICT = "engine.json"
 GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")  # known at once, where importing torch takes seconds
 
 # Flower and Ray must neither call home nor look for updates, and both must be quiet; set before either is imported.
@@ -152,8 +150,7 @@ def client_app() -> Any:
 
 def _collect_on_ray(run: Run, cluster: Cluster) -> None:
     """Flower's simulation in a child process that leads a group: however it ends, nothing of it stays behind."""
-    verdict = run.folder / VERDICT
-    verdict.unlink(missing_ok=True)
+    failure.forget(run.folder)
     with (run.folder / "engine.log").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "server.simulate", str(run.folder), str(cluster.scratch), cluster.address],
@@ -171,9 +168,9 @@ def _collect_on_ray(run: Run, cluster: Cluster) -> None:
         end_group(child, (signal.SIGKILL,))  # Ray takes seconds to say goodbye, and what it did is stored
         if child.stdin is not None:
             child.stdin.close()
-    if verdict.is_file():
-        said = read_json(verdict)
-        raise _error(said["error"], said["message"])
+    failed = failure.noted(run.folder)
+    if failed is not None:
+        raise failed
     if not run.has_stage(COLLECT):
         raise EngineBroken("the engine ended without a word", given=f"exit code {child.returncode}", do=_last_line(run))
 
@@ -182,16 +179,10 @@ def _wait(child: subprocess.Popen[bytes], run: Run) -> None:
     """Until the releases are stored, or the engine has ended or given up: its ServerApp may wait on for nodes."""
     limit = run.scenario.compute.timeout_s
     deadline = time.monotonic() + limit + START_UP
-    given_up = (run.folder / VERDICT).is_file
-    while child.poll() is None and not run.has_stage(COLLECT) and not given_up():
+    while child.poll() is None and not run.has_stage(COLLECT) and failure.noted(run.folder) is None:
         if time.monotonic() > deadline:
             raise EngineBroken("the engine did not end in time", given=f"{limit:g} s")
         time.sleep(LOOK_EVERY)
-
-
-def _error(name: str, message: str) -> FedcxrError:
-    kind = getattr(errors, name, EngineBroken)
-    return kind(message) if isinstance(kind, type) and issubclass(kind, FedcxrError) else EngineBroken(message)
 
 
 def _last_line(run: Run) -> str:
@@ -218,11 +209,9 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
             num_supernodes=len(run.scenario.site_names),
             backend_config=backend(run.scenario, scratch, address, _gpus()),
         )
-    except FedcxrError as error:
-        return _verdict(run, type(error).__name__, str(error))
-    # Flower wraps whatever happens in its engine in a RuntimeError.
-    except Exception as error:
-        return _verdict(run, "EngineBroken", f"{type(error).__name__}: {error}")
+    except Exception as error:  # Flower wraps whatever happens in its engine in a RuntimeError
+        failure.note(run.folder, error)
+        return 1
     return 0
 
 
@@ -230,11 +219,6 @@ def _end_with_parent() -> None:
     """End the whole group when the command is gone, however it went: some of Ray's helpers do not notice."""
     sys.stdin.buffer.read()
     os.killpg(0, signal.SIGKILL)
-
-
-def _verdict(run: Run, error: str, message: str) -> int:
-    write_json(run.folder / VERDICT, {"error": error, "message": message})
-    return 1
 
 
 def backend(scenario: Scenario, scratch: Path, address: str, gpus: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Source(Plugin):
     """A place films are read from; its fields are the keys under `cohort:` in a scenario."""
 
     real: ClassVar[bool] = True  # films of people, until a source says otherwise
+    elsewhere: ClassVar[bool] = False  # whether nobody but a hospital can open them
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from fedcxr.cohort import Annotation, Cohort
 from fedcxr.data import Source
@@ -12,6 +13,8 @@ from fedcxr.errors import Refused
 
 class Own(Source):
     """The hospital's own films; only the hospital knows which, and nobody else can open them."""
+
+    elsewhere: ClassVar[bool] = True
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:
@@ -29,5 +32,5 @@ def _elsewhere() -> Refused:
     return Refused(
         "a hospital's own films are opened there and nowhere else",
         given="own",
-        do="name a source that is here, such as phantom, or ask hospitals with `flwr run`",
+        do="name a source that is here, such as phantom, or ask hospitals with `fedcxr submit`",
     )

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from fedcxr.errors import TooFewSites
+from fedcxr.errors import EngineBroken, TooFewSites
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
+from server import failure
 from server.attack import end_group
-from server.simulate import QUIET, VERDICT, Options, _wait, backend, simulate
+from server.simulate import QUIET, Options, _wait, backend, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,7 +140,7 @@ def test_an_engine_that_gave_up_is_not_waited_for(tmp_path: Path) -> None:
     """Ray may die before a hospital is greeted: the child says so, and its ServerApp's thread waits on for nodes."""
     run = Run.place(tmp_path, scenario())
     run.folder.mkdir(parents=True)
-    (run.folder / VERDICT).write_text("{}")
+    failure.note(run.folder, EngineBroken("it broke"))
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         _wait(child, run)

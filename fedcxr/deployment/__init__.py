@@ -1,0 +1,1 @@
+"""Real machines: what a consortium's parties are handed, and the processes that each of them starts."""

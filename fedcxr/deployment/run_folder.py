@@ -1,0 +1,47 @@
+"""What is made anew whenever a party starts: a secret, and the program that Flower finds under its own's name."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import sys
+from pathlib import Path
+
+from fedcxr.storage.private import private_folder, write_new
+
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+SECRET_BYTES = 32
+
+
+class RunFolder:
+    """The folder `run` of a kit, which nobody else may enter."""
+
+    def __init__(self, kit: Path) -> None:
+        self.path = private_folder(kit / "run")
+
+    def log(self, name: str) -> Path:
+        return self.path / f"{name}.log"
+
+    def secret(self) -> Path:
+        """A new secret by which what carries out tasks is known to what hands them out."""
+        file = self.path / "secret"
+        file.unlink(missing_ok=True)
+        write_new(file, secrets.token_bytes(SECRET_BYTES))
+        return file
+
+    def program(self, name: str, module: str) -> Path:
+        """The folder of an executable of this name that runs a module of ours: to be first on a PATH.
+
+        What it says has a log of its own: whoever starts it may be silent about it.
+        """
+        folder = private_folder(self.path / "bin")
+        file = folder / name
+        file.unlink(missing_ok=True)
+        ours, log = shlex.quote(sys.executable), shlex.quote(str(self.log(name)))
+        write_new(file, f'#!/bin/sh\nexec {ours} -P -m {module} "$@" >> {log} 2>&1\n'.encode())
+        file.chmod(0o700)
+        return folder

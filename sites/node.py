@@ -1,0 +1,51 @@
+"""A hospital's node: Flower's SuperNode, which talks to the coordinator, and what answers, in a process of its own.
+
+Whoever talks holds the node's keys and no film, and whoever answers holds films and keys of releases and talks to
+nobody but the SuperNode, on loopback. Nothing that is pushed is installed, and no dependency of it (`sites.launcher`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedcxr.deployment.run_folder import QUIET, RunFolder
+from fedcxr.deployment.supervision import Part, Together, together
+
+HERE = "127.0.0.1"
+
+
+@contextmanager
+def started(kit: Path, profile: Path, gate: str, port: int) -> Iterator[Together]:
+    """The node of this kit and profile, at work for the coordinator behind this gate."""
+    run = RunFolder(kit)
+    with together() as parts:
+        for part in _parts(kit, profile, gate, port, run):
+            parts.start(part)
+        yield parts
+
+
+def _parts(kit: Path, profile: Path, gate: str, port: int, run: RunFolder) -> Iterator[Part]:
+    here = {**os.environ, **QUIET, "FLWR_HOME": str(run.path / "flower")}
+    programs = Path(sys.executable).parent
+    secret, authority = str(run.secret()), str(kit / "ca.crt")
+    ours = str(run.program("flwr-clientapp", "sites.launcher"))
+    path = os.pathsep.join((ours, str(programs), os.environ.get("PATH", "")))
+    supernode = [
+        *(sys.executable, "-P", "-m", "sites.supernode"),
+        *(str(kit / "node.crt"), str(kit / "private" / "tls.key"), authority),
+        *("--superlink", gate, "--root-certificates", authority),
+        *("--auth-supernode-private-key", str(kit / "private" / "node.key")),
+        *("--isolation", "process", "--superexec-auth-secret-file", secret),
+        *("--host", HERE, "--port", str(port), "--node-config", f"profile={json.dumps(str(profile))}"),
+    ]
+    yield Part("supernode", supernode, run.log("supernode"), here)
+    superexec = [
+        *(str(programs / "flower-superexec"), "--runtime-api-address", f"{HERE}:{port}", "--insecure"),
+        *("--superexec-auth-secret-file", secret),
+    ]
+    yield Part("superexec", superexec, run.log("superexec"), {**here, "PATH": path})

@@ -1,0 +1,41 @@
+"""Flower's SuperNode, but for one thing: it shows the coordinator's gate the hospital's certificate.
+
+Flower's own proves which key a node has, and has no switch for a client's certificate. So its connection is made here,
+by a client that is Flower's in everything but the TLS it speaks.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def main(certificate: str, key: str, authority: str, arguments: Sequence[str]) -> None:
+    """Run `flower-supernode` with these arguments."""
+    from flwr.supernode import fleet_http_connection
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+    from flwr.supernode.fleet_http_client import FleetHttpClient
+
+    context = ssl.create_default_context(cafile=authority)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate, key)
+
+    class Presenting(FleetHttpClient):
+        """Flower's client, which presents a certificate, and believes the consortium's authority alone."""
+
+        @classmethod
+        def from_server_address(
+            cls, server_address: str, insecure: bool, root_certificates: Any, interceptors: Any, **more: Any
+        ) -> Any:
+            return cls(f"https://{server_address}", interceptors=interceptors, verify=context, **more)
+
+    vars(fleet_http_connection)["FleetHttpClient"]  # where it is made; a Flower without it would go on with its own
+    setattr(fleet_http_connection, "FleetHttpClient", Presenting)  # noqa: B010  it is theirs
+    sys.argv = ["flower-supernode", *arguments]
+    flower_supernode()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])
