@@ -65,6 +65,11 @@ class Method(Plugin):
         return ("films",)
 
     @property
+    def judges(self) -> tuple[str, ...]:
+        """The findings that a shared model tells of a film; none where no model is shared."""
+        return ()
+
+    @property
     def learning(self) -> Learning | None:
         """Where, in how many rounds and by which strategy `learn` is used; None: it has nothing to do."""
         return None

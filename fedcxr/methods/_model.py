@@ -30,6 +30,10 @@ class ModelMethod(Method):
         return ("model",)
 
     @property
+    def judges(self) -> tuple[str, ...]:
+        return self.findings
+
+    @property
     @abstractmethod
     def learning(self) -> Learning:
         """How the model is learnt: `federated`, or `local`, where each site shares a model of its own."""

@@ -237,7 +237,7 @@ class Findings(Task):
         from fedcxr.training import arrays_of
 
         if material.view.model is not None:
-            return Taught(material.view.model, material.findings)
+            return Taught(material.view.model, material.method.judges)
         lesson = self._lesson(material)
         if lesson is None or not len(lesson.learnt_from.labels) or self.on != "films":
             return None  # codes are read by whoever has the codec, which a site's own films do not pass

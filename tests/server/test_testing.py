@@ -25,6 +25,7 @@ FILMS = {"source": "phantom", "patients": 40, "size": 32}
 ARRANGEMENTS: dict[str, dict[str, Any]] = {
     "dealt out": {"min_sites": 2},
     "of their own": {"sites": {"ukb": {**FILMS, "seed": 1}, "charite": {**FILMS, "seed": 2}}, "cohort": None},
+    "a model": {"method": {"name": "fedavg", "rounds": 1, "steps": 20, "batch": 16}},
 }
 
 
