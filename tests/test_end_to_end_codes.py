@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from canary import leaks
-from small import SMALL, figures
+from small import SMALL
 
 from fedcxr.data import cache_folder
 from fedcxr.keys.provider import SERVER, Job
@@ -160,11 +160,3 @@ def test_codes_can_be_learnt_from(on: str, absent: set[str], tmp_path: Path) -> 
     assert {arm for arm, figures in findings.items() if figures is None} == absent
     if on == "purified":  # whoever uses it codes their own films the same way
         assert findings["trained"] == findings["trained_released"]
-
-
-@pytest.mark.slow
-def test_ray_gives_the_figures_of_the_inline_engine(finished: Run, tmp_path: Path) -> None:
-    on_ray = simulate(finished.scenario, Options(tmp_path, "ray"))
-    assert on_ray.result is not None
-    assert finished.result is not None
-    assert figures(on_ray.result) == figures(finished.result)

@@ -154,10 +154,10 @@ def test_interrupted_twice_it_ends_at_the_same_figures(
 
 
 @pytest.mark.slow
-@every_proof
 def test_killed_on_one_engine_it_ends_on_the_other_at_the_same_figures(
-    name: str, finished: Callable[[str], Run], tmp_path: Path
+    finished: Callable[[str], Run], tmp_path: Path
 ) -> None:
+    name = "learnt_from"
     of = scenario(name)
     plan, run = tmp_path / "plan.yaml", Run.place(tmp_path / "runs", of)
     plan.write_text(of.to_yaml())

@@ -111,9 +111,8 @@ def test_the_scenario_is_its_own_document(fit: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fit", ["local", "federated"])
-def test_ray_learns_what_inline_learns(fit: str, tmp_path: Path) -> None:
-    of = scenario(fit, SMALL)
+def test_ray_learns_what_inline_learns(tmp_path: Path) -> None:
+    of = scenario("federated", SMALL)
     one, other = (run(of, tmp_path / engine, engine).result for engine in ("inline", "ray"))
     assert one is not None
     assert other is not None

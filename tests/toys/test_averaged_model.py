@@ -116,9 +116,8 @@ def test_how_useful_it_is_is_told_of_the_model_that_was_shared(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["fedavg", "fedyogi"])
-def test_killed_in_its_second_round_it_ends_at_the_same_bytes(strategy: str, tmp_path: Path) -> None:
-    of = scenario(strategy=strategy, steps=10_000)
+def test_killed_in_its_second_round_it_ends_at_the_same_bytes(tmp_path: Path) -> None:
+    of = scenario(strategy="fedyogi", steps=10_000)  # it remembers more of earlier rounds than their model
     plan, killed = tmp_path / "plan.yaml", Run.place(tmp_path / "killed", of)
     plan.write_text(of.to_yaml())
     command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--out", str(tmp_path / "killed")]
