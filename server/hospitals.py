@@ -52,7 +52,7 @@ def _measured(grid: Grid, run: Run, register: Register, public: Source | None) -
     sites = run.stage(stages.COLLECT, partial(collect, grid, run, register, public))
     release_s = time.monotonic() - began
     shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
-    utility = run.stage("tested", partial(_tested, grid, run, register, shared))
+    utility = run.stage(stages.TESTED, partial(_tested, grid, run, register, shared))
     drawing.draw_learning(run, utility)
     return result.Measured(
         sites=sites,
