@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from flwr.app import Context, Message, RecordDict
-from nodes import permissive
+from nodes import card_in, permissive, requested
 from sample_hospitals import save
 
 from fedcxr import wire
@@ -56,7 +56,8 @@ class Asked:
         Vault.create(folder / "vault", "charite", WORDS, Cost(log_n=4)).__exit__()
         own = {**SOURCE, "root": str(root), "findings": {"label": "finding"}}
         profile.touch(mode=0o600)
-        profile.write_text(yaml.safe_dump(permissive(site="charite", vault=str(folder / "vault"), cohort=own)))
+        allowed = permissive(site="charite", coordinator=card_in(folder), vault=str(folder / "vault"), cohort=own)
+        profile.write_text(yaml.safe_dump(allowed))
         grid = InlineGrid(app, 1, workers=1)
         grid._contexts[1] = Context(1, 1, {"profile": str(profile)}, RecordDict(), {})
         return cls(root, profile, grid)
@@ -79,7 +80,7 @@ class Asked:
     def asked(self, scenario: dict[str, Any] | str, kind: str = wire.RELEASE, learnt: bytes = b"") -> RecordDict:
         """What comes back for a scenario."""
         text = scenario if isinstance(scenario, str) else yaml.safe_dump(scenario)
-        return self.hears(wire.pack_request(wire.Request(text, "charite", learnt=learnt)), kind)
+        return self.hears(requested(wire.Request(text, "charite", learnt=learnt), kind), kind)
 
     def answer(self, kind: str = wire.RELEASE, learnt: bytes = b"", **changes: Any) -> wire.Answer:
         """Its answer to the usual scenario, changed; as signed as any, and read without that."""

@@ -14,6 +14,7 @@ from asked import FINDINGS, PEOPLE, SCENARIO, SOURCE, Asked, said, told
 from flwr.app import ConfigRecord, RecordDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nodes import greeting, requested
 
 from fedcxr import wire
 from fedcxr.data import cache_folder
@@ -316,23 +317,24 @@ def test_a_coordinator_writes_no_line_of_its_own_into_the_log(
     [
         RecordDict(),
         RecordDict({"request": ConfigRecord({"scenario": "/etc/passwd"})}),
-        wire.pack_request(wire.Request("a: [", "charite")),
-        wire.pack_request(wire.Request("sites: {charite: own}", "ukb")),
-        wire.pack_request(wire.Request("x" * 70_000, "charite")),
-        wire.pack_request(wire.Request("sites: {charite: own}", "charite", turn=-3)),
-        wire.pack_request(wire.Request("sites: {charite: own}", "charite", learnt=b"FCXR\0")),
+        wire.Request("a: [", "charite"),
+        wire.Request("sites: {charite: own}", "ukb"),
+        wire.Request("x" * 70_000, "charite"),
+        wire.Request("sites: {charite: own}", "charite", turn=-3),
+        wire.Request("sites: {charite: own}", "charite", learnt=b"FCXR\0"),
     ],
     ids=["nothing", "damaged", "no YAML", "another site", "large", "turn", "learnt"],
 )
 @pytest.mark.parametrize("kind", [wire.RELEASE, wire.LEARN, wire.TEST])
-def test_whatever_is_asked_the_answer_is_a_release_or_a_code(hospital: Asked, content: RecordDict, kind: str) -> None:
-    answer = told(hospital.hears(content, kind))
+def test_whatever_is_asked_the_answer_is_a_release_or_a_code(hospital: Asked, content: Any, kind: str) -> None:
+    sent = requested(content, kind) if isinstance(content, wire.Request) else content
+    answer = told(hospital.hears(sent, kind))
     assert answer.status == "ok" or answer == wire.Answer(answer.site, answer.status, answer.reason)
     assert answer.status == "ok" or answer.reason in set(Code)
 
 
 def test_a_greeting_is_answered_with_a_name_or_a_code(hospital: Asked, tmp_path: Path) -> None:
-    hello = wire.pack_hello(wire.Hello("run", b"nonce"))
+    hello = greeting(wire.Hello("run", b"nonce"))
     assert wire.unpack_introduction(hospital.hears(hello, wire.HELLO)).site == "charite"
     for vault in (tmp_path, tmp_path / "no"):
         with hospital.allowing(vault=str(vault)):
