@@ -15,8 +15,11 @@ from nodes import card_in, permissive, requested
 from sample_hospitals import save
 
 from fedcxr import wire
+from fedcxr.data import cache_folder
 from server.inline import InlineGrid
 from sites.app import app
+from sites.counts import Tally
+from sites.profile import Profile
 from sites.vault import Cost, Vault
 
 WORDS = b"correct horse battery staple"
@@ -69,6 +72,12 @@ class Asked:
         self.profile.write_text(yaml.safe_dump({**yaml.safe_load(before), **changes}))
         yield
         self.profile.write_text(before)
+
+    def tallies(self) -> list[Tally]:
+        """How often its vault says that each film was used."""
+        profile = Profile.read(self.profile)
+        with Vault.unlock(Path(profile.vault), WORDS) as vault:
+            return vault.tallies(list(profile.films(cache_folder()).index["image"]))
 
     def hears(self, content: RecordDict, kind: str = wire.RELEASE) -> RecordDict:
         """What comes back for a message."""
