@@ -12,10 +12,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import card_in, permissive
+from nodes import COORDINATOR, card_in, permissive
 
 from fedcxr.data._vocabulary import VOCABULARY
-from fedcxr.errors import ConfigError, DataError, FedcxrError, Refused
+from fedcxr.errors import BadSignature, ConfigError, DataError, FedcxrError, Refused
 from fedcxr.scenario.document import read_yaml
 from sites.check import main
 from sites.codes import Code, Denied
@@ -95,6 +95,10 @@ def test_what_the_example_allows_is_done(root: Path, method: str) -> None:
         ({"smallest": 2.5}, "smallest"),
         ({"files": {"x": "weights.safetensors"}}, "depends on where one stands"),
         ({"vault": "vault"}, "depends on where one stands"),
+        ({"coordinator": "coordinator.card"}, "depends on where one stands"),
+        ({"coordinator": []}, "coordinator"),
+        ({"coordinator": 7}, "coordinator"),
+        ({"coordinator": None}, "which coordinator this hospital answers.*FILE.card.*telephone"),
         ({"cohort": "own"}, "says here"),
         ({"cohort": {"source": "phantom", "patients": 8, "sise": 16}}, "unknown key in source phantom; given: sise"),
         ({"cohort": None}, "."),
@@ -167,6 +171,19 @@ def test_a_profile_is_its_users_own(file: Path) -> None:
     file.parent.chmod(0o755)
 
 
+def test_the_card_that_it_names_is_as_much_its_own(file: Path, tmp_path: Path) -> None:
+    """Whoever could put another card there would be the coordinator."""
+    card = Path(card_in(tmp_path))
+    Profile.read(file)
+    card.chmod(0o622)
+    with pytest.raises(Refused, match=r"others may write the card of the coordinator.*\.card, mode 0622"):
+        Profile.read(file)
+    card.chmod(0o644)
+    card.write_text("{}")
+    with pytest.raises(BadSignature, match="no identity card"):
+        Profile.read(file)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_profile_of_somebody_elses_is_refused(file: Path) -> None:
     os.chown(file, 12345, -1)
@@ -191,6 +208,9 @@ def test_what_a_profile_names_is_there(file: Path, tmp_path: Path) -> None:
         Profile.read(file)
     file.write_text(yaml.safe_dump(own(tmp_path, cohort={"source": "folder", "root": str(tmp_path / "no")})))
     with pytest.raises(DataError, match="no such folder"):
+        Profile.read(file)
+    file.write_text(yaml.safe_dump(permissive()))
+    with pytest.raises(DataError, match=r"no such card of the coordinator; given: /nowhere/coordinator.card"):
         Profile.read(file)
     for gone, said in ((tmp_path / "none.yaml", "no such profile"), (tmp_path, "cannot read")):
         with pytest.raises(DataError, match=said):
@@ -245,6 +265,8 @@ def test_whoever_writes_a_profile_can_try_it(file: Path, tmp_path: Path, capsys:
     said = capsys.readouterr().out
     assert "methods: noise (scale at least 0.2)" in said
     assert "too few films" in said
+    whole = COORDINATOR.public.fingerprint
+    assert f"\ncoordinator: server, {' '.join(whole[i : i + 8] for i in range(0, 64, 8))}\n" in said
     assert "\nprivacy: nothing is promised, and nothing may be spent\n" in said
     for privacy, told in (
         (None, "privacy: no limit is promised"),
