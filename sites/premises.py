@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Protocol, cast
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
+from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
@@ -27,6 +28,10 @@ Node = Mapping[str, object]  # what a node was started with: `--node-config`, wh
 
 class Premises(Protocol):
     """What a node works with, whatever it is asked."""
+
+    def coordinators(self, document: str) -> Sequence[PublicIdentity]:
+        """Whose requests count: the coordinator's, by any of its cards. In a simulation the document says."""
+        ...
 
     def key_provider(self, document: str) -> AbstractContextManager[KeyProvider]:
         """The key ring; whose it is, is who this node is. In a simulation the scenario's document says."""
@@ -46,6 +51,10 @@ class Premises(Protocol):
 
     def inspect(self, original: Cohort, release: Release) -> None:
         """Refused unless this release of these films may leave."""
+        ...
+
+    def told_seconds(self, seconds: float) -> float:
+        """What the coordinator is told of how long something took."""
         ...
 
     def explain(self, error: Exception, seconds: float) -> Told:
@@ -75,6 +84,9 @@ class Hospital:
             )
         return Profile.read(Path(file).expanduser())
 
+    def coordinators(self, document: str) -> Sequence[PublicIdentity]:
+        return self.profile.coordinators
+
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
         profile = self.profile
@@ -102,8 +114,20 @@ class Hospital:
         except Refused as error:
             raise Denied(Code.LIMITS, str(error)) from None
 
+    def told_seconds(self, seconds: float) -> float:
+        return coarse(seconds)
+
     def explain(self, error: Exception, seconds: float) -> Told:
         return tell(error)
+
+
+def coarse(seconds: float) -> float:
+    """Two digits of a time, and no parts of a second.
+
+    By the exact time whoever asks often enough could tell which films took longer. It can take the time of its own
+    messages, but then with everything else that this machine and the way to it were busy with.
+    """
+    return float(f"{round(seconds):.1e}")
 
 
 def of_the_node(node: Node) -> Premises:

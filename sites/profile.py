@@ -6,8 +6,6 @@ One YAML file, read as strictly as a scenario. What it does not allow is refused
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,17 +15,18 @@ import pydantic
 from fedcxr import plugins
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source
-from fedcxr.errors import ConfigError, DataError, Refused, StorageError
+from fedcxr.errors import ConfigError, DataError
+from fedcxr.keys.identity import PublicIdentity
 from fedcxr.learning import Place
 from fedcxr.partition import Partition
-from fedcxr.scenario.document import LARGEST_FILE, read_yaml
+from fedcxr.scenario.document import read_yaml
 from fedcxr.scenario.sections import Section, built
 from fedcxr.scenario.sites import in_order
 from sites.budget import Budget
+from sites.coordinator import cards_of
 from sites.findings import released
 from sites.inspection import Limits
-
-OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+from sites.own_file import own_text
 
 Scalar = bool | int | float | str | None
 
@@ -69,6 +68,9 @@ class Profile(Section):
 
     site: str = pydantic.Field(description="its name, which is its vault's")
     vault: str = pydantic.Field(description="the vault's folder")
+    coordinator: str | Annotated[tuple[str, ...], pydantic.Field(min_length=1)] = pydantic.Field(
+        description="the file of its card: nobody else is answered. While the card is renewed [earlier, next]"
+    )
     cohort: Annotated[Source, built("cohort")] = pydantic.Field(description="its films")
     findings: tuple[str, ...] | None = pydantic.Field(
         None, description="those that may leave; null: all that the shared vocabulary knows"
@@ -93,7 +95,7 @@ class Profile(Section):
         in_order([self.site])
         if self.cohort.plugin_name() == "own":
             raise ConfigError("profile: which films are its own, a hospital says here", given="cohort: own")
-        for named in (self.vault, *self.files.values()):
+        for named in (self.vault, *self._cards, *self.files.values()):
             if not Path(named).expanduser().is_absolute():
                 raise ConfigError(
                     "profile: a path that depends on where one stands", given=named, allowed="/... or ~/..."
@@ -122,6 +124,15 @@ class Profile(Section):
         """Whether this is a contribution that came with fedcxr, or one that this hospital lists."""
         return name in plugins.names(kind) or name in self.outside
 
+    @property
+    def coordinators(self) -> list[PublicIdentity]:
+        """Whose requests count: the coordinator's, by any of its cards."""
+        return cards_of(self._cards)
+
+    @property
+    def _cards(self) -> tuple[str, ...]:
+        return (self.coordinator,) if isinstance(self.coordinator, str) else self.coordinator
+
     def films(self, cache: Path) -> Cohort:
         """The hospital's films, with those findings alone that may leave."""
         return released(self.cohort.resolved_for(1, Partition()).open(cache), self.findings)
@@ -129,52 +140,22 @@ class Profile(Section):
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Profile:
         """A profile from plain data; nothing that it names is looked for."""
+        if document.get("coordinator") is None:
+            raise ConfigError(
+                "profile: it does not say which coordinator this hospital answers",
+                given="no coordinator",
+                allowed="coordinator: FILE.card",
+                do="get the coordinator's card, and compare its fingerprint (python -m sites.check) by telephone",
+            )
         return plugins.validate(cls, document, "profile")
 
     @classmethod
     def read(cls, path: Path) -> Profile:
         """The profile in a file that is its user's own, and everything that it names is there."""
-        profile = cls.parse(read_yaml(_own_text(path)))
+        profile = cls.parse(read_yaml(own_text(path, "profile")))
         for named in profile.files.values():
             if not Path(named).expanduser().is_file():
                 raise DataError("profile: there is no such file", given=named, do="check files")
         profile.cohort.required_files()
+        cards_of(profile._cards)
         return profile
-
-
-def _own_text(path: Path) -> str:
-    """What is written in a file that nobody else can have written, or put in the place of another."""
-    try:
-        with path.open("rb") as file:
-            _refuse_strangers(os.fstat(file.fileno()), path)
-            _refuse_strangers_on_the_way(path)
-            return file.read(LARGEST_FILE + 1).decode()
-    except FileNotFoundError:
-        raise DataError("there is no such profile", given=path) from None
-    except UnicodeDecodeError:
-        raise ConfigError("the profile is not text", given=path, allowed="UTF-8") from None
-    except OSError as error:
-        raise StorageError("cannot read the profile", given=path, do=error.strerror or "") from None
-
-
-def _refuse_strangers_on_the_way(path: Path) -> None:
-    """No folder that the path leads through, and none that a link on it does, is one where others may put another."""
-    way = path.absolute()
-    for folder in reversed(way.parents):  # from the top: what is in a stranger's folder is not even looked at
-        _refuse_strangers(folder.stat(), folder)
-    for part in (*reversed(way.parents), way):
-        if part.is_symlink():
-            _refuse_strangers(part.lstat(), part)
-            _refuse_strangers_on_the_way(part.parent / part.readlink())
-
-
-def _refuse_strangers(held: os.stat_result, path: Path) -> None:
-    sticky = stat.S_ISDIR(held.st_mode) and held.st_mode & stat.S_ISVTX  # there everybody keeps what is theirs
-    closed = sticky or stat.S_ISLNK(held.st_mode)  # a link's mode means nothing
-    if held.st_uid not in (0, os.geteuid()) or (held.st_mode & OTHERS_MAY_WRITE and not closed):
-        raise Refused(
-            "others may write the profile, or a folder that it is in",
-            given=f"{path}, mode {stat.S_IMODE(held.st_mode):04o}, user {held.st_uid}",
-            allowed="files and folders of your own or of root, which nobody else may write",
-            do="run chmod go-w on it, or keep the profile elsewhere",
-        )
