@@ -1,0 +1,149 @@
+"""A consortium on loopback, as its people would set it up: every command that they type, and every process that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from nodes import permissive
+
+from fedcxr.deployment.kit import read_server
+from fedcxr.errors import EngineBroken
+from server.control import Control
+from sites.passphrase import VARIABLE
+
+SITES = ("charite", "mercy", "ukb")
+WORDS = b"correct horse battery staple"
+PATIENTS, SIZE = 24, 32
+ONLINE_S = 120.0
+
+
+@dataclass
+class ThreeHospitals:
+    """Folders of three hospitals and their coordinator, and what each of them has started."""
+
+    folder: Path
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def server(self) -> Path:
+        return self.folder / "kits" / "server"
+
+    def site(self, name: str) -> Path:
+        """The hospital's own copy of its kit."""
+        return self.folder / "hospitals" / name
+
+    def profile(self, name: str) -> Path:
+        return self.site(name) / "profile.yaml"
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        own = {VARIABLE: str(self.folder / "words"), "FEDCXR_COUNTERS": str(self.folder / "counters" / name)}
+        return os.environ | own | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def fedcxr(self, who: str, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """One command, as this party types it."""
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "fedcxr.cli", *arguments],
+            env=self.environment(who), capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def start(self, who: str) -> None:
+        """The coordinator's server, or a hospital's node."""
+        words = ("server", "start", str(self.server)) if who == "server" else ("site", "start", str(self.site(who)))
+        with (self.folder / f"{who}.log").open("ab") as log:
+            self.running[who] = subprocess.Popen(
+                [sys.executable, "-P", "-m", "fedcxr.cli", *words],
+                env=self.environment(who), stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def kill(self, who: str, how: signal.Signals = signal.SIGKILL) -> None:
+        child = self.running.pop(who)
+        child.send_signal(how)
+        child.wait(60)
+
+    def end(self) -> None:
+        for child in self.running.values():
+            child.send_signal(signal.SIGTERM)
+        for child in self.running.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(30)
+            child.kill()
+
+    @contextlib.contextmanager
+    def control(self) -> Iterator[Control]:
+        port = read_server(self.server).superlink_port
+        with Control.of(f"127.0.0.1:{port}", self.server / "ca.crt") as opened:
+            yield opened
+
+    def online(self) -> int:
+        """How many nodes are connected."""
+        try:
+            with self.control() as control:
+                return sum(node.status == "online" for node in control.nodes().values())
+        except EngineBroken:
+            return 0
+
+    def wait_online(self, sites: int = len(SITES)) -> None:
+        deadline = time.monotonic() + ONLINE_S
+        while self.online() != sites:
+            for who, child in self.running.items():
+                assert child.poll() is None, (self.folder / f"{who}.log").read_text()
+            assert time.monotonic() < deadline, "\n".join(file.read_text() for file in self.folder.glob("*.log"))
+            time.sleep(0.5)
+
+
+def provisioned(folder: Path) -> ThreeHospitals:
+    """From nothing to kits in place: a vault at each hospital, its request, and its certificate."""
+    parties = ThreeHospitals(folder)
+    plan = folder / "consortium.yaml"
+    server, *sites = free_ports(2 + len(SITES))
+    document = {"name": "loopback", "host": "localhost", "port": server, "superlink_port": sites.pop()}
+    document["sites"] = {name: {"runtime_port": port} for name, port in zip(SITES, sites, strict=True)}
+    plan.write_text(yaml.safe_dump(document))
+    words = folder / "words"
+    words.touch(mode=0o600)
+    words.write_bytes(WORDS)
+    provision = ("provision", str(plan), "--out", str(folder / "kits"))
+    _well(parties.fedcxr("server", *provision))
+    (folder / "hospitals").mkdir(mode=0o700)
+    for number, name in enumerate(SITES):
+        shutil.copytree(folder / "kits" / name, parties.site(name))
+        vault = parties.site(name) / "vault"
+        _well(parties.fedcxr(name, "keys", "init", "--site", name, "--vault", str(vault)))
+        parties.profile(name).write_text(yaml.safe_dump(_profile(parties.site(name), name, number)))
+        parties.profile(name).chmod(0o600)
+        _well(parties.fedcxr(name, "site", "request", str(parties.site(name))))
+        shutil.copy(parties.site(name) / "request.json", folder / "kits" / "requests" / f"{name}.json")
+    _well(parties.fedcxr("server", *provision))
+    for name in SITES:
+        shutil.copy(folder / "kits" / name / "node.crt", parties.site(name))
+    return parties
+
+
+def _profile(kit: Path, name: str, seed: int) -> dict[str, Any]:
+    films = {"source": "phantom", "patients": PATIENTS, "size": SIZE, "seed": seed}
+    return permissive(site=name, vault=str(kit / "vault"), cohort=films, coordinator=str(kit / "coordinator.card"))
+
+
+def _well(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports on loopback that nobody listens on now."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
