@@ -12,12 +12,12 @@ from typing import Protocol, cast
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
-from fedcxr.errors import Refused
+from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites import inspection, policy
-from sites.agency import unlocked_elsewhere
+from sites.agency import AgentKeys, unlocked_elsewhere
 from sites.codes import Code, Denied, Told, tell
 from sites.profile import Profile
 
@@ -59,6 +59,8 @@ Opened = Callable[[Node], Premises]
 class Hospital:
     """A vault, films and a profile of its own: its grants count, and of a scenario only what its profile allows."""
 
+    _keys: AgentKeys | None = None  # while the vault is open
+
     def __init__(self, node: Node) -> None:
         self._node = node
 
@@ -78,14 +80,21 @@ class Hospital:
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
         profile = self.profile
-        with unlocked_elsewhere(Path(profile.vault).expanduser(), profile.budget) as keys:
+        with unlocked_elsewhere(profile.vault_folder, profile.budget, profile.journal_file) as keys:
             name = keys.identity.public.name
             if name != profile.site:
                 raise Refused("the profile is another site's than its vault", given=profile.site, allowed=name)
-            yield keys
+            self._keys = keys
+            try:
+                yield keys
+            finally:
+                self._keys = None
 
     def scenario(self, document: str) -> Scenario:
-        return policy.admitted(document, self.profile)
+        scenario = policy.admitted(document, self.profile)
+        if self._keys is not None:
+            self._keys.say("method", scenario.method.plugin_name())
+        return scenario
 
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
         return self.profile.films(cache_folder())
@@ -103,7 +112,14 @@ class Hospital:
             raise Denied(Code.LIMITS, str(error)) from None
 
     def explain(self, error: Exception, seconds: float) -> Told:
-        return tell(error)
+        """A refusal is entered as well, once it is known whose hospital this is; before, it is in the log alone."""
+        told = tell(error)
+        if self._keys is not None:
+            try:
+                self._keys.refuse(told[1])
+            except FedcxrError as unentered:  # then nothing is signed either, and nobody believes what is told
+                tell(unentered)
+        return told
 
 
 def of_the_node(node: Node) -> Premises:

@@ -26,6 +26,7 @@ from fedcxr.scenario.sites import in_order
 from sites.budget import Budget
 from sites.findings import released
 from sites.inspection import Limits
+from sites.journal import FILE
 
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -69,6 +70,9 @@ class Profile(Section):
 
     site: str = pydantic.Field(description="its name, which is its vault's")
     vault: str = pydantic.Field(description="the vault's folder")
+    journal: str | None = pydantic.Field(
+        None, description="the file in which all that leaves is entered; null: `journal` in the vault's folder"
+    )
     cohort: Annotated[Source, built("cohort")] = pydantic.Field(description="its films")
     findings: tuple[str, ...] | None = pydantic.Field(
         None, description="those that may leave; null: all that the shared vocabulary knows"
@@ -93,7 +97,7 @@ class Profile(Section):
         in_order([self.site])
         if self.cohort.plugin_name() == "own":
             raise ConfigError("profile: which films are its own, a hospital says here", given="cohort: own")
-        for named in (self.vault, *self.files.values()):
+        for named in (self.vault, *filter(None, [self.journal]), *self.files.values()):
             if not Path(named).expanduser().is_absolute():
                 raise ConfigError(
                     "profile: a path that depends on where one stands", given=named, allowed="/... or ~/..."
@@ -122,6 +126,20 @@ class Profile(Section):
         """Whether this is a contribution that came with fedcxr, or one that this hospital lists."""
         return name in plugins.names(kind) or name in self.outside
 
+    @property
+    def vault_folder(self) -> Path:
+        return Path(self.vault).expanduser()
+
+    @property
+    def journal_file(self) -> Path | None:
+        """Where all that leaves is entered, if it says so."""
+        return None if self.journal is None else Path(self.journal).expanduser()
+
+    @property
+    def journal_path(self) -> Path:
+        """The same, or where it is unless another place was named."""
+        return self.journal_file or self.vault_folder / FILE
+
     def films(self, cache: Path) -> Cohort:
         """The hospital's films, with those findings alone that may leave."""
         return released(self.cohort.resolved_for(1, Partition()).open(cache), self.findings)
@@ -132,9 +150,14 @@ class Profile(Section):
         return plugins.validate(cls, document, "profile")
 
     @classmethod
+    def stated(cls, path: Path) -> Profile:
+        """The profile in a file that is its user's own; nothing that it names is looked for."""
+        return cls.parse(read_yaml(_own_text(path)))
+
+    @classmethod
     def read(cls, path: Path) -> Profile:
-        """The profile in a file that is its user's own, and everything that it names is there."""
-        profile = cls.parse(read_yaml(_own_text(path)))
+        """The same, and everything that it names is there."""
+        profile = cls.stated(path)
         for named in profile.files.values():
             if not Path(named).expanduser().is_file():
                 raise DataError("profile: there is no such file", given=named, do="check files")
