@@ -1,6 +1,6 @@
 """The journal of what has left a hospital: a file of one JSON line for each entry, which the vault vouches for.
 
-Every entry holds the digest of the line before it, and a code under a key that only the vault has. So nobody else can
+Every entry holds the digest of the line before it, and a MAC under a key that only the vault has. So nobody else can
 write one, and whoever alters, drops, doubles or moves a line leaves one that does not fit. How many there are and the
 digest of the last is for the vault to know (`Head`), whose counter never goes back: so the end cannot be cut off, and
 no older journal stands in for this one.
@@ -30,7 +30,7 @@ from sites.private_folder import explained
 
 FILE = "journal"  # in the vault's folder, where no profile names another place
 FIRST = "0" * 64  # in place of the digest of a line before
-CODE = b',"code":"'  # the last thing on a line, over all that stands before it
+MAC = b',"mac":"'  # the last thing on a line, over all that stands before it
 LONGEST = 1 << 14  # bytes of a line
 LARGEST = 1 << 30  # bytes: two million entries
 OPEN = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -74,10 +74,15 @@ def read(path: Path, key: bytes | None = None) -> Reading:
     """What is in this file, held against itself; with the vault's key, every entry also against that."""
     with explained(path.parent):
         try:
-            data = path.read_bytes()
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             raise _missing(path) from None
-    return _reading(data, path, key)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Refused("the journal is no plain file", given=path, do=DO)
+        return _reading(_whole(descriptor, path), path, key)
+    finally:
+        os.close(descriptor)
 
 
 class Journal:
@@ -96,7 +101,7 @@ class Journal:
     def append(self, head: Head | None, site: str, what: str, facts: Mapping[str, Any]) -> Head:
         """One entry more, on the disk when this returns; what a kill left unfinished is declared void before it."""
         with _opened(self._path, make=head is None) as descriptor:
-            reading = self._fitting(_reading(_whole(descriptor), self._path, self._key), head)
+            reading = self._fitting(_reading(_whole(descriptor, self._path), self._path, self._key), head)
             news = [] if reading.entries else [_beginning(site)]
             if ahead := reading.ahead(head):
                 news.append(("void", {"entries": [ahead[0].number, ahead[-1].number]}))
@@ -116,7 +121,7 @@ class Journal:
                     self._path.rename(self._path.with_name(f"{self._path.name}.{now().replace(':', '')}"))
             head = None
         with _opened(self._path, make=head is None) as descriptor:
-            reading = _reading(_whole(descriptor), self._path, self._key)
+            reading = _reading(_whole(descriptor, self._path), self._path, self._key)
             news = [] if reading.entries else [_beginning(site)]
             return self._extended(descriptor, reading, [*news, ("restored", {"known": known})])
 
@@ -188,10 +193,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(place)
 
 
-def _whole(descriptor: int) -> bytes:
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        file.seek(0)
-        return file.read(LARGEST + 1)
+def _whole(descriptor: int, path: Path) -> bytes:
+    with explained(path.parent), os.fdopen(descriptor, "rb", closefd=False) as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Refused("the journal is too large", given=path, allowed=f"{LARGEST} bytes", do=DO)
+    return data
 
 
 def _beginning(site: str) -> tuple[str, Mapping[str, Any]]:
@@ -204,16 +211,14 @@ def _line(number: int, previous: bytes | None, what: str, facts: Mapping[str, An
     text = json.dumps(said, separators=(",", ":"), allow_nan=False).encode()[:-1]
     if len(text) > LONGEST // 2:
         raise Refused("too long for an entry of the journal", given=f"{len(text)} bytes", allowed=f"{LONGEST // 2}")
-    return text + CODE + _code(key, text).encode() + b'"}'
+    return text + MAC + _mac(key, text).encode() + b'"}'
 
 
-def _code(key: bytes, text: bytes) -> str:
+def _mac(key: bytes, text: bytes) -> str:
     return hmac.digest(key, context("journal entry", text), "sha256").hex()
 
 
 def _reading(data: bytes, path: Path, key: bytes | None) -> Reading:
-    if len(data) > LARGEST:
-        raise Refused("the journal is too large", given=path, allowed=f"{LARGEST} bytes", do=DO)
     end = data.rfind(b"\n") + 1
     return Reading(tuple(_entries(data[:end].split(b"\n")[:-1], path, key)), len(data) - end)
 
@@ -224,17 +229,17 @@ def _entries(lines: list[bytes], path: Path, key: bytes | None) -> Iterator[Entr
         found = _parsed(line)
         if found is None:
             raise _damaged(number, path, "it is no entry")
-        entry, before, code = found
+        entry, before, mac = found
         if entry.number != number or before != previous:
             raise _damaged(number, path, "it does not follow the one before")
-        if key is not None and not hmac.compare_digest(code, _code(key, line.rpartition(CODE)[0])):
+        if key is not None and not hmac.compare_digest(mac, _mac(key, line.rpartition(MAC)[0])):
             raise _damaged(number, path, "this vault did not write it")
         previous = entry.digest.hex()
         yield entry
 
 
 def _parsed(line: bytes) -> tuple[Entry, str, str] | None:
-    """The entry, the digest of the line before, and the code; None of what is none."""
+    """The entry, the digest of the line before, and the MAC; None of what is none."""
     if len(line) > LONGEST or not line.isascii():
         return None
     try:
@@ -245,9 +250,9 @@ def _parsed(line: bytes) -> tuple[Entry, str, str] | None:
                 "time": str(time),
                 "what": str(what),
                 "previous": str(previous),
-                "code": str(code),
+                "mac": str(mac),
                 **facts,
-            } if code.isascii():
+            } if mac.isascii():
                 return (
                     Entry(
                         number,
@@ -257,7 +262,7 @@ def _parsed(line: bytes) -> tuple[Entry, str, str] | None:
                         hashlib.sha256(line).digest(),
                     ),
                     previous,
-                    code,
+                    mac,
                 )
     except (ValueError, RecursionError):
         return None

@@ -22,8 +22,8 @@ from fedcxr.cli.audit import audit
 from fedcxr.cli.data import data_app
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
-from fedcxr.cli.site import site_app
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
+from fedcxr.cli.site import site_app
 from fedcxr.cli.study import study
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, place
 from fedcxr.plugins import Kind

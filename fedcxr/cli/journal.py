@@ -14,8 +14,8 @@ KIND = 9  # columns
 SHORT = 16  # hexadecimal digits of a digest or fingerprint
 KINDS = {"release": "release", "learn": "update", "test": "test"}
 MEANING = (
-    "release, update, test: signed, and so it may have left; void: entered, then neither signed nor granted. Films: how "
-    "often one of them was in an answer of this kind at most, of how often it may be. Not checked: `verify` does."
+    "release, update, test: signed, and so it may have left; void: entered, then neither signed nor granted. After the "
+    "films: in how many answers of this kind one of them was at most, of how many it may be. `verify` checks the end."
 )
 
 
@@ -65,7 +65,7 @@ def _refused(facts: Mapping[str, Any]) -> str:
 
 def _granted(facts: Mapping[str, Any]) -> str:
     runs = facts.get("runs")
-    which = ", ".join(map(str, runs)) if isinstance(runs, list) and runs else "every release from then on"
+    which = ", ".join(map(str, runs)) if isinstance(runs, list) and runs else "what is released from then on"
     return one_line(f"to {_short(facts, 'recipient')}: {facts.get('of')} of {which}")
 
 
