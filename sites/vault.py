@@ -19,6 +19,7 @@ from fedcxr.keys.stream import generator
 from fedcxr.learning.spending import Spending
 from sites import entries
 from sites.budget import Budget
+from sites.chain import News
 from sites.contents import Contents
 from sites.counter import Counter, after_restoring
 from sites.counts import Tally
@@ -29,8 +30,6 @@ from sites.ledger import Ledger
 from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
 
 VARIABLE = "FEDCXR_VAULT"
-
-News = tuple[str, Mapping[str, Any]]  # for the journal: what happens, and what is to be known of it
 
 __all__ = ["NEW_VARIABLE", "Cost", "Grant", "Vault", "new_passphrase", "own_folder", "passphrase"]
 
@@ -237,7 +236,7 @@ class Vault:
             self._counter.check(contents.change, self._counter.known())
             new = step(contents)
             if news is not None and new is not contents:
-                head = self._journal(contents).append(contents.journal, contents.ring.site, *news)
+                head = self._journal(contents).append(contents.journal, contents.ring.site, news)
                 new = replace(new, journal=head)
             return new.pack()
 

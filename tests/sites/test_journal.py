@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -29,12 +30,14 @@ from fedcxr.release import Release
 from sites.agency import unlocked_elsewhere
 from sites.agent import Agent
 from sites.budget import Budget, Privacy
+from sites.chain import BEFORE_ALL, Entry
 from sites.codes import Code
-from sites.journal import FILE, FIRST, Entry, Head, Journal, read
+from sites.journal import FILE, Head, Journal, read
 from sites.passphrase import VARIABLE
 from sites.vault import Cost, Vault
 
 KEY = bytes(range(32))
+FIRST = BEFORE_ALL.hex()
 DIGEST = bytes(range(32))
 IMAGES = ["patient-7-a", "patient-7-b"]
 FRIEND = Identity.generate("charity").public
@@ -176,7 +179,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Head, bytes
     path = tmp_path_factory.mktemp("journal") / "journal"
     head = None
     for code in list(Code)[:5]:
-        head = Journal(path, KEY).append(head, "mercy", "refused", {"code": code})
+        head = Journal(path, KEY).append(head, "mercy", ("refused", {"code": code}))
     assert head is not None
     assert head.count == 6
     return path, head, path.read_bytes()
@@ -276,12 +279,12 @@ def test_whoever_has_no_vault_writes_no_entry(written: Written) -> None:
     one_more = whole + forged(whole, b"", b"").splitlines()[-1].replace(b'"number":6', b'"number":7') + b"\n"
     assert "entry 7" in found(written, one_more)
     other = path.with_name("other")
-    Journal(other, KEY[::-1]).append(None, "mercy", "refused", {"code": Code.TASK})
+    Journal(other, KEY[::-1]).append(None, "mercy", ("refused", {"code": Code.TASK}))
     assert "entry 1: this vault did not write it" in found(written, other.read_bytes())
     again = path.with_name("again")  # of the same vault, as long as the right one
     begun = None
     for code in list(Code)[:5]:
-        begun = Journal(again, KEY).append(begun, "mercy", "refused", {"code": code})
+        begun = Journal(again, KEY).append(begun, "mercy", ("refused", {"code": code}))
     assert "entry 6: it is not the entry that the vault knows" in found(written, again.read_bytes())
 
 
@@ -323,7 +326,10 @@ def test_a_journal_that_does_not_fit_is_kept_aside_on_purpose(vault: Vault, fold
 def test_a_journal_may_move(vault: Vault, folder: Path, tmp_path: Path) -> None:
     vault.enter("refused", {"code": Code.TASK})
     moved = tmp_path / "elsewhere" / "journal"
-    with Vault.unlock(folder, WORDS, journal=moved) as opened, pytest.raises(Refused, match="no journal here"):
+    with (
+        Vault.unlock(folder, WORDS, journal=moved) as opened,
+        pytest.raises(Refused, match=r"no journal here.*2 entries, last written to .*ring/journal; move it here"),
+    ):
         opened.enter("refused", {"code": Code.TASK})
     moved.parent.mkdir()
     (folder / FILE).rename(moved)
@@ -342,6 +348,21 @@ def test_nobody_else_may_write_it_and_others_may_read(vault: Vault, folder: Path
     (folder / FILE).chmod(mode)
     with pytest.raises(Refused, match="others may write the journal"):
         vault.enter("refused", {"code": Code.TASK})
+
+
+def test_what_a_full_disk_did_not_take_is_not_signed(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    agent = Agent(vault)
+    agent.answer(["begin", ["release", "r", "", "ab"], IMAGES])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        kind, said = agent.answer(["sign", "release", DIGEST])
+    assert (kind, "cannot use the journal" in str(said)) == ("StorageError", True)
+    assert agent.answer(["sign", "answer", b"x"])[0] == "Refused"
+    assert agent.answer(["refuse", Code.FAILED])[0] == "ok"
+    assert told(vault) == ["begun", "signed", "void", "refused"]
 
 
 def test_a_pipe_in_its_place_keeps_nobody_waiting(vault: Vault, folder: Path) -> None:
@@ -403,14 +424,14 @@ def test_a_line_that_a_kill_cut_off_is_removed(written: Written, tmp_path: Path)
     copy = tmp_path / "journal"
     copy.write_bytes(whole)
     copy.chmod(0o600)
-    Journal(copy, KEY).append(head, "mercy", "refused", {"code": Code.TASK})
+    Journal(copy, KEY).append(head, "mercy", ("refused", {"code": Code.TASK}))
     line = copy.read_bytes()[len(whole) :]
     for length in range(len(line)):
         copy.write_bytes(whole + line[:length])
         assert Journal(copy, KEY).check(head).cut == length
         if length % 20 > 1:  # every write is synced, and takes its time
             continue
-        after = Journal(copy, KEY).append(head, "mercy", "refused", {"code": Code.FILE})
+        after = Journal(copy, KEY).append(head, "mercy", ("refused", {"code": Code.FILE}))
         assert [one.what for one in read(copy, KEY).entries[6:]] == ["refused"]
         assert (after.count, Journal(copy, KEY).check(after).cut) == (7, 0)
 
