@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -21,6 +21,7 @@ LONGEST_NAME = 200  # characters of a site's or a run's name
 LONGEST_REASON = 500  # characters
 LONGEST_PLACE = 200
 LONGEST_SIGNATURE = 1 << 12  # bytes
+LONGEST_LIFE = 7 * 86_400  # seconds: what is asked counts no longer, whatever a run's time limit is
 MOST_FILMS = 1 << 21  # of one site: no list in a release is longer
 STYPE = "fedcxr.raw"  # not "numpy.ndarray": nobody may try to np.load it
 
@@ -32,6 +33,12 @@ class Hello:
     run: str
     nonce: bytes  # fresh: an older introduction is none to this
     scenario: str = ""  # YAML, in a simulation alone: strangers' nodes may be listening
+    expires: int = 0  # unix seconds: who hears it later does not answer
+    signature: bytes = b""  # the coordinator's, over everything else
+
+    def digest(self, kind: str) -> bytes:
+        """Of all that is asked, in a message of this kind: what the coordinator signs, and what is answered."""
+        return _digest(kind, self.run, self.nonce, self.scenario, self.expires)
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,13 @@ class Request:
     turn: int = 1  # of a federation's learning; 1 where there is one turn
     nonce: bytes = b""  # fresh: an answer to another request is none to this
     learnt: bytes = b""  # a Release of the coordinator's with what the method has learnt so far; empty: nothing
+    expires: int = 0  # unix seconds: who hears it later does not answer
+    signature: bytes = b""  # the coordinator's, over everything else
 
     def digest(self, kind: str) -> bytes:
-        """Of all that was asked, in a message of this kind: what an answer is signed to be an answer to."""
-        return _digest(kind, self.scenario, self.site, self.turn, self.nonce, hashlib.sha256(self.learnt).digest())
+        """Of all that is asked, in a message of this kind: what the coordinator signs, and what is answered."""
+        learnt = hashlib.sha256(self.learnt).digest()
+        return _digest(kind, self.scenario, self.site, self.turn, self.nonce, learnt, self.expires)
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,9 @@ class Answer:
         return _digest(*words, self.patients, self.images, self.seconds, hashlib.sha256(self.release).digest())
 
 
+Asked = Hello | Request
 Noun = type[Hello] | type[Introduction] | type[Request] | type[Answer]
+Said = TypeVar("Said", Hello, Introduction, Request, Answer)
 
 
 def pack_hello(hello: Hello) -> RecordDict:
@@ -93,7 +105,7 @@ def pack_hello(hello: Hello) -> RecordDict:
 
 def unpack_hello(content: RecordDict) -> Hello:
     """The greeting in a message, or a refusal."""
-    return Hello(**_unpack(content, "hello", Hello, "nonce"))
+    return _signed("greeting", Hello(**_unpack(content, "hello", Hello, "nonce")))
 
 
 def pack_introduction(introduction: Introduction) -> RecordDict:
@@ -106,8 +118,7 @@ def unpack_introduction(content: RecordDict) -> Introduction:
     told = Introduction(**_unpack(content, "introduction", Introduction, "signature"))
     _check("introduction", told.status in STATUSES, "its status", told.status)
     _check_texts("introduction", (told.site, LONGEST_NAME), (told.reason, LONGEST_REASON))
-    _check("introduction", len(told.signature) <= LONGEST_SIGNATURE, "its signature", len(told.signature))
-    return told
+    return _signed("introduction", told)
 
 
 def pack_request(request: Request) -> RecordDict:
@@ -117,7 +128,7 @@ def pack_request(request: Request) -> RecordDict:
 
 def unpack_request(content: RecordDict) -> Request:
     """The request in a message, or a refusal."""
-    return Request(**_unpack(content, "request", Request, "learnt"))
+    return _signed("request", Request(**_unpack(content, "request", Request, "learnt")))
 
 
 def pack_answer(answer: Answer) -> RecordDict:
@@ -130,10 +141,9 @@ def unpack_answer(content: RecordDict) -> Answer:
     told = Answer(**_unpack(content, "answer", Answer, "release"))
     _check("answer", told.status in STATUSES, "its status", told.status)
     _check_texts("answer", (told.site, LONGEST_NAME), (told.reason, LONGEST_REASON), (told.place, LONGEST_PLACE))
-    _check("answer", len(told.signature) <= LONGEST_SIGNATURE, "its signature", len(told.signature))
     _check("answer", 0 <= told.patients <= told.images <= MOST_FILMS, "its films", f"{told.patients}, {told.images}")
     _check("answer", told.seconds >= 0, "its time", told.seconds)
-    return told
+    return _signed("answer", told)
 
 
 def line(text: str, longest: int = LONGEST_REASON) -> str:
@@ -167,6 +177,12 @@ def _digest(*parts: str | int | float | bytes) -> bytes:
 def _check(noun: str, right: bool, what: str, given: object) -> None:
     if not right:
         raise Refused(f"a damaged {noun}: {what}", given=given)
+
+
+def _signed(noun: str, told: Said) -> Said:
+    """What has a signature that can be looked at; whether it is right is for whoever knows the signer."""
+    _check(noun, len(told.signature) <= LONGEST_SIGNATURE, "its signature", len(told.signature))
+    return told
 
 
 def _check_texts(noun: str, *texts: tuple[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +12,8 @@ from flwr.serverapp import Grid, ServerApp
 from fedcxr import plugins
 from fedcxr.data import Source
 from fedcxr.errors import Refused
+from fedcxr.keys.coordinator import read_identity
+from fedcxr.keys.identity import Identity
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import choose, read_file
@@ -20,7 +23,7 @@ from server.register import Register
 from server.simulate import simulate_on
 from server.submission import RUNS, public_films, submitted
 
-OURS = ("out", "public", "register", "simulation")  # keys of a run configuration that are none of a scenario's
+OURS = ("identity", "out", "public", "register", "simulation")  # what a run configuration says beside a scenario
 
 app = ServerApp()
 
@@ -40,7 +43,8 @@ def standalone(grid: Grid, context: Context) -> None:
     if simulation:
         simulate_on(grid, scenario, out)
     else:
-        conduct(grid, Run.place(out, scenario), Register.read(Path(register)), _public_films(config.get("public")))
+        known = Register.read(Path(register), _identity(config))
+        conduct(grid, Run.place(out, scenario), known, _public_films(config.get("public")))
 
 
 def deployed(kit: Path) -> ServerApp:
@@ -52,12 +56,24 @@ def deployed(kit: Path) -> ServerApp:
         scenario = submitted(kit, str(context.run_config.get("scenario")))
         run = Run.place(kit / RUNS, scenario)
         try:
-            conduct(grid, run, Register.read(kit / "cards"), _public_films(public_films(kit)))
+            known = Register.read(kit / "cards", read_identity(kit / "private" / "coordinator"))
+            conduct(grid, run, known, _public_films(public_films(kit)))
         except Exception as error:
             failure.note(run.folder, error)  # for whoever submitted it
             raise
 
     return app
+
+
+def _identity(config: Mapping[str, object]) -> Identity:
+    """Who the coordinator is: hospitals answer nobody whose signature they do not know."""
+    file = str(config.get("identity") or "")
+    if not file:
+        raise Refused(
+            "hospitals answer what their coordinator signed, and this server has no identity",
+            do="--run-config 'identity=\"FILE\"', whose card the hospitals' profiles name",
+        )
+    return read_identity(Path(file).expanduser())
 
 
 def _public_films(file: object) -> Source | None:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from flwr.app import Message
@@ -14,14 +15,14 @@ from flwr.serverapp import Grid
 from fedcxr import wire
 from fedcxr.errors import EngineBroken, FedcxrError, Refused
 from fedcxr.keys.provider import Job
-from fedcxr.keys.signatures import verify_answer, verify_release
+from fedcxr.keys.signatures import sign_request, verify_answer, verify_release
 from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
 from fedcxr.view import Holder
 from server.mailbox import APP_RAISED, replies
 from server.quorum import require_quorum
 from server.register import Register
-from server.roll_call import NONCE_BYTES, PULL_INTERVAL, RollCall
+from server.roll_call import NONCE_BYTES, PULL_INTERVAL, RollCall, expiry
 from server.traffic import Traffic
 
 Read = TypeVar("Read")
@@ -53,7 +54,7 @@ class Exchange:
     @property
     def reader(self) -> Holder:
         """The coordinator as whoever sites grant keys."""
-        return self._register.reader(self._scenario)
+        return self._register.reader
 
     def ask(
         self,
@@ -71,17 +72,19 @@ class Exchange:
         told = b"" if learnt is None else learnt.to_bytes()
         yield from ((site, self._sites.absent[site]) for site in sites if site in self._sites.absent)
         present = [site for site in sites if site in self._sites.nodes]
+        seconds = max(self._deadline - time.monotonic(), 1.0)
+        expires = expiry(seconds)
         requests = {
-            site: wire.Request(self._document, site, turn, os.urandom(NONCE_BYTES), learnt=told) for site in present
+            site: wire.Request(self._document, site, turn, os.urandom(NONCE_BYTES), told, expires) for site in present
         }
         asked = {site: one.digest(kind) for site, one in requests.items()}
         messages = [
             Message(
-                wire.pack_request(one),
+                wire.pack_request(replace(one, signature=sign_request(self._register.coordinator, asked[site]))),
                 dst_node_id=self._sites.nodes[site],
                 message_type=kind,
                 group_id=str(turn),
-                ttl=max(self._deadline - time.monotonic(), 1.0),
+                ttl=seconds,
             )
             for site, one in requests.items()
         ]
@@ -198,7 +201,8 @@ class Exchange:
             if answer.site != site:
                 raise Refused("an answer in another site's name", given=answer.site, allowed=site)
             # Until it is signed, nothing of it is believed: not why it failed, and not how many films there are.
-            verify_answer(self._register.cards[site], asked, answer.digest, answer.signature)
+            by, coordinator = self._register.cards[site], self._register.coordinator.public
+            verify_answer(by, coordinator, asked, answer.digest, answer.signature)
         except Refused as why:
             return why
         return answer

@@ -69,8 +69,8 @@ def _measured(grid: Grid, run: Run, register: Register, public: Source | None) -
 
 def _tested(grid: Grid, run: Run, register: Register, shared: Shared) -> dict[str, Any]:
     """By task, what the sites tell of their own test films, and how long all of it took."""
-    began, scenario = time.perf_counter(), run.scenario
-    figures = test_at_sites(Exchange(grid, run, register), run, shared, register.reader(scenario))
+    began = time.perf_counter()
+    figures = test_at_sites(Exchange(grid, run, register), run, shared, register.reader)
     took = (time.perf_counter() - began) / max(len(figures), 1)
     return {task: {"measured": measured, "seconds": took} for task, measured in figures.items()}
 

@@ -14,7 +14,7 @@ import pandas as pd
 from fedcxr import sealed_update, wire
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source, cache_folder
-from fedcxr.errors import ConfigError, Refused
+from fedcxr.errors import Refused
 from fedcxr.keys.stream import KEY_BYTES, generator
 from fedcxr.learning import Learning, Report
 from fedcxr.learning.bounds import check_update
@@ -46,12 +46,6 @@ def learn(exchange: Exchange, run: Run, public: Source | None = None, *, keep_up
     method, learning = run.scenario.method, run.scenario.method.learning
     if learning is None or learning.place == "local":
         return None
-    if method.seals_updates and not exchange.simulated:
-        raise ConfigError(
-            "sealed updates need a coordinator whom hospitals can grant keys, and it has no identity here",
-            given="sealed: true",
-            do="set method.sealed to false: what carries updates hides them on the way",
-        )
     learnt = run.learnt()
     if learnt is None:
         if learning.place == "public":

@@ -1,4 +1,4 @@
-"""Whose signature counts as which site's: hospitals are entered by their cards, simulated sites by the seed."""
+"""Who takes part: the coordinator, and whose signature counts as which site's, by their cards or by a seed."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pathlib import Path
 
 from fedcxr.errors import ConfigError, Refused
 from fedcxr.keys.cards import LONGEST, Card
-from fedcxr.keys.identity import PublicIdentity
+from fedcxr.keys.identity import Identity, PublicIdentity
 from fedcxr.keys.provider import SERVER
 from fedcxr.reading import Recipient
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import simulated_identity, simulated_register
-from fedcxr.view import Holder, Nobody
 
 CARD = "*.card"
 
 
 @dataclass(frozen=True)
 class Register:
-    """By name, who the sites are; in a simulation all nodes are its own, and none is a stranger's."""
+    """By name, who the sites are, and who asks them; in a simulation all nodes are its own, none a stranger's."""
 
     cards: Mapping[str, PublicIdentity]
+    coordinator: Identity  # who signs what the sites are asked, and whom they may grant keys
     simulated: bool = False
 
     @classmethod
     def of_simulation(cls, scenario: Scenario) -> Register:
-        return cls(simulated_register(scenario.root, scenario.site_names), simulated=True)
+        sites = simulated_register(scenario.root, scenario.site_names)
+        return cls(sites, simulated_identity(scenario.root, SERVER), simulated=True)
 
-    def reader(self, scenario: Scenario) -> Holder:
-        """The coordinator as whoever sites grant keys; outside simulations it has no identity yet."""
-        if not self.simulated:
-            return Nobody()
-        return Recipient(simulated_identity(scenario.root, SERVER), self.cards)
+    @property
+    def reader(self) -> Recipient:
+        """The coordinator as whoever sites grant keys: at hospitals those that entered its card in their vaults."""
+        return Recipient(self.coordinator, self.cards)
 
     @classmethod
-    def read(cls, folder: Path) -> Register:
+    def read(cls, folder: Path, coordinator: Identity) -> Register:
         """The cards in a folder, each under its own name; of one name, that which all the others signed.
 
         So a renewed card is put beside the one that is there, and counts if that one signed it.
@@ -47,7 +47,7 @@ class Register:
             found.setdefault(card.public.name, []).append(card)
         if not found:
             raise ConfigError("a register without cards", given=folder, do="put the sites' files *.card there")
-        return cls({name: _last(name, cards) for name, cards in found.items()})
+        return cls({name: _last(name, cards) for name, cards in found.items()}, coordinator)
 
 
 def _last(name: str, cards: Sequence[Card]) -> PublicIdentity:

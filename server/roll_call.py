@@ -6,14 +6,14 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused
-from fedcxr.keys.signatures import verify_hello
+from fedcxr.keys.signatures import sign_request, verify_hello
 from fedcxr.runs import Run
 from server.mailbox import APP_RAISED, replies
 from server.register import Register
@@ -34,13 +34,18 @@ class Attendance:
     absent: Mapping[str, wire.Answer | Refused]
 
 
+def expiry(seconds: float) -> int:
+    """Until when somebody who has so long may answer, in unix seconds."""
+    return math.ceil(time.time() + min(seconds, wire.LONGEST_LIFE))
+
+
 class RollCall:
     """Greets the nodes of a grid as they appear, until all sites of the run are known or the time is over."""
 
     def __init__(self, grid: Grid, run: Run, register: Register) -> None:
         self._grid, self._run, self._register = grid, run, register
         self._expected = [site for site in run.scenario.site_names if site in register.cards]
-        self._nonces: dict[int, bytes] = {}
+        self._asked: dict[int, bytes] = {}  # by node, the digest of its last greeting
         self._waiting: dict[str, int] = {}  # nodes, by the message that they have not answered yet
         self._again: dict[int, float] = {}  # when a node may be greeted (once more)
         self._said: dict[int, str] = {}  # why a node is none of the sites
@@ -69,7 +74,7 @@ class RollCall:
     @property
     def _nobody_else_comes(self) -> bool:
         """A simulation has one node for each site."""
-        return self._register.simulated and len(self._nonces) >= len(self._run.scenario.site_names)
+        return self._register.simulated and len(self._asked) >= len(self._run.scenario.site_names)
 
     def _greet(self, seconds: float) -> None:
         now, asked = time.monotonic(), set(self._waiting.values())
@@ -78,8 +83,9 @@ class RollCall:
         document = scenario.to_yaml() if self._register.simulated and due else ""
         messages = []
         for node in due:
-            self._nonces[node], self._again[node] = os.urandom(NONCE_BYTES), math.inf
-            hello = wire.Hello(scenario.run_name, self._nonces[node], document)
+            hello = wire.Hello(scenario.run_name, os.urandom(NONCE_BYTES), document, expiry(seconds))
+            self._asked[node], self._again[node] = hello.digest(wire.HELLO), math.inf
+            hello = replace(hello, signature=sign_request(self._register.coordinator, self._asked[node]))
             messages.append(Message(wire.pack_hello(hello), dst_node_id=node, message_type=wire.HELLO, ttl=seconds))
             self._sizes[node] = wire.size(messages[-1].content)
         if messages:
@@ -113,7 +119,8 @@ class RollCall:
             raise Refused(told.reason)
         if told.site not in self._expected:
             raise Refused("a node that is no site of this run", given=told.site, allowed=", ".join(self._expected))
-        verify_hello(self._register.cards[told.site], self._run.scenario.run_name, self._nonces[node], told.signature)
+        coordinator = self._register.coordinator.public
+        verify_hello(self._register.cards[told.site], coordinator, self._asked[node], told.signature)
         return told.site
 
     def _attendance(self, seconds: float) -> Attendance:

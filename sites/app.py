@@ -15,12 +15,14 @@ from fedcxr import wire
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import Refused
+from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.keys.signatures import sign_answer, sign_hello
 from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.storage.workshops import Workshops
+from sites.asking import asking
 from sites.codes import Code, Denied, Told, tell
 from sites.premises import Opened, Premises, of_the_node
 
@@ -82,8 +84,9 @@ def _introduction(message: Message, context: Context, premises: Opened) -> wire.
         hello = wire.unpack_hello(message.content)
         here = premises(context.node_config)
         explain = here.explain
+        coordinator, asked = _asking(hello, message, here)
         with here.key_provider(hello.scenario) as keys:
-            signature = sign_hello(keys.identity, hello.run, hello.nonce)
+            signature = sign_hello(keys.identity, coordinator, asked)
             return wire.Introduction(keys.identity.public.name, "ok", signature=signature)
     except Exception as error:  # as below
         status, reason, place, _ = explain(error, 0.0)
@@ -97,13 +100,20 @@ def _answered(message: Message, context: Context, premises: Opened, work: Work) 
         site = request.site
         here = premises(context.node_config)
         explain = here.explain
+        coordinator, asked = _asking(request, message, here)
         with here.key_provider(request.scenario) as keys:
+            here.asked_by(coordinator)
             answer = _answer(request, here, keys, work, start)
-            signature = sign_answer(keys.identity, request.digest(message.metadata.message_type), answer.digest)
-            answer = replace(answer, signature=signature)
+            answer = replace(answer, signature=sign_answer(keys.identity, coordinator, asked, answer.digest))
     except Exception as error:  # without keys there is nothing to sign with, and nobody will believe a word of it
         answer = _refusal(site, explain(error, time.perf_counter() - start))
     return Message(wire.pack_answer(answer), reply_to=message)
+
+
+def _asking(asked: wire.Asked, message: Message, here: Premises) -> tuple[PublicIdentity, bytes]:
+    """Who asks, and the digest of what. Before keys are derived, which is slow, and before the scenario is read."""
+    kind = message.metadata.message_type
+    return asking(asked, kind, here.coordinators(asked.scenario), time.time()), asked.digest(kind)
 
 
 def _as_a_hospital(error: Exception, seconds: float) -> Told:
@@ -126,7 +136,7 @@ def _answer(request: wire.Request, here: Premises, keys: KeyProvider, work: Work
             names = ", ".join(scenario.site_names)
             raise Denied(Code.SITE, "this site is not in the scenario", given=own, allowed=names)
         done = work(request, Site(scenario, own, here.cohort(scenario, own), keys, here))
-        return done.after(time.perf_counter() - start)
+        return done.after(here.told_seconds(time.perf_counter() - start))
     # Whatever a method raises belongs to this site; it must not end the round for the others.
     except Exception as error:
         return _refusal(request.site, here.explain(error, time.perf_counter() - start))

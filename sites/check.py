@@ -30,6 +30,7 @@ def checked(file: Path) -> str:
     films = profile.films(cache_folder())
     said = {
         "site": f"{profile.site}, vault {profile.vault}",
+        "coordinator": "; then ".join(f"{one.name}, {_spaced(one.fingerprint)}" for one in profile.coordinators),
         "films": f"{len(films)} of {len(set(films.patients))} patients",
         "findings that leave": ", ".join(films.findings),
         "methods": "; ".join(_bounded(name, bounds) for name, bounds in profile.methods.items()),
@@ -41,6 +42,11 @@ def checked(file: Path) -> str:
     if profile.budget.privacy is not None and profile.budget.privacy.delta * len(set(films.patients)) >= 1:
         odd.append("delta lets one of the patients be told outright: take less than one in their number")
     return "\n".join([*(f"{what}: {value or 'none'}" for what, value in said.items()), *odd])
+
+
+def _spaced(fingerprint: str) -> str:
+    """As `fedcxr keys` shows it, to be compared over the telephone."""
+    return " ".join(fingerprint[i : i + 8] for i in range(0, len(fingerprint), 8))
 
 
 def _promised(privacy: Privacy | None) -> str:

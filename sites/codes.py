@@ -22,6 +22,8 @@ class Code(StrEnum):
     """What is told; the coordinator's scenario, and the hospital's profile as far as it was shown, explain all but
     the last three. That privacy is spent tells that others asked, too; a run would otherwise ask on in vain."""
 
+    COORDINATOR = "not signed by its coordinator"
+    EXPIRED = "expired, or of another time: compare the clocks"
     SCENARIO = "not a scenario"
     SOURCES = "films are named, and not as the hospital's own"
     CONTRIBUTION = "a contribution from outside"
@@ -40,6 +42,8 @@ class Code(StrEnum):
 
 # Which key of the profile forbids what is told so; of the last two, many may.
 RULES = {
+    Code.COORDINATOR: "coordinator",
+    Code.EXPIRED: "coordinator",
     Code.SCENARIO: "what a scenario is",
     Code.SOURCES: "cohort",
     Code.CONTRIBUTION: "outside",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Protocol, cast
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import FedcxrError, Refused
+from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
@@ -28,8 +29,16 @@ Node = Mapping[str, object]  # what a node was started with: `--node-config`, wh
 class Premises(Protocol):
     """What a node works with, whatever it is asked."""
 
+    def coordinators(self, document: str) -> Sequence[PublicIdentity]:
+        """Whose requests count: the coordinator's, by any of its cards. In a simulation the document says."""
+        ...
+
     def key_provider(self, document: str) -> AbstractContextManager[KeyProvider]:
         """The key ring; whose it is, is who this node is. In a simulation the scenario's document says."""
+        ...
+
+    def asked_by(self, coordinator: PublicIdentity) -> None:
+        """Who asks, once the keys are there: for what is entered."""
         ...
 
     def scenario(self, document: str) -> Scenario:
@@ -46,6 +55,10 @@ class Premises(Protocol):
 
     def inspect(self, original: Cohort, release: Release) -> None:
         """Refused unless this release of these films may leave."""
+        ...
+
+    def told_seconds(self, seconds: float) -> float:
+        """What the coordinator is told of how long something took."""
         ...
 
     def explain(self, error: Exception, seconds: float) -> Told:
@@ -77,6 +90,9 @@ class Hospital:
             )
         return Profile.read(Path(file).expanduser())
 
+    def coordinators(self, document: str) -> Sequence[PublicIdentity]:
+        return self.profile.coordinators
+
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
         profile = self.profile
@@ -89,6 +105,10 @@ class Hospital:
                 yield keys
             finally:
                 self._keys = None
+
+    def asked_by(self, coordinator: PublicIdentity) -> None:
+        if self._keys is not None:
+            self._keys.say("coordinator", coordinator.fingerprint)
 
     def scenario(self, document: str) -> Scenario:
         scenario = policy.admitted(document, self.profile)
@@ -111,6 +131,9 @@ class Hospital:
         except Refused as error:
             raise Denied(Code.LIMITS, str(error)) from None
 
+    def told_seconds(self, seconds: float) -> float:
+        return coarse(seconds)
+
     def explain(self, error: Exception, seconds: float) -> Told:
         """A refusal is entered as well, once it is known whose hospital this is; before, it is in the log alone."""
         told = tell(error)
@@ -120,6 +143,15 @@ class Hospital:
             except FedcxrError as unentered:  # then nothing is signed either, and nobody believes what is told
                 tell(unentered)
         return told
+
+
+def coarse(seconds: float) -> float:
+    """Two digits of a time, and no parts of a second.
+
+    By the exact time whoever asks often enough could tell which films took longer. It can take the time of its own
+    messages, but then with everything else that this machine and the way to it were busy with.
+    """
+    return float(f"{round(seconds):.1e}")
 
 
 def of_the_node(node: Node) -> Premises:

@@ -6,8 +6,6 @@ One YAML file, read as strictly as a scenario. What it does not allow is refused
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,18 +15,19 @@ import pydantic
 from fedcxr import plugins
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source
-from fedcxr.errors import ConfigError, DataError, Refused, StorageError
+from fedcxr.errors import ConfigError, DataError
+from fedcxr.keys.identity import PublicIdentity
 from fedcxr.learning import Place
 from fedcxr.partition import Partition
-from fedcxr.scenario.document import LARGEST_FILE, read_yaml
+from fedcxr.scenario.document import read_yaml
 from fedcxr.scenario.sections import Section, built
 from fedcxr.scenario.sites import in_order
 from sites.budget import Budget
+from sites.coordinator import cards_of
 from sites.findings import released
 from sites.inspection import Limits
 from sites.journal import FILE
-
-OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+from sites.own_file import own_text
 
 Scalar = bool | int | float | str | None
 
@@ -73,6 +72,9 @@ class Profile(Section):
     journal: str | None = pydantic.Field(
         None, description="the file in which all that leaves is entered; null: `journal` in the vault's folder"
     )
+    coordinator: str | Annotated[tuple[str, ...], pydantic.Field(min_length=1)] = pydantic.Field(
+        description="the file of its card: nobody else is answered. While the card is renewed [earlier, next]"
+    )
     cohort: Annotated[Source, built("cohort")] = pydantic.Field(description="its films")
     findings: tuple[str, ...] | None = pydantic.Field(
         None, description="those that may leave; null: all that the shared vocabulary knows"
@@ -97,7 +99,7 @@ class Profile(Section):
         in_order([self.site])
         if self.cohort.plugin_name() == "own":
             raise ConfigError("profile: which films are its own, a hospital says here", given="cohort: own")
-        for named in (self.vault, *filter(None, [self.journal]), *self.files.values()):
+        for named in (self.vault, *filter(None, [self.journal]), *self._cards, *self.files.values()):
             if not Path(named).expanduser().is_absolute():
                 raise ConfigError(
                     "profile: a path that depends on where one stands", given=named, allowed="/... or ~/..."
@@ -140,6 +142,15 @@ class Profile(Section):
         """The same, or where it is unless another place was named."""
         return self.journal_file or self.vault_folder / FILE
 
+    @property
+    def coordinators(self) -> list[PublicIdentity]:
+        """Whose requests count: the coordinator's, by any of its cards."""
+        return cards_of(self._cards)
+
+    @property
+    def _cards(self) -> tuple[str, ...]:
+        return (self.coordinator,) if isinstance(self.coordinator, str) else self.coordinator
+
     def films(self, cache: Path) -> Cohort:
         """The hospital's films, with those findings alone that may leave."""
         return released(self.cohort.resolved_for(1, Partition()).open(cache), self.findings)
@@ -147,12 +158,19 @@ class Profile(Section):
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Profile:
         """A profile from plain data; nothing that it names is looked for."""
+        if document.get("coordinator") is None:
+            raise ConfigError(
+                "profile: it does not say which coordinator this hospital answers",
+                given="no coordinator",
+                allowed="coordinator: FILE.card",
+                do="get the coordinator's card, and compare its fingerprint (python -m sites.check) by telephone",
+            )
         return plugins.validate(cls, document, "profile")
 
     @classmethod
     def stated(cls, path: Path) -> Profile:
         """The profile in a file that is its user's own; nothing that it names is looked for."""
-        return cls.parse(read_yaml(_own_text(path)))
+        return cls.parse(read_yaml(own_text(path, "profile")))
 
     @classmethod
     def read(cls, path: Path) -> Profile:
@@ -162,42 +180,5 @@ class Profile(Section):
             if not Path(named).expanduser().is_file():
                 raise DataError("profile: there is no such file", given=named, do="check files")
         profile.cohort.required_files()
+        cards_of(profile._cards)
         return profile
-
-
-def _own_text(path: Path) -> str:
-    """What is written in a file that nobody else can have written, or put in the place of another."""
-    try:
-        with path.open("rb") as file:
-            _refuse_strangers(os.fstat(file.fileno()), path)
-            _refuse_strangers_on_the_way(path)
-            return file.read(LARGEST_FILE + 1).decode()
-    except FileNotFoundError:
-        raise DataError("there is no such profile", given=path) from None
-    except UnicodeDecodeError:
-        raise ConfigError("the profile is not text", given=path, allowed="UTF-8") from None
-    except OSError as error:
-        raise StorageError("cannot read the profile", given=path, do=error.strerror or "") from None
-
-
-def _refuse_strangers_on_the_way(path: Path) -> None:
-    """No folder that the path leads through, and none that a link on it does, is one where others may put another."""
-    way = path.absolute()
-    for folder in reversed(way.parents):  # from the top: what is in a stranger's folder is not even looked at
-        _refuse_strangers(folder.stat(), folder)
-    for part in (*reversed(way.parents), way):
-        if part.is_symlink():
-            _refuse_strangers(part.lstat(), part)
-            _refuse_strangers_on_the_way(part.parent / part.readlink())
-
-
-def _refuse_strangers(held: os.stat_result, path: Path) -> None:
-    sticky = stat.S_ISDIR(held.st_mode) and held.st_mode & stat.S_ISVTX  # there everybody keeps what is theirs
-    closed = sticky or stat.S_ISLNK(held.st_mode)  # a link's mode means nothing
-    if held.st_uid not in (0, os.geteuid()) or (held.st_mode & OTHERS_MAY_WRITE and not closed):
-        raise Refused(
-            "others may write the profile, or a folder that it is in",
-            given=f"{path}, mode {stat.S_IMODE(held.st_mode):04o}, user {held.st_uid}",
-            allowed="files and folders of your own or of root, which nobody else may write",
-            do="run chmod go-w on it, or keep the profile elsewhere",
-        )

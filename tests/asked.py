@@ -11,12 +11,15 @@ from typing import Any
 
 import yaml
 from flwr.app import Context, Message, RecordDict
-from nodes import permissive
+from nodes import card_in, permissive, requested
 from sample_hospitals import save
 
 from fedcxr import wire
+from fedcxr.data import cache_folder
 from server.inline import InlineGrid
 from sites.app import app
+from sites.counts import Tally
+from sites.profile import Profile
 from sites.vault import Cost, Vault
 
 WORDS = b"correct horse battery staple"
@@ -56,7 +59,8 @@ class Asked:
         Vault.create(folder / "vault", "charite", WORDS, Cost(log_n=4)).__exit__()
         own = {**SOURCE, "root": str(root), "findings": {"label": "finding"}}
         profile.touch(mode=0o600)
-        profile.write_text(yaml.safe_dump(permissive(site="charite", vault=str(folder / "vault"), cohort=own)))
+        allowed = permissive(site="charite", coordinator=card_in(folder), vault=str(folder / "vault"), cohort=own)
+        profile.write_text(yaml.safe_dump(allowed))
         grid = InlineGrid(app, 1, workers=1)
         grid._contexts[1] = Context(1, 1, {"profile": str(profile)}, RecordDict(), {})
         return cls(root, profile, grid)
@@ -69,6 +73,12 @@ class Asked:
         yield
         self.profile.write_text(before)
 
+    def tallies(self) -> list[Tally]:
+        """How often its vault says that each film was used."""
+        profile = Profile.read(self.profile)
+        with Vault.unlock(Path(profile.vault), WORDS) as vault:
+            return vault.tallies(list(profile.films(cache_folder()).index["image"]))
+
     def hears(self, content: RecordDict, kind: str = wire.RELEASE) -> RecordDict:
         """What comes back for a message."""
         sent = list(self.grid.push_messages([Message(content, dst_node_id=1, message_type=kind)]))
@@ -79,7 +89,7 @@ class Asked:
     def asked(self, scenario: dict[str, Any] | str, kind: str = wire.RELEASE, learnt: bytes = b"") -> RecordDict:
         """What comes back for a scenario."""
         text = scenario if isinstance(scenario, str) else yaml.safe_dump(scenario)
-        return self.hears(wire.pack_request(wire.Request(text, "charite", learnt=learnt)), kind)
+        return self.hears(requested(wire.Request(text, "charite", learnt=learnt), kind), kind)
 
     def answer(self, kind: str = wire.RELEASE, learnt: bytes = b"", **changes: Any) -> wire.Answer:
         """Its answer to the usual scenario, changed; as signed as any, and read without that."""

@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import Error, Message
 
 from fedcxr import wire
+from fedcxr.keys.provider import SERVER
 from fedcxr.keys.signatures import PURPOSE, sign_answer
 from fedcxr.release import Packed, Release
 from fedcxr.simulation.keys import simulated_identity
@@ -27,6 +28,7 @@ class Liars(InlineGrid):
         super().__init__(client_app() if app is None else app, sites, workers=2)
         self.lies = lies
         self.identity = simulated_identity(seed, LIAR)
+        self.coordinator = simulated_identity(seed, SERVER).public
         self.asked: dict[str, Message] = {}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -50,7 +52,7 @@ class Liars(InlineGrid):
 
     def signed(self, answer: wire.Answer, asked: Message) -> wire.Answer:
         digest = wire.unpack_request(asked.content).digest(asked.metadata.message_type)
-        return replace(answer, signature=sign_answer(self.identity, digest, answer.digest))
+        return replace(answer, signature=sign_answer(self.identity, self.coordinator, digest, answer.digest))
 
 
 class Failing(Liars):

@@ -1,7 +1,8 @@
-"""A hospital signs what leaves it, and whoever receives it checks before looking further."""
+"""A coordinator signs what it asks and a hospital what leaves it; whoever receives it checks before looking further."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from fedcxr.errors import BadSignature, ConfigError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:  # a key agent has no business with what releases are made of
     from fedcxr.release import Packed, Release
 
 PURPOSE = "release"
+REQUEST = "request"
 HELLO = "introduction"
 ANSWER = "answer"
 
@@ -48,21 +50,41 @@ def verify_release(data: bytes, signer: PublicIdentity) -> Packed:
     return packed
 
 
-def sign_hello(identity: Signer, run: str, nonce: bytes) -> bytes:
-    """A node's signature that it is this site, in this run and in answer to this question."""
-    return identity.sign(HELLO, context(HELLO, run, nonce))
+def sign_request(coordinator: Signer, asked: bytes) -> bytes:
+    """A coordinator's signature on a greeting or a request, by the digest of all of it, which tells the two apart."""
+    return coordinator.sign(REQUEST, context(REQUEST, asked))
 
 
-def verify_hello(signer: PublicIdentity, run: str, nonce: bytes, signature: bytes) -> None:
-    """Refuse a node that is not this site's."""
-    signer.verify(HELLO, context(HELLO, run, nonce), signature)
+def verify_request(coordinators: Sequence[PublicIdentity], asked: bytes, signature: bytes) -> PublicIdentity:
+    """Which of these asked this; refused if none of them did."""
+    for known in coordinators:
+        try:
+            known.verify(REQUEST, context(REQUEST, asked), signature)
+        except BadSignature:
+            continue
+        return known
+    raise BadSignature(
+        "this is not signed by the coordinator", allowed=" or ".join(map(str, coordinators)) or "nobody's signature"
+    )
 
 
-def sign_answer(identity: Signer, asked: bytes, told: bytes) -> bytes:
-    """A site's signature on all that it answers: digests of what it was asked, and of what it says."""
-    return identity.sign(ANSWER, context(ANSWER, asked, told))
+def sign_hello(identity: Signer, coordinator: PublicIdentity, asked: bytes) -> bytes:
+    """A node's signature that it is this site, to this coordinator and in answer to this greeting."""
+    return identity.sign(HELLO, context(HELLO, coordinator.fingerprint, asked))
 
 
-def verify_answer(signer: PublicIdentity, asked: bytes, told: bytes, signature: bytes) -> None:
-    """Refuse an answer that is not this site's, or not to this question."""
-    signer.verify(ANSWER, context(ANSWER, asked, told), signature)
+def verify_hello(signer: PublicIdentity, coordinator: PublicIdentity, asked: bytes, signature: bytes) -> None:
+    """Refuse a node that is not this site's, or that said so to somebody else."""
+    signer.verify(HELLO, context(HELLO, coordinator.fingerprint, asked), signature)
+
+
+def sign_answer(identity: Signer, coordinator: PublicIdentity, asked: bytes, told: bytes) -> bytes:
+    """A site's signature on all that it answers: to whom, and digests of what it was asked and of what it says."""
+    return identity.sign(ANSWER, context(ANSWER, coordinator.fingerprint, asked, told))
+
+
+def verify_answer(
+    signer: PublicIdentity, coordinator: PublicIdentity, asked: bytes, told: bytes, signature: bytes
+) -> None:
+    """Refuse an answer that is not this site's, not to this coordinator, or not to this question."""
+    signer.verify(ANSWER, context(ANSWER, coordinator.fingerprint, asked, told), signature)

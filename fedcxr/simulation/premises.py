@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.errors import FedcxrError, Refused, place
-from fedcxr.keys.provider import KeyProvider
+from fedcxr.keys.identity import PublicIdentity
+from fedcxr.keys.provider import SERVER, KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
-from fedcxr.simulation.keys import simulated
+from fedcxr.simulation.keys import simulated, simulated_identity
 
 PARTITION = "partition-id"  # the place among all sites that Flower's simulation gives a node
 
@@ -24,10 +25,13 @@ class Simulation:
     def __init__(self, node: Mapping[str, object]) -> None:
         self._place = node.get(PARTITION)
 
-    @contextmanager
-    def key_provider(self, document: str) -> Iterator[KeyProvider]:
+    def coordinators(self, document: str) -> Sequence[PublicIdentity]:
         if not document:
             raise Refused("this node is simulated, and the coordinator's run is no simulation")
+        return [_coordinator(_parsed(document).root)]
+
+    @contextmanager
+    def key_provider(self, document: str) -> Iterator[KeyProvider]:
         scenario = _parsed(document)
         sites = scenario.site_names
         if type(self._place) is not int or not 0 <= self._place < len(sites):
@@ -37,6 +41,9 @@ class Simulation:
                 allowed=f"0 to {len(sites) - 1}",
             )
         yield simulated(scenario, sites[self._place])
+
+    def asked_by(self, coordinator: PublicIdentity) -> None:
+        """A simulation keeps no journal."""
 
     def scenario(self, document: str) -> Scenario:
         return _parsed(document)
@@ -53,12 +60,21 @@ class Simulation:
     def inspect(self, original: Cohort, release: Release) -> None:
         """Whatever was made: how much it shows is what the simulation is to find out."""
 
+    def told_seconds(self, seconds: float) -> float:
+        """To the last digit: what it costs is part of what a simulation is to find out."""
+        return seconds
+
     def explain(self, error: Exception, seconds: float) -> tuple[str, str, str, float]:
         """All of it: whoever simulates is at both ends."""
         if isinstance(error, Refused):
             return "refused", str(error), "", seconds
         named = str(error) if isinstance(error, FedcxrError) else f"{type(error).__name__}: {error}"
         return "dropped", named, place(error), seconds
+
+
+@functools.lru_cache(maxsize=2)
+def _coordinator(seed: int) -> PublicIdentity:
+    return simulated_identity(seed, SERVER).public
 
 
 @functools.lru_cache(maxsize=2)

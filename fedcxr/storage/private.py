@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from fedcxr.errors import Refused
+from fedcxr.errors import ConfigError, DataError, Refused, StorageError
 
 FOLDER, FILE = 0o700, 0o600
 OTHERS = 0o077
@@ -59,6 +59,28 @@ def write_new(path: Path, data: bytes) -> None:
 def new_file(path: Path) -> BinaryIO:
     """A file to write that was not there before: what somebody planted under its name is an error."""
     return os.fdopen(os.open(path, NEW, FILE), "wb")
+
+
+def read_secret(path: Path, noun: str, longest: int) -> bytes:
+    """What is in a file that nobody but its owner can read; refused, and left unread, if others may."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
+            held = os.fstat(file.fileno())
+            if held.st_uid not in (0, os.geteuid()) or held.st_mode & OTHERS or not stat.S_ISREG(held.st_mode):
+                raise Refused(
+                    f"others may read the {noun}",
+                    given=f"{path}, mode {stat.S_IMODE(held.st_mode):04o}, user {held.st_uid}",
+                    allowed="a plain file of your own, 0600",
+                    do="run chmod 600 on it; if strangers share this machine, make a new one",
+                )
+            data = file.read(longest + 1)
+    except FileNotFoundError:
+        raise DataError(f"there is no {noun}", given=path) from None
+    except OSError as error:
+        raise StorageError(f"cannot read the {noun}", given=path, do=error.strerror or "") from None
+    if len(data) > longest:
+        raise ConfigError(f"this is no {noun}", given=path, allowed=f"{longest} bytes at most")
+    return data
 
 
 def draft_of(path: Path) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
@@ -26,7 +26,7 @@ from fedcxr.keys import MasterKey, Origin
 from fedcxr.keys.cards import Card
 from fedcxr.keys.envelopes import grant, open_envelope, read_label
 from fedcxr.keys.identity import Identity
-from fedcxr.keys.signatures import PURPOSE, verify_release
+from fedcxr.keys.signatures import PURPOSE, sign_request, verify_release
 from fedcxr.questions import Part
 from fedcxr.release import Packed, Release
 from fedcxr.rng import stream
@@ -34,6 +34,7 @@ from fedcxr.scenario import Scenario
 from fedcxr.storage.checkpoint import Checkpoint
 from server import acceptance, answers, prepared
 from sites import encrypted_file
+from sites.asking import asking
 
 SMALL = Path(tempfile.mkdtemp(prefix="fedcxr-fuzz-"))
 Parse = Callable[[bytes], object]
@@ -134,6 +135,21 @@ def _vaults() -> list[bytes]:
     return [(Path(made) / encrypted_file.FILE).read_bytes()]
 
 
+Asked = TypeVar("Asked", wire.Hello, wire.Request)
+
+
+def _asked(message: Asked, kind: str) -> Asked:
+    """As the coordinator sends it."""
+    return replace(message, signature=sign_request(ALICE, message.digest(kind)))
+
+
+def _heard(message: wire.Asked, kind: str, sent: wire.Asked) -> None:
+    """What a node hears is what was sent, or it is refused."""
+    asking(message, kind, [ALICE.public], now=0.0)
+    if message != sent:
+        raise AssertionError(f"changed on the way, and believed: {message}")
+
+
 # Films and tables -----------------------------------------------------------------------------------------------------
 
 RAMP = (np.add.outer(np.arange(20), np.arange(24)) * 6).astype(np.uint8)
@@ -183,6 +199,10 @@ tasks: {findings: {steps: 20}}
 PART = Part((2, 3), np.dtype(np.float32))
 
 
+REQUEST = _asked(wire.Request(SCENARIO.decode(), "site-1", 2, bytes(32), b"weights"), wire.RELEASE)
+HELLO = _asked(wire.Hello("run", bytes(32)), wire.HELLO)
+
+
 def _answer(path: Path) -> None:
     answers._load(path, "scores", PART)
 
@@ -212,14 +232,14 @@ TARGETS = {
         ),
         Target(
             "request",
-            _message(wire.unpack_request),
-            lambda: [_packed(wire.pack_request(wire.Request(SCENARIO.decode(), "site-1")))],
+            _message(lambda content: _heard(wire.unpack_request(content), wire.RELEASE, REQUEST)),
+            lambda: [_packed(wire.pack_request(REQUEST))],
             (FedcxrError, NoMessage),
         ),
         Target(
             "hello",
-            _message(wire.unpack_hello),
-            lambda: [_packed(wire.pack_hello(wire.Hello("run", bytes(32))))],
+            _message(lambda content: _heard(wire.unpack_hello(content), wire.HELLO, HELLO)),
+            lambda: [_packed(wire.pack_hello(HELLO))],
             (FedcxrError, NoMessage),
         ),
         Target("card", _text(Card.read), lambda: [Card.issue(BOB, [ALICE]).text.encode()]),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from canary import leaks
+from nodes import card_in
 
 from fedcxr import cli
 from fedcxr.keys import Origin
@@ -122,7 +123,8 @@ def test_it_shows_what_privacy_was_spent_and_of_how_much(two: Fedcxr, tmp_path: 
     profile = tmp_path / "profile.yaml"
     profile.touch(mode=0o600)
     budget = "{privacy: {epsilon: 8, delta: 1.0e-6}}"
-    profile.write_text(f"{{site: mercy, vault: {tmp_path / 'mercy'}, cohort: phantom, budget: {budget}}}")
+    named = f"site: mercy, vault: {tmp_path / 'mercy'}, coordinator: {card_in(tmp_path)}"
+    profile.write_text(f"{{{named}, cohort: phantom, budget: {budget}}}")
     _, text, _ = two("show", "--profile", str(profile))
     assert text.endswith("\nprivacy spent per patient: epsilon 2.125 of 8 at delta 1e-06, 1000 steps\n")
     (said,) = done(two("show", "--profile", str(profile), "--format", "json"))["privacy"]

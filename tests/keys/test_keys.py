@@ -247,6 +247,7 @@ def test_only_envelopes_and_vaults_ask_a_key_to_reveal_itself(root: Path) -> Non
         ("fedcxr/keys/identity.py", "_key"),
         ("fedcxr/keys/envelopes.py", "reveal"),
         ("fedcxr/keys/keyring.py", "reveal"),
+        ("fedcxr/keys/coordinator.py", "reveal"),
         ("sites/encrypted_file.py", "_key"),
         ("sites/records.py", "_key"),
         ("sites/counter.py", "_key"),

@@ -16,6 +16,7 @@ from fedcxr.release import Packed, Release
 
 MERCY = Identity.generate("mercy")
 CHARITY = Identity.generate("charity")
+SERVER = Identity.generate("server")
 CODES = np.arange(24, dtype=np.int8).reshape(4, 6)
 RELEASE = Release("update", "mercy", "sca", {"codes": CODES}, {"round": 1}, {"to": b"sealed"})
 SIGNED = sign_release(RELEASE, MERCY)
@@ -115,10 +116,12 @@ SAID = wire.Answer("mercy", "ok", "reason", "place", 3, 7, 1.5, release=b"releas
     ids="-".join,
 )
 def test_all_that_is_answered_is_signed(change: dict[str, Any]) -> None:
-    signature = sign_answer(MERCY, REQUEST.digest(wire.RELEASE), SAID.digest)
-    verify_answer(MERCY.public, REQUEST.digest(wire.RELEASE), SAID.digest, signature)
+    signature = sign_answer(MERCY, SERVER.public, REQUEST.digest(wire.RELEASE), SAID.digest)
+    verify_answer(MERCY.public, SERVER.public, REQUEST.digest(wire.RELEASE), SAID.digest, signature)
     with pytest.raises(BadSignature, match="this answer is not signed by mercy"):
-        verify_answer(MERCY.public, REQUEST.digest(wire.RELEASE), replace(SAID, **change).digest, signature)
+        verify_answer(
+            MERCY.public, SERVER.public, REQUEST.digest(wire.RELEASE), replace(SAID, **change).digest, signature
+        )
 
 
 @pytest.mark.parametrize(
@@ -129,6 +132,6 @@ def test_all_that_is_answered_is_signed(change: dict[str, Any]) -> None:
 def test_an_answer_to_another_request_is_none_to_this(change: dict[str, Any]) -> None:
     asked = REQUEST.digest(wire.RELEASE)
     for other in (replace(REQUEST, **change).digest(wire.RELEASE), REQUEST.digest(wire.LEARN)):
-        signature = sign_answer(MERCY, other, SAID.digest)
+        signature = sign_answer(MERCY, SERVER.public, other, SAID.digest)
         with pytest.raises(BadSignature):
-            verify_answer(MERCY.public, asked, SAID.digest, signature)
+            verify_answer(MERCY.public, SERVER.public, asked, SAID.digest, signature)

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
-from nodes import OWN, SECRET, SITES, Nodes, named
+from nodes import COORDINATOR, OWN, SECRET, SITES, Nodes, named
 
-from fedcxr.errors import BadSignature, ConfigError, Refused
+from fedcxr.errors import BadSignature, ConfigError, Refused, TooFewSites
 from fedcxr.keys.cards import Card
 from fedcxr.keys.identity import Identity
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import simulated_identity
 from fedcxr.simulation.premises import Simulation
+from fedcxr.storage.private import write_new
 from server.app import app
 from server.inline import InlineGrid
 from server.register import Register
@@ -33,10 +34,15 @@ PLAN: dict[str, Any] = {
 
 
 def start(grid: InlineGrid, folder: Path, sources: list[Any] = OWN, plan: Any = None, **config: Any) -> None:
+    folder.mkdir(exist_ok=True)
     told = Scenario.parse({**PLAN, "sites": sources, **(plan or {})})
     plan = folder / "plan.yaml"
     plan.write_text(told.to_yaml())
+    identity = folder / "coordinator"
+    if not identity.exists():
+        write_new(identity, COORDINATOR.reveal())
     usual = {"scenario": str(plan), "sites": -1, "method": "", "preset": "", "seed": -1, "register": ""}
+    usual |= {"identity": str(identity)}
     run_config = {**usual, "simulation": False, "out": str(folder / "runs"), **config}
     app(grid, Context(1, 0, {}, RecordDict(), run_config))
 
@@ -85,20 +91,20 @@ def test_films_that_are_at_hospitals_are_not_simulated(tmp_path: Path) -> None:
 
 
 def test_a_register_is_a_folder_of_cards(cards: Path) -> None:
-    assert Register.read(cards) == Register({site: simulated_identity(SECRET, site).public for site in SITES})
+    assert Register.read(cards, COORDINATOR).cards == {site: simulated_identity(SECRET, site).public for site in SITES}
     (cards / "again.card").write_text(Card.issue(simulated_identity(7, "site-1")).text)
     with pytest.raises(ConfigError, match="two cards of one name; given: site-1"):
-        Register.read(cards)
+        Register.read(cards, COORDINATOR)
     shutil.copy(cards / "site-1.card", cards / "again.card")
     with pytest.raises(ConfigError, match="two cards of one name; given: site-1"):
-        Register.read(cards)
+        Register.read(cards, COORDINATOR)
     (cards / "again.card").write_text("{}")
     with pytest.raises(BadSignature, match="no identity card"):
-        Register.read(cards)
+        Register.read(cards, COORDINATOR)
     for wrong in (b"\xff", b"x" * (1 << 20)):
         (cards / "again.card").write_bytes(wrong)
         with pytest.raises((ConfigError, BadSignature)):
-            Register.read(cards)
+            Register.read(cards, COORDINATOR)
 
 
 @pytest.mark.parametrize("files", ["abc", "cba", "bca"])
@@ -109,16 +115,16 @@ def test_a_renewed_card_beside_the_earlier_ones_counts(cards: Path, files: str) 
     (cards / "site-1.card").unlink()
     for file, card in zip(files, chain, strict=True):
         (cards / f"{file}.card").write_text(card.text)
-    assert Register.read(cards).cards["site-1"] == third.public
+    assert Register.read(cards, COORDINATOR).cards["site-1"] == third.public
     (cards / f"{files[2]}.card").write_text(Card.issue(third, [first]).text)
     with pytest.raises(ConfigError, match="two cards of one name"):
-        Register.read(cards)
+        Register.read(cards, COORDINATOR)
 
 
 def test_a_register_of_nobody_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ConfigError, match="a register without cards"):
-            Register.read(folder)
+            Register.read(folder, COORDINATOR)
 
 
 def test_a_coordinators_films_are_its_own_affair(cards: Path, tmp_path: Path) -> None:
@@ -133,6 +139,23 @@ def test_a_coordinators_films_are_its_own_affair(cards: Path, tmp_path: Path) ->
     said = "".join(repr(message.content) for message in grid.sent)
     assert "fit: public" in said  # what is searched is what was sent
     assert "phantom" not in said
+
+
+def test_a_coordinator_of_hospitals_has_an_identity_that_nobody_else_can_read(cards: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"this server has no identity.*identity="):
+        start(Untouched(), tmp_path, register=str(cards), identity="")
+    (tmp_path / "coordinator").chmod(0o640)
+    with pytest.raises(Refused, match=r"others may read the coordinator's identity.*0640.*chmod 600"):
+        start(Untouched(), tmp_path, register=str(cards))
+
+
+def test_a_hospital_grants_the_coordinator_keys_by_its_card(cards: Path, tmp_path: Path) -> None:
+    """An update under keys is learnt from where the hospital did, and its site is left out by name where it did not."""
+    learnt = {"method": {"name": "fedavg", "width": 2, "rounds": 1, "steps": 1, "batch": 4, "sealed": True}}
+    granting = [{"name": site, "grants": True} for site in SITES]
+    start(Nodes(*granting), tmp_path / "all", plan=learnt, register=str(cards))
+    with pytest.raises(TooFewSites, match="site-3: site-3 granted nothing to server"):
+        start(Nodes(*granting[:2], {"name": "site-3"}), tmp_path / "two", plan=learnt, register=str(cards))
 
 
 def test_a_secret_is_not_told_to_hospitals(cards: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import yaml
 from canary import leaks
 from flwr.app import Message
 from liars import Liars
-from nodes import OWN, permissive
+from nodes import OWN, card_in, permissive
 
 import sites.app
 from fedcxr import wire
@@ -129,9 +129,10 @@ def hospitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hospitals:
             register[site] = vault.identity.public
             if share is not None:
                 vault.grant(Grant(SERVER.public, share=share))
-        profiles[-1].write_text(yaml.safe_dump(permissive(site=site, vault=str(folders[-1]), cohort=films)))
+        own = {"vault": str(folders[-1]), "cohort": films, "coordinator": card_in(tmp_path, SERVER)}
+        profiles[-1].write_text(yaml.safe_dump(permissive(site=site, **own)))
         profiles[-1].chmod(0o644)
-    return Hospitals(folders, profiles, Register(register))
+    return Hospitals(folders, profiles, Register(register, SERVER))
 
 
 def test_the_vaults_grants_count_and_not_the_scenarios(hospitals: Hospitals, tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_a_node_is_the_site_whose_vault_it_has(hospitals: Hospitals, tmp_path: P
 
 
 def test_a_site_whose_card_nobody_has_is_refused(hospitals: Hospitals, tmp_path: Path) -> None:
-    known = Register({site: card for site, card in hospitals.register.cards.items() if site != "site-2"})
+    known = Register({site: card for site, card in hospitals.register.cards.items() if site != "site-2"}, SERVER)
     with begun(scenario(min_sites=2), tmp_path / "runs") as run:
         entries = collect(Tapped(hospitals.profiles), run, known)
         assert [entry["status"] for entry in entries] == ["ok", "refused", "ok"]

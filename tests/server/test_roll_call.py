@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from flwr.app import ArrayRecord, Error, Message
-from nodes import OWN, SECRET, SITES, Nodes, named
+from nodes import COORDINATOR, OWN, SECRET, SITES, Nodes, named, requested
 
 from fedcxr import wire
 from fedcxr.errors import EngineBroken, FedcxrError, TooFewSites
+from fedcxr.keys.provider import SERVER
 from fedcxr.keys.signatures import sign_hello, verify_hello
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
@@ -26,7 +27,7 @@ from sites.codes import Code
 
 
 def register(*names: str) -> Register:
-    return Register(simulated_register(SECRET, names))
+    return Register(simulated_register(SECRET, names), COORDINATOR)
 
 
 @contextmanager
@@ -190,7 +191,7 @@ def test_in_a_simulation_an_engine_that_breaks_is_started_again(tmp_path: Path) 
 
 
 def test_a_simulation_on_nodes_of_hospitals_ends_at_once(tmp_path: Path) -> None:
-    said = r"site-1: not connected; a node: .*not signed by site-1"
+    said = rf"site-1: not connected; a node: {Code.COORDINATOR}"
     with begun(tmp_path, seconds=3600.0) as run, pytest.raises(TooFewSites, match=said):
         collect(Nodes(*named(*SITES)), run, Register.of_simulation(run.scenario))
 
@@ -199,7 +200,7 @@ def test_a_site_that_the_scenario_does_not_name_refuses(tmp_path: Path) -> None:
     """Even if the coordinator asks it by its name."""
     grid = Nodes(*named("elsewhere"))
     with begun(tmp_path) as run:
-        request = wire.pack_request(wire.Request(run.scenario.to_yaml(), "elsewhere"))
+        request = requested(wire.Request(run.scenario.to_yaml(), "elsewhere"))
     (asked,) = grid.push_messages([Message(request, dst_node_id=1, message_type=wire.RELEASE)])
     while not (replies := list(grid.pull_messages([asked]))):
         pass
@@ -208,15 +209,17 @@ def test_a_site_that_the_scenario_does_not_name_refuses(tmp_path: Path) -> None:
     assert answer.reason == Code.SITE
 
 
-def test_an_introduction_counts_for_its_site_run_and_question_alone() -> None:
-    site = simulated_identity(SECRET, "site-1")
-    signature = sign_hello(site, "run", b"nonce")
-    verify_hello(site.public, "run", b"nonce", signature)
+def test_an_introduction_counts_for_its_site_coordinator_and_greeting_alone() -> None:
+    """Not for another's: a coordinator that a site also serves would keep it out of a run, as a second node of it."""
+    site, asked = simulated_identity(SECRET, "site-1"), wire.Hello("run", b"nonce").digest(wire.HELLO)
+    signature = sign_hello(site, COORDINATOR.public, asked)
+    verify_hello(site.public, COORDINATOR.public, asked, signature)
     other = simulated_identity(SECRET, "site-2").public
-    for signer, run, nonce in (
-        (site.public, "run", b"older"),
-        (site.public, "ru", b"nnonce"),
-        (other, "run", b"nonce"),
+    for signer, coordinator, greeting in (
+        (site.public, COORDINATOR.public, wire.Hello("run", b"older").digest(wire.HELLO)),
+        (site.public, COORDINATOR.public, wire.Hello("ru", b"nnonce").digest(wire.HELLO)),
+        (site.public, simulated_identity(7, SERVER).public, asked),
+        (other, COORDINATOR.public, asked),
     ):
         with pytest.raises(FedcxrError, match="this introduction is not signed by"):
-            verify_hello(signer, run, nonce, signature)
+            verify_hello(signer, coordinator, greeting, signature)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nodes import card_in
 
 from fedcxr.errors import ConfigError, DataError, Refused, VaultLocked
 from fedcxr.keys.identity import Identity
@@ -95,7 +96,7 @@ def test_foreign_code_finds_no_key_but_its_jobs(folder: Path, vault: Vault, tmp_
         loot.mkdir()
     profile = tmp_path / "hospital.yaml"
     profile.touch(mode=0o600)
-    profile.write_text(f"{{site: mercy, vault: {folder}, cohort: phantom}}")
+    profile.write_text(f"{{site: mercy, vault: {folder}, cohort: phantom, coordinator: {card_in(tmp_path)}}}")
     assert python(root, THIEF, profile, loots[0]).wait(60) == 0
     # The control: where the vault is unlocked in the same process, the same thief finds everything.
     assert python(root, "-c", IN_ONE_PROCESS, folder, loots[1], os.environ[VARIABLE]).wait(60) == 0

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import copyist
 import numpy as np
 import pytest
+import yaml
 from asked import FINDINGS, PEOPLE, SCENARIO, SOURCE, Asked, said, told
 from flwr.app import ConfigRecord, RecordDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nodes import COORDINATOR, greeting, requested
 
 from fedcxr import wire
 from fedcxr.data import cache_folder
 from fedcxr.errors import ConfigError
+from fedcxr.keys.cards import Card
+from fedcxr.keys.identity import Identity
 from fedcxr.methods._generator import FILM_SIZE
 from fedcxr.protocol import taught_message
 from fedcxr.release import Release
@@ -27,6 +33,7 @@ from fedcxr.tasks import Bench, Taught
 from fedcxr.tasks.findings import Findings, Labelled
 from fedcxr.training import arrays_of, loaded, predict
 from fedcxr.training.compute import Compute
+from sites import policy, premises
 from sites.codes import Code
 from sites.passphrase import VARIABLE
 from sites.profile import Profile
@@ -47,6 +54,90 @@ def released(hospital: Asked, **changes: Any) -> Release:
     answer = hospital.answer(**changes)
     assert answer.status == "ok", answer
     return Release.from_bytes(answer.release)
+
+
+# Who asks -------------------------------------------------------------------------------------------------------------
+
+STRANGER = Identity.generate("server")
+OF_NOW = wire.Request(yaml.safe_dump(SCENARIO), "charite", nonce=b"nonce")
+EXPIRED, EARLY = (int(time.time()) + seconds for seconds in (-600, wire.LONGEST_LIFE + 86_400))
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "code"),
+    [
+        (wire.pack_hello(wire.Hello("run", b"nonce")), wire.HELLO, Code.COORDINATOR),
+        (greeting(wire.Hello("run", b"nonce"), STRANGER), wire.HELLO, Code.COORDINATOR),
+        (greeting(wire.Hello("run", b"nonce", expires=EXPIRED)), wire.HELLO, Code.EXPIRED),
+        (wire.pack_request(OF_NOW), wire.RELEASE, Code.COORDINATOR),
+        (requested(OF_NOW, by=STRANGER), wire.RELEASE, Code.COORDINATOR),
+        (requested(OF_NOW, wire.RELEASE), wire.LEARN, Code.COORDINATOR),
+        (requested(OF_NOW, wire.TEST), wire.RELEASE, Code.COORDINATOR),
+        (requested(replace(OF_NOW, expires=EXPIRED)), wire.RELEASE, Code.EXPIRED),
+        (requested(replace(OF_NOW, expires=EARLY)), wire.RELEASE, Code.EXPIRED),
+    ],
+    ids=[
+        "unsigned greeting",
+        "stranger's greeting",
+        "old greeting",
+        "unsigned",
+        "stranger's",
+        "kind",
+        "test",
+        "old",
+        "early",
+    ],
+)
+def test_what_its_coordinator_does_not_ask_now_costs_nothing(
+    hospital: Asked, content: RecordDict, kind: str, code: Code, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger cannot make a node derive keys, which is slow on purpose, nor have a word of a scenario read."""
+    touched: list[str] = []
+    monkeypatch.setattr(premises, "unlocked_elsewhere", lambda *of: touched.append("vault"))
+    monkeypatch.setattr(policy, "read_yaml", lambda text: touched.append("scenario"))
+    heard = hospital.hears(content, kind)
+    said = wire.unpack_introduction(heard) if kind == wire.HELLO else wire.unpack_answer(heard)
+    assert (said.status, said.reason, said.signature, touched) == ("refused", code, b"", [])
+    hospital.hears(requested(OF_NOW))  # the control: what is looked at would be seen
+    assert touched == ["vault"]
+
+
+def test_a_renewed_card_counts_beside_the_earlier_one_that_signed_it(hospital: Asked, tmp_path: Path) -> None:
+    successor = Identity.generate("server")
+    earlier, renewed, stranger = (tmp_path / name for name in ("earlier", "renewed", "stranger"))
+    earlier.write_text(Card.issue(COORDINATOR).text)
+    renewed.write_text(Card.issue(successor, [COORDINATOR]).text)
+    stranger.write_text(Card.issue(STRANGER).text)
+    for file in (earlier, renewed, stranger):
+        file.chmod(0o644)
+    hello = wire.Hello("run", b"nonce")
+
+    def answered(*cards: Path) -> list[bool]:
+        with hospital.allowing(coordinator=[str(card) for card in cards]):
+            heard = [hospital.hears(greeting(hello, by), wire.HELLO) for by in (COORDINATOR, successor, STRANGER)]
+        return [wire.unpack_introduction(content).status == "ok" for content in heard]
+
+    assert answered(earlier) == [True, False, False]
+    assert answered(earlier, renewed) == [True, True, False]
+    assert answered(renewed) == [False, True, False]
+    assert (
+        answered(earlier, stranger) == [False] * 3
+    )  # who does not follow is a slip of the pen, and nobody is answered
+
+
+def test_a_request_that_is_sent_again_spends_nothing_and_draws_nothing_new(hospital: Asked) -> None:
+    """As long as it has not expired; so that no numbers are kept."""
+    asked = requested(wire.Request(yaml.safe_dump({**SCENARIO, "seed": 77, "method": "noise"}), "charite", nonce=b"n"))
+    with hospital.allowing(budget={"releases": 1000}):
+        first = Release.from_bytes(told(hospital.hears(asked)).release)
+    before = hospital.tallies()
+    assert all(releases for releases, _, _ in before)
+    with hospital.allowing(budget={"releases": 1}):
+        again = Release.from_bytes(told(hospital.hears(asked)).release)
+        other = replace(wire.unpack_request(asked), nonce=b"other")
+        anew = Release.from_bytes(told(hospital.hears(requested(other))).release)
+    assert hospital.tallies() == before
+    assert first.to_bytes() == again.to_bytes() == anew.to_bytes()
 
 
 # Names ----------------------------------------------------------------------------------------------------------------
@@ -316,23 +407,24 @@ def test_a_coordinator_writes_no_line_of_its_own_into_the_log(
     [
         RecordDict(),
         RecordDict({"request": ConfigRecord({"scenario": "/etc/passwd"})}),
-        wire.pack_request(wire.Request("a: [", "charite")),
-        wire.pack_request(wire.Request("sites: {charite: own}", "ukb")),
-        wire.pack_request(wire.Request("x" * 70_000, "charite")),
-        wire.pack_request(wire.Request("sites: {charite: own}", "charite", turn=-3)),
-        wire.pack_request(wire.Request("sites: {charite: own}", "charite", learnt=b"FCXR\0")),
+        wire.Request("a: [", "charite"),
+        wire.Request("sites: {charite: own}", "ukb"),
+        wire.Request("x" * 70_000, "charite"),
+        wire.Request("sites: {charite: own}", "charite", turn=-3),
+        wire.Request("sites: {charite: own}", "charite", learnt=b"FCXR\0"),
     ],
     ids=["nothing", "damaged", "no YAML", "another site", "large", "turn", "learnt"],
 )
 @pytest.mark.parametrize("kind", [wire.RELEASE, wire.LEARN, wire.TEST])
-def test_whatever_is_asked_the_answer_is_a_release_or_a_code(hospital: Asked, content: RecordDict, kind: str) -> None:
-    answer = told(hospital.hears(content, kind))
+def test_whatever_is_asked_the_answer_is_a_release_or_a_code(hospital: Asked, content: Any, kind: str) -> None:
+    sent = requested(content, kind) if isinstance(content, wire.Request) else content
+    answer = told(hospital.hears(sent, kind))
     assert answer.status == "ok" or answer == wire.Answer(answer.site, answer.status, answer.reason)
     assert answer.status == "ok" or answer.reason in set(Code)
 
 
 def test_a_greeting_is_answered_with_a_name_or_a_code(hospital: Asked, tmp_path: Path) -> None:
-    hello = wire.pack_hello(wire.Hello("run", b"nonce"))
+    hello = greeting(wire.Hello("run", b"nonce"))
     assert wire.unpack_introduction(hospital.hears(hello, wire.HELLO)).site == "charite"
     for vault in (tmp_path, tmp_path / "no"):
         with hospital.allowing(vault=str(vault)):

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgpack
 import pytest
-import yaml
 from asked import PEOPLE, SCENARIO, WORDS, Asked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nodes import COORDINATOR, greeting, requested
 
 from fedcxr import cli, wire
 from fedcxr.errors import Refused
@@ -40,7 +40,8 @@ KEY = bytes(range(32))
 FIRST = BEFORE_ALL.hex()
 DIGEST = bytes(range(32))
 IMAGES = ["patient-7-a", "patient-7-b"]
-FRIEND = Identity.generate("charity").public
+FRIEND_KEYS = Identity.generate("charity")
+FRIEND = FRIEND_KEYS.public
 TURN = Spending(unit="patient", noise_multiplier=1.0, sample_rate=0.1, steps=20)
 
 
@@ -478,13 +479,16 @@ def test_a_node_enters_what_leaves_and_what_is_refused(hospital: Asked) -> None:
     release = Release.from_bytes(answer.release)
     for asked in ({"method": "os:system"}, {"sites": {"charite": "own", "ukb": "phantom"}}):
         assert hospital.answer(**asked).status == "refused"
-    hello = wire.pack_hello(wire.Hello("run", bytes(32), yaml.safe_dump(SCENARIO)))
+    stranger = requested(wire.Request("sites: {charite: own}", "charite"), by=FRIEND_KEYS)
+    assert wire.unpack_answer(hospital.hears(stranger)).reason == Code.COORDINATOR
+    hello = greeting(wire.Hello("run", bytes(32)))
     assert wire.unpack_introduction(hospital.hears(hello, wire.HELLO)).status == "ok"
     begun, signed, *refused = read(journal).entries
     assert begun.facts["site"] == "charite"
     assert signed.facts["digest"] == release.digest()
     assert (signed.facts["method"], signed.facts["films"]) == ("noise", answer.images)
     assert [one.facts["code"] for one in refused] == [Code.CONTRIBUTION, Code.SOURCES]
+    assert {one.facts["coordinator"] for one in (signed, *refused)} == {COORDINATOR.public.fingerprint}
     secret = [*PEOPLE, "MRN-", ".png", str(hospital.root), "finding", "Effusion"]
     assert not [word for word in secret if word in journal.read_text()]
 

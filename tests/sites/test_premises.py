@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, Message, RecordDict
+from nodes import requested
 
 from fedcxr import wire
 from fedcxr.errors import Refused
+from fedcxr.keys.provider import SERVER
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import simulated_identity
 from fedcxr.simulation.premises import Simulation
@@ -26,7 +28,8 @@ def asked(node: dict[str, Any], run_config: dict[str, Any] | None = None) -> wir
     """What the app of a node that was started like this answers."""
     grid = InlineGrid(app, 1, workers=1)
     grid._contexts[1] = Context(1, 1, node, RecordDict(), run_config or {})
-    content = wire.pack_request(wire.Request(Scenario.parse(SHARED_OUT).to_yaml(), "site-1"))
+    scenario = Scenario.parse(SHARED_OUT)
+    content = requested(wire.Request(scenario.to_yaml(), "site-1"), by=simulated_identity(scenario.root, SERVER))
     sent = list(grid.push_messages([Message(content, dst_node_id=1, message_type=wire.RELEASE)]))
     while not (replies := list(grid.pull_messages(sent))):
         time.sleep(0.01)
@@ -86,5 +89,5 @@ def test_a_simulated_site_is_the_one_that_the_engine_says() -> None:
 
 
 def test_a_simulated_node_takes_no_part_in_a_run_that_is_none() -> None:
-    with pytest.raises(Refused, match="is no simulation"), Simulation({"partition-id": 0}).key_provider(""):
-        pass
+    with pytest.raises(Refused, match="is no simulation"):
+        Simulation({"partition-id": 0}).coordinators("")

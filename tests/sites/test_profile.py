@@ -12,10 +12,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import permissive
+from nodes import COORDINATOR, card_in, permissive
 
 from fedcxr.data._vocabulary import VOCABULARY
-from fedcxr.errors import ConfigError, DataError, FedcxrError, Refused
+from fedcxr.errors import BadSignature, ConfigError, DataError, FedcxrError, Refused
 from fedcxr.scenario.document import read_yaml
 from sites.check import main
 from sites.codes import Code, Denied
@@ -24,11 +24,16 @@ from sites.policy import admitted
 from sites.profile import Bounds, Profile
 
 
+def own(folder: Path, **changes: Any) -> dict[str, Any]:
+    """What a profile says that is read, with everything that it names."""
+    return permissive(coordinator=card_in(folder), **changes)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "hospital.yaml"
     path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(permissive()))
+    path.write_text(yaml.safe_dump(own(tmp_path)))
     return path
 
 
@@ -90,6 +95,10 @@ def test_what_the_example_allows_is_done(root: Path, method: str) -> None:
         ({"smallest": 2.5}, "smallest"),
         ({"files": {"x": "weights.safetensors"}}, "depends on where one stands"),
         ({"vault": "vault"}, "depends on where one stands"),
+        ({"coordinator": "coordinator.card"}, "depends on where one stands"),
+        ({"coordinator": []}, "coordinator"),
+        ({"coordinator": 7}, "coordinator"),
+        ({"coordinator": None}, "which coordinator this hospital answers.*FILE.card.*telephone"),
         ({"cohort": "own"}, "says here"),
         ({"cohort": {"source": "phantom", "patients": 8, "sise": 16}}, "unknown key in source phantom; given: sise"),
         ({"cohort": None}, "."),
@@ -111,7 +120,7 @@ def test_what_must_be_said_must_be_said(key: str) -> None:
 
 
 def test_what_is_not_said_is_not_allowed() -> None:
-    profile = Profile.parse({k: v for k, v in permissive().items() if k in ("site", "vault", "cohort")})
+    profile = Profile.parse({k: v for k, v in permissive().items() if k in ("site", "vault", "cohort", "coordinator")})
     assert (profile.methods, profile.tasks, profile.outside, profile.files) == ({}, (), (), {})
     assert profile.smallest > 1
     with pytest.raises(Denied, match="method is not allowed"):
@@ -132,7 +141,7 @@ def test_a_stranger_does_not_choose_which_of_our_profiles_counts(tmp_path: Path,
     if os.geteuid() != 0:
         pytest.skip("only root can play another user")
     earlier, ours, between = (tmp_path / name for name in ("earlier.yaml", "profile.yaml", folder))
-    earlier.write_text(yaml.safe_dump(permissive()))
+    earlier.write_text(yaml.safe_dump(own(tmp_path)))
     earlier.chmod(0o600)
     between.mkdir(mode=0o700)
     link = between / "link"
@@ -162,6 +171,19 @@ def test_a_profile_is_its_users_own(file: Path) -> None:
     file.parent.chmod(0o755)
 
 
+def test_the_card_that_it_names_is_as_much_its_own(file: Path, tmp_path: Path) -> None:
+    """Whoever could put another card there would be the coordinator."""
+    card = Path(card_in(tmp_path))
+    Profile.read(file)
+    card.chmod(0o622)
+    with pytest.raises(Refused, match=r"others may write the card of the coordinator.*\.card, mode 0622"):
+        Profile.read(file)
+    card.chmod(0o644)
+    card.write_text("{}")
+    with pytest.raises(BadSignature, match="no identity card"):
+        Profile.read(file)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_profile_of_somebody_elses_is_refused(file: Path) -> None:
     os.chown(file, 12345, -1)
@@ -181,11 +203,14 @@ def test_a_link_is_as_good_as_what_it_leads_to(file: Path, tmp_path: Path) -> No
 
 
 def test_what_a_profile_names_is_there(file: Path, tmp_path: Path) -> None:
-    file.write_text(yaml.safe_dump(permissive(files={"x": str(tmp_path / "no")})))
+    file.write_text(yaml.safe_dump(own(tmp_path, files={"x": str(tmp_path / "no")})))
     with pytest.raises(DataError, match="there is no such file"):
         Profile.read(file)
-    file.write_text(yaml.safe_dump(permissive(cohort={"source": "folder", "root": str(tmp_path / "no")})))
+    file.write_text(yaml.safe_dump(own(tmp_path, cohort={"source": "folder", "root": str(tmp_path / "no")})))
     with pytest.raises(DataError, match="no such folder"):
+        Profile.read(file)
+    file.write_text(yaml.safe_dump(permissive()))
+    with pytest.raises(DataError, match=r"no such card of the coordinator; given: /nowhere/coordinator.card"):
         Profile.read(file)
     for gone, said in ((tmp_path / "none.yaml", "no such profile"), (tmp_path, "cannot read")):
         with pytest.raises(DataError, match=said):
@@ -234,27 +259,29 @@ def test_boxes_are_of_findings_that_leave(make_cohort: Any, annotated: Any) -> N
     assert set(kept.index.columns) & set(VOCABULARY) == {before[0]}
 
 
-def test_whoever_writes_a_profile_can_try_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(yaml.safe_dump(permissive(methods={"noise": {"scale": {"at_least": 0.2}}}, smallest=1000)))
+def test_whoever_writes_a_profile_can_try_it(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(yaml.safe_dump(own(tmp_path, methods={"noise": {"scale": {"at_least": 0.2}}}, smallest=1000)))
     assert main([str(file)]) == 0
     said = capsys.readouterr().out
     assert "methods: noise (scale at least 0.2)" in said
     assert "too few films" in said
+    whole = COORDINATOR.public.fingerprint
+    assert f"\ncoordinator: server, {' '.join(whole[i : i + 8] for i in range(0, 64, 8))}\n" in said
     assert "\nprivacy: nothing is promised, and nothing may be spent\n" in said
     for privacy, told in (
         (None, "privacy: no limit is promised"),
         ({"epsilon": 2, "delta": 1e-3}, "privacy: epsilon 2 at delta 0.001 per patient"),
     ):
-        file.write_text(yaml.safe_dump(permissive(budget={"privacy": privacy})))
+        file.write_text(yaml.safe_dump(own(tmp_path, budget={"privacy": privacy})))
         assert main([str(file)]) == 0
         said = capsys.readouterr().out
         assert told in said
         assert "told outright" not in said
     few = {"source": "phantom", "patients": 150, "size": 16}
-    file.write_text(yaml.safe_dump(permissive(cohort=few, budget={"privacy": {"epsilon": 2, "delta": 0.01}})))
+    file.write_text(yaml.safe_dump(own(tmp_path, cohort=few, budget={"privacy": {"epsilon": 2, "delta": 0.01}})))
     assert main([str(file)]) == 0
     assert "delta lets one of the patients be told outright" in capsys.readouterr().out
-    file.write_text(yaml.safe_dump(permissive(metods={})))
+    file.write_text(yaml.safe_dump(own(tmp_path, metods={})))
     assert main([str(file)]) == 2
     assert capsys.readouterr().err == (
         "error: unknown key in profile; given: metods; allowed: "

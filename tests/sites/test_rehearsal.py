@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from nodes import permissive
+from nodes import card_in, permissive
 
 from sites.check import main
 from sites.codes import RULES, Code
@@ -25,7 +25,9 @@ def dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
     def run(profile: dict[str, Any], scenario: dict[str, Any] | str) -> tuple[int, list[str]]:
         files = tmp_path / "hospital.yaml", tmp_path / "scenario.yaml"
         files[0].touch(mode=0o600)
-        files[0].write_text(yaml.safe_dump(permissive(vault=str(tmp_path / "no-vault"), **profile)))
+        files[0].write_text(
+            yaml.safe_dump(permissive(coordinator=card_in(tmp_path), vault=str(tmp_path / "no-vault"), **profile))
+        )
         text = scenario if isinstance(scenario, str) else yaml.safe_dump({**SCENARIO, **scenario})
         files[1].write_text(text)
         code = main([str(files[0]), "--scenario", str(files[1])])
