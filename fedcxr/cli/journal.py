@@ -43,12 +43,14 @@ def as_text(site: str, reading: Any) -> str:
 def _signed(facts: Mapping[str, Any]) -> str:
     part = f", {'round' if facts.get('kind') == 'learn' else 'task'} {facts.get('part')}" if facts.get("part") else ""
     budget = f"{facts.get('films')} films, {facts.get('most')} of {facts.get('allowed')}"
-    return one_line("; ".join([f"{_run(facts)}{part}", budget, *_privacy(facts), f"sha256 {_short(facts, 'digest')}"]))
+    run = " ".join([f"{facts.get('run')}{part}", *_asked(facts)])
+    return one_line("; ".join([run, budget, *_privacy(facts), f"sha256 {_short(facts, 'digest')}"]))
 
 
-def _run(facts: Mapping[str, Any]) -> str:
+def _asked(facts: Mapping[str, Any]) -> list[str]:
+    """By which method, and for whom."""
     by = ", ".join(str(facts[name])[:SHORT] for name in ("method", "coordinator") if name in facts)
-    return f"{facts.get('run', '')} ({by})" if by else str(facts.get("run", ""))
+    return [f"({by})"] if by else []
 
 
 def _privacy(facts: Mapping[str, Any]) -> list[str]:
@@ -60,7 +62,8 @@ def _privacy(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _refused(facts: Mapping[str, Any]) -> str:
-    return one_line(": ".join(filter(None, [_run(facts), str(facts.get("code"))])))
+    run = [f"{facts['run']}:"] if "run" in facts else []
+    return one_line(" ".join([*run, str(facts.get("code")), *_asked(facts)]))
 
 
 def _granted(facts: Mapping[str, Any]) -> str:

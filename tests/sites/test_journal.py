@@ -40,6 +40,7 @@ KEY = bytes(range(32))
 FIRST = BEFORE_ALL.hex()
 DIGEST = bytes(range(32))
 IMAGES = ["patient-7-a", "patient-7-b"]
+CODES = [Code.SCENARIO, Code.SOURCES, Code.METHOD, Code.FILE, Code.TASK]
 FRIEND_KEYS = Identity.generate("charity")
 FRIEND = FRIEND_KEYS.public
 TURN = Spending(unit="patient", noise_multiplier=1.0, sample_rate=0.1, steps=20)
@@ -179,7 +180,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Head, bytes
     """A journal of six entries, what a vault knows of it, and its bytes."""
     path = tmp_path_factory.mktemp("journal") / "journal"
     head = None
-    for code in list(Code)[:5]:
+    for code in CODES:
         head = Journal(path, KEY).append(head, "mercy", ("refused", {"code": code}))
     assert head is not None
     assert head.count == 6
@@ -275,7 +276,7 @@ def test_whoever_has_no_vault_writes_no_entry(written: Written) -> None:
     data = forged(whole, Code.METHOD.encode(), b"nothing much")
     path.write_bytes(data)
     assert len(read(path).entries) == 6  # the control: nobody without the vault's key can tell
-    number = 2 + list(Code).index(Code.METHOD)
+    number = 2 + CODES.index(Code.METHOD)
     assert f"entry {number}: this vault did not write it" in found(written, data)
     one_more = whole + forged(whole, b"", b"").splitlines()[-1].replace(b'"number":6', b'"number":7') + b"\n"
     assert "entry 7" in found(written, one_more)
@@ -284,7 +285,7 @@ def test_whoever_has_no_vault_writes_no_entry(written: Written) -> None:
     assert "entry 1: this vault did not write it" in found(written, other.read_bytes())
     again = path.with_name("again")  # of the same vault, as long as the right one
     begun = None
-    for code in list(Code)[:5]:
+    for code in CODES:
         begun = Journal(again, KEY).append(begun, "mercy", ("refused", {"code": code}))
     assert "entry 6: it is not the entry that the vault knows" in found(written, again.read_bytes())
 
