@@ -30,14 +30,13 @@ ROUND = 1
 MOST_COMPLAINTS = 20  # different ones of a site, those it has most often
 
 
-def collect(grid: Grid, run: Run, register: Register, public: Source | None = None) -> list[dict[str, Any]]:
+def collect_over(exchange: Exchange, run: Run, public: Source | None = None) -> list[dict[str, Any]]:
     """Let the method learn, and ask the sites whose release is not on file, until all answered or the time is over.
 
     `public` are the coordinator's films, unless the scenario names them. Returns one entry per site; raises if fewer
     sites than the scenario needs released anything.
     """
     scenario = run.scenario
-    exchange = Exchange(grid, run, register)
     learnt = learn(exchange, run, public or scenario.public, keep_updates=scenario.keeps_updates)
     intake = Intake(run, exchange, learnt, job_of(scenario, "release", told=learnt))
     entries: dict[str, Entry] = {}
@@ -58,6 +57,11 @@ def collect(grid: Grid, run: Run, register: Register, public: Source | None = No
         run.event("site", site=site, round=ROUND, **entries[site])
     require_quorum(scenario, {site: str(one["reason"]) for site, one in entries.items() if one["status"] != "ok"})
     return [{"name": site, **entries[site]} for site in scenario.site_names]
+
+
+def collect(grid: Grid, run: Run, register: Register, public: Source | None = None) -> list[dict[str, Any]]:
+    """The same at nodes that have not been greeted yet."""
+    return collect_over(Exchange(grid, run, register), run, public)
 
 
 @dataclass(frozen=True)

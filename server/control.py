@@ -31,6 +31,9 @@ scenario = ""
 }
 
 
+FINISHED = "finished"
+
+
 @dataclass(frozen=True)
 class Status:
     """How far Flower is with a run: pending, starting, running or finished; then how it ended, and what it said."""
@@ -41,7 +44,7 @@ class Status:
 
     @property
     def finished(self) -> bool:
-        return self.stage == "finished"
+        return self.stage == FINISHED
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,20 @@ class Control:
             raise EngineBroken("the SuperLink does not know this run", given=run, do="it forgets them when it ends")
         said = found[run].status
         return Status(said.status, said.sub_status, said.details)
+
+    def stop_all(self, scenario: str) -> int:
+        """End all runs of a scenario that are not over; returns how many there were."""
+        from flwr.proto.control_pb2 import ListRunsRequest
+
+        runs = self._ask("ListRuns", ListRunsRequest()).run_dict
+        asked = [
+            number
+            for number, run in runs.items()
+            if run.override_config["scenario"].string == scenario and run.status.status != FINISHED
+        ]
+        for number in asked:
+            self.stop(number)
+        return len(asked)
 
     def stop(self, run: int) -> None:
         """End a run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fedcxr.data import Source
@@ -11,11 +11,10 @@ from fedcxr.errors import Refused
 from fedcxr.methods import guarantee_of
 from fedcxr.protocol import COORDINATOR, context_of
 from fedcxr.runs import Run, stages
-from fedcxr.scenario import Scenario
 from fedcxr.storage.disk import write_json
-from fedcxr.view import Shared
+from fedcxr.view import Holder, Shared
 from server import drawing, result
-from server.collect import collect
+from server.collect import collect_over
 from server.exchange import Exchange
 from server.meter import Meter
 from server.register import Register
@@ -49,10 +48,16 @@ def conduct(grid: Grid, run: Run, register: Register, public: Source | None) -> 
 
 def _measured(grid: Grid, run: Run, register: Register, public: Source | None) -> result.Measured:
     began, scenario = time.monotonic(), run.scenario
-    sites = run.stage(stages.COLLECT, partial(collect, grid, run, register, public))
+
+    @cache
+    def exchange() -> Exchange:
+        """Nodes are greeted once, and not at all for what is on file."""
+        return Exchange(grid, run, register)
+
+    sites = run.stage(stages.COLLECT, lambda: collect_over(exchange(), run, public))
     release_s = time.monotonic() - began
     shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
-    utility = run.stage("tested", partial(_tested, grid, run, register, shared))
+    utility = run.stage(stages.TESTED, lambda: _tested(exchange(), run, shared, register.reader))
     drawing.draw_learning(run, utility)
     return result.Measured(
         sites=sites,
@@ -67,21 +72,9 @@ def _measured(grid: Grid, run: Run, register: Register, public: Source | None) -
     )
 
 
-def _tested(grid: Grid, run: Run, register: Register, shared: Shared) -> dict[str, Any]:
+def _tested(exchange: Exchange, run: Run, shared: Shared, reader: Holder) -> dict[str, Any]:
     """By task, what the sites tell of their own test films, and how long all of it took."""
     began = time.perf_counter()
-    figures = test_at_sites(Exchange(grid, run, register), run, shared, register.reader)
+    figures = test_at_sites(exchange, run, shared, reader)
     took = (time.perf_counter() - began) / max(len(figures), 1)
     return {task: {"measured": measured, "seconds": took} for task, measured in figures.items()}
-
-
-def refuse_foreign(scenario: Scenario, register: Register) -> None:
-    """Refuse at once what hospitals would refuse one by one: sites that nobody knows."""
-    strangers = [site for site in scenario.site_names if site not in register.cards]
-    if len(strangers) == len(scenario.site_names):
-        raise Refused(
-            "none of these sites is known here",
-            given=", ".join(strangers),
-            allowed=", ".join(sorted(register.cards)),
-            do="put their cards into the register",
-        )

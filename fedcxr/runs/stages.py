@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedcxr.scenario import Scenario
 
 COLLECT = "collect"
+TESTED = "tested"  # at hospitals
 
 
 def utility(task: str) -> str:
@@ -15,6 +16,11 @@ def utility(task: str) -> str:
 def attack(adversary: str) -> str:
     """Of an adversary."""
     return f"attack-{adversary.replace(':', '.')}"
+
+
+def at_hospitals() -> tuple[str, ...]:
+    """All that take their time where the films are elsewhere."""
+    return (COLLECT, TESTED)
 
 
 def planned(scenario: Scenario) -> tuple[str, ...]:

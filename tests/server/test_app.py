@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,11 +72,13 @@ def test_a_server_without_a_register_refuses(config: Mapping[str, Any], tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_hospitals_releases_are_collected_and_nothing_is_measured(cards: Path, tmp_path: Path) -> None:
+def test_hospitals_releases_are_collected_and_nobody_is_attacked(cards: Path, tmp_path: Path) -> None:
     start(Nodes(*named(*SITES)), tmp_path, register=str(cards))
     (run,) = (tmp_path / "runs").glob("*/*")
     assert sorted(path.name for path in run.glob("releases/*.release")) == [f"{site}.release" for site in SITES]
-    assert not (run / "result.json").exists()
+    result = json.loads((run / "result.json").read_text())
+    assert result["privacy"]["attacks"] == []
+    assert "nobody here knows who is who" in result["unmeasured"]["privacy.attacks"]
     assert not (run / "answers").exists()
 
 

@@ -42,8 +42,8 @@ class Relayed(Nodes):
 
 
 @contextmanager
-def collected(out: Path, kind: str, said: Said) -> Iterator[tuple[Run, list[dict[str, Any]]]]:
-    compute = {"device": "cpu", "precision": "fp32", "timeout_s": 4.0}
+def collected(out: Path, kind: str, said: Said, seconds: float = 60.0) -> Iterator[tuple[Run, list[dict[str, Any]]]]:
+    compute = {"device": "cpu", "precision": "fp32", "timeout_s": seconds}
     document = {"method": "noise", "sites": OWN, "tasks": {}, "adversaries": {}, "min_sites": 2, "compute": compute}
     run = Run.place(out, Scenario.parse(document))
     with run.begun(resume=False):
@@ -82,7 +82,7 @@ def test_an_answer_is_of_one_site_and_to_one_coordinator(occasion: str, tmp_path
     kind, right, wrong, reason = OCCASIONS[occasion]
     with collected(tmp_path / "right", kind, right) as (_, entries):  # the control
         assert [entry["status"] for entry in entries] == ["ok"] * 3
-    with collected(tmp_path / "wrong", kind, wrong) as (_, entries):
+    with collected(tmp_path / "wrong", kind, wrong, seconds=6.0) as (_, entries):
         assert [entry["status"] == "ok" for entry in entries] == [True, False, True]
         assert f"{reason} signed by site-2" in entries[1]["reason"]
 

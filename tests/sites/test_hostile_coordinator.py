@@ -191,6 +191,13 @@ def test_a_hospitals_own_films_are_released(hospital: Asked, own: dict[str, Any]
     assert len(released(hospital, **own)) == 4 * len(PEOPLE)
 
 
+def test_how_long_it_took_is_told_in_whole_seconds(hospital: Asked) -> None:
+    """By more digits whoever may ask often could tell films apart that take longer."""
+    answer = hospital.answer()
+    assert answer.status == "ok"
+    assert answer.seconds in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+
+
 def test_words_that_nobody_else_knows_do_not_leave(hospital: Asked) -> None:
     """Even where the hospital's own table has a name beside a finding."""
     for method in ("none", "sealed"):
