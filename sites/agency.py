@@ -59,9 +59,17 @@ class AgentKeys:
     def envelopes(self, job: Job) -> dict[str, bytes]:
         return dict(_asked(self._channel, "envelopes", _plain(job)))
 
+    def say(self, what: str, value: str) -> None:
+        """Something that is to be entered along with the answer: the `method`, the `coordinator`."""
+        _asked(self._channel, "say", what, value)
+
+    def refuse(self, code: str) -> None:
+        """Enter that this was not done; then that can be signed, too."""
+        _asked(self._channel, "refuse", code)
+
 
 @contextmanager
-def unlocked_elsewhere(vault: Path, budget: Budget) -> Iterator[AgentKeys]:
+def unlocked_elsewhere(vault: Path, budget: Budget, journal: Path | None = None) -> Iterator[AgentKeys]:
     """The vault, unlocked by a key agent of its own until the end of this block.
 
     The agent asks for the passphrase itself. To be started before any code is imported that is not to be trusted.
@@ -71,7 +79,7 @@ def unlocked_elsewhere(vault: Path, budget: Budget) -> Iterator[AgentKeys]:
         with theirs:
             agent = _started(theirs)
         try:
-            public = _asked(ours, "unlock", str(vault), budget.model_dump())
+            public = _asked(ours, "unlock", str(vault), budget.model_dump(), None if journal is None else str(journal))
             yield AgentKeys(ours, PublicIdentity(*public))
         finally:
             with suppress(OSError):

@@ -5,6 +5,8 @@ private keys and the passphrase are not in its memory, but here, where nothing r
 it encrypts with. What can be asked is what one answer takes, and for one job only: its key, its random streams, its
 envelopes, and signatures for what a site signs. Nobody can grant, revoke or rotate through it, or read the ring.
 
+It keeps the journal of what has left: nothing is signed as an answer that is not entered, on the disk, before.
+
 It is a fresh process, never a copy of one that has run anything else; it leaves no core, cannot be traced by others of
 its user, and ends with its parent.
 """
@@ -28,13 +30,17 @@ from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.signatures import ANSWER, HELLO, PURPOSE
 from fedcxr.learning.spending import Spending
-from sites import pipe
+from sites import entries, pipe
 from sites.budget import Budget
+from sites.codes import Code
 from sites.passphrase import passphrase
 from sites.vault import Vault
 
 SIGNS = (PURPOSE, HELLO, ANSWER)
 KINDS = get_args(Work)
+TOLD = ("method", "coordinator")  # what an app may add to an entry: the hospital's own code says so, and nobody checks
+LONGEST_TOLD = 200  # characters
+DIGEST_BYTES = 32
 LONGEST_MESSAGE = 1 << 16  # bytes to sign: digests, and who we are
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4  # of prctl(2)
 
@@ -45,13 +51,17 @@ class Agent:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._job: Job | None = None
-        self._begun = self._signed = False
+        self._images: list[str] | None = None
+        self._signed = self._entered = False
+        self._said: dict[str, str] = {}
         self._answers: Mapping[str, Callable[..., object]] = {
             "public": self._public,
             "begin": self._begin,
             "stream": self._stream,
             "envelopes": self._envelopes,
             "sign": self._sign,
+            "say": self._say,
+            "refuse": self._refuse,
         }
 
     def answer(self, request: object) -> list[object]:
@@ -76,8 +86,9 @@ class Agent:
         return [public.name, public.verifying, public.sealing]
 
     def _begin(self, job: object, images: object, spending: object = None) -> object:
-        key = self._vault.begin(self._only(job), _texts(images), _spending(spending))
-        self._begun = True
+        films = _texts(images)
+        key = self._vault.begin(self._only(job), films, _spending(spending))
+        self._images = films
         return [key.reveal(), *key.origin.parts]
 
     def _stream(self, job: object, path: object, images: object) -> object:
@@ -94,10 +105,35 @@ class Agent:
         if not isinstance(message, bytes) or len(message) > LONGEST_MESSAGE:
             raise Refused("this cannot be signed", allowed=f"{LONGEST_MESSAGE} bytes")
         if purpose == PURPOSE:
-            if self._signed or not self._begun:
-                raise Refused("a key agent signs one answer, to a job that was begun and so counted")
-            self._signed = True
+            self._enter_release(message)
+        if purpose == ANSWER:
+            if not self._entered:
+                raise Refused("a key agent signs no answer that is not entered in the journal")
+            self._entered = False
         return self._vault.identity.sign(str(purpose), message)
+
+    def _enter_release(self, digest: bytes) -> None:
+        if self._signed or self._images is None or self._job is None:
+            raise Refused("a key agent signs one answer, to a job that was begun and so counted")
+        if len(digest) != DIGEST_BYTES:
+            raise Refused("a release is signed by its digest", given=f"{len(digest)} bytes", allowed=f"{DIGEST_BYTES}")
+        self._signed = True  # whatever comes of it
+        vault, job = self._vault, self._job
+        left = entries.used(job, vault.tallies(self._images), vault.budget)
+        privacy = entries.spent(vault.ledger, vault.budget)
+        vault.enter("signed", {**entries.signed(job, digest, self._said), **left, "privacy": privacy})
+        self._entered = True
+
+    def _say(self, what: object, value: object) -> None:
+        if what not in TOLD or not isinstance(value, str) or len(value) > LONGEST_TOLD or not value.isprintable():
+            raise Refused("this is nothing to enter", given=what, allowed=", ".join(TOLD))
+        self._said[str(what)] = value
+
+    def _refuse(self, code: object) -> None:
+        if code not in list(Code):
+            raise Refused("this is no reason that a coordinator is told", given=code)
+        self._vault.enter("refused", entries.refused(self._job, str(code), self._said))
+        self._entered = True
 
     def _only(self, said: object) -> Job:
         """The job, if it is the one that the app was asked for: whoever took the app over gets no other's keys."""
@@ -136,10 +172,13 @@ def hide(parent: int) -> None:
 
 def _unlocked(said: object) -> Vault:
     match said:
-        case ["unlock", str(folder), dict(budget)]:
+        case ["unlock", str(folder), dict(budget), (str() | None) as journal]:
+            place = None if journal is None else Path(journal)
             with passphrase() as words:
-                return Vault.unlock(Path(folder), words, Budget.model_validate(budget))
-    raise Refused("a key agent is told a vault and a budget first")
+                vault = Vault.unlock(Path(folder), words, Budget.model_validate(budget), place)
+            vault.read_journal()  # or else a film's budget is charged for what is refused at the end
+            return vault
+    raise Refused("a key agent is told a vault, a budget and a journal first")
 
 
 def _job(said: object) -> Job:

@@ -102,6 +102,7 @@ def _answered(message: Message, context: Context, premises: Opened, work: Work) 
         explain = here.explain
         coordinator, asked = _asking(request, message, here)
         with here.key_provider(request.scenario) as keys:
+            here.asked_by(coordinator)
             answer = _answer(request, here, keys, work, start)
             answer = replace(answer, signature=sign_answer(keys.identity, coordinator, asked, answer.digest))
     except Exception as error:  # without keys there is nothing to sign with, and nobody will believe a word of it

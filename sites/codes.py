@@ -40,6 +40,25 @@ class Code(StrEnum):
     FAILED = "failed"
 
 
+# Which key of the profile forbids what is told so; of the last two, many may.
+RULES = {
+    Code.COORDINATOR: "coordinator",
+    Code.EXPIRED: "coordinator",
+    Code.SCENARIO: "what a scenario is",
+    Code.SOURCES: "cohort",
+    Code.CONTRIBUTION: "outside",
+    Code.METHOD: "methods",
+    Code.PARAMETER: "methods",
+    Code.LEARNING: "learns",
+    Code.FILE: "files",
+    Code.TASK: "tasks",
+    Code.SITE: "site",
+    Code.FILMS: "smallest",
+    Code.LIMITS: "limits",
+    Code.PRIVACY: "budget.privacy",
+}
+
+
 class Denied(Refused):
     """What a hospital's profile does not allow: the code is for the coordinator, the message for the hospital."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,10 +11,12 @@ import msgpack
 
 from fedcxr.errors import VaultLocked
 from fedcxr.keys.keyring import Keyring
+from sites.journal import Head
 from sites.ledger import Ledger
 
-FORMAT = 3
-WITHOUT_LEDGER = 2  # the format of before: nothing was spent
+FORMAT = 4
+WITHOUT_JOURNAL = 3  # the format of before: nothing was entered
+WITHOUT_LEDGER = 2  # and the one before that: nothing was spent
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Contents:
     counts: tuple[int, bytes] | None = None  # the file of the films' counts, and its digest
     lists: Mapping[int, bytes] = field(default_factory=lambda: MappingProxyType({}))  # of each release's images
     ledger: Ledger = field(default_factory=Ledger)  # what learning has cost the site's people
+    journal: Head | None = None  # how far what has left is entered; None: nothing is yet
 
     def holding(self, ring: Keyring) -> Contents:
         """The next contents, with this ring."""
@@ -33,7 +36,8 @@ class Contents:
 
     def pack(self) -> bytes:
         """With every key in it: for a vault to encrypt."""
-        said = [FORMAT, self.ring.pack(), self.change, self.counts, dict(self.lists), self.ledger.pack()]
+        head = None if self.journal is None else astuple(self.journal)
+        said = [FORMAT, self.ring.pack(), self.change, self.counts, dict(self.lists), self.ledger.pack(), head]
         packed: bytes = msgpack.packb(said)
         return packed
 
@@ -44,22 +48,25 @@ class Contents:
         if found is None:  # raised here, for an error of reading may carry what was read along
             raise VaultLocked(
                 "this vault holds nothing that this version of fedcxr can read",
-                allowed=f"formats {WITHOUT_LEDGER} and {FORMAT}",
+                allowed=f"formats {WITHOUT_LEDGER} to {FORMAT}",
             )
-        ring, change, counts, lists, spent = found
-        return cls(Keyring.unpack(ring), change, counts, lists, Ledger.unpack(spent))
+        ring, change, counts, lists, spent, head = found
+        journal = None if head is None else Head(*head)
+        return cls(Keyring.unpack(ring), change, counts, lists, Ledger.unpack(spent), journal)
 
 
-Found = tuple[bytes, int, tuple[int, bytes] | None, Mapping[int, bytes], tuple[Any, ...]]
+Found = tuple[bytes, int, tuple[int, bytes] | None, Mapping[int, bytes], tuple[Any, ...], tuple[int, bytes, str] | None]
 
 
 def _unpacked(data: bytes) -> Found | None:
     try:
         match msgpack.unpackb(data, use_list=False, strict_map_key=False):
-            case (int(form), ring, change, counts, lists, spent) if form == FORMAT:
-                return ring, change, counts, lists, spent
+            case (int(form), ring, change, counts, lists, spent, head) if form == FORMAT:
+                return ring, change, counts, lists, spent, head
+            case (int(form), ring, change, counts, lists, spent) if form == WITHOUT_JOURNAL:
+                return ring, change, counts, lists, spent, None
             case (int(form), ring, change, counts, lists) if form == WITHOUT_LEDGER:
-                return ring, change, counts, lists, ()
+                return ring, change, counts, lists, (), None
     except (msgpack.exceptions.UnpackException, ValueError, TypeError):
         return None
     return None

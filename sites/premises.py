@@ -12,13 +12,13 @@ from typing import Protocol, cast
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
-from fedcxr.errors import Refused
+from fedcxr.errors import FedcxrError, Refused
 from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites import inspection, policy
-from sites.agency import unlocked_elsewhere
+from sites.agency import AgentKeys, unlocked_elsewhere
 from sites.codes import Code, Denied, Told, tell
 from sites.profile import Profile
 
@@ -35,6 +35,10 @@ class Premises(Protocol):
 
     def key_provider(self, document: str) -> AbstractContextManager[KeyProvider]:
         """The key ring; whose it is, is who this node is. In a simulation the scenario's document says."""
+        ...
+
+    def asked_by(self, coordinator: PublicIdentity) -> None:
+        """Who asks, once the keys are there: for what is entered."""
         ...
 
     def scenario(self, document: str) -> Scenario:
@@ -68,6 +72,8 @@ Opened = Callable[[Node], Premises]
 class Hospital:
     """A vault, films and a profile of its own: its grants count, and of a scenario only what its profile allows."""
 
+    _keys: AgentKeys | None = None  # while the vault is open
+
     def __init__(self, node: Node) -> None:
         self._node = node
 
@@ -90,14 +96,25 @@ class Hospital:
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
         profile = self.profile
-        with unlocked_elsewhere(Path(profile.vault).expanduser(), profile.budget) as keys:
+        with unlocked_elsewhere(profile.vault_folder, profile.budget, profile.journal_file) as keys:
             name = keys.identity.public.name
             if name != profile.site:
                 raise Refused("the profile is another site's than its vault", given=profile.site, allowed=name)
-            yield keys
+            self._keys = keys
+            try:
+                yield keys
+            finally:
+                self._keys = None
+
+    def asked_by(self, coordinator: PublicIdentity) -> None:
+        if self._keys is not None:
+            self._keys.say("coordinator", coordinator.fingerprint)
 
     def scenario(self, document: str) -> Scenario:
-        return policy.admitted(document, self.profile)
+        scenario = policy.admitted(document, self.profile)
+        if self._keys is not None:
+            self._keys.say("method", scenario.method.plugin_name())
+        return scenario
 
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
         return self.profile.films(cache_folder())
@@ -118,7 +135,14 @@ class Hospital:
         return coarse(seconds)
 
     def explain(self, error: Exception, seconds: float) -> Told:
-        return tell(error)
+        """A refusal is entered as well, once it is known whose hospital this is; before, it is in the log alone."""
+        told = tell(error)
+        if self._keys is not None:
+            try:
+                self._keys.refuse(told[1])
+            except FedcxrError as unentered:  # then nothing is signed either, and nobody believes what is told
+                tell(unentered)
+        return told
 
 
 def coarse(seconds: float) -> float:

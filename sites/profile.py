@@ -26,6 +26,7 @@ from sites.budget import Budget
 from sites.coordinator import cards_of
 from sites.findings import released
 from sites.inspection import Limits
+from sites.journal import FILE
 from sites.own_file import own_text
 
 Scalar = bool | int | float | str | None
@@ -68,6 +69,9 @@ class Profile(Section):
 
     site: str = pydantic.Field(description="its name, which is its vault's")
     vault: str = pydantic.Field(description="the vault's folder")
+    journal: str | None = pydantic.Field(
+        None, description="the file in which all that leaves is entered; null: `journal` in the vault's folder"
+    )
     coordinator: str | Annotated[tuple[str, ...], pydantic.Field(min_length=1)] = pydantic.Field(
         description="the file of its card: nobody else is answered. While the card is renewed [earlier, next]"
     )
@@ -95,7 +99,7 @@ class Profile(Section):
         in_order([self.site])
         if self.cohort.plugin_name() == "own":
             raise ConfigError("profile: which films are its own, a hospital says here", given="cohort: own")
-        for named in (self.vault, *self._cards, *self.files.values()):
+        for named in (self.vault, *filter(None, [self.journal]), *self._cards, *self.files.values()):
             if not Path(named).expanduser().is_absolute():
                 raise ConfigError(
                     "profile: a path that depends on where one stands", given=named, allowed="/... or ~/..."
@@ -125,6 +129,20 @@ class Profile(Section):
         return name in plugins.names(kind) or name in self.outside
 
     @property
+    def vault_folder(self) -> Path:
+        return Path(self.vault).expanduser()
+
+    @property
+    def journal_file(self) -> Path | None:
+        """Where all that leaves is entered, if it says so."""
+        return None if self.journal is None else Path(self.journal).expanduser()
+
+    @property
+    def journal_path(self) -> Path:
+        """The same, or where it is unless another place was named."""
+        return self.journal_file or self.vault_folder / FILE
+
+    @property
     def coordinators(self) -> list[PublicIdentity]:
         """Whose requests count: the coordinator's, by any of its cards."""
         return cards_of(self._cards)
@@ -150,9 +168,14 @@ class Profile(Section):
         return plugins.validate(cls, document, "profile")
 
     @classmethod
+    def stated(cls, path: Path) -> Profile:
+        """The profile in a file that is its user's own; nothing that it names is looked for."""
+        return cls.parse(read_yaml(own_text(path, "profile")))
+
+    @classmethod
     def read(cls, path: Path) -> Profile:
-        """The profile in a file that is its user's own, and everything that it names is there."""
-        profile = cls.parse(read_yaml(own_text(path, "profile")))
+        """The same, and everything that it names is there."""
+        profile = cls.stated(path)
         for named in profile.files.values():
             if not Path(named).expanduser().is_file():
                 raise DataError("profile: there is no such file", given=named, do="check files")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from fedcxr.keys.keyring import Grant, Keyring, ReleaseRecord
 from fedcxr.keys.provider import Job
 from fedcxr.keys.stream import generator
 from fedcxr.learning.spending import Spending
+from sites import entries
 from sites.budget import Budget
+from sites.chain import News
 from sites.contents import Contents
 from sites.counter import Counter, after_restoring
 from sites.counts import Tally
 from sites.encrypted_file import Cost, EncryptedFile
 from sites.films import Films
+from sites.journal import FILE, Head, Journal, Reading
 from sites.ledger import Ledger
 from sites.passphrase import NEW_VARIABLE, new_passphrase, passphrase
 
@@ -41,14 +44,16 @@ def own_folder() -> Path:
 class Vault:
     """Every answer is read from disk, and every change is on disk, synced, before its method returns.
 
-    What it knows of films is written first (`sites.films`), then the one file that names those files is replaced, then
-    a second place is told of the change (`sites.counter`). So a kill leaves all of a change or nothing of it.
+    What it knows of films is written first (`sites.films`), and what is to be entered (`sites.journal`), then the one
+    file that names those files is replaced, then a second place is told of the change (`sites.counter`). So a kill
+    leaves all of a change or nothing of it.
     """
 
-    def __init__(self, box: EncryptedFile, budget: Budget | None = None) -> None:
+    def __init__(self, box: EncryptedFile, budget: Budget | None = None, journal: Path | None = None) -> None:
         ring = Contents.unpack(box.read()).ring
         self._box = box
-        self._budget = budget or Budget()
+        self._place = journal
+        self.budget = budget or Budget()
         self._films = Films(box.folder, ring)
         self._counter = Counter(ring.filing_key("counter"))
 
@@ -64,12 +69,17 @@ class Vault:
     def create(cls, folder: Path, site: str, words: bytes | bytearray, cost: Cost | None = None) -> Vault:
         """A new vault with a new identity and a first master key."""
         box = EncryptedFile.create(folder, words, Contents(Keyring.new(site)).pack(), cost)
-        return cls._opened(box, None, Vault._told)
+        return cls._opened(box, None, None, Vault._told)
 
     @classmethod
-    def unlock(cls, folder: Path, words: bytes | bytearray, budget: Budget | None = None) -> Vault:
-        """An existing one, if it is the latest; it begins jobs as far as the budget of their films allows."""
-        return cls._opened(EncryptedFile.unlock(folder, words), budget, Vault._settle)
+    def unlock(
+        cls, folder: Path, words: bytes | bytearray, budget: Budget | None = None, journal: Path | None = None
+    ) -> Vault:
+        """An existing one, if it is the latest; it begins jobs as far as the budget of their films allows.
+
+        Without a place for the journal it is where it was last, and at first in the vault's folder.
+        """
+        return cls._opened(EncryptedFile.unlock(folder, words), budget, journal, Vault._settle)
 
     @classmethod
     def accept_restored(cls, folder: Path, words: bytes | bytearray) -> Vault:
@@ -78,12 +88,14 @@ class Vault:
         What was begun since it was copied is not in it. So it begins a new epoch: no key that may have hidden one
         release hides another.
         """
-        return cls._opened(EncryptedFile.unlock(folder, words), None, Vault._restored)
+        return cls._opened(EncryptedFile.unlock(folder, words), None, None, Vault._restored)
 
     @classmethod
-    def _opened(cls, box: EncryptedFile, budget: Budget | None, first: Callable[[Vault], None]) -> Vault:
+    def _opened(
+        cls, box: EncryptedFile, budget: Budget | None, journal: Path | None, first: Callable[[Vault], None]
+    ) -> Vault:
         try:
-            vault = cls(box, budget)
+            vault = cls(box, budget, journal)
             first(vault)
         except BaseException:
             box.close()
@@ -102,7 +114,8 @@ class Vault:
         def restored(packed: bytes) -> bytes:
             contents = Contents.unpack(packed)
             change = after_restoring(contents.change, self._counter.claimed())
-            return replace(contents, ring=contents.ring.rotated(), change=change).pack()
+            head = self._journal(contents).adopt(contents.journal, contents.ring.site)
+            return replace(contents, ring=contents.ring.rotated(), change=change, journal=head).pack()
 
         self._box.change(restored, self._committed)
 
@@ -135,7 +148,7 @@ class Vault:
 
         The same job again is not counted again, and costs nothing, for its answer is the same.
         """
-        ring = self._commit(lambda contents: self._films.begun(contents, job, images, self._budget, spending)).ring
+        ring = self._commit(lambda contents: self._films.begun(contents, job, images, self.budget, spending)).ring
         return ring.release_key(ring.made(job.name, ring.epoch))
 
     def tallies(self, images: Sequence[str]) -> list[Tally]:
@@ -168,18 +181,36 @@ class Vault:
             if only in (None, fingerprint)
         ]
 
+    # What has left ----------------------------------------------------------------------------------------------------
+
+    def enter(self, what: str, facts: Mapping[str, Any]) -> None:
+        """An entry in the journal, on the disk when this returns: for what is signed only then."""
+        self._commit(lambda contents: contents.holding(contents.ring), (what, facts))
+
+    def read_journal(self) -> tuple[Reading, Head | None]:
+        """What was entered, and what the vault knows of it; refused where that differs."""
+        with self._box.alone():
+            contents = self._contents()
+            return self._journal(contents).check(contents.journal), contents.journal
+
+    def _journal(self, contents: Contents) -> Journal:
+        last = self._box.folder / FILE if contents.journal is None else Path(contents.journal.path)
+        return Journal(self._place or last, contents.ring.filing_key("journal"))
+
     # Changes ----------------------------------------------------------------------------------------------------------
 
     def grant(self, new: Grant) -> Keyring:
         """A list of images is kept as digests of their names, like the images of a release."""
         named = new if new.images is None else replace(new, images=self._films.names(new.images))
-        return self._change(lambda ring: ring.granted(named))
+        return self._change(lambda ring: ring.granted(named), ("granted", entries.grant(new)))
 
     def revoke(self, who: str) -> Keyring:
-        return self._change(lambda ring: ring.revoked(who))
+        to = self.ring.recipient(who).fingerprint
+        return self._change(lambda ring: ring.revoked(to), ("revoked", {"recipient": to}))
 
     def accept_card(self, card: Card) -> Keyring:
-        return self._change(lambda ring: ring.accepted(card))
+        """What was granted to a recipient is its next card's."""
+        return self._change(lambda ring: ring.accepted(card), ("renewed", {"recipient": card.public.fingerprint}))
 
     def rotate(self) -> Keyring:
         return self._change(Keyring.rotated)
@@ -187,23 +218,27 @@ class Vault:
     def renew(self) -> Keyring:
         return self._change(Keyring.renewed)
 
-    def _change(self, step: Callable[[Keyring], Keyring]) -> Keyring:
+    def _change(self, step: Callable[[Keyring], Keyring], news: News | None = None) -> Keyring:
         def changed(contents: Contents) -> Contents:
             ring = step(contents.ring)
             return contents if ring == contents.ring else contents.holding(ring)
 
-        return self._commit(changed).ring
+        return self._commit(changed, news).ring
 
-    def _commit(self, step: Callable[[Contents], Contents]) -> Contents:
-        return Contents.unpack(self._box.change(self._checked(step), self._committed))
+    def _commit(self, step: Callable[[Contents], Contents], news: News | None = None) -> Contents:
+        return Contents.unpack(self._box.change(self._checked(step, news), self._committed))
 
-    def _checked(self, step: Callable[[Contents], Contents]) -> Callable[[bytes], bytes]:
-        """The step, taken from the latest contents only."""
+    def _checked(self, step: Callable[[Contents], Contents], news: News | None = None) -> Callable[[bytes], bytes]:
+        """The step, taken from the latest contents only; what it changes is entered before it counts."""
 
         def checked(packed: bytes) -> bytes:
             contents = Contents.unpack(packed)
             self._counter.check(contents.change, self._counter.known())
-            return step(contents).pack()
+            new = step(contents)
+            if news is not None and new is not contents:
+                head = self._journal(contents).append(contents.journal, contents.ring.site, news)
+                new = replace(new, journal=head)
+            return new.pack()
 
         return checked
 

@@ -23,6 +23,7 @@ from fedcxr.cli.data import data_app
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
+from fedcxr.cli.site import site_app
 from fedcxr.cli.study import study
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, place
 from fedcxr.plugins import Kind
@@ -34,6 +35,7 @@ app = App(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(keys_app, name="keys")
+app.add_typer(site_app, name="site")
 app.add_typer(artefacts_app, name="artefacts")
 
 

@@ -42,6 +42,9 @@ class Simulation:
             )
         yield simulated(scenario, sites[self._place])
 
+    def asked_by(self, coordinator: PublicIdentity) -> None:
+        """A simulation keeps no journal."""
+
     def scenario(self, document: str) -> Scenario:
         return _parsed(document)
 

@@ -15,6 +15,7 @@ from canary import leaks
 
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.provider import Job
+from sites.chain import Entry
 from sites.counter import counters_folder
 from sites.encrypted_file import DRAFT
 from sites.vault import Cost, Grant, Vault
@@ -30,6 +31,7 @@ def main(folder: Path, kills: int) -> None:
     keys = [first.identity.reveal(), first.epochs[0].key.reveal()]
     moments = random.Random(0)
     write = 0.005  # seconds
+    journal: list[str] = []
     acknowledged = in_the_middle = unacknowledged = before = 0
     for number in range(kills):
         reader, writer = os.pipe()
@@ -38,6 +40,8 @@ def main(folder: Path, kills: int) -> None:
             os.close(reader)
             for step in range(10_000):
                 vault.begin(Job("release", f"{number}-{step}"), [f"{number}-{step}"])
+                if number % 10 == 0:  # the whole journal is read for every entry
+                    vault.enter("signed", {"run": f"{number}-{step}"})
                 os.write(writer, b".")
         os.close(writer)
         start = time.perf_counter()
@@ -69,6 +73,10 @@ def main(folder: Path, kills: int) -> None:
         assert vault.tallies([*new, lost]) == [(1, 0, 0)] * len(new) + [(0, 0, 0)]
         for name in new[-1:]:  # its images are there
             assert vault.envelopes(Job("release", name)).keys() == {friend.fingerprint}
+        if number % 10 == 0:  # so is all that was entered, and what was not acknowledged is there once or void
+            known = [one.facts["run"] for one in entered(vault) if one.what == "signed"][len(journal) :]
+            assert known in (names[before:][:done], names[before:][: done + 1]), (done, names[before:], known)
+            journal += known
         unacknowledged += len(names) - before - done
         acknowledged += done
         before = len(names)
@@ -78,6 +86,14 @@ def main(folder: Path, kills: int) -> None:
     told = {"acknowledged": acknowledged, "in_the_middle": in_the_middle, "unacknowledged": unacknowledged}
     told["jobs"] = before + 1
     json.dump({**told, "left": left}, sys.stdout)
+
+
+def entered(vault: Vault) -> list[Entry]:
+    """What is in the journal and not void."""
+    reading, head = vault.read_journal()
+    known = reading.entries[: head.count if head is not None else 0]
+    void = [range(one.facts["entries"][0], one.facts["entries"][1] + 1) for one in known if one.what == "void"]
+    return [one for one in known if not any(one.number in numbers for numbers in void)]
 
 
 if __name__ == "__main__":

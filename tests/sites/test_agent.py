@@ -32,6 +32,7 @@ from sites.vault import Cost, Vault
 
 WORDS = b"correct horse battery staple"
 JOB = Job("release", "spring", digest="ab" * 32)
+DIGEST = bytes(range(32))
 PLAIN = ["release", "spring", "", "ab" * 32]
 THIEF = Path(__file__).with_name("thief.py")
 
@@ -236,7 +237,7 @@ def test_it_gives_what_the_vault_gives(folder: Path, vault: Vault) -> None:
         assert keys.begin(JOB, ["a", "b"]).reveal() == key.reveal()
         assert keys.envelopes(JOB).keys() == {friend.fingerprint}
         vault.identity.public.verify("introduction", b"me", keys.identity.sign("introduction", b"me"))
-        vault.identity.public.verify("release", b"digest", keys.identity.sign("release", b"digest"))
+        vault.identity.public.verify("release", DIGEST, keys.identity.sign("release", DIGEST))
     assert vault.tallies(["a", "b", "c"]) == [(1, 0, 0), (1, 0, 0), (0, 0, 0)]
 
 
@@ -271,13 +272,13 @@ def test_whoever_takes_the_app_over_gets_the_keys_of_no_other_job(vault: Vault) 
 def test_nothing_is_signed_that_was_not_counted_nor_a_second_answer(vault: Vault) -> None:
     agent, refusal = Agent(vault), ["Refused", "a key agent signs one answer, to a job that was begun and so counted"]
     assert agent.answer(["stream", PLAIN, ["order"], []])[0] == "ok"
-    assert agent.answer(["sign", "release", b"films"]) == refusal
+    assert agent.answer(["sign", "release", DIGEST]) == refusal
     assert agent.answer(["begin", ["release", "other", "", ""], ["a"]])[0] == "Refused"
-    assert agent.answer(["sign", "release", b"films"]) == refusal
+    assert agent.answer(["sign", "release", DIGEST]) == refusal
     assert agent.answer(["begin", PLAIN, ["a"]])[0] == "ok"
-    assert agent.answer(["sign", "release", b"films"])[0] == "ok"
+    assert agent.answer(["sign", "release", DIGEST])[0] == "ok"
     assert agent.answer(["begin", PLAIN, ["a"]])[0] == "ok"
-    assert agent.answer(["sign", "release", b"other films"]) == refusal
+    assert agent.answer(["sign", "release", bytes(32)]) == refusal
 
 
 @pytest.mark.parametrize(

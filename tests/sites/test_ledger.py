@@ -173,7 +173,7 @@ def test_a_vault_of_before_opens_with_nothing_spent(vault: Vault, folder: Path) 
         opened.begin(turn(0), IMAGES, TURN)
     assert vault.ledger.spent == (TURN,)
     with pytest.raises(VaultLocked, match="nothing that this version"):
-        Contents.unpack(bytes(msgpack.packb([4, *msgpack.unpackb(vault._box.read(), strict_map_key=False)[1:]])))
+        Contents.unpack(bytes(msgpack.packb([5, *msgpack.unpackb(vault._box.read(), strict_map_key=False)[1:]])))
 
 
 def test_an_older_copy_does_not_bring_privacy_back(vault: Vault, folder: Path) -> None:
