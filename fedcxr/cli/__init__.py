@@ -20,6 +20,7 @@ from fedcxr import __version__
 from fedcxr.cli.artefacts import artefacts_app
 from fedcxr.cli.audit import audit
 from fedcxr.cli.data import data_app
+from fedcxr.cli.deployment import provision
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
@@ -138,6 +139,7 @@ def _with_fresh_secret(document: dict[str, Any], resume: bool) -> dict[str, Any]
 
 app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")(study)
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
+app.command(epilog="Example: fedcxr provision configs/deploy/consortium.yaml --out kits")(provision)
 
 
 Name = Annotated[
