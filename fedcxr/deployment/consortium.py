@@ -47,8 +47,8 @@ def plain(host: str) -> str:
     return str(ipaddress.ip_address(host)) if is_address(host) else host.lower()
 
 
-def _sites(value: object) -> dict[str, SiteTerms]:
-    """Every site's terms, by name, in an order that does not depend on how they are given."""
+def _sites(value: object) -> dict[str, dict[str, Any]]:
+    """Every site's terms, checked, by name, in an order that does not depend on how they are given."""
     terms = dict.fromkeys(_listed(value)) if _is_list(value) else value
     if not isinstance(terms, Mapping):
         raise ConfigError(
@@ -65,9 +65,7 @@ def _sites(value: object) -> dict[str, SiteTerms]:
             given=f"{len(names)} site{'s' * (len(names) != 1)}",
             allowed="two or more",
         )
-    return {
-        name: plugins.validate(SiteTerms, _mapping(name, terms[name]), f"consortium: sites.{name}") for name in names
-    }
+    return {name: _terms(name, terms[name]) for name in names}
 
 
 def _is_list(value: object) -> bool:
@@ -84,12 +82,12 @@ def _listed(value: object) -> list[str]:
     return names
 
 
-def _mapping(name: str, terms: object) -> Mapping[str, Any]:
+def _terms(name: str, terms: object) -> dict[str, Any]:
     if terms is not None and not isinstance(terms, Mapping):
         raise ConfigError(
             f"consortium: sites.{name} maps settings to values", given=terms, allowed="{runtime_port: 9094}"
         )
-    return terms or {}
+    return plugins.validate(SiteTerms, terms or {}, f"consortium: sites.{name}").model_dump()
 
 
 def _check_site(name: object) -> None:
@@ -140,7 +138,7 @@ class Consortium(Section):
     names: tuple[str, ...] = pydantic.Field((), description="more names under which some sites reach it")
     port: Port = pydantic.Field(8443, description="open to the sites")
     superlink_port: Port = pydantic.Field(9092, description="on the coordinator's machine alone")
-    sites: Annotated[dict[str, SiteTerms], pydantic.PlainValidator(_sites)] = pydantic.Field(
+    sites: Annotated[dict[str, SiteTerms], pydantic.BeforeValidator(_sites)] = pydantic.Field(
         description="a list of names, or a mapping from names to what is special about them"
     )
     days: int = pydantic.Field(

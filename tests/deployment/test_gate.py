@@ -1,0 +1,405 @@
+"""The gate, tried with the real nginx: sites reach their calls, with their own certificate and node key, no more."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import pwd
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from provisioned import Hospital, Kits, with_sites
+
+from fedcxr.deployment.authority import Authority
+from fedcxr.deployment.certificates import private_text
+from fedcxr.deployment.consortium import Consortium
+from fedcxr.deployment.forms import node_header
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+
+CALL = "/v1/fleet/send-node-heartbeat"
+
+
+@dataclass
+class Seen:
+    """One request as the SuperLink would have got it."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Stub(ThreadingHTTPServer):
+    """Stands in for the SuperLink: TLS on loopback, and notes all that arrives."""
+
+    daemon_threads = True
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[Seen] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Stub
+
+    def answer(self) -> None:
+        body = self._chunks() if "Transfer-Encoding" in self.headers else self._counted()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.seen.append(Seen(self.requestline, headers, body))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_OPTIONS = answer
+
+    def _counted(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A certificate with its key, as somebody comes to the gate."""
+
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def of(cls, folder: Path, name: str, certificate: str, key: ec.EllipticCurvePrivateKey) -> Badge:
+        badge = cls(folder / f"{name}.crt", folder / f"{name}.key")
+        badge.certificate.write_text(certificate)
+        badge.key.write_bytes(private_text(key))
+        return badge
+
+
+@dataclass
+class Gate:
+    """nginx with a consortium's kit, and everybody who may try."""
+
+    kits: Kits
+    folder: Path
+    port: int
+    stub: Stub
+    badges: dict[str, Badge]
+    nodes: dict[str, str]  # what each site's node sends of its key
+    user: int | None
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        command = [str(NGINX), "-p", str(self.folder), "-c", "nginx.conf", "-g", "daemon off;"]
+        self.process = subprocess.Popen(command, user=self.user, stderr=subprocess.PIPE)
+        for _ in range(100):
+            with socket.socket() as one:
+                if one.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        self.process.kill()
+        pytest.fail(f"nginx does not listen: {self.process.communicate()[1].decode()}")
+
+    def reload(self) -> None:
+        """The kit as it was provisioned last, and nginx told so."""
+        placed(self.kits, self.folder, self.user)
+        subprocess.run([str(NGINX), "-p", str(self.folder), "-c", "nginx.conf", "-s", "reload"], check=True, timeout=20)
+
+    def connect(self, badge: str | None) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        if badge is not None:
+            context.load_cert_chain(self.badges[badge].certificate, self.badges[badge].key)
+        return http.client.HTTPSConnection("localhost", self.port, timeout=20, context=context)
+
+    def ask(
+        self, badge: str | None, method: str = "POST", target: str = CALL, body: bytes = b"", node: str | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer to one request, whose target goes out as it stands here."""
+        sent = self.nodes.get(badge or "", "") if node is None else node
+        connection = self.connect(badge)
+        try:
+            connection.putrequest(method, target)
+            if sent:
+                connection.putheader("flwr-public-key", sent)
+            if body or method == "POST":
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body or None)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def refused(self, badge: str | None, method: str = "POST", target: str = CALL, node: str | None = None) -> int:
+        """The status of a request that must not get through; it says so if any of it did."""
+        before = len(self.stub.seen)
+        status, _ = self.ask(badge, method, target, node=node)
+        assert len(self.stub.seen) == before
+        return status
+
+
+def placed(kits: Kits, folder: Path, user: int | None) -> None:
+    """The server's kit where the user who runs nginx reads it."""
+    shutil.copytree(kits.out / "server", folder, dirs_exist_ok=True)
+    if user is not None:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user, -1)
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    hospitals = [Hospital(name) for name in ("charite", "ukb", "mercy")]
+    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+    work = tmp_path_factory.mktemp("gate")
+    port, now = free_port(), datetime.now(UTC)
+    kits = with_sites(work / "kits", *hospitals, sites=["charite", "ukb", "mercy"], port=port, now=now)
+    stub = Stub(kits.out / "server" / "server.crt", kits.out / "server" / "private" / "server.key")
+    threading.Thread(target=stub.serve_forever, daemon=True).start()
+    kits.document["superlink_port"] = stub.server_address[1]
+    kits.provision()
+
+    badges = {one.name: Badge.of(work, one.name, kits.text(f"{one.name}/node.crt"), one.tls) for one in hospitals}
+    badges["expired"] = expired(kits, hospitals[0], work)
+    stranger = Hospital("charite")
+    other = with_sites(work / "other", stranger, now=now)
+    badges["foreign"] = Badge.of(work, "foreign", other.text("charite/node.crt"), stranger.tls)
+    badges["server"] = Badge(kits.out / "server" / "server.crt", kits.out / "server" / "private" / "server.key")
+    nodes = {one.name: node_header(one.node.public_key()) for one in hospitals}
+    nodes |= dict.fromkeys(("expired", "foreign", "server"), nodes["charite"])
+
+    with tempfile.TemporaryDirectory(prefix="gate-") as place:  # the folders of tests are for their owner alone
+        Path(place).chmod(0o755)
+        folder = Path(place, "kit")
+        placed(kits, folder, user)
+        running = Gate(kits, folder, port, stub, badges, nodes, user)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.process.terminate()
+            running.process.communicate(timeout=20)
+            stub.shutdown()
+            stub.server_close()
+
+
+def expired(kits: Kits, hospital: Hospital, work: Path) -> Badge:
+    """A genuine certificate of a site's, which has ended; it is in no list of revoked ones."""
+    folder = shutil.copytree(kits.out / "authority", work / "long-ago")
+    authority = Authority.open(folder, Consortium.parse(kits.document), kits.now)
+    past = replace(authority, now=kits.now - timedelta(days=30))
+    issued = past.certify_site(hospital.name, hospital.tls.public_key(), 29, kits.ledger.of(hospital.name)[-1].request)
+    return Badge.of(work, "expired", issued.ledger.certificates[-1].certificate, hospital.tls)
+
+
+# What gets through ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 11, 6_000_000])
+def test_a_site_s_call_arrives_as_it_was_sent(gate: Gate, size: int) -> None:
+    body = os.urandom(size)
+    assert gate.ask("charite", body=body) == (200, body)
+    seen = gate.stub.seen[-1]
+    assert (seen.line, seen.body) == (f"POST {CALL} HTTP/1.1", body)
+    assert seen.headers["flwr-public-key"] == gate.nodes["charite"]
+    assert not [
+        path for path in (gate.folder / "run").rglob("*") if path.is_file() and path.suffix not in (".log", ".pid")
+    ]
+
+
+def test_every_site_reaches_its_calls_and_whether_the_server_is_well(gate: Gate) -> None:
+    for site in ("charite", "ukb", "mercy"):
+        assert gate.ask(site)[0] == 200
+        assert gate.ask(site, "GET", "/health")[0] == 200
+
+
+def test_a_body_that_is_sent_in_chunks_arrives(gate: Gate) -> None:
+    connection = gate.connect("ukb")
+    headers = {"flwr-public-key": gate.nodes["ukb"]}
+    connection.request("POST", CALL, iter([b"a" * 70_000, b"b"]), headers, encode_chunked=True)
+    assert connection.getresponse().read() == b"a" * 70_000 + b"b"
+    connection.close()
+
+
+def test_the_log_tells_who_called_and_nothing_of_what_was_said(gate: Gate) -> None:
+    gate.ask("ukb", body=b"Kowalczyk")
+    log = (gate.folder / "run" / "access.log").read_text()
+    assert f'site="ukb" serial={gate.kits.ledger.of("ukb")[-1].serial}' in log
+    assert "Kowalczyk" not in log
+    assert gate.nodes["ukb"] not in log
+
+
+# What does not --------------------------------------------------------------------------------------------------------
+
+TARGETS = [
+    "/",
+    "/v1",
+    "/v1/fleet",
+    "/v1/fleet/",
+    "/v1/fleet/pull-messages/",
+    "/v1/fleet/pull-messages?a=b",
+    "/v1/fleet/pull-messages?",
+    "/v1/fleet/pull-messages#a",
+    "/v1/fleet/pull-messages;a",
+    "/v1/fleet/PULL",
+    "/V1/FLEET/pull-messages",
+    "/v1/control/start-run",
+    "/v1/runtime/acquire-task",
+    "/openapi.json",
+    "/docs",
+    "/v1/fleet%2fpull-messages",
+    "/v1%2ffleet/pull-messages",
+    "/v1/fleet/pull%2dmessages",
+    "/v1/fleet/..%2fcontrol/start-run",
+    "//v1/fleet/pull-messages",
+    "/v1//fleet/pull-messages",
+    "/v1/fleet//pull-messages",
+    "/v1/fleet/../control/start-run",
+    "/v1/fleet/../fleet/pull-messages",
+    "/v1/control/../fleet/pull-messages",
+    "/v1/./fleet/pull-messages",
+    "/v1/fleet/%2e%2e/control/start-run",
+    "/v1/fleet/pull-messages%00",
+    "/v1/fleet/pull-messages%0a",
+    "/v1/fleet/pull\\messages",
+    "/health/../v1/control/start-run",
+    "https://localhost/v1/control/start-run",
+    "https://localhost//v1/fleet/pull-messages",
+    "*",
+    "v1/fleet/pull-messages",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_other_path_is_reached(gate: Gate, target: str) -> None:
+    for method in ("POST", "GET"):
+        assert gate.refused("charite", method, target) in (400, 403, 405)
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "post", "POSTS"]
+)
+def test_no_other_method_is(gate: Gate, method: str) -> None:
+    assert gate.refused("charite", method) in (400, 405)
+    if method != "GET":
+        assert gate.refused("charite", method, "/health") in (400, 405)
+
+
+def test_health_is_not_posted_to(gate: Gate) -> None:
+    assert gate.refused("charite", "POST", "/health") == 405
+
+
+@pytest.mark.parametrize("badge", [None, "foreign", "expired", "server"])
+def test_no_other_certificate_opens_the_gate(gate: Gate, badge: str | None) -> None:
+    """Not even for what needs no node key, so it is the certificate that is refused."""
+    assert gate.refused(badge, node=gate.nodes["charite"]) == 400
+    assert gate.refused(badge, "GET", "/health") == 400
+
+
+def test_a_certificate_is_good_for_its_own_node_alone(gate: Gate) -> None:
+    own, other = gate.nodes["charite"], gate.nodes["ukb"]
+    for sent in (other, "", own[:-1], own.swapcase(), f"{own},{other}", own + own):
+        assert gate.refused("charite", node=sent) == 403
+    assert gate.refused("ukb", node=own) == 403
+
+
+def test_of_two_node_keys_only_the_one_that_was_checked_goes_on(gate: Gate) -> None:
+    for first, second in (("charite", "ukb"), ("ukb", "charite")):
+        before = len(gate.stub.seen)
+        connection = gate.connect("charite")
+        connection.putrequest("POST", CALL)
+        connection.putheader("flwr-public-key", gate.nodes[first])
+        connection.putheader("flwr-public-key", gate.nodes[second])
+        connection.putheader("Content-Length", "0")
+        connection.endheaders()
+        status = connection.getresponse().status
+        connection.close()
+        told = [seen.headers["flwr-public-key"] for seen in gate.stub.seen[before:]]
+        assert (status, told) in ((403, []), (400, []), (200, [gate.nodes["charite"]]))
+
+
+def test_a_body_above_the_limit_is_refused(gate: Gate) -> None:
+    connection = gate.connect("charite")
+    connection.putrequest("POST", CALL)
+    connection.putheader("flwr-public-key", gate.nodes["charite"])
+    connection.putheader("Content-Length", str(17 << 20))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_another_server_behind_the_gate_is_told_nothing(gate: Gate) -> None:
+    """nginx checks whom it hands calls on to: somebody who took the SuperLink's port has no certificate for it."""
+    own = with_sites(gate.kits.out.parent / "third", now=gate.kits.now)
+    impostor = Stub(own.out / "server" / "server.crt", own.out / "server" / "private" / "server.key")
+    threading.Thread(target=impostor.serve_forever, daemon=True).start()
+    kits = gate.kits
+    kept = kits.document["superlink_port"]
+    try:
+        kits.document["superlink_port"] = impostor.server_address[1]
+        kits.provision()
+        gate.reload()
+        assert eventually(lambda: gate.ask("charite")[0] == 502)
+        assert impostor.seen == []
+    finally:
+        kits.document["superlink_port"] = kept
+        kits.provision()
+        gate.reload()
+        assert eventually(lambda: gate.ask("charite")[0] == 200)
+        impostor.shutdown()
+        impostor.server_close()
+
+
+def test_whoever_is_revoked_is_out_after_a_reload_and_the_others_are_not(gate: Gate) -> None:
+    assert gate.ask("mercy", "GET", "/health")[0] == 200
+    open_since = gate.connect("mercy")
+    open_since.request("GET", "/health")
+    assert open_since.getresponse().read() == b""
+    gate.kits.provision(revoke="mercy")
+    gate.reload()
+    assert eventually(lambda: gate.ask("mercy", "GET", "/health")[0] == 400)
+    assert gate.refused("mercy") == 400
+    assert gate.ask("ukb")[0] == 200
+    try:  # a connection from before is closed, and no way in
+        open_since.request("GET", "/health")
+        assert open_since.getresponse().status != 200
+    except (http.client.HTTPException, OSError):
+        pass
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    """Within the time that nginx takes for a reload."""
+    for _ in range(100):
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
