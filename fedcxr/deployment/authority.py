@@ -59,7 +59,8 @@ class Authority:
                 raise StorageError(
                     "the list of what this authority issued is gone",
                     given=folder / ISSUED,
-                    do="restore it from a backup: without it nobody can be revoked",
+                    do="restore it from a backup, for without it nobody can be revoked; if nothing was issued yet, "
+                    "remove the folder",
                 )
             return cls._made(folder, consortium, now)
         ledger = Ledger.read(folder / ISSUED)

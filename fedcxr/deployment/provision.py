@@ -51,6 +51,7 @@ def provision(
     if revoke is not None and renew is not None:
         raise ConfigError("one thing at a time", given=f"--revoke {revoke} --renew {renew}", do="run it twice")
     with explained(out):
+        _refuse_other_things(out)
         private_folder(out)
         private_folder(out / REQUESTS)
         with locked(out / LOCK):
@@ -74,6 +75,17 @@ def provision(
                 (*notes, *_noted(authority, consortium, requests)),
                 authority.list_ends,
             )
+
+
+def _refuse_other_things(out: Path) -> None:
+    """What is in the folder of kits becomes its owner's alone: so it must not be somebody's home."""
+    if not out.is_dir() or (out / AUTHORITY).exists():
+        return
+    strange = sorted(path.name for path in out.iterdir() if path.name not in (REQUESTS, LOCK))
+    if strange:
+        raise ConfigError(
+            "this folder holds other things than kits", given=f"{out}, with {strange[0]}", do="choose a new --out"
+        )
 
 
 def _requests(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import inspect
 import os
 import pwd
+import re
 import shutil
 import socket
 import ssl
@@ -17,14 +19,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
+from flwr.supernode import fleet_http_client
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from provisioned import Hospital, Kits, with_sites
 
 from fedcxr.deployment.authority import Authority
-from fedcxr.deployment.certificates import private_text
+from fedcxr.deployment.certificates import new_key, private_text
 from fedcxr.deployment.consortium import Consortium
 from fedcxr.deployment.forms import node_header
 
@@ -132,9 +138,10 @@ class Gate:
         self.process.kill()
         pytest.fail(f"nginx does not listen: {self.process.communicate()[1].decode()}")
 
-    def reload(self) -> None:
+    def reload(self, *, place: bool = True) -> None:
         """The kit as it was provisioned last, and nginx told so; when no worker is left that knows another."""
-        placed(self.kits, self.folder, self.user)
+        if place:
+            placed(self.kits, self.folder, self.user)
         master = psutil.Process(self.process.pid)
         before = set(master.children())
         subprocess.run([str(NGINX), "-p", str(self.folder), "-c", "nginx.conf", "-s", "reload"], check=True, timeout=20)
@@ -264,6 +271,19 @@ def test_the_log_tells_who_called_and_nothing_of_what_was_said(gate: Gate) -> No
     assert gate.nodes["ukb"] not in log
 
 
+def test_flower_s_node_sends_its_key_in_this_header_and_asks_under_these_paths(gate: Gate) -> None:
+    """A contract with the installed Flower: what it sends is what the kit's nginx.conf lets through."""
+    key = new_key()
+    request = SimpleNamespace(headers={})
+    sender = NodeAuthHttpInterceptor(key, key.public_key())
+    sender.intercept(SimpleNamespace(request=request), lambda _: None)  # type: ignore[arg-type, return-value]
+    assert request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER] == node_header(key.public_key())
+    assert f"$http_{FLEET_HTTP_PUBLIC_KEY_HEADER.replace('-', '_')}" in gate.kits.text("server/nginx.conf")
+    paths = set(re.findall(r'path="([^"]+)"', inspect.getsource(fleet_http_client)))
+    assert len(paths) >= 10
+    assert [path for path in paths if not re.fullmatch("/v1/fleet/[a-z-]+", path)] == []
+
+
 # What does not --------------------------------------------------------------------------------------------------------
 
 TARGETS = [
@@ -386,6 +406,46 @@ def test_a_body_above_the_limit_is_refused(gate: Gate) -> None:
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def answered(connection: http.client.HTTPSConnection) -> bytes:
+    """How an answer begins, if one is there already."""
+    connection.sock.settimeout(0)
+    try:
+        return connection.sock.recv(12)
+    except (ssl.SSLWantReadError, BlockingIOError):
+        return b""
+
+
+def test_one_site_s_open_calls_leave_room_for_the_others(gate: Gate) -> None:
+    opened = [gate.connect("charite") for _ in range(33)]
+    try:
+        for connection in opened:
+            connection.putrequest("POST", CALL)
+            connection.putheader("flwr-public-key", gate.nodes["charite"])
+            connection.putheader("Content-Length", "1")
+            connection.endheaders()
+        assert eventually(lambda: b"HTTP/1.1 503" in map(answered, opened))
+        assert gate.ask("ukb")[0] == 200
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_a_flood_is_slowed_down_and_then_refused(gate: Gate) -> None:
+    told = (gate.folder / "nginx.conf").read_text()
+    lower = told.replace("rate=500r/s", "rate=1r/s").replace("burst=1000 delay=500", "burst=2 delay=2")
+    assert lower != told
+    assert gate.ask("mercy")[0] == 200  # at the rate at which what came before is forgotten
+    try:
+        (gate.folder / "nginx.conf").write_text(lower)
+        gate.reload(place=False)
+        statuses = [gate.ask("mercy")[0] for _ in range(6)]
+        assert (statuses[0], statuses[-1]) == (200, 503)
+        assert gate.ask("ukb")[0] == 200
+    finally:
+        (gate.folder / "nginx.conf").write_text(told)
+        gate.reload(place=False)
 
 
 def test_another_server_behind_the_gate_is_told_nothing(gate: Gate) -> None:
