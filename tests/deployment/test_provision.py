@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,15 +25,24 @@ from fedcxr.deployment.kit import read_server, read_site
 from fedcxr.errors import ConfigError, FedcxrError, Refused, StorageError, UnknownName
 from fedcxr.keys.cards import Card
 
+CHARITE, UKB = Hospital("charite"), Hospital("ukb")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Kits:
+    return with_sites(tmp_path_factory.mktemp("made") / "kits", CHARITE, UKB)
+
+
+@pytest.fixture
+def kits(made: Kits, tmp_path: Path) -> Kits:
+    """Kits of two sites that have their certificates; a test's own copy."""
+    return Kits(shutil.copytree(made.out, tmp_path / "kits"))
+
 
 @pytest.fixture
 def two() -> tuple[Hospital, Hospital]:
-    return Hospital("charite"), Hospital("ukb")
-
-
-@pytest.fixture
-def kits(tmp_path: Path, two: tuple[Hospital, Hospital]) -> Kits:
-    return with_sites(tmp_path / "kits", *two)
+    """The two sites, whose keys a test may change."""
+    return copy(CHARITE), copy(UKB)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
