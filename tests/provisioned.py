@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedcxr.deployment.certificates import new_key
 from fedcxr.deployment.consortium import Consortium
-from fedcxr.deployment.issued import Ledger
+from fedcxr.deployment.issued import IssuedList
 from fedcxr.deployment.provision import Report, provision
 from fedcxr.deployment.request import Request
 from fedcxr.keys.cards import Card
@@ -56,13 +56,13 @@ class Kits:
 
     def hand_in(self, hospital: Hospital) -> Request:
         """Its request, where whoever provisions puts it."""
-        request = hospital.request(self.ledger.id)
+        request = hospital.request(self.issued.id)
         (self.out / "requests" / f"{hospital.name}.json").write_text(request.text)
         return request
 
     @property
-    def ledger(self) -> Ledger:
-        return Ledger.read(self.out / "authority" / "issued.json")
+    def issued(self) -> IssuedList:
+        return IssuedList.read(self.out / "authority" / "issued.json")
 
     def text(self, name: str) -> str:
         return (self.out / name).read_text()

@@ -7,7 +7,7 @@ key stays in the folder `authority`, with whoever provisions, and is on no machi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,14 +30,13 @@ from fedcxr.deployment.certificates import (
     usage,
 )
 from fedcxr.deployment.consortium import WARNED, Consortium
-from fedcxr.deployment.issued import Issued, Ledger, serial_text
+from fedcxr.deployment.issued import Issued, IssuedList, serial_text
 from fedcxr.errors import ConfigError, Refused, StorageError
 from fedcxr.storage.disk import write_atomic
 from fedcxr.storage.private import private_folder
 
 KEY, CERTIFICATE, ISSUED, REVOKED = "ca.key", "ca.crt", "issued.json", "crl.pem"
 SERVER = "server"
-LOOPBACK = ("localhost", "127.0.0.1")  # behind the gate, the server speaks TLS to itself
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Authority:
     folder: Path
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
-    ledger: Ledger
+    issued: IssuedList
     now: datetime
 
     @classmethod
@@ -63,12 +62,12 @@ class Authority:
                     "remove the folder",
                 )
             return cls._made(folder, consortium, now)
-        ledger = Ledger.read(folder / ISSUED)
-        if ledger.consortium != consortium.name:
+        listed = IssuedList.read(folder / ISSUED)
+        if listed.consortium != consortium.name:
             raise ConfigError(
                 "these kits are of another consortium",
                 given=consortium.name,
-                allowed=ledger.consortium,
+                allowed=listed.consortium,
                 do="choose another --out",
             )
         try:
@@ -86,7 +85,7 @@ class Authority:
                 given=f"{certificate.not_valid_after_utc:%Y-%m-%d}",
                 do="make new kits with another --out: every site needs the new ca.crt, and makes a new request",
             )
-        return cls(folder, key, certificate, ledger, now)
+        return cls(folder, key, certificate, listed, now)
 
     @classmethod
     def _made(cls, folder: Path, consortium: Consortium, now: datetime) -> Self:
@@ -101,13 +100,12 @@ class Authority:
         )
         write_atomic(folder / KEY, private_text(key))
         write_atomic(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
-        ledger = Ledger(consortium=consortium.name, id=drawn)
-        ledger.write(folder / ISSUED)  # last: with it the authority is there
-        return cls(folder, key, certificate, ledger, now)
+        listed = IssuedList(consortium=consortium.name, id=drawn)
+        listed.write(folder / ISSUED)  # last: with it the authority is there
+        return cls(folder, key, certificate, listed, now)
 
-    def certify_server(self, key: ec.EllipticCurvePublicKey, names: Iterable[str], days: int) -> Self:
+    def certify_server(self, key: ec.EllipticCurvePublicKey, names: Sequence[str], days: int) -> Self:
         """With a certificate for the coordinator's machine, under all names by which it is reached."""
-        names = tuple(dict.fromkeys((*names, *LOOPBACK)))
         common = names[0] if len(names[0]) <= LONGEST_COMMON_NAME else SERVER
         alternatives = x509.SubjectAlternativeName([alternative(name) for name in names])
         return self._certify(SERVER, common, key, days, ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
@@ -128,7 +126,7 @@ class Authority:
     ) -> Self:
         ends = min(self.now + timedelta(days=days), self.certificate.not_valid_after_utc)
         builder = (
-            blank(subject(common, self.ledger.id), self.certificate.subject, key, self.now, ends)
+            blank(subject(common, self.issued.id), self.certificate.subject, key, self.now, ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(usage(), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=True)
@@ -144,11 +142,11 @@ class Authority:
             request=request,
             certificate=made.public_bytes(Encoding.PEM).decode(),
         )
-        return self._noting(self.ledger.adding(issued))
+        return self._noting(self.issued.adding(issued))
 
-    def revoke(self, name: str, keeping: str = "") -> Self:
-        """With nothing left of a holder's, but for what answers one request."""
-        return self._noting(self.ledger.revoking(name, self.now, keeping))
+    def revoke(self, name: str) -> Self:
+        """With nothing left that opens the gate to a holder."""
+        return self._noting(self.issued.revoking(name, self.now))
 
     def ends_with(self, issued: Issued) -> bool:
         """Whether nothing that this authority issues can last longer than this."""
@@ -159,7 +157,7 @@ class Authority:
         own = self.certificate.not_valid_after_utc
         soon = own - self.now < timedelta(days=WARNED)
         lines = [f"the authority itself ends on {own:%Y-%m-%d}: make new kits with another --out"] if soon else []
-        return [*lines, *self.ledger.ending(self.now)]
+        return [*lines, *self.issued.ending(self.now)]
 
     @property
     def list_ends(self) -> datetime:
@@ -168,9 +166,9 @@ class Authority:
         assert ends is not None  # we wrote it
         return ends
 
-    def _noting(self, ledger: Ledger) -> Self:
-        ledger.write(self.folder / ISSUED)
-        return replace(self, ledger=ledger)
+    def _noting(self, listed: IssuedList) -> Self:
+        listed.write(self.folder / ISSUED)
+        return replace(self, issued=listed)
 
     def revocations(self, days: int) -> bytes:
         """The list of what was revoked (CRL); nginx lets nobody in once it is over, so it is made anew at half time."""
@@ -184,7 +182,7 @@ class Authority:
             listed = x509.load_pem_x509_crl(data)
         except ValueError:
             return False
-        gone = {one.x509.serial_number for one in self.ledger.certificates if one.revoked}
+        gone = {one.x509.serial_number for one in self.issued.certificates if one.revoked}
         ends = listed.next_update_utc
         fresh = ends is not None and ends - self.now > timedelta(days=days) / 2
         return (
@@ -201,7 +199,7 @@ class Authority:
             .add_extension(x509.CRLNumber(int(self.now.timestamp())), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
-        for one in self.ledger.certificates:
+        for one in self.issued.certificates:
             if one.revoked is not None:
                 entry = x509.RevokedCertificateBuilder(one.x509.serial_number, one.revoked)
                 builder = builder.add_revoked_certificate(entry.build())

@@ -40,7 +40,7 @@ class Issued(Section):
         return x509.load_pem_x509_certificate(self.certificate.encode())
 
 
-class Ledger(Section):
+class IssuedList(Section):
     """All certificates of one consortium, the oldest first."""
 
     fedcxr: Literal["issued"] = "issued"
@@ -50,7 +50,7 @@ class Ledger(Section):
     certificates: tuple[Issued, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> Ledger:
+    def read(cls, path: Path) -> IssuedList:
         """The file, whole; what is lost here is a certificate that nobody can revoke any more."""
         document = read_json(path)
         if not isinstance(document, dict):
@@ -82,12 +82,10 @@ class Ledger(Section):
         """With one certificate more."""
         return self.model_copy(update={"certificates": (*self.certificates, issued)})
 
-    def revoking(self, name: str, now: datetime, keeping: str = "") -> Self:
-        """With all certificates of one holder revoked that are not yet, but for those that answer one request."""
+    def revoking(self, name: str, now: datetime) -> Self:
+        """With all certificates of one holder revoked that are not yet."""
         gone = tuple(
-            one.model_copy(update={"revoked": now})
-            if one.to == name and one.revoked is None and not (keeping and one.request == keeping)
-            else one
+            one.model_copy(update={"revoked": now}) if one.to == name and one.revoked is None else one
             for one in self.certificates
         )
         return self.model_copy(update={"certificates": gone})

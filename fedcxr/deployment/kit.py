@@ -7,6 +7,7 @@ folder: such a person can write the sums as well.
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,18 +15,21 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fedcxr import plugins
 from fedcxr.deployment.certificates import check_issued, common_name, organisation
-from fedcxr.deployment.consortium import Port
+from fedcxr.deployment.consortium import LABEL, Port
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError
 from fedcxr.keys.cards import Card
 from fedcxr.keys.identity import Identity
 from fedcxr.scenario.document import read_yaml
 from fedcxr.scenario.sections import Section
+from fedcxr.storage.private import OTHERS
 
 # In every kit:
-KIT, AUTHORITY, COORDINATOR_CARD, SUMS, PRIVATE = "kit.yaml", "ca.crt", "coordinator.card", "SHA256SUMS", "private"
+KIT, AUTHORITY_CERTIFICATE, COORDINATOR_CARD = "kit.yaml", "ca.crt", "coordinator.card"
+SUMS, PRIVATE = "SHA256SUMS", "private"
 # In the server's:
 SERVER_CERTIFICATE, SERVER_KEY, IDENTITY = "server.crt", "private/server.key", "private/coordinator"
 REVOKED, NODES, CARDS, RUN = "crl.pem", "nodes", "cards", "run"
@@ -36,18 +40,20 @@ TLS_KEY, NODE_KEY = "private/tls.key", "private/node.key"
 COORDINATOR = "coordinator"  # how the coordinator's identity is called; no site can have this name
 # What a machine makes, adapts or gets later: no sum is kept of it.
 UNSUMMED = (SUMS, PROFILE, REQUEST, NODE_CERTIFICATE)
-SUMMED = (KIT, AUTHORITY, COORDINATOR_CARD)  # of every kit
+SUMMED = (KIT, AUTHORITY_CERTIFICATE, COORDINATOR_CARD)  # of every kit
 LARGEST = 1 << 20  # bytes of any file in a kit
 
 Id = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{32}$")]
+Name = Annotated[str, pydantic.Field(pattern=f"^{LABEL.pattern}$")]
+Host = Annotated[str, pydantic.Field(pattern="^[A-Za-z0-9.:-]{1,253}$")]
 
 
 class _Kit(Section):
     fedcxr: Literal["kit"] = "kit"
     format: Literal[1] = 1
-    consortium: str
+    consortium: Name
     id: Id = pydantic.Field(description="of the consortium: drawn once, in every certificate")
-    host: str = pydantic.Field(description="the coordinator's machine")
+    host: Host = pydantic.Field(description="the coordinator's machine")
     port: Port = pydantic.Field(description="the gate's")
 
     @property
@@ -66,14 +72,14 @@ class ServerKit(_Kit):
 
     role: Literal["server"] = "server"
     superlink_port: Port = pydantic.Field(description="on loopback, behind the gate")
-    sites: tuple[str, ...]
+    sites: tuple[Name, ...]
 
 
 class SiteKit(_Kit):
     """What a site's machine is told."""
 
     role: Literal["site"] = "site"
-    site: str
+    site: Name
     runtime_port: Port = pydantic.Field(description="on loopback, where the node's app asks")
 
 
@@ -83,8 +89,9 @@ K = TypeVar("K", ServerKit, SiteKit)
 def read_server(folder: Path) -> ServerKit:
     """The coordinator's kit, once all in it fits together."""
     kit = _read(ServerKit, folder)
-    authority = certificate(folder / AUTHORITY)
+    authority = certificate(folder / AUTHORITY_CERTIFICATE)
     check_issued(certificate(folder / SERVER_CERTIFICATE), authority, None, kit.id)
+    _check_key(folder, SERVER_CERTIFICATE, SERVER_KEY)
     for path in sorted((folder / NODES).glob("*.crt")):
         check_issued(certificate(path), authority, path.stem, kit.id)
     return kit
@@ -94,7 +101,9 @@ def read_site(folder: Path) -> SiteKit:
     """A site's kit, once all in it fits together; its certificate may not be there yet."""
     kit = _read(SiteKit, folder)
     if (folder / NODE_CERTIFICATE).exists():
-        check_issued(certificate(folder / NODE_CERTIFICATE), certificate(folder / AUTHORITY), kit.site, kit.id)
+        authority = certificate(folder / AUTHORITY_CERTIFICATE)
+        check_issued(certificate(folder / NODE_CERTIFICATE), authority, kit.site, kit.id)
+        _check_key(folder, NODE_CERTIFICATE, TLS_KEY)
     return kit
 
 
@@ -144,7 +153,8 @@ def _read(kind: type[K], folder: Path) -> K:
             allowed=f"role: {kind.model_fields['role'].default}",
         )
     _check_sums(folder)
-    authority = certificate(folder / AUTHORITY)
+    _check_private(folder / PRIVATE)
+    authority = certificate(folder / AUTHORITY_CERTIFICATE)
     if organisation(authority) != kit.id:
         raise Refused(
             "kit.yaml and ca.crt are of two consortia",
@@ -167,6 +177,34 @@ def _check_sums(folder: Path) -> None:
     ):
         if names:
             raise Refused(what, given=min(names), allowed=f"what {SUMS} lists", do="copy the whole kit again")
+
+
+def _check_key(folder: Path, name: str, key_name: str) -> None:
+    """Refuse a certificate that is not for the key beside it."""
+    if not (folder / key_name).exists():
+        return
+    try:
+        key = load_pem_private_key(_bytes(folder / key_name), None)
+    except (ValueError, TypeError):
+        raise StorageError("a key of this machine cannot be read", given=folder / key_name) from None
+    if key.public_key() != certificate(folder / name).public_key():
+        raise Refused(
+            f"{name} is for another key than {key_name}",
+            given=folder,
+            do="take the certificate that answers this machine's own request",
+        )
+
+
+def _check_private(folder: Path) -> None:
+    """Refuse keys that other users of the machine can read: they may have."""
+    for path in (folder, *folder.rglob("*")):
+        if path.exists() and path.stat().st_mode & OTHERS:
+            raise Refused(
+                "others may read this machine's keys",
+                given=f"{path}, mode {stat.S_IMODE(path.stat().st_mode):04o}",
+                allowed="what its owner alone may read",
+                do=f"run chmod -R go= {folder}; if strangers share this machine, make new keys",
+            )
 
 
 def _listed(text: str) -> Iterator[tuple[str, str]]:

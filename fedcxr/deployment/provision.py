@@ -57,13 +57,13 @@ def provision(
         with locked(out / LOCK):
             authority = Authority.open(out / AUTHORITY, consortium, now)
             requests, notes = _requests(out / REQUESTS, consortium, authority, bear=revoke is not None)
-            identity = coordinator_identity(out / SERVER, new=not authority.ledger.of(SERVER))
+            identity = coordinator_identity(out / SERVER, new=not authority.issued.of(SERVER))
             if revoke is not None:
                 authority = _revoked(authority, revoke)
             if renew is not None and renew != SERVER:
                 authority = _renewed(authority, consortium, renew, requests, notes)
             for site in consortium.sites:
-                if site in requests and not authority.ledger.of(site):
+                if site in requests and not authority.issued.of(site):
                     authority = _certified(authority, consortium, requests[site])
             authority = write_server(out / SERVER, consortium, authority, identity, renew=renew == SERVER)
             for site, terms in consortium.sites.items():
@@ -99,7 +99,7 @@ def _requests(
             notes.append(f"{REQUESTS}/{path.name} is of no site of this consortium: name it as the site is called")
             continue
         try:
-            found[path.stem] = _fitting(read_request(path), path.stem, authority.ledger.id)
+            found[path.stem] = _fitting(read_request(path), path.stem, authority.issued.id)
         except FedcxrError as error:
             if not bear:
                 raise
@@ -121,7 +121,7 @@ def _fitting(asked: Checked, site: str, consortium: str) -> Checked:
 
 
 def _revoked(authority: Authority, name: str) -> Authority:
-    holders = [holder for holder in authority.ledger.holders() if holder != SERVER]
+    holders = [holder for holder in authority.issued.holders() if holder != SERVER]
     if name not in holders:
         raise UnknownName("site with a certificate", name, holders)
     return authority.revoke(name)
@@ -139,6 +139,7 @@ def _renewed(
         raise ConfigError(
             "there is no request to renew", given=site, do=f"put the site's request.json at {REQUESTS}/{site}.json"
         )
+    _refuse_shared_keys(authority, asked)  # before anything is revoked
     if before is not None and (before.tls, before.node) != (asked.tls, asked.node):
         authority = authority.revoke(site)
     if before is not None and before.card.public != asked.card.public:
@@ -155,7 +156,12 @@ def _succession(before: Checked, asked: Checked) -> str:
 
 
 def _certified(authority: Authority, consortium: Consortium, asked: Checked) -> Authority:
-    for other in authority.ledger.holders():
+    _refuse_shared_keys(authority, asked)
+    return authority.certify_site(asked.site, asked.tls, consortium.days, asked.request.text)
+
+
+def _refuse_shared_keys(authority: Authority, asked: Checked) -> None:
+    for other in authority.issued.holders():
         held = _latest(authority, other) if other != asked.site else None
         if held is not None and {*held.keys} & {*asked.keys}:
             raise Refused(
@@ -163,17 +169,16 @@ def _certified(authority: Authority, consortium: Consortium, asked: Checked) -> 
                 given=f"{asked.site} and {other}",
                 do="one of them makes a new request",
             )
-    return authority.certify_site(asked.site, asked.tls, consortium.days, asked.request.text)
 
 
 def _latest(authority: Authority, site: str) -> Checked | None:
     """What the last certificate of a site answers."""
-    issued = authority.ledger.of(site)
+    issued = authority.issued.of(site)
     return Request.parse(issued[-1].request) if issued and issued[-1].request else None
 
 
 def _state(authority: Authority, site: str) -> SiteReport:
-    issued = authority.ledger.of(site)
+    issued = authority.issued.of(site)
     if not issued:
         return SiteReport(site, "no request yet")
     last = issued[-1]
@@ -183,10 +188,10 @@ def _state(authority: Authority, site: str) -> SiteReport:
 
 
 def _noted(authority: Authority, consortium: Consortium, requests: Mapping[str, Checked]) -> list[str]:
-    ledger, now = authority.ledger, authority.now
+    listed, now = authority.issued, authority.now
     notes = []
-    for site in ledger.holders():
-        good = ledger.good_of(site, now)
+    for site in listed.holders():
+        good = listed.good_of(site, now)
         if good and site != SERVER and site not in consortium.sites:
             notes.append(
                 f"{site} is left out of the consortium, and not shut out: its certificate is good until "
@@ -194,7 +199,7 @@ def _noted(authority: Authority, consortium: Consortium, requests: Mapping[str, 
             )
     for site, asked in requests.items():
         latest = _latest(authority, site)
-        if ledger.out(site):
+        if listed.out(site):
             notes.append(f"{site} is revoked: leave it out of the consortium, or let it in again with --renew {site}")
         elif latest is not None and latest.request.digest != asked.request.digest:
             notes.append(f"a newer request of {site} is on file: --renew {site} takes it up")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from fedcxr.deployment import kit
-from fedcxr.deployment.authority import LOOPBACK, SERVER, Authority
+from fedcxr.deployment.authority import SERVER, Authority
 from fedcxr.deployment.certificates import names_of, new_key, private_text
 from fedcxr.deployment.consortium import WARNED, Consortium, SiteTerms, plain
 from fedcxr.deployment.forms import SCRIPTS, Bound, bindings, filled, listening, spaced
@@ -20,6 +20,8 @@ from fedcxr.keys.cards import Card
 from fedcxr.keys.identity import Identity
 from fedcxr.storage.disk import write_atomic
 from fedcxr.storage.private import private_folder
+
+LOOPBACK = ("localhost", "127.0.0.1")  # behind the gate, the server speaks TLS to itself
 
 
 def coordinator_identity(folder: Path, *, new: bool) -> Identity:
@@ -44,19 +46,19 @@ def write_server(
     """The coordinator's kit; with a new certificate where its last is not for these names, or ends soon."""
     key = _server_key(folder / kit.SERVER_KEY)
     authority = _server_certified(authority, consortium, key.public_key(), renew=renew)
-    ledger = authority.ledger
-    sites = tuple(site for site in consortium.sites if not ledger.out(site))
+    listed = authority.issued
+    sites = tuple(site for site in consortium.sites if not listed.out(site))
     document = kit.ServerKit(
         consortium=consortium.name,
-        id=ledger.id,
+        id=listed.id,
         host=plain(consortium.host),
         port=consortium.port,
         superlink_port=consortium.superlink_port,
         sites=sites,
     )
     admitted = {
-        site: [(one, Request.parse(one.request)) for one in ledger.good_of(site, authority.now)]
-        for site in ledger.holders()
+        site: [(one, Request.parse(one.request)) for one in listed.good_of(site, authority.now)]
+        for site in listed.holders()
         if site != SERVER
     }
     bound = [Bound(site, one.serial, asked.node) for site, some in admitted.items() for one, asked in some]
@@ -68,7 +70,7 @@ def write_server(
     }
     files = {
         **_common(document, authority, identity),
-        kit.SERVER_CERTIFICATE: ledger.of(SERVER)[-1].certificate,
+        kit.SERVER_CERTIFICATE: listed.of(SERVER)[-1].certificate,
         kit.REVOKED: authority.revocations(consortium.days).decode(),
         **dict(filled("server", values)),
     }
@@ -91,7 +93,7 @@ def write_site(
     """A site's kit, with its certificate once it has asked for one."""
     document = kit.SiteKit(
         consortium=consortium.name,
-        id=authority.ledger.id,
+        id=authority.issued.id,
         host=plain(consortium.host),
         port=consortium.port,
         site=site,
@@ -105,7 +107,7 @@ def write_site(
     }
     files = {**_common(document, authority, identity), **dict(filled("site", values))}
     profile = files.pop(kit.PROFILE)
-    good = authority.ledger.good_of(site, authority.now)
+    good = authority.issued.good_of(site, authority.now)
     if good:
         files[kit.NODE_CERTIFICATE] = good[-1].certificate
     private_folder(folder)
@@ -119,7 +121,7 @@ def write_site(
 def _common(document: kit.ServerKit | kit.SiteKit, authority: Authority, identity: Identity) -> dict[str, str]:
     return {
         kit.KIT: document.text,
-        kit.AUTHORITY: authority.certificate.public_bytes(Encoding.PEM).decode(),
+        kit.AUTHORITY_CERTIFICATE: authority.certificate.public_bytes(Encoding.PEM).decode(),
         kit.COORDINATOR_CARD: Card.issue(identity).text,
     }
 
@@ -150,7 +152,7 @@ def _server_certified(
     authority: Authority, consortium: Consortium, key: ec.EllipticCurvePublicKey, *, renew: bool
 ) -> Authority:
     names = tuple(dict.fromkeys((*consortium.every_name, *LOOPBACK)))
-    good = authority.ledger.good_of(SERVER, authority.now)
+    good = authority.issued.good_of(SERVER, authority.now)
     if good and not renew:
         last = good[-1].x509
         lasting = good[-1].ends - authority.now > timedelta(days=WARNED) or authority.ends_with(good[-1])

@@ -236,8 +236,8 @@ def expired(kits: Kits, hospital: Hospital, work: Path) -> Badge:
     folder = shutil.copytree(kits.out / "authority", work / "long-ago")
     authority = Authority.open(folder, Consortium.parse(kits.document), kits.now)
     past = replace(authority, now=kits.now - timedelta(days=30))
-    issued = past.certify_site(hospital.name, hospital.tls.public_key(), 29, kits.ledger.of(hospital.name)[-1].request)
-    return Badge.of(work, "expired", issued.ledger.certificates[-1].certificate, hospital.tls)
+    issued = past.certify_site(hospital.name, hospital.tls.public_key(), 29, kits.issued.of(hospital.name)[-1].request)
+    return Badge.of(work, "expired", issued.issued.certificates[-1].certificate, hospital.tls)
 
 
 # What gets through ----------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_a_body_that_is_sent_in_chunks_arrives(gate: Gate) -> None:
 def test_the_log_tells_who_called_and_nothing_of_what_was_said(gate: Gate) -> None:
     gate.ask("ukb", body=b"Kowalczyk")
     log = (gate.folder / "run" / "access.log").read_text()
-    assert f'site="ukb" serial={gate.kits.ledger.of("ukb")[-1].serial}' in log
+    assert f'site="ukb" serial={gate.kits.issued.of("ukb")[-1].serial}' in log
     assert "Kowalczyk" not in log
     assert gate.nodes["ukb"] not in log
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from provisioned import Hospital, Kits, with_sites
 
 from fedcxr.deployment import kit
+from fedcxr.deployment.certificates import private_text
 from fedcxr.deployment.kit import ServerKit, SiteKit, parse, read_server, read_site
-from fedcxr.errors import BadSignature, FedcxrError
+from fedcxr.errors import BadSignature, FedcxrError, Refused
+from fedcxr.storage.disk import write_atomic
 
 CHARITE = Hospital("charite")
 
@@ -53,10 +55,14 @@ def test_what_a_machine_adds_or_adapts_is_its_own(copied: Path) -> None:
     site = copied / "charite"
     (site / "profile.yaml").write_text("site: charite\n")
     (site / "compose.override.yaml").write_text("services: {}\n")
-    (site / "private").mkdir()
-    (site / "private" / "tls.key").write_text("secret")
+    (site / "private").mkdir(mode=0o700)
+    (site / "private" / "tls.key").touch(mode=0o600)
     (site / "node.crt").unlink()
     read_site(site)
+
+
+def renamed(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
 
 
 EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -67,6 +73,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
         "is not of it; given: nodes/eve.pub",
     ),
     "a stranger's card": (lambda kits: (kits / "server/cards/eve.card").write_text("x"), "given: cards/eve.card"),
+    "another path in it": (lambda kits: renamed(kits / "server/kit.yaml", "ukb", "../ukb"), "sites"),
     "no sums": (lambda kits: (kits / "server/SHA256SUMS").unlink(), "missing; given: "),
     "empty sums": (lambda kits: (kits / "server/SHA256SUMS").write_text(""), "SHA256SUMS leaves a file out"),
     "sums elsewhere": (
@@ -77,6 +84,8 @@ EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no kit": (lambda kits: (kits / "server/kit.yaml").unlink(), "there is no kit here"),
     "a site's": (lambda kits: shutil.copytree(kits / "ukb", kits / "server", dirs_exist_ok=True), "given: role: site"),
     "not text": (lambda kits: (kits / "server/kit.yaml").write_bytes(b"\xff"), "not text"),
+    "open keys": (lambda kits: (kits / "server/private/server.key").chmod(0o640), "server.key, mode 0640"),
+    "an open folder of keys": (lambda kits: (kits / "server/private").chmod(0o755), "private, mode 0755"),
     "huge": (lambda kits: (kits / "server/kit.yaml").write_bytes(b" " * (kit.LARGEST + 1)), "too large"),
 }
 
@@ -111,6 +120,19 @@ def test_a_certificate_of_another_site_or_consortium_is_refused(copied: Path, ot
     shutil.copy(others.out / "charite" / "node.crt", copied / "charite" / "node.crt")
     with pytest.raises(BadSignature, match="not of this consortium's authority; given: charite of"):
         read_site(copied / "charite")
+
+
+def test_a_certificate_for_another_key_than_the_machine_has_is_refused(copied: Path) -> None:
+    (copied / "charite" / "private").mkdir(mode=0o700)
+    key = copied / "charite" / "private" / "tls.key"
+    write_atomic(key, private_text(CHARITE.tls))
+    read_site(copied / "charite")
+    write_atomic(key, private_text(CHARITE.node))
+    with pytest.raises(Refused, match=r"node\.crt is for another key than private/tls\.key"):
+        read_site(copied / "charite")
+    write_atomic(copied / "server" / "private" / "server.key", private_text(CHARITE.node))
+    with pytest.raises(Refused, match=r"server\.crt is for another key than private/server\.key"):
+        read_server(copied / "server")
 
 
 SITE = SiteKit(consortium="chest", id="0" * 32, host="2001:db8::7", port=443, site="ukb", runtime_port=9094)

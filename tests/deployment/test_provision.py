@@ -87,7 +87,7 @@ def test_certificates_are_for_one_use_and_one_holder(kits: Kits, two: tuple[Hosp
         assert list(issued.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [use]
         assert not issued.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         assert issued.not_valid_after_utc - NOW == timedelta(days=365)
-    assert (common_name(node), organisation(node)) == ("ukb", kits.ledger.id)
+    assert (common_name(node), organisation(node)) == ("ukb", kits.issued.id)
     assert node.public_key() == two[1].tls.public_key()
     key = load_pem_private_key((kits.out / "authority/ca.key").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -185,10 +185,10 @@ def test_whoever_is_revoked_leaves_the_server_s_kit_and_stays_out(kits: Kits) ->
 
 
 def test_a_renewed_certificate_of_the_same_keys_is_good_beside_the_old_one(kits: Kits) -> None:
-    before = kits.ledger.of("ukb")
+    before = kits.issued.of("ukb")
     kits.now += timedelta(days=300)
     kits.provision(renew="ukb")
-    (old, new) = kits.ledger.of("ukb")
+    (old, new) = kits.issued.of("ukb")
     assert (old, kits.text("ukb/node.crt")) == (before[0], new.certificate)
     assert new.ends - kits.now == timedelta(days=365)
     lines = re.findall(r'"~\^([0-9A-F]+):\S+\$" ukb;', kits.text("server/nginx.conf"))
@@ -223,7 +223,7 @@ def test_what_ends_soon_is_told_fourteen_days_ahead(kits: Kits) -> None:
         "the certificate of ukb ends on 2027-03-01: --renew ukb",
     )
     # The server's, which nobody need install, and the list of what was revoked were made anew unasked.
-    assert kits.ledger.of("server")[-1].ends - kits.now == timedelta(days=365)
+    assert kits.issued.of("server")[-1].ends - kits.now == timedelta(days=365)
     assert report.again - kits.now > timedelta(days=180)
     kits.now += timedelta(days=20)
     assert kits.provision().sites[0].state == "ended"
@@ -234,7 +234,7 @@ def test_an_authority_that_ends_is_told_of_and_then_refuses(kits: Kits) -> None:
     kits.now += timedelta(days=3640)
     report = kits.provision(renew="ukb")
     assert report.notes[0].startswith("the authority itself ends on 2036-02-27")
-    assert kits.ledger.of("ukb")[-1].ends - kits.now == timedelta(days=10)  # nothing lasts longer
+    assert kits.issued.of("ukb")[-1].ends - kits.now == timedelta(days=10)  # nothing lasts longer
     kits.now += timedelta(days=11)
     with pytest.raises(Refused, match="the consortium's authority has ended"):
         kits.provision()

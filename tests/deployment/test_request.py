@@ -154,7 +154,7 @@ def test_a_site_asks_with_its_own_vault_and_whole_keys(tmp_path: Path) -> None:
         make_request(kit, Card.issue(UKB.identity), UKB.identity)
     assert not (kit / "private").exists()
     (kit / "private").mkdir(mode=0o700)
-    (kit / "private" / "node.key").write_text("no key")
+    (kit / "private" / "node.key").touch(mode=0o600)
     with pytest.raises(StorageError, match="a key of this machine cannot be read"):
         make_request(kit, Card.issue(CHARITE.identity), CHARITE.identity)
     with pytest.raises(ConfigError, match="for another machine; given: role: server"):
