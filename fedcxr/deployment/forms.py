@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedcxr import __version__
 from fedcxr.deployment.certificates import public_text
 
-SCRIPTS = ("start", "start-gate")  # are run
+SCRIPTS = ("start", "reload")  # are run
 
 
 class Form(Template):

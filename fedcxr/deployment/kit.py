@@ -29,10 +29,10 @@ from fedcxr.storage.private import OTHERS
 
 # In every kit:
 KIT, AUTHORITY_CERTIFICATE, COORDINATOR_CARD = "kit.yaml", "ca.crt", "coordinator.card"
-SUMS, PRIVATE = "SHA256SUMS", "private"
+SUMS, PRIVATE, RUN = "SHA256SUMS", "private", "run"
 # In the server's:
 SERVER_CERTIFICATE, SERVER_KEY, IDENTITY = "server.crt", "private/server.key", "private/coordinator"
-REVOKED, NODES, CARDS, RUN = "crl.pem", "nodes", "cards", "run"
+REVOKED, NODES, CARDS = "crl.pem", "nodes", "cards"
 # In a site's:
 PROFILE, REQUEST, NODE_CERTIFICATE = "profile.yaml", "request.json", "node.crt"
 TLS_KEY, NODE_KEY = "private/tls.key", "private/node.key"

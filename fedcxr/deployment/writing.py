@@ -82,7 +82,6 @@ def write_server(
                 f"{kit.NODES}/{site}.crt": issued.certificate,
                 f"{kit.CARDS}/{site}.card": asked.card.text,
             }
-    private_folder(folder / kit.RUN)
     _write(folder, files, only=(kit.NODES, kit.CARDS))
     return authority
 
@@ -163,6 +162,7 @@ def _server_certified(
 
 def _write(folder: Path, files: Mapping[str, str], only: Iterable[str] = ()) -> None:
     """These files and their sums; in the folders of `only`, no others."""
+    private_folder(folder / kit.RUN)  # all that a started machine writes in its kit
     for inner in only:
         private_folder(folder / inner)
         for path in (folder / inner).iterdir():

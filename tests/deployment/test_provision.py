@@ -338,7 +338,7 @@ def test_pages_and_scripts_are_filled_in_and_short(kits: Kits) -> None:
         assert len(readme) <= 30
         assert max(map(len, readme)) <= 120
     assert kits.text("ukb/start").endswith('exec fedcxr site start "$(dirname "$(readlink -f "$0")")" "$@"\n')
-    for script in ("ukb/start", "server/start", "server/start-gate"):
+    for script in ("ukb/start", "server/start", "server/reload"):
         subprocess.run(["sh", "-n", kits.out / script], check=True)
 
 
@@ -354,7 +354,7 @@ def test_containers_are_confined(kits: Kits, role: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-@pytest.mark.parametrize("unit", ["server/fedcxr-superlink", "server/fedcxr-gate", "ukb/fedcxr-node"])
+@pytest.mark.parametrize("unit", ["server/fedcxr-server", "ukb/fedcxr-node"])
 def test_systemd_understands_its_units(kits: Kits, unit: str, tmp_path: Path) -> None:
     place = tmp_path / f"{unit.split('/')[1]}.service"
     place.write_text(re.sub(r"/opt/fedcxr/bin/fedcxr|/usr/sbin/nginx", "/bin/true", kits.text(f"{unit}.service")))
@@ -363,6 +363,7 @@ def test_systemd_understands_its_units(kits: Kits, unit: str, tmp_path: Path) ->
     )
     assert [line for line in done.stderr.splitlines() if "fedcxr" in line] == []
     told = kits.text(f"{unit}.service")
+    assert "\nReadWritePaths=/var/lib/fedcxr/kit/run\n" in told
     for line in ("UMask=0077", "LimitCORE=0", "NoNewPrivileges=yes", "ProtectHome=yes", "ProtectSystem=strict"):
         assert f"\n{line}\n" in told
     assert ("LoadCredentialEncrypted=" in told) == (unit == "ukb/fedcxr-node")
