@@ -55,5 +55,6 @@ def _lines(report: Report, out: Path) -> list[str]:
     if any(site.fingerprint for site in report.sites):
         lines.append("Compare each fingerprint with its site over the telephone before you send its kit.")
     lines += [f"note: {note}" for note in report.notes]
+    lines.append(f"Keep {out / 'authority'} to yourself, and a copy of it: whoever has it lets anybody in.")
     lines.append(f"Run this again, and reload the gate, before {report.again:%Y-%m-%d}: then its list of revoked ends.")
     return lines

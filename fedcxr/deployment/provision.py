@@ -201,6 +201,6 @@ def _noted(authority: Authority, consortium: Consortium, requests: Mapping[str, 
         latest = _latest(authority, site)
         if listed.out(site):
             notes.append(f"{site} is revoked: leave it out of the consortium, or let it in again with --renew {site}")
-        elif latest is not None and latest.request.digest != asked.request.digest:
+        elif latest is not None and not latest.same_as(asked):
             notes.append(f"a newer request of {site} is on file: --renew {site} takes it up")
     return [*notes, *authority.ending()]

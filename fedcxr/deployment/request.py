@@ -7,7 +7,6 @@ in it wants exactly these two: so it is enough to compare the card's fingerprint
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +77,6 @@ class Request(Section):
         return self.model_dump_json(indent=1) + "\n"
 
     @property
-    def digest(self) -> str:
-        """Two requests with the same digest ask for the same."""
-        return hashlib.sha256(self._whole).hexdigest()
-
-    @property
     def _whole(self) -> bytes:
         return context(PURPOSE, self.consortium, self.site, self.csr, self.node, self.card)
 
@@ -151,6 +145,10 @@ class Checked:
     @property
     def site(self) -> str:
         return self.request.site
+
+    def same_as(self, other: Checked) -> bool:
+        """Whether both are of the same keys and the same card; signatures are never the same twice."""
+        return (self.tls, self.node, self.card.public) == (other.tls, other.node, other.card.public)
 
     @property
     def keys(self) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from provisioned import NOW, Hospital, Kits, with_sites
 
+from fedcxr.deployment import writing
 from fedcxr.deployment.certificates import common_name, names_of, new_key, organisation
 from fedcxr.deployment.kit import read_server, read_site
 from fedcxr.errors import ConfigError, FedcxrError, Refused, StorageError, UnknownName
@@ -94,6 +95,7 @@ def test_certificates_are_for_one_use_and_one_holder(kits: Kits, two: tuple[Hosp
     assert key.curve.name == "secp384r1"
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_openssl_finds_the_chain_good_and_a_site_no_server(kits: Kits) -> None:
     def verify(name: str, purpose: str) -> bool:
         command = ["openssl", "verify", "-CAfile", "server/ca.crt", "-CRLfile", "server/crl.pem", "-crl_check"]
@@ -112,6 +114,27 @@ def test_a_second_run_keeps_everything(kits: Kits) -> None:
     assert contents(kits.out) == before
     assert report.notes == ()
     assert [(site.site, site.state) for site in report.sites] == [("charite", "certified"), ("ukb", "certified")]
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(kits: Kits, monkeypatch: pytest.MonkeyPatch) -> None:
+    kits.document["sites"] = ["charite", "mercy", "ukb"]
+    kits.hand_in(Hospital("mercy"))
+    whole = writing.write_atomic
+    written: list[Path] = []
+
+    def cut_off(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        whole(path, data)
+
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr(writing, "write_atomic", cut_off)
+        kits.provision()
+    kits.provision()
+    assert len(kits.issued.of("mercy")) == 1  # what was issued before is what the kits hold now
+    assert read_server(kits.out / "server").sites == ("charite", "mercy", "ukb")
+    assert read_site(kits.out / "mercy").site == "mercy"
 
 
 def test_a_profile_that_somebody_began_to_adapt_is_kept(kits: Kits, root: Path) -> None:
@@ -198,6 +221,8 @@ def test_a_renewed_certificate_of_the_same_keys_is_good_beside_the_old_one(kits:
 
 def test_a_newer_request_is_told_of_and_taken_up_on_purpose(kits: Kits, two: tuple[Hospital, Hospital]) -> None:
     old = certificate(kits, "ukb/node.crt")
+    kits.hand_in(two[1])  # of the same keys, so there is nothing to do
+    assert kits.provision().notes == ()
     two[1].tls, two[1].node = new_key(), new_key()
     kits.hand_in(two[1])
     assert kits.provision().notes == ("a newer request of ukb is on file: --renew ukb takes it up",)

@@ -116,7 +116,7 @@ def test_a_letter_changed_is_refused_or_of_no_consequence(place: int, letter: st
         found = Request.parse(text)
     except FedcxrError:
         return
-    assert found.request.digest == REQUEST.digest  # another blank between two keys
+    assert found.request == REQUEST  # another blank between two keys
 
 
 @settings(max_examples=60)
