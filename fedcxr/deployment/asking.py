@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedcxr.deployment import kit
-from fedcxr.deployment.certificates import new_key, private_text
+from fedcxr.deployment.certificates import UNREADABLE, new_key, private_text
 from fedcxr.deployment.request import Request
 from fedcxr.errors import Refused, StorageError
 from fedcxr.keys.cards import Card
@@ -60,7 +59,7 @@ def _kept(path: Path, load: Load, dump: Dump) -> ec.EllipticCurvePrivateKey:
         return made
     try:
         key = load(path.read_bytes(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != ec.SECP384R1.name:
         raise StorageError(

@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from fedcxr.deployment.certificates import (
     LONGEST_COMMON_NAME,
     SKEW,
+    UNREADABLE,
     alternative,
     blank,
     new_key,
@@ -73,7 +74,7 @@ class Authority:
         try:
             key = load_pem_private_key((folder / KEY).read_bytes(), None)
             certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
-        except (OSError, ValueError, TypeError):
+        except (OSError, *UNREADABLE):
             raise StorageError(
                 "the authority's key or certificate cannot be read", given=folder, do="restore it from a backup"
             ) from None

@@ -6,7 +6,7 @@ import ipaddress
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
@@ -16,6 +16,8 @@ from fedcxr.errors import BadSignature, Refused
 
 SKEW = timedelta(minutes=5)  # clocks that go behind ours find a fresh certificate valid
 LONGEST_COMMON_NAME = 64
+# What `cryptography` raises at bytes that are no key and no certificate, or none that it knows.
+UNREADABLE = (ValueError, TypeError, NotImplementedError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -46,7 +48,7 @@ def check_issued(certificate: x509.Certificate, authority: x509.Certificate, to:
     """Refuse a certificate that this consortium's authority did not issue to this holder."""
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         raise BadSignature(
             "this certificate is not of this consortium's authority",
             given=_told(certificate),

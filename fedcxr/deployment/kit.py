@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fedcxr import plugins
-from fedcxr.deployment.certificates import check_issued, common_name, organisation
+from fedcxr.deployment.certificates import UNREADABLE, check_issued, common_name, organisation
 from fedcxr.deployment.consortium import LABEL, Port
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError
 from fedcxr.keys.cards import Card
@@ -119,10 +119,13 @@ def card(path: Path) -> Card:
 
 def certificate(path: Path) -> x509.Certificate:
     """The certificate in one of a kit's files."""
+    data = _bytes(path)
     try:
-        return x509.load_pem_x509_certificate(_bytes(path))
-    except ValueError:
+        read = x509.load_pem_x509_certificate(data)
+        read.subject, read.extensions, read.public_key()  # which are parsed only now
+    except UNREADABLE:
         raise ConfigError("this is no certificate", given=path, allowed="PEM", do="copy the kit again") from None
+    return read
 
 
 def sums(folder: Path, names: Iterable[str]) -> str:
@@ -185,7 +188,7 @@ def _check_key(folder: Path, name: str, key_name: str) -> None:
         return
     try:
         key = load_pem_private_key(_bytes(folder / key_name), None)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         raise StorageError("a key of this machine cannot be read", given=folder / key_name) from None
     if key.public_key() != certificate(folder / name).public_key():
         raise Refused(

@@ -14,13 +14,13 @@ from typing import Any, Literal, Self
 
 import pydantic
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
 from fedcxr import plugins
-from fedcxr.deployment.certificates import common_name, organisation, public_text, subject
+from fedcxr.deployment.certificates import UNREADABLE, common_name, organisation, public_text, subject
 from fedcxr.errors import BadSignature, ConfigError, Refused, StorageError
 from fedcxr.keys import context
 from fedcxr.keys.cards import Card
@@ -116,7 +116,7 @@ class Request(Section):
             signed = csr.is_signature_valid
             named = common_name(csr), organisation(csr)
             key = csr.public_key()
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType):
+        except UNREADABLE:
             raise ConfigError(
                 "the request holds no certificate signing request (CSR)", do="run fedcxr site request once more"
             ) from None
@@ -177,7 +177,7 @@ def node_key(text: str) -> ec.EllipticCurvePublicKey:
     """The public key of a Flower node, from exactly what `openssh` writes."""
     try:
         key = load_ssh_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != ec.SECP384R1.name or openssh(key) != text:
         raise ConfigError(

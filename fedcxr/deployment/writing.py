@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from fedcxr.deployment import kit
 from fedcxr.deployment.authority import SERVER, Authority
-from fedcxr.deployment.certificates import names_of, new_key, private_text
+from fedcxr.deployment.certificates import UNREADABLE, names_of, new_key, private_text
 from fedcxr.deployment.consortium import WARNED, Consortium, SiteTerms, plain
 from fedcxr.deployment.forms import SCRIPTS, Bound, bindings, filled, listening, spaced
 from fedcxr.deployment.request import Request, openssh
@@ -140,7 +140,7 @@ def _server_key(path: Path) -> ec.EllipticCurvePrivateKey:
         write_atomic(path, private_text(new_key()))
     try:
         key = load_pem_private_key(path.read_bytes(), None)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise StorageError("the server's key cannot be read", given=path, do="remove it: the next run makes another")

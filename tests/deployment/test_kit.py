@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from cryptography import x509
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from provisioned import Hospital, Kits, with_sites
 
@@ -120,6 +121,23 @@ def test_a_certificate_of_another_site_or_consortium_is_refused(copied: Path, ot
     shutil.copy(others.out / "charite" / "node.crt", copied / "charite" / "node.crt")
     with pytest.raises(BadSignature, match="not of this consortium's authority; given: charite of"):
         read_site(copied / "charite")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 0.999), letter=st.sampled_from("AQgwz09+/=\n-"))
+def test_a_certificate_with_a_letter_changed_is_refused_or_the_same(made: Kits, place: float, letter: str) -> None:
+    told = made.text("charite/node.crt")
+    at = int(place * len(told))
+    (made.out / "charite" / "node.crt").write_text(told[:at] + letter + told[at + 1 :])
+    try:
+        read_site(made.out / "charite")
+    except FedcxrError:
+        return
+    else:
+        found = kit.certificate(made.out / "charite" / "node.crt")
+        assert found == x509.load_pem_x509_certificate(told.encode())
+    finally:
+        (made.out / "charite" / "node.crt").write_text(told)
 
 
 def test_a_certificate_for_another_key_than_the_machine_has_is_refused(copied: Path) -> None:

@@ -25,6 +25,7 @@ from fedcxr.deployment.certificates import common_name, names_of, new_key, organ
 from fedcxr.deployment.kit import read_server, read_site
 from fedcxr.errors import ConfigError, FedcxrError, Refused, StorageError, UnknownName
 from fedcxr.keys.cards import Card
+from fedcxr.storage.disk import write_atomic
 
 CHARITE, UKB = Hospital("charite"), Hospital("ukb")
 
@@ -119,17 +120,16 @@ def test_a_second_run_keeps_everything(kits: Kits) -> None:
 def test_a_run_that_was_cut_off_is_gone_on_with(kits: Kits, monkeypatch: pytest.MonkeyPatch) -> None:
     kits.document["sites"] = ["charite", "mercy", "ukb"]
     kits.hand_in(Hospital("mercy"))
-    whole = writing.write_atomic
     written: list[Path] = []
 
     def cut_off(path: Path, data: bytes) -> None:
         written.append(path)
         if len(written) == 4:
             raise KeyboardInterrupt
-        whole(path, data)
+        write_atomic(path, data)
 
-    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
-        cut.setattr(writing, "write_atomic", cut_off)
+    monkeypatch.setattr(writing, "write_atomic", cut_off)
+    with pytest.raises(KeyboardInterrupt):
         kits.provision()
     kits.provision()
     assert len(kits.issued.of("mercy")) == 1  # what was issued before is what the kits hold now
