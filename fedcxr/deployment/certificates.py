@@ -17,7 +17,10 @@ from fedcxr.errors import BadSignature, Refused
 SKEW = timedelta(minutes=5)  # clocks that go behind ours find a fresh certificate valid
 LONGEST_COMMON_NAME = 64
 # What `cryptography` raises at bytes that are no key and no certificate, or none that it knows.
-UNREADABLE = (ValueError, TypeError, NotImplementedError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType)
+UNREADABLE = (
+    *(ValueError, TypeError, NotImplementedError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

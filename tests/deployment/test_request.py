@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,13 @@ import pytest
 from canary import leaks
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, load_ssh_private_key
-from cryptography.x509 import CertificateSigningRequestBuilder
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+from cryptography.x509 import CertificateSigningRequestBuilder, load_pem_x509_csr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from provisioned import Hospital, with_sites
@@ -46,6 +52,22 @@ def csr(key: Any, site: str = "charite", consortium: str = CONSORTIUM) -> str:
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
+def of_version(version: int) -> str:
+    """A signing request of a version that there is not."""
+    der = load_pem_x509_csr(DOCUMENT["csr"].encode()).public_bytes(Encoding.DER)
+    head, _, rest = der.partition(b"\x02\x01\x00")
+    text = base64.encodebytes(head + bytes((2, 1, version)) + rest).decode()
+    return f"-----BEGIN CERTIFICATE REQUEST-----\n{text}-----END CERTIFICATE REQUEST-----\n"
+
+
+def compressed() -> str:
+    """The same point of the curve in its short form, which OpenSSH does not know."""
+    kind, whole = openssh(CHARITE.node.public_key()).split()
+    blob = base64.b64decode(whole)
+    short = CHARITE.node.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    return f"{kind} {base64.b64encode(blob[:-101] + len(short).to_bytes(4) + short).decode()}"
+
+
 def test_a_request_tells_what_a_certificate_needs_and_no_secret() -> None:
     checked = Request.parse(REQUEST.text)
     assert (checked.site, checked.tls, checked.node) == ("charite", CHARITE.tls.public_key(), CHARITE.node.public_key())
@@ -68,6 +90,8 @@ def test_a_request_tells_what_a_certificate_needs_and_no_secret() -> None:
         (signed(csr=csr(rsa.generate_private_key(65537, 2048))), "another kind of key"),
         (signed(csr=csr(CHARITE.node)), "one key is both"),
         (signed(csr="?"), "no certificate signing request (CSR)"),
+        (signed(csr=of_version(5)), "no certificate signing request (CSR)"),
+        (signed(node=compressed()), "no public key of a node"),
         (signed(node=openssh(UKB.node.public_key())), "not signed with its node's key"),
         (signed(node=openssh(CHARITE.node.public_key()) + " a comment"), "no public key of a node"),
         (signed(node=openssh(ec.generate_private_key(ec.SECP256R1()).public_key())), "no public key of a node"),
