@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
@@ -102,6 +103,7 @@ def write_site(
         **_values(document),
         "site": site,
         "site_lower": site.lower(),
+        "site_quoted": yaml.safe_dump(site).splitlines()[0],  # there are words that YAML takes for numbers or truths
         "fingerprint": _two_lines(identity.public.fingerprint),
     }
     files = {**_common(document, authority, identity), **dict(filled("site", values))}

@@ -145,6 +145,15 @@ def test_a_profile_that_somebody_began_to_adapt_is_kept(kits: Kits, root: Path) 
     assert kits.text("ukb/profile.yaml") == "mine"
 
 
+def test_a_site_may_be_called_what_yaml_takes_for_a_number_or_a_truth(tmp_path: Path) -> None:
+    kits = Kits(tmp_path / "kits", {"name": "1e3", "host": "hub", "sites": ["12", "on"]})
+    kits.provision()
+    for site in ("12", "on"):
+        assert yaml.safe_load(kits.text(f"{site}/profile.yaml"))["site"] == site
+        assert yaml.safe_load(kits.text(f"{site}/compose.yaml"))["services"]["node"]["hostname"] == site
+        assert read_site(kits.out / site).consortium == "1e3"
+
+
 def test_fingerprints_are_shown_to_compare(kits: Kits, two: tuple[Hospital, Hospital]) -> None:
     report = kits.provision()
     assert [site.fingerprint for site in report.sites] == [one.identity.public.fingerprint for one in two]
