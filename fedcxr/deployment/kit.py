@@ -28,7 +28,7 @@ from fedcxr.scenario.sections import Section
 from fedcxr.storage.private import OTHERS
 
 # In every kit:
-KIT, AUTHORITY_CERTIFICATE, COORDINATOR_CARD = "kit.yaml", "ca.crt", "coordinator.card"
+KIT, AUTHORITY, COORDINATOR_CARD = "kit.yaml", "ca.crt", "coordinator.card"
 SUMS, PRIVATE, RUN = "SHA256SUMS", "private", "run"
 # In the server's:
 SERVER_CERTIFICATE, SERVER_KEY, IDENTITY = "server.crt", "private/server.key", "private/coordinator"
@@ -40,7 +40,7 @@ TLS_KEY, NODE_KEY = "private/tls.key", "private/node.key"
 COORDINATOR = "coordinator"  # how the coordinator's identity is called; no site can have this name
 # What a machine makes, adapts or gets later: no sum is kept of it.
 UNSUMMED = (SUMS, PROFILE, REQUEST, NODE_CERTIFICATE)
-SUMMED = (KIT, AUTHORITY_CERTIFICATE, COORDINATOR_CARD)  # of every kit
+SUMMED = (KIT, AUTHORITY, COORDINATOR_CARD)  # of every kit
 LARGEST = 1 << 20  # bytes of any file in a kit
 
 Id = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{32}$")]
@@ -89,7 +89,7 @@ K = TypeVar("K", ServerKit, SiteKit)
 def read_server(folder: Path) -> ServerKit:
     """The coordinator's kit, once all in it fits together."""
     kit = _read(ServerKit, folder)
-    authority = certificate(folder / AUTHORITY_CERTIFICATE)
+    authority = certificate(folder / AUTHORITY)
     check_issued(certificate(folder / SERVER_CERTIFICATE), authority, None, kit.id)
     _check_key(folder, SERVER_CERTIFICATE, SERVER_KEY)
     for path in sorted((folder / NODES).glob("*.crt")):
@@ -101,7 +101,7 @@ def read_site(folder: Path) -> SiteKit:
     """A site's kit, once all in it fits together; its certificate may not be there yet."""
     kit = _read(SiteKit, folder)
     if (folder / NODE_CERTIFICATE).exists():
-        authority = certificate(folder / AUTHORITY_CERTIFICATE)
+        authority = certificate(folder / AUTHORITY)
         check_issued(certificate(folder / NODE_CERTIFICATE), authority, kit.site, kit.id)
         _check_key(folder, NODE_CERTIFICATE, TLS_KEY)
     return kit
@@ -157,7 +157,7 @@ def _read(kind: type[K], folder: Path) -> K:
         )
     _check_sums(folder)
     _check_private(folder / PRIVATE)
-    authority = certificate(folder / AUTHORITY_CERTIFICATE)
+    authority = certificate(folder / AUTHORITY)
     if organisation(authority) != kit.id:
         raise Refused(
             "kit.yaml and ca.crt are of two consortia",

@@ -19,7 +19,7 @@ from fedcxr.errors import ConfigError, FedcxrError, Refused, UnknownName
 from fedcxr.storage.disk import explained
 from fedcxr.storage.private import locked, private_folder
 
-AUTHORITY, REQUESTS = "authority", "requests"  # folders beside the kits
+AUTHORITY_FOLDER, REQUESTS = "authority", "requests"  # folders beside the kits
 LOCK = ".lock"
 
 
@@ -55,7 +55,7 @@ def provision(
         private_folder(out)
         private_folder(out / REQUESTS)
         with locked(out / LOCK):
-            authority = Authority.open(out / AUTHORITY, consortium, now)
+            authority = Authority.open(out / AUTHORITY_FOLDER, consortium, now)
             requests, notes = _requests(out / REQUESTS, consortium, authority, bear=revoke is not None)
             identity = coordinator_identity(out / SERVER, new=not authority.issued.of(SERVER))
             if revoke is not None:
@@ -79,7 +79,7 @@ def provision(
 
 def _refuse_other_things(out: Path) -> None:
     """What is in the folder of kits becomes its owner's alone: so it must not be somebody's home."""
-    if not out.is_dir() or (out / AUTHORITY).exists():
+    if not out.is_dir() or (out / AUTHORITY_FOLDER).exists():
         return
     strange = sorted(path.name for path in out.iterdir() if path.name not in (REQUESTS, LOCK))
     if strange:

@@ -122,7 +122,7 @@ def write_site(
 def _common(document: kit.ServerKit | kit.SiteKit, authority: Authority, identity: Identity) -> dict[str, str]:
     return {
         kit.KIT: document.text,
-        kit.AUTHORITY_CERTIFICATE: authority.certificate.public_bytes(Encoding.PEM).decode(),
+        kit.AUTHORITY: authority.certificate.public_bytes(Encoding.PEM).decode(),
         kit.COORDINATOR_CARD: Card.issue(identity).text,
     }
 
