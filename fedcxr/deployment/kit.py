@@ -22,7 +22,7 @@ from fedcxr.deployment.certificates import UNREADABLE, check_issued, common_name
 from fedcxr.deployment.consortium import LABEL, Port
 from fedcxr.errors import ConfigError, DataError, Refused, StorageError
 from fedcxr.keys.cards import Card
-from fedcxr.keys.identity import Identity
+from fedcxr.keys.provider import SERVER
 from fedcxr.scenario.document import read_yaml
 from fedcxr.scenario.sections import Section
 from fedcxr.storage.private import OTHERS
@@ -37,7 +37,6 @@ REVOKED, NODES, CARDS = "crl.pem", "nodes", "cards"
 PROFILE, REQUEST, NODE_CERTIFICATE = "profile.yaml", "request.json", "node.crt"
 TLS_KEY, NODE_KEY = "private/tls.key", "private/node.key"
 
-COORDINATOR = "coordinator"  # how the coordinator's identity is called; no site can have this name
 # What a machine makes, adapts or gets later: no sum is kept of it.
 UNSUMMED = (SUMS, PROFILE, REQUEST, NODE_CERTIFICATE)
 SUMMED = (KIT, AUTHORITY, COORDINATOR_CARD)  # of every kit
@@ -107,11 +106,6 @@ def read_site(folder: Path) -> SiteKit:
     return kit
 
 
-def coordinator(folder: Path) -> Identity:
-    """The coordinator's own identity, whose card every site holds."""
-    return Identity(_bytes(folder / IDENTITY), COORDINATOR)
-
-
 def card(path: Path) -> Card:
     """The card in one of a kit's files."""
     return Card.read(_text(path))
@@ -164,7 +158,7 @@ def _read(kind: type[K], folder: Path) -> K:
             given=f"{kit.id[:8]} and {organisation(authority)[:8]} ({common_name(authority)})",
             do="copy the whole kit again",
         )
-    if card(folder / COORDINATOR_CARD).public.name != COORDINATOR:
+    if card(folder / COORDINATOR_CARD).public.name != SERVER:
         raise Refused("the coordinator's card is somebody else's", given=folder / COORDINATOR_CARD)
     return kit
 

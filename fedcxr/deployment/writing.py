@@ -18,6 +18,7 @@ from fedcxr.deployment.forms import SCRIPTS, Bound, bindings, filled, listening,
 from fedcxr.deployment.request import Request, openssh
 from fedcxr.errors import StorageError
 from fedcxr.keys.cards import Card
+from fedcxr.keys.coordinator import make_identity, read_identity
 from fedcxr.keys.identity import Identity
 from fedcxr.storage.disk import write_atomic
 from fedcxr.storage.private import private_folder
@@ -37,8 +38,8 @@ def coordinator_identity(folder: Path, *, new: bool) -> Identity:
             )
         private_folder(folder)
         private_folder(folder / kit.PRIVATE)
-        write_atomic(path, Identity.generate(kit.COORDINATOR).reveal())
-    return kit.coordinator(folder)
+        return make_identity(path)
+    return read_identity(path)
 
 
 def write_server(

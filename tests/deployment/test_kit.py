@@ -19,6 +19,7 @@ from fedcxr.deployment import kit
 from fedcxr.deployment.certificates import private_text
 from fedcxr.deployment.kit import ServerKit, SiteKit, parse, read_server, read_site
 from fedcxr.errors import BadSignature, FedcxrError, Refused
+from fedcxr.keys.coordinator import read_identity
 from fedcxr.storage.disk import write_atomic
 
 CHARITE = Hospital("charite")
@@ -44,7 +45,8 @@ def test_what_was_made_is_read(made: Kits) -> None:
     server, site = read_server(made.out / "server"), read_site(made.out / "charite")
     assert (server.consortium, server.sites, server.superlink_port) == ("chest", ("charite", "ukb"), 9092)
     assert (site.site, site.runtime_port, site.address, site.id) == ("charite", 9094, "localhost:8443", server.id)
-    assert kit.coordinator(made.out / "server").public == kit.card(made.out / "charite" / "coordinator.card").public
+    identity = read_identity(made.out / "server" / kit.IDENTITY)
+    assert identity.public == kit.card(made.out / "charite" / "coordinator.card").public
 
 
 def test_the_system_s_own_program_agrees_with_the_sums(made: Kits) -> None:
