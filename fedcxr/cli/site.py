@@ -12,12 +12,14 @@ import typer
 from fedcxr.cli.help import App
 from fedcxr.cli.journal import as_plain, as_text
 from fedcxr.cli.options import Format, FormatOption
+from fedcxr.cli.request import site_request
 
 site_app = App(help="A hospital's own node.")
 ledger_app = App(
     help="The journal of what has left this hospital: each answer that was signed, each refusal, each grant of keys. "
     "What learning has cost the patients is told by `fedcxr keys show --profile FILE`.",
 )
+site_app.command("request", epilog="Example: fedcxr site request /var/lib/fedcxr/kit")(site_request)
 site_app.add_typer(ledger_app, name="ledger")
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="The hospital's profile.")]
