@@ -53,7 +53,9 @@ def _parts(kit: Path, port: int, run: RunFolder) -> Iterator[Part]:
         *("--root-certificates", str(kit / "ca.crt"), "--superexec-auth-secret-file", secret),
     ]
     yield Part("superexec", superexec, run.log("superexec"), {**here, "PATH": path})
-    yield Part("gate", [_nginx(), "-p", str(kit), "-c", "nginx.conf", "-g", "daemon off;"], run.log("gate"), here)
+    gate = [_nginx(), "-p", str(kit), "-c", "nginx.conf", "-g", "daemon off;"]
+    # nginx that is killed leaves its workers at the port, who let in whoever was let in when they began.
+    yield Part("gate", gate, run.log("gate"), here, orphaned="TERM")
 
 
 def _flower(program: str) -> str:

@@ -29,6 +29,7 @@ class Part:
     command: Sequence[str]
     log: Path
     environment: Mapping[str, str]
+    orphaned: str = "KILL"  # the signal that ends it when its parent is gone; TERM where it must end children first
 
     def last_words(self) -> str:
         """The last line of its log that says something."""
@@ -46,7 +47,7 @@ class Together:
         """Start one more; it is killed with this process, however that ends."""
         with part.log.open("ab") as log:
             child = subprocess.Popen(
-                [*_bound_to_us(), *part.command],
+                [*_bound_to_us(part.orphaned), *part.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -102,7 +103,7 @@ def together() -> Iterator[Together]:
         parts.end()
 
 
-def _bound_to_us() -> list[str]:
-    """What has the kernel kill a child whose parent is gone; Linux has it with every shell."""
+def _bound_to_us(orphaned: str) -> list[str]:
+    """What has the kernel end a child whose parent is gone; Linux has it with every shell."""
     bound = shutil.which("setpriv") if sys.platform == "linux" else None
-    return [bound, "--pdeathsig", "KILL"] if bound else []
+    return [bound, "--pdeathsig", orphaned] if bound else []

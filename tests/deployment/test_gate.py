@@ -11,6 +11,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -102,6 +103,12 @@ def free_port() -> int:
         return port
 
 
+def is_open(port: int) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclass(frozen=True)
 class Badge:
     """A certificate with its key, as somebody comes to the gate."""
@@ -133,13 +140,9 @@ class Gate:
     def start(self) -> None:
         command = [str(NGINX), "-p", str(self.folder), "-c", "nginx.conf", "-g", "daemon off;"]
         self.process = subprocess.Popen(command, user=self.user, stderr=subprocess.PIPE)
-        for _ in range(100):
-            with socket.socket() as one:
-                if one.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        self.process.kill()
-        pytest.fail(f"nginx does not listen: {self.process.communicate()[1].decode()}")
+        if not eventually(lambda: is_open(self.port)):
+            self.process.kill()
+            pytest.fail(f"nginx does not listen: {self.process.communicate()[1].decode()}")
 
     def reload(self, *, place: bool = True) -> None:
         """The kit as it was provisioned last, and nginx told so; when no worker is left that knows another."""
@@ -449,6 +452,31 @@ def test_a_flood_is_slowed_down_and_then_refused(gate: Gate) -> None:
     finally:
         (gate.folder / "nginx.conf").write_text(told)
         gate.reload(place=False)
+
+
+ABANDONED = """
+import sys, time
+from pathlib import Path
+from fedcxr.deployment.supervision import together
+from server.superlink import _parts
+from fedcxr.deployment.run_folder import RunFolder
+kit = Path(sys.argv[1])
+(gate,) = [part for part in _parts(kit, 1, RunFolder(kit)) if part.name == "gate"]
+with together() as parts:
+    parts.start(gate)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="nothing here ends a child with its parent")
+def test_no_gate_is_left_open_by_a_server_that_was_killed(gate: Gate, tmp_path: Path) -> None:
+    kit, port = shutil.copytree(gate.kits.out / "server", tmp_path / "kit"), free_port()
+    told = (kit / "nginx.conf").read_text()
+    (kit / "nginx.conf").write_text(told.replace(f"listen {gate.port} ssl", f"listen {port} ssl"))
+    with subprocess.Popen([sys.executable, "-c", ABANDONED, str(kit)]) as server:
+        assert eventually(lambda: is_open(port))
+        server.kill()
+    assert eventually(lambda: not is_open(port))
 
 
 def test_another_server_behind_the_gate_is_told_nothing(gate: Gate) -> None:
