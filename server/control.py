@@ -69,7 +69,7 @@ class Control:
         from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
         checks = [RuntimeVersionHttpInterceptor(component_name="flwr CLI")]
-        client = ControlHttpClient.from_server_address(address, False, str(authority), checks)
+        client = ControlHttpClient.from_server_address(address, False, authority.read_bytes(), checks)
         try:
             yield cls(client)
         finally:

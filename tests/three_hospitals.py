@@ -1,4 +1,4 @@
-"""A consortium on loopback, as its people would set it up: every command that they type, and every process that runs."""
+"""A consortium on loopback as its people set it up: every command that they type, and every process that runs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from nodes import permissive
 from fedcxr.deployment.kit import read_server
 from fedcxr.errors import EngineBroken
 from server.control import Control
+from sites.counter import VARIABLE as COUNTERS
 from sites.passphrase import VARIABLE
 
 SITES = ("charite", "mercy", "ukb")
@@ -47,15 +48,20 @@ class ThreeHospitals:
     def profile(self, name: str) -> Path:
         return self.site(name) / "profile.yaml"
 
-    def environment(self, name: str) -> Mapping[str, str]:
-        own = {VARIABLE: str(self.folder / "words"), "FEDCXR_COUNTERS": str(self.folder / "counters" / name)}
-        return os.environ | own | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Where passphrase and counters are, which on one machine are everybody's."""
+        return {VARIABLE: str(self.folder / "words"), COUNTERS: str(self.folder / "counters")}
 
-    def fedcxr(self, who: str, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
-        """One command, as this party types it."""
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return os.environ | self.secrets | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def fedcxr(self, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """One command, as people type it."""
         return subprocess.run(
             [sys.executable, "-P", "-m", "fedcxr.cli", *arguments],
-            env=self.environment(who), capture_output=True, text=True, timeout=timeout, check=False,
+            env=self.environment, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
 
     def start(self, who: str) -> None:
@@ -64,7 +70,7 @@ class ThreeHospitals:
         with (self.folder / f"{who}.log").open("ab") as log:
             self.running[who] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "fedcxr.cli", *words],
-                env=self.environment(who), stdout=log, stderr=log, start_new_session=True,
+                env=self.environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def kill(self, who: str, how: signal.Signals = signal.SIGKILL) -> None:
@@ -115,17 +121,17 @@ def provisioned(folder: Path) -> ThreeHospitals:
     words.touch(mode=0o600)
     words.write_bytes(WORDS)
     provision = ("provision", str(plan), "--out", str(folder / "kits"))
-    _well(parties.fedcxr("server", *provision))
+    _well(parties.fedcxr(*provision))
     (folder / "hospitals").mkdir(mode=0o700)
     for number, name in enumerate(SITES):
         shutil.copytree(folder / "kits" / name, parties.site(name))
         vault = parties.site(name) / "vault"
-        _well(parties.fedcxr(name, "keys", "init", "--site", name, "--vault", str(vault)))
+        _well(parties.fedcxr("keys", "init", "--site", name, "--vault", str(vault)))
         parties.profile(name).write_text(yaml.safe_dump(_profile(parties.site(name), name, number)))
         parties.profile(name).chmod(0o600)
-        _well(parties.fedcxr(name, "site", "request", str(parties.site(name))))
+        _well(parties.fedcxr("site", "request", str(parties.site(name))))
         shutil.copy(parties.site(name) / "request.json", folder / "kits" / "requests" / f"{name}.json")
-    _well(parties.fedcxr("server", *provision))
+    _well(parties.fedcxr(*provision))
     for name in SITES:
         shutil.copy(folder / "kits" / name / "node.crt", parties.site(name))
     return parties

@@ -23,6 +23,7 @@ from fedcxr.cli.data import data_app
 from fedcxr.cli.deployment import provision
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
+from fedcxr.cli.nodes import runs_app, server_app, submit
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
 from fedcxr.cli.site import site_app
 from fedcxr.cli.study import study
@@ -36,6 +37,8 @@ app = App(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(keys_app, name="keys")
+app.add_typer(server_app, name="server")
+app.add_typer(runs_app, name="runs")
 app.add_typer(site_app, name="site")
 app.add_typer(artefacts_app, name="artefacts")
 
@@ -139,6 +142,7 @@ def _with_fresh_secret(document: dict[str, Any], resume: bool) -> dict[str, Any]
 
 app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")(study)
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
+app.command(epilog="Example: fedcxr submit scenario.yaml --kit kits/server")(submit)
 app.command(epilog="Example: fedcxr provision configs/deploy/consortium.yaml --out kits")(provision)
 
 

@@ -52,7 +52,7 @@ class Journey:
 
     def __init__(self, planned: Sequence[str], learns: bool = False) -> None:
         learning = 6.0 if learns else 1.5  # hospitals that learn take longer than all attacks on them
-        weights = {stages.COLLECT: learning, "utility": 1.0, "attack": 2.0}
+        weights = {stages.COLLECT: learning, stages.TESTED: 1.0, "utility": 1.0, "attack": 2.0}
         self._weights = {stage: weights[stage.partition("-")[0]] for stage in planned}
         self._over: set[str] = set()
         self._shares: dict[str, float] = {}  # how much of each stage of the events is done

@@ -38,6 +38,30 @@ def server_start(
         parts.watch()
 
 
+def site_start(
+    kit: Annotated[Path, typer.Argument(metavar="KIT", help="This site's kit, with its certificate.")],
+    profile: Annotated[
+        Path | None, typer.Option("--profile", metavar="FILE", help="What this hospital allows; else KIT/profile.yaml.")
+    ] = None,
+) -> None:
+    """Take part, until Ctrl-C: answer what the coordinator asks, as far as the profile allows it."""
+    from fedcxr.deployment.kit import NODE_CERTIFICATE, PROFILE, read_site
+    from fedcxr.errors import DataError
+
+    kit = kit.absolute()
+    told, own = read_site(kit), (profile or kit / PROFILE).absolute()
+    if not (kit / NODE_CERTIFICATE).is_file():
+        raise DataError(
+            "this kit has no certificate yet",
+            given=kit / NODE_CERTIFICATE,
+            do="fedcxr site request KIT; send request.json to the coordinator, who sends node.crt back",
+        )
+    stated = importlib.import_module("sites.profile").Profile.read(own)  # a slip of the pen is found now
+    with importlib.import_module("sites.node").started(kit, own, told.address, told.runtime_port) as parts:
+        typer.echo(f"{stated.site}: takes part by way of {told.address}; logs are in {kit / 'run'}", err=True)
+        parts.watch()
+
+
 def submit(
     scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.yaml", help="What hospitals are asked.")],
     kit: KitOption,

@@ -11,6 +11,7 @@ import typer
 
 from fedcxr.cli.help import App
 from fedcxr.cli.journal import as_plain, as_text
+from fedcxr.cli.nodes import site_start
 from fedcxr.cli.options import Format, FormatOption
 from fedcxr.cli.request import site_request
 
@@ -19,6 +20,7 @@ ledger_app = App(
     help="The journal of what has left this hospital: each answer that was signed, each refusal, each grant of keys. "
     "What learning has cost the patients is told by `fedcxr keys show --profile FILE`.",
 )
+site_app.command("start", epilog="Example: fedcxr site start /var/lib/fedcxr/kit")(site_start)
 site_app.command("request", epilog="Example: fedcxr site request /var/lib/fedcxr/kit")(site_request)
 site_app.add_typer(ledger_app, name="ledger")
 

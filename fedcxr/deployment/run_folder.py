@@ -9,11 +9,7 @@ from pathlib import Path
 
 from fedcxr.storage.private import private_folder, write_new
 
-QUIET = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
+QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}  # it must not call home
 SECRET_BYTES = 32
 
 
