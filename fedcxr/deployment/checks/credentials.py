@@ -47,7 +47,6 @@ def site_certificate(folder: Path, now: datetime) -> Outcome:
             f"there is no {kit.NODE_CERTIFICATE} yet",
             f"run fedcxr site request, send {kit.REQUEST}, and put what comes back into the kit",
         )
-    kit.read_site(folder)
     certificate = kit.certificate(folder / kit.NODE_CERTIFICATE)
     if _key(folder / kit.TLS_KEY, load_pem_private_key).public_key() != certificate.public_key():
         return insecure(

@@ -20,7 +20,6 @@ from fedcxr.deployment import kit
 from fedcxr.deployment.certificates import common_name, names_of
 from fedcxr.deployment.checks.check import Outcome, fine, insecure, odd, unchecked, wrong
 from fedcxr.deployment.checks.credentials import lasting, node_key, today
-from fedcxr.deployment.checks.software import flower, flower_metadata
 from fedcxr.deployment.forms import node_header
 from fedcxr.errors import one_line
 
@@ -30,7 +29,6 @@ SECONDS = 10.0  # to wait for anything
 AHEAD_S, BEHIND_S = 5.0, 305.0
 TOLD_S = 2.0  # a clock that is off by so much is not set by anybody
 HEARTBEAT = "/v1/fleet/send-node-heartbeat"
-MISMATCH = "flwr-version-incompatibility-message"  # a header of Flower's
 # OpenSSL's reasons (X509_V_ERR_*)
 NOT_YET, ENDED, OTHER_NAME, OTHER_ADDRESS = 9, 10, 62, 64
 
@@ -127,27 +125,19 @@ class Gate:
 
     def clock(self) -> Outcome:
         """Whether a SuperLink would believe what this machine's clock says."""
-        answer = self._ask("GET", "/health")
+        answer = self._ask("GET", "/health", own=False)  # the gate tells its time to whomever it refuses, too
         try:
             there = parsedate_to_datetime(answer.headers.get("date", ""))
         except ValueError:
             return unchecked("the gate does not tell its time")
         return clock_off((answer.came - there).total_seconds() - 0.5)  # it tells whole seconds, cut off
 
-    def versions(self) -> Outcome:
-        """Whether this Flower would be spoken to; a coordinator's that is not, says so (and ends with 606)."""
-        here = flower()
-        told = self._ask("POST", HEARTBEAT, {**self._node(), **flower_metadata()}).headers.get(MISMATCH)
-        if told:
-            return wrong(one_line(told), "install on both sides the same fedcxr, and its flwr: Flower ends with 606")
-        return here
-
     def _node(self) -> dict[str, str]:
         public = node_header(node_key(self.folder).public_key())
         return {"flwr-public-key": public, "content-type": "application/protobuf"}
 
-    def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPSConnection(*self._place, timeout=SECONDS, context=self._context(own=True))
+    def _ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, *, own: bool = True) -> Answer:
+        connection = http.client.HTTPSConnection(*self._place, timeout=SECONDS, context=self._context(own=own))
         try:
             connection.request(method, path, headers=dict(headers or {}))
             answer = connection.getresponse()

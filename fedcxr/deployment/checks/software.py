@@ -16,9 +16,11 @@ from fedcxr.deployment.checks.check import Outcome, fine, insecure, odd, wrong
 
 SHOWN = ("torch", "flwr", "ray", "opacus")  # of all libraries, those that a person asks about
 FLOWER = "flwr"
+README = "README.txt"  # whose first line ends with the version that wrote it
 AGAIN = "install fedcxr again: pip install fedcxr"
-# What is asked for only with an extra, and what it is for.
+# What a machine may be without, the extra that brings it, and what it is for.
 EXTRAS: Mapping[str, tuple[str, str]] = {
+    "ray": ("simulation", "the engine ray of simulations"),
     "pyarrow": ("parquet", "tables in Parquet"),
     "matplotlib": ("plots", "the diagrams of scripts/evidence"),
 }
@@ -55,8 +57,12 @@ def extras() -> Outcome:
     return fine(f"not installed, if wanted: {', '.join(missing)}" if missing else "all are installed")
 
 
-def flower() -> Outcome:
-    """Whether this Flower is the one that this fedcxr asks for; two that differ in more than the last digit part."""
+def versions(folder: Path) -> Outcome:
+    """Whether this fedcxr is the one that made the kit, with a Flower that it asks for.
+
+    Flower ends a node whose version the coordinator's does not speak to with 606, and a gate tells nobody beforehand
+    which that is. But one fedcxr asks for one Flower.
+    """
     from packaging.requirements import Requirement
 
     installed = version(FLOWER)
@@ -66,16 +72,13 @@ def flower() -> Outcome:
             f"flwr {installed or 'is missing'}, and fedcxr {__version__} asks for {asked.specifier}",
             "install fedcxr again, with its flwr, or Flower ends with 606 beside a coordinator's",
         )
-    return fine(f"flwr {installed}, as fedcxr {__version__} asks; the server's is not told")
-
-
-def flower_metadata() -> dict[str, str]:
-    """What Flower's node says of its version (flwr.supercore.constant)."""
-    return {
-        "flwr-package-name": FLOWER,
-        "flwr-package-version": version(FLOWER) or "",
-        "flwr-component-name": "SuperNode",
-    }
+    made = (folder / README).read_text(encoding="utf-8").partition("\n")[0].split()[-1]
+    if made != __version__:
+        return odd(
+            f"fedcxr {made} made this kit, and here is {__version__}",
+            "install the same on all machines, with its flwr, or Flower ends with 606",
+        )
+    return fine(f"fedcxr {made} as the kit's, flwr {installed} as that asks for")
 
 
 def replaced(launcher: str, runtime: str, more: Mapping[str, str], programs: Iterable[str]) -> Outcome:
