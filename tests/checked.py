@@ -68,7 +68,7 @@ class Running:
 
 
 @contextmanager
-def running(certificate: Path, key: Path, authority: Path | None = None) -> Iterator[Running]:
+def running(certificate: Path, key: Path, authority: Path | None = None, port: int = 0) -> Iterator[Running]:
     """TLS on loopback with this certificate; with an authority, certificates of others are refused."""
     told = Running()
 
@@ -102,7 +102,7 @@ def running(certificate: Path, key: Path, authority: Path | None = None) -> Iter
     if authority is not None:
         context.load_verify_locations(authority)
         context.verify_mode = ssl.CERT_OPTIONAL  # as nginx, which tells whoever has none so in HTTP
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     told.port = server.server_address[1]
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

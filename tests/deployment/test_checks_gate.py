@@ -80,7 +80,7 @@ def test_a_server_of_another_consortium_is_named(made: Machines, others: Machine
 
 
 def test_a_name_that_is_not_in_the_certificate_is_explained(made: Machines, server: Running) -> None:
-    outcome = gate(made, server.port, "127.1")  # a name of this machine, too.tls()
+    outcome = gate(made, server.port, "127.1").tls()  # another name of this machine
     problem(outcome, r"is for 127.0.0.1, localhost, and this kit calls it 127.1; .*\(SAN\)", 5)
     assert "--renew server" in outcome.fix
 

@@ -27,6 +27,8 @@ class Hospital:
 
     def policy(self) -> Outcome:
         """Whether its profile can be read, and is this site's."""
+        if not self.profile.is_file():
+            return wrong(f"there is none at {self.profile}", "name it with --profile, or copy the kit's and adapt it")
         own = self._read()
         if own.site != self.site:
             return wrong(f"it is {own.site}'s, and the kit {self.site}'s", f"say site: {self.site} in {self.profile}")

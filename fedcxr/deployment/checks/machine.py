@@ -93,10 +93,13 @@ def environment(host: str = "") -> Outcome:
 
 def loopback() -> Outcome:
     """Whether processes here can talk to each other."""
-    with socket.socket() as listener:
-        listener.bind((LOCAL, 0))
-        listener.listen(1)
-        socket.create_connection(listener.getsockname(), 5).close()
+    try:
+        with socket.create_server((LOCAL, 0)) as listener:
+            socket.create_connection(listener.getsockname(), 5).close()
+    except OSError as error:
+        return wrong(
+            f"{LOCAL}: {error.strerror or error}", "ip link set lo up, and let this machine's firewall pass it"
+        )
     return fine(f"{LOCAL} works")
 
 
