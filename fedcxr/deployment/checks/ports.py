@@ -64,8 +64,8 @@ def holder_of(port: int, folder: Path) -> Holder:
 
     listening = []
     with contextlib.suppress(psutil.Error, OSError):
-        listening = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr]
-    holders = [_named(one.pid) for one in listening if one.laddr.port == port]
+        listening = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    holders = [_named(one.pid) for one in listening if one.laddr and one.laddr[1] == port]
     return min(holders, key=lambda one: str(folder) not in one.command, default=Holder(None, ""))
 
 
