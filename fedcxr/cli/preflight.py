@@ -46,7 +46,14 @@ def preflight(
     told = _told(folder)
     with stoppable("nothing was changed"), console.counted("films", console.stderr()) as progress:
         if isinstance(told, kits.SiteKit):
-            own = Hospital(told.site, profile or folder / kits.PROFILE, cores(), progress, whole=not quick)
+            own = Hospital(
+                told.site,
+                profile or folder / kits.PROFILE,
+                folder / kits.COORDINATOR_CARD,
+                cores(),
+                progress,
+                whole=not quick,
+            )
             report = _made(lists.of_site(folder, told, own, device.value, today()))
         else:
             report = _made(lists.of_server(folder, told, device.value, today()))

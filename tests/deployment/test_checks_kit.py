@@ -17,8 +17,7 @@ import psutil
 import pytest
 import torch
 import yaml
-from checked import Machines, machines, place_keys, running
-from provisioned import Hospital
+from checked import Machines, machines, running
 
 from fedcxr import __version__
 from fedcxr.deployment import kit
@@ -26,6 +25,8 @@ from fedcxr.deployment.checks import coordinator, credentials, machine, ports, s
 from fedcxr.deployment.checks.check import Outcome, Verdict
 from fedcxr.deployment.checks.hospital import Hospital as Site
 from fedcxr.errors import ConfigError, FedcxrError, Refused
+from fedcxr.keys.cards import Card
+from fedcxr.keys.identity import Identity
 from sites.encrypted_file import Cost
 from sites.vault import Vault
 
@@ -84,22 +85,18 @@ def test_a_site_s_certificate(copied: Machines) -> None:
     warned(credentials.site_certificate(copied.site, ends - timedelta(days=13)), "in 13 days")
     problem(credentials.site_certificate(copied.site, ends), "ended on")
     problem(credentials.site_certificate(copied.site, NOW - timedelta(days=1)), "which is to come")
-    place_keys(copied.site, Hospital("charite"))
-    problem(credentials.site_certificate(copied.site, NOW), "node.crt is not for private/tls.key", 5)
-    (copied.site / kit.TLS_KEY).write_text("garbage")
-    with pytest.raises(Refused, match="no private key"):
+    (copied.site / kit.NODE_KEY).write_text("garbage")
+    with pytest.raises(Refused, match="no node's key"):
         credentials.site_certificate(copied.site, NOW)
     (copied.site / kit.NODE_CERTIFICATE).unlink()
     problem(credentials.site_certificate(copied.site, NOW), "there is no node.crt yet")
 
 
-def test_a_server_s_certificate(copied: Machines, tmp_path: Path) -> None:
+def test_a_server_s_certificate(copied: Machines) -> None:
     told = kit.read_server(copied.server)
     well(credentials.server_certificate(copied.server, told, NOW))
     elsewhere = told.model_copy(update={"host": "hub.example.org"})
     problem(credentials.server_certificate(copied.server, elsewhere, NOW), "and not for hub.example.org")
-    shutil.copy(copied.site / kit.TLS_KEY, copied.server / kit.SERVER_KEY)
-    problem(credentials.server_certificate(copied.server, told, NOW), "is not for private/server.key", 5)
 
 
 def test_the_coordinator_is_who_its_card_says(copied: Machines) -> None:
@@ -194,8 +191,16 @@ def test_something_that_hangs_up_on_a_server_s_port(made: Machines, monkeypatch:
 # The hospital's -------------------------------------------------------------------------------------------------------
 
 
+def site(file: Path, name: str = "charite", **more: Any) -> Site:
+    """A site whose profile this is, and whose coordinator's card lies beside it."""
+    return Site(name, file, file.parent / "server.card", **more)
+
+
 def profile(folder: Path, vault: Path, **changes: Any) -> Path:
     document = {"site": "charite", "vault": str(vault), "cohort": {"source": "phantom", "patients": 10, "size": 16}}
+    document |= {"coordinator": str(folder / "server.card")}
+    if not (folder / "server.card").exists():
+        (folder / "server.card").write_text(Card.issue(Identity.generate("server")).text)
     file = folder / "own.yaml"
     file.write_text(yaml.safe_dump({**document, **changes}))
     file.chmod(0o600)
@@ -203,21 +208,27 @@ def profile(folder: Path, vault: Path, **changes: Any) -> Path:
 
 
 def test_a_profile_is_this_site_s_and_can_be_read(tmp_path: Path) -> None:
-    well(Site("charite", profile(tmp_path, tmp_path / "vault", methods={"noise": {}})).policy())
-    problem(Site("ukb", profile(tmp_path, tmp_path / "vault")).policy(), "it is charite's, and the kit ukb's")
+    well(site(profile(tmp_path, tmp_path / "vault", methods={"noise": {}})).policy())
+    problem(site(profile(tmp_path, tmp_path / "vault"), "ukb").policy(), "it is charite's, and the kit ukb's")
     with pytest.raises(ConfigError, match="unknown key"):
-        Site("charite", profile(tmp_path, tmp_path / "vault", methodes={})).policy()
-    problem(Site("charite", tmp_path / "none.yaml").policy(), "there is none at")
+        site(profile(tmp_path, tmp_path / "vault", methodes={})).policy()
+    problem(site(tmp_path / "none.yaml").policy(), "there is none at")
+
+
+def test_a_profile_answers_the_kit_s_coordinator(tmp_path: Path) -> None:
+    file = profile(tmp_path, tmp_path / "vault")
+    (tmp_path / "other.card").write_text(Card.issue(Identity.generate("server")).text)
+    problem(Site("charite", file, tmp_path / "other.card").policy(), "it answers another coordinator", 5)
 
 
 def test_films_are_read_and_enough(tmp_path: Path) -> None:
     file = profile(tmp_path, tmp_path / "vault")
-    assert "of 10 patients can be used" in Site("charite", file).films().found
-    assert Site("charite", file, whole=False).films().verdict is Verdict.unchecked
-    problem(Site("charite", profile(tmp_path, tmp_path / "v", smallest=1000)).films(), "fewer than smallest, 1000")
+    assert "of 10 patients can be used" in site(file).films().found
+    assert site(file, whole=False).films().verdict is Verdict.unchecked
+    problem(site(profile(tmp_path, tmp_path / "v", smallest=1000)).films(), "fewer than smallest, 1000")
     absent = profile(tmp_path, tmp_path / "v", cohort={"source": "folder", "root": str(tmp_path / "films")})
     with pytest.raises(FedcxrError, match="films"):
-        Site("charite", absent).films()
+        site(absent).films()
 
 
 def test_a_vault_is_found_and_opened_only_with_a_passphrase_at_hand(
@@ -225,22 +236,22 @@ def test_a_vault_is_found_and_opened_only_with_a_passphrase_at_hand(
 ) -> None:
     file = profile(tmp_path, tmp_path / "vault")
     monkeypatch.delenv("FEDCXR_PASSPHRASE_FILE", raising=False)
-    problem(Site("charite", file).vault(), "there is no vault at")
+    problem(site(file).vault(), "there is no vault at")
     with Vault.create(tmp_path / "vault", "charite", WORDS.encode(), Cost(log_n=4)):
         pass
-    assert "will be asked for" in Site("charite", file).vault().found
+    assert "will be asked for" in site(file).vault().found
     words = tmp_path / "words"
     words.write_text(WORDS)
     words.chmod(0o644)
     monkeypatch.setenv("FEDCXR_PASSPHRASE_FILE", str(words))
     with pytest.raises(Refused, match="others may read the passphrase"):
-        Site("charite", file).vault()
+        site(file).vault()
     words.chmod(0o600)
-    assert "opens" in Site("charite", file).vault().found
-    problem(Site("ukb", file).vault(), "is charite's, and the kit ukb's", 5)
+    assert "opens" in site(file).vault().found
+    problem(site(file, "ukb").vault(), "is charite's, and the kit ukb's", 5)
     words.write_text("another five words here")
     with pytest.raises(Refused):
-        Site("charite", file).vault()
+        site(file).vault()
 
 
 # The machine ----------------------------------------------------------------------------------------------------------

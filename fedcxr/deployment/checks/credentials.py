@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from fedcxr.deployment import kit
-from fedcxr.deployment.certificates import names_of
+from fedcxr.deployment.certificates import UNREADABLE, names_of
 from fedcxr.deployment.checks.check import Outcome, fine, insecure, odd, wrong
 from fedcxr.deployment.consortium import WARNED, plain
 from fedcxr.errors import Refused
+from fedcxr.keys.coordinator import read_identity
 from fedcxr.storage.private import OTHERS
 
 
@@ -48,11 +48,6 @@ def site_certificate(folder: Path, now: datetime) -> Outcome:
             f"run fedcxr site request, send {kit.REQUEST}, and put what comes back into the kit",
         )
     certificate = kit.certificate(folder / kit.NODE_CERTIFICATE)
-    if _key(folder / kit.TLS_KEY, load_pem_private_key).public_key() != certificate.public_key():
-        return insecure(
-            f"{kit.NODE_CERTIFICATE} is not for {kit.TLS_KEY}: the keys were made anew since it was asked for",
-            f"send this machine's {kit.REQUEST} to the coordinator, and copy what comes back",
-        )
     node_key(folder)
     return lasting(certificate, now, f"ask the coordinator to provision with --renew, and copy {kit.NODE_CERTIFICATE}")
 
@@ -60,8 +55,6 @@ def site_certificate(folder: Path, now: datetime) -> Outcome:
 def server_certificate(folder: Path, told: kit.ServerKit, now: datetime) -> Outcome:
     """The coordinator's, under every name by which it is reached."""
     certificate = kit.certificate(folder / kit.SERVER_CERTIFICATE)
-    if _key(folder / kit.SERVER_KEY, load_pem_private_key).public_key() != certificate.public_key():
-        return insecure(f"{kit.SERVER_CERTIFICATE} is not for {kit.SERVER_KEY}", "copy the whole kit again")
     names = names_of(certificate)
     missing = sorted({plain(told.host), "localhost", "127.0.0.1"} - names)
     if missing:
@@ -74,7 +67,7 @@ def server_certificate(folder: Path, told: kit.ServerKit, now: datetime) -> Outc
 
 def identity(folder: Path) -> Outcome:
     """The coordinator's own, whose card every site holds."""
-    own = kit.coordinator(folder).public.fingerprint
+    own = read_identity(folder / kit.IDENTITY).public.fingerprint
     if own != kit.card(folder / kit.COORDINATOR_CARD).public.fingerprint:
         return insecure(
             f"{kit.IDENTITY} is not whose card the sites hold", f"copy the whole kit again, with its {kit.PRIVATE}/"
@@ -116,18 +109,13 @@ def lasting(certificate: x509.Certificate, now: datetime, renew: str) -> Outcome
 
 def node_key(folder: Path) -> ec.EllipticCurvePrivateKey:
     """By which Flower knows the site's node."""
-    return _key(folder / kit.NODE_KEY, load_ssh_private_key)
-
-
-def _key(path: Path, load: Callable[[bytes, None], object]) -> ec.EllipticCurvePrivateKey:
+    path = folder / kit.NODE_KEY
     try:
-        key = load(path.read_bytes(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = load_ssh_private_key(path.read_bytes(), None)
+    except UNREADABLE:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Refused(
-            "this is no private key of a kit", given=path, do="copy the kit again, or make new keys with site request"
-        )
+        raise Refused("this is no node's key", given=path, do="remove it, and run fedcxr site request once more")
     return key
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.deployment.checks.check import Outcome, fine, insecure, odd, unchecked, wrong
+from fedcxr.deployment.kit import card as read_card
 from fedcxr.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -21,6 +22,7 @@ class Hospital:
 
     site: str
     profile: Path
+    card: Path  # of its coordinator, as the kit has it
     workers: int = 1
     progress: Progress | None = None
     whole: bool = True  # whether every film is read
@@ -32,6 +34,11 @@ class Hospital:
         own = self._read()
         if own.site != self.site:
             return wrong(f"it is {own.site}'s, and the kit {self.site}'s", f"say site: {self.site} in {self.profile}")
+        if read_card(self.card).public.fingerprint not in {one.fingerprint for one in own.coordinators}:
+            return insecure(
+                f"it answers another coordinator than {self.card.name} is of",
+                f"compare {self.card}'s fingerprint over the telephone, then say coordinator: {self.card}",
+            )
         methods = ", ".join(own.methods) or "nothing"
         return fine(f"{self.profile.name} allows {methods}")
 
