@@ -62,7 +62,7 @@ def sites(folder: Path, told: kit.ServerKit, now: datetime) -> Outcome:
     if ending:
         told_of = "; ".join(f"{site}'s {seen.found}" for site, seen in ending.items())
         return odd(told_of, f"provision with --renew {next(iter(ending))}, and send it its node.crt")
-    return fine(f"all {len(there)} have card, node key and certificate")
+    return fine(f"{len(there)} of {len(there)} can come: card, node key and certificate are here")
 
 
 def fence() -> Outcome:
