@@ -48,6 +48,7 @@ class FedcxrError(Exception):
             parts.append(f"allowed: {allowed}")
         if do is not None:
             parts.append(do)
+        self.do = do
         super().__init__(shown("; ".join(parts)))
 
 

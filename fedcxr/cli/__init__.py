@@ -25,6 +25,7 @@ from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
 from fedcxr.cli.nodes import runs_app, server_app, submit
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
+from fedcxr.cli.preflight import doctor, preflight
 from fedcxr.cli.site import site_app
 from fedcxr.cli.study import study
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, place
@@ -144,6 +145,8 @@ app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs 
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
 app.command(epilog="Example: fedcxr submit scenario.yaml --kit kits/server")(submit)
 app.command(epilog="Example: fedcxr provision configs/deploy/consortium.yaml --out kits")(provision)
+app.command(epilog="Example: fedcxr preflight /var/lib/fedcxr/kit")(preflight)
+app.command(epilog="Example: fedcxr doctor")(doctor)
 
 
 Name = Annotated[
