@@ -112,7 +112,10 @@ def _print_privacy(result: Mapping[str, Any], console: Console) -> None:
     if not result["scenario"]["adversaries"]:
         console.print("Who can be re-identified: nobody attacked, so unknown\n")
         return
-    for name, parameters in result["scenario"]["questions"].items():
+    unknown = result.get("unmeasured", {}).get("privacy.attacks")
+    if unknown is not None:
+        console.print(f"Who can be re-identified: unknown; {plain(unknown)}\n")
+    for name, parameters in ({} if unknown is not None else result["scenario"]["questions"]).items():
         question = cast("Question", plugins.build("question", {"name": name, **parameters}))
         entries = [entry for entry in privacy[question.section] if entry["question"] == name]
         told = question.table(entries, privacy) if entries else None

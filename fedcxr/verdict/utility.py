@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fedcxr.verdict import GUESSING, IN_BRACKETS, Figure, times
 
-Level = Literal["no conclusion", "useless", "hardly useful", "less useful", "useful", "as useful"]
+Level = Literal["no conclusion", "useless", "something", "hardly useful", "less useful", "useful", "as useful"]
 
 AS_GOOD = 0.01  # AUC below the ceiling within which nothing was lost, as far as anybody can tell
 MOST, LITTLE = 0.75, 0.4  # shares of what the ceiling gains over guessing that are left
@@ -15,6 +15,7 @@ MOST, LITTLE = 0.75, 0.4  # shares of what the ceiling gains over guessing that 
 HEADLINES: Mapping[Level, str] = {
     "no conclusion": "No conclusion about usefulness: even unprotected films taught nothing beyond doubt.",
     "useless": "Nothing useful was shown to be left: what was learnt is not surely better than guessing.",
+    "something": "Better than guessing; what unprotected films would teach, nobody could try here.",
     "hardly useful": "Hardly useful: little is left of what unprotected films teach.",
     "less useful": "Much less useful than unprotected films.",
     "useful": "Useful, if less than unprotected films.",
@@ -31,8 +32,10 @@ JUDGED = {
 ALIKE, RECOGNISABLE = 0.95, 0.7  # SSIM
 
 
-def level(shared: Figure, ceiling: Figure) -> Level:
-    """Of two AUCs: what was learnt from what is shared, and from unprotected films."""
+def level(shared: Figure, ceiling: Figure | None) -> Level:
+    """Of two AUCs: what was learnt from what is shared, and from unprotected films; None: nobody holds them."""
+    if ceiling is None:
+        return "something" if shared.surely_above(GUESSING) else "useless"
     if not ceiling.surely_above(GUESSING) or ceiling.value is None:
         return "no conclusion"
     if not shared.surely_above(GUESSING) or shared.value is None:
@@ -48,12 +51,13 @@ def findings(figures: Mapping[str, Any]) -> tuple[str, ...]:
     arm = next((arm for arm in JUDGED if figures.get(arm) is not None), None)
     if arm is None:
         return ("Nothing is known of usefulness: there was nothing to learn findings from.", *_without_key(figures))
-    shared, ceiling = _mean(figures, arm), _mean(figures, "raw")
+    shared, ceiling = _mean(figures, arm), _mean(figures, "raw") if figures.get("raw") else None
     reached = level(shared, ceiling)
+    beside = "" if ceiling is None else f"; one that learnt from unprotected films in {ceiling.told}"
     said = [
         HEADLINES[reached],
-        f"Shown a film with a finding and one without, {JUDGED[arm]} picks the right one in {shared.told}; one that "
-        f"learnt from unprotected films in {ceiling.told}; {IN_BRACKETS}.",
+        f"Shown a film with a finding and one without, {JUDGED[arm]} picks the right one in {shared.told}{beside}; "
+        f"{IN_BRACKETS}.",
     ]
     if reached == "no conclusion":
         said.append("What to do: train longer (--preset default), or use more patients.")

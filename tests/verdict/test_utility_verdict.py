@@ -30,9 +30,11 @@ def around(value: float, by: float = 0.03) -> Figure:
         (Figure(0.7), CEILING, "useless"),  # nobody knows how sure that is
         (around(0.8), around(0.52), "no conclusion"),
         (around(0.8), Figure(None), "no conclusion"),
+        (around(0.8), None, "something"),
+        (around(0.52), None, "useless"),
     ],
 )
-def test_usefulness_by_hand(shared: Figure, ceiling: Figure, reached: str) -> None:
+def test_usefulness_by_hand(shared: Figure, ceiling: Figure | None, reached: str) -> None:
     assert level(shared, ceiling) == reached
 
 
@@ -55,6 +57,13 @@ def arm(value: float, low: float, high: float) -> dict[str, Any]:
         "Edema": None,
     }
     return {"mean_auc": {"value": value, "ci95": [low, high]}, "per_finding": per, "skipped": ["Edema"]}
+
+
+def test_where_nobody_holds_all_films_nothing_is_said_of_unprotected_ones() -> None:
+    said = findings({"trained": arm(0.75, 0.71, 0.78), "raw": None})
+    assert said[0].startswith("Better than guessing")
+    assert "unprotected films in" not in said[1]
+    assert "75 of 100 (71 to 78)" in said[1]
 
 
 def test_findings_are_told_beside_unprotected_films_with_the_worst_of_them() -> None:
