@@ -3,7 +3,7 @@
 Whoever reaches a SuperLink's Control API may hand it code to be run on this machine as its owner. It listens on
 loopback, where everybody on this machine is. So the bundle is thrown away here as it is at hospitals
 (`sites.launcher`), and of a run's configuration one word counts: which of the scenarios that lie in the kit is meant.
-The names that are replaced are Flower's to change; `tests/server/test_launcher.py` fails when they do.
+The names that are replaced are Flower's to change; `tests/deployment/test_launchers.py` fails when they do.
 """
 
 from __future__ import annotations

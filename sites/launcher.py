@@ -3,7 +3,7 @@
 Flower starts `flwr-clientapp` by its bare name for every message, and Flower's own installs the bundle that came with
 the run and imports from it. `sites.node` puts this one first on the PATH. It speaks the same protocol, by Flower's own
 code, in which three names are replaced: what installs, where that would lie, and what loads. They are Flower's to
-change; `tests/sites/test_launcher.py` fails when they do.
+change; `tests/deployment/test_launchers.py` fails when they do.
 """
 
 from __future__ import annotations
