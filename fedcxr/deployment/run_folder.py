@@ -9,7 +9,11 @@ from pathlib import Path
 
 from fedcxr.storage.private import private_folder, write_new
 
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}  # it must not call home
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",  # it must not call home
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",  # seconds, in place of one: every message waits for half of it
+}
 SECRET_BYTES = 32
 
 
