@@ -20,6 +20,7 @@ from fedcxr.adversaries import Adversary
 from fedcxr.adversaries._process import command, environment
 from fedcxr.data import cache_folder
 from fedcxr.errors import AttackFailed, ConfigError
+from fedcxr.fence.places import system
 from fedcxr.protocol import attack_seed
 from fedcxr.questions import PROTECTED, Heard
 from fedcxr.runs import Run
@@ -32,7 +33,7 @@ from server import adversary as process
 from server import answers, left, prepared
 from server import leak as leaks
 from server.limits import Limits
-from server.sandbox import system
+from server.sandbox import OURS
 
 LONGEST_LINE = 1 << 16  # characters
 LOOK_EVERY = 0.1  # seconds
@@ -119,7 +120,7 @@ class Attack:
                     given=around,
                     do="choose another --out, or move the adversary's package into a folder of its own",
                 )
-        always = [] if self.adversary.location is None else system()  # ours look at nothing but their leak
+        always = [] if self.adversary.location is None else system(OURS)  # ours look at nothing but their leak
         for kept, around in product(secrets, always):
             if kept.is_relative_to(around.resolve()):
                 raise ConfigError(

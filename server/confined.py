@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from fedcxr.errors import one_line, place
+from fedcxr.fence.process import die_with_parent
 from server import family, left
 from server.limits import Limits
-from server.sandbox import confine, die_with_parent
+from server.sandbox import confine
 from server.watch import occupied, watch
 
 LOOK_EVERY = 0.25  # seconds

@@ -10,8 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 from types import FrameType
 
-from server import kernel
-from server.sandbox import die_with_parent
+from fedcxr.fence import kernel
+from fedcxr.fence.process import die_with_parent
 
 CHILD_SUBREAPER = 36  # an option of prctl
 

@@ -8,6 +8,8 @@ import resource
 import sys
 from dataclasses import dataclass
 
+from fedcxr.fence.process import leave_no_core, lower
+
 DESCRIPTORS = 1024
 
 
@@ -28,19 +30,11 @@ class Limits:
         it is set only where this process is alone in a user namespace (`counted_alone`). Nobody can use more seconds
         of processors than there are processors: that limit holds where nobody watches, and never comes first.
         """
-        # Of a crash nothing is kept, which may hold films: 0 would still hand its memory to a program that collects
-        # crashes, and 1 does not (core(5), and the kernel's fs/coredump.c).
-        _lower(resource.RLIMIT_CORE, 1)
-        _lower(resource.RLIMIT_FSIZE, self.disk)
-        _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
-        _lower(resource.RLIMIT_CPU, math.ceil(self.seconds * (os.cpu_count() or 1)) + 1)
+        leave_no_core()
+        lower(resource.RLIMIT_FSIZE, self.disk)
+        lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
+        lower(resource.RLIMIT_CPU, math.ceil(self.seconds * (os.cpu_count() or 1)) + 1)
         if sys.platform == "linux":  # elsewhere it does not count what is mapped
-            _lower(resource.RLIMIT_DATA, self.memory)
+            lower(resource.RLIMIT_DATA, self.memory)
         if counted_alone:
-            _lower(resource.RLIMIT_NPROC, self.processes)
-
-
-def _lower(kind: int, value: int) -> None:
-    _, most = resource.getrlimit(kind)
-    value = value if most == resource.RLIM_INFINITY else min(value, most)
-    resource.setrlimit(kind, (value, value))
+            lower(resource.RLIMIT_NPROC, self.processes)

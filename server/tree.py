@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from server import kernel
+from fedcxr.fence import kernel
 
 NEW_MOUNTS = 0x00020000  # an unshare flag
 OPEN_TREE, MOVE_MOUNT = 428, 429  # on every architecture

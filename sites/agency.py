@@ -68,23 +68,38 @@ class AgentKeys:
         _asked(self._channel, "refuse", code)
 
 
+class WaitingAgent:
+    """A key agent that knows which vault and which budget count, and unlocks it once it is asked to.
+
+    To be started before this process fences itself in, and before any code is imported that is not to be trusted.
+    """
+
+    def __init__(self, vault: Path, budget: Budget, journal: Path | None = None) -> None:
+        self.channel, theirs = socket.socketpair()
+        with theirs:
+            self._process = _started(theirs)
+        told = (str(vault), budget.model_dump(), None if journal is None else str(journal))
+        with suppress(pipe.Ended):  # then it has said why, and so it is noticed when it is asked
+            pipe.send(self.channel, ("vault", *told))
+
+    @contextmanager
+    def unlocked(self) -> Iterator[AgentKeys]:
+        """The vault, until the end of this block, with which the agent ends. It asks for the passphrase itself."""
+        with self.channel:
+            try:
+                yield AgentKeys(self.channel, PublicIdentity(*_asked(self.channel, "unlock")))
+            finally:
+                with suppress(OSError):
+                    # Closing is not enough where a child of ours was forked meanwhile.
+                    self.channel.shutdown(socket.SHUT_RDWR)
+                _ended(self._process)
+
+
 @contextmanager
 def unlocked_elsewhere(vault: Path, budget: Budget, journal: Path | None = None) -> Iterator[AgentKeys]:
-    """The vault, unlocked by a key agent of its own until the end of this block.
-
-    The agent asks for the passphrase itself. To be started before any code is imported that is not to be trusted.
-    """
-    ours, theirs = socket.socketpair()
-    with ours:
-        with theirs:
-            agent = _started(theirs)
-        try:
-            public = _asked(ours, "unlock", str(vault), budget.model_dump(), None if journal is None else str(journal))
-            yield AgentKeys(ours, PublicIdentity(*public))
-        finally:
-            with suppress(OSError):
-                ours.shutdown(socket.SHUT_RDWR)  # closing is not enough where a child of ours was forked meanwhile
-            _ended(agent)
+    """The vault, unlocked by a key agent that is started now, until the end of this block."""
+    with WaitingAgent(vault, budget, journal).unlocked() as keys:
+        yield keys
 
 
 def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
@@ -103,8 +118,9 @@ def _ended(agent: subprocess.Popen[bytes]) -> None:
     try:
         agent.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        agent.kill()
-        agent.wait()
+        with suppress(PermissionError):  # from behind a fence nobody else is ended; it ends with whoever started it
+            agent.kill()
+            agent.wait()
 
 
 def _asked(channel: socket.socket, *question: object) -> Any:

@@ -146,10 +146,12 @@ class Agent:
 
 
 def serve(channel: socket.socket) -> None:
-    """Unlock the vault that the first message names, then answer until the other side is gone."""
+    """Told a vault, wait until it is to be unlocked, which is slow; then answer until the other side is gone."""
     with suppress(pipe.Ended):
         try:
-            with _unlocked(pipe.receive(channel)) as vault:
+            told = pipe.receive(channel)
+            _wait(channel)
+            with _unlocked(told) as vault:
                 agent = Agent(vault)
                 pipe.send(channel, agent.answer(["public"]))
                 while True:
@@ -170,9 +172,14 @@ def hide(parent: int) -> None:
         raise SystemExit
 
 
+def _wait(channel: socket.socket) -> None:
+    if pipe.receive(channel) != ["unlock"]:
+        raise Refused("a key agent unlocks its vault first")
+
+
 def _unlocked(said: object) -> Vault:
     match said:
-        case ["unlock", str(folder), dict(budget), (str() | None) as journal]:
+        case ["vault", str(folder), dict(budget), (str() | None) as journal]:
             place = None if journal is None else Path(journal)
             with passphrase() as words:
                 vault = Vault.unlock(Path(folder), words, Budget.model_validate(budget), place)

@@ -2,8 +2,11 @@
 
 Flower starts `flwr-clientapp` by its bare name for every message, and Flower's own installs the bundle that came with
 the run and imports from it. `sites.node` puts this one first on the PATH. It speaks the same protocol, by Flower's own
-code, in which three names are replaced: what installs, where that would lie, and what loads. They are Flower's to
-change; `tests/deployment/test_launchers.py` fails when they do.
+code, in which a few names are replaced: what installs, where that would lie, what loads, and who watches whom. They are
+Flower's to change; `fedcxr preflight` fails when they do.
+
+The process that speaks it is fenced in before the first word (`sites.fence`): this one reads the profile, starts the key
+agent and forks; its child is the app, and it stays outside as the app's doorway to the SuperNode.
 """
 
 from __future__ import annotations
@@ -11,10 +14,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-from collections.abc import Callable
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+ADDRESS = "--runtime-api-address"
 NOWHERE = Path("/nonexistent")  # where the bundle would have been unpacked
 
 _log = logging.getLogger("sites")
@@ -22,13 +32,53 @@ _log = logging.getLogger("sites")
 
 def main() -> None:
     """Answer one message with the app that is installed here."""
+    from sites.premises import SIMULATION
+
+    if os.environ.get(SIMULATION) == "1":
+        from sites.app import app
+
+        _answer(lambda: app)
+    else:
+        _fenced(sys.argv[1:])
+
+
+def _answer(app: Callable[[], Any]) -> None:
     from flwr.supernode.cli import flwr_clientapp
 
     runtime = importlib.import_module("flwr.supernode.runtime.run_clientapp")
-    for name, ours in REPLACED.items():
+    for name, ours in {**REPLACED, LOADS: lambda *which, **more: lambda *of, **and_more: app()}.items():
         getattr(runtime, name)  # a Flower that has it no more would go on with its own: fail instead
         setattr(runtime, name, ours)
     flwr_clientapp()
+
+
+def _fenced(arguments: Sequence[str]) -> NoReturn:
+    """Be the doorway of an app that is fenced in, and end as it does."""
+    from sites import doorway
+    from sites.enclosure import Enclosure
+
+    host, _, port = arguments[arguments.index(ADDRESS) + 1].rpartition(":")
+    if host != doorway.HERE:
+        raise SystemExit(f"a SuperNode is on this machine, at {doorway.HERE}: given {host}")
+    enclosure = Enclosure.of(os.environ.get(PROFILE))
+    ours, theirs = socket.socketpair()
+    place = enclosure.scratch()
+    app = os.fork()
+    if app == 0:
+        ours.close()
+        os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+        way = doorway.Doorway(theirs)
+        setattr(socket, "create_connection", way.connect)  # noqa: B010  it is theirs
+        _answer(enclosure.entered(theirs.fileno()).client_app)
+        raise SystemExit
+    theirs.close()
+    enclosure.left()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed for the app as well, with which we end
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(app, number))
+    doorway.serve(ours, int(port), app)
+    status = os.waitpid(app, 0)[1]
+    shutil.rmtree(place, ignore_errors=True)
+    raise SystemExit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
 
 
 def _discarded(bundle: bytes, *arguments: object, **more: object) -> None:
@@ -41,21 +91,15 @@ def _nowhere(*arguments: object, **more: object) -> Path:
     return NOWHERE
 
 
-def _installed(*arguments: object, **more: object) -> Callable[..., Any]:
-    """What loads the app, whatever the run says it is called."""
-
-    def load(*which: object, **more: object) -> Any:
-        from sites.app import app
-
-        return app
-
-    return load
+def _watched_from_outside(*arguments: object, **more: object) -> None:
+    """A fenced process cannot see whether its SuperExec is there: its doorway does."""
 
 
+LOADS = "get_load_client_app_fn"
 REPLACED: dict[str, Callable[..., Any]] = {
     "install_from_fab": _discarded,
     "get_project_dir": _nowhere,
-    "get_load_client_app_fn": _installed,
+    "start_parent_process_monitor": _watched_from_outside,
 }
 
 

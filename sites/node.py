@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fedcxr.deployment.run_folder import QUIET, RunFolder
 from fedcxr.deployment.supervision import Part, Together, together
+from sites.enclosure import PROFILE
 
 HERE = "127.0.0.1"
 
@@ -48,4 +49,4 @@ def _parts(kit: Path, profile: Path, gate: str, port: int, run: RunFolder) -> It
         *(str(programs / "flower-superexec"), "--runtime-api-address", f"{HERE}:{port}", "--insecure"),
         *("--superexec-auth-secret-file", secret),
     ]
-    yield Part("superexec", superexec, run.log("superexec"), {**here, "PATH": path})
+    yield Part("superexec", superexec, run.log("superexec"), {**here, "PATH": path, PROFILE: str(profile)})

@@ -18,7 +18,7 @@ from fedcxr.keys.provider import KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from sites import inspection, policy
-from sites.agency import AgentKeys, unlocked_elsewhere
+from sites.agency import AgentKeys, WaitingAgent, unlocked_elsewhere
 from sites.codes import Code, Denied, Told, tell
 from sites.profile import Profile
 
@@ -74,8 +74,10 @@ class Hospital:
 
     _keys: AgentKeys | None = None  # while the vault is open
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, agent: WaitingAgent | None = None) -> None:
+        """Its keys are at this agent, or at one that is started when they are needed."""
         self._node = node
+        self._agent = agent
 
     @cached_property
     def profile(self) -> Profile:
@@ -96,7 +98,8 @@ class Hospital:
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
         profile = self.profile
-        with unlocked_elsewhere(profile.vault_folder, profile.budget, profile.journal_file) as keys:
+        vault = profile.vault_folder, profile.budget, profile.journal_file
+        with self._agent.unlocked() if self._agent else unlocked_elsewhere(*vault) as keys:
             name = keys.identity.public.name
             if name != profile.site:
                 raise Refused("the profile is another site's than its vault", given=profile.site, allowed=name)

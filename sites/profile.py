@@ -64,6 +64,17 @@ class Bounds(Section):
         return ", ".join(f"{word} {value}" for word, value in said.items() if value is not None)
 
 
+class Fence(Section):
+    """What keeps the process in that answers a coordinator."""
+
+    weaker: bool = pydantic.Field(
+        False, description="answer also where the kernel cannot fence it in whole: Linux before 6.2, or no seccomp"
+    )
+    reads: tuple[str, ...] = pydantic.Field(
+        (), description="what it may read besides its films and `files`: where links among the films lead, other code"
+    )
+
+
 class Profile(Section):
     """What this hospital has, and what it allows."""
 
@@ -92,6 +103,7 @@ class Profile(Section):
     files: dict[str, str] = pydantic.Field({}, description="what a scenario may name, and where it lies")
     budget: Budget = pydantic.Field(Budget(), description="how often any one film may be used")
     limits: Limits = pydantic.Field(Limits(), description="how like its films may be what leaves")
+    fence: Fence = pydantic.Field(Fence(), description="what keeps the process in that answers")
     smallest: int = pydantic.Field(20, ge=1, description="films: nothing is answered about fewer")
 
     @pydantic.model_validator(mode="after")
@@ -99,7 +111,7 @@ class Profile(Section):
         in_order([self.site])
         if self.cohort.plugin_name() == "own":
             raise ConfigError("profile: which films are its own, a hospital says here", given="cohort: own")
-        for named in (self.vault, *filter(None, [self.journal]), *self._cards, *self.files.values()):
+        for named in (self.vault, *filter(None, [self.journal]), *self.cards, *self.files.values(), *self.fence.reads):
             if not Path(named).expanduser().is_absolute():
                 raise ConfigError(
                     "profile: a path that depends on where one stands", given=named, allowed="/... or ~/..."
@@ -145,10 +157,11 @@ class Profile(Section):
     @property
     def coordinators(self) -> list[PublicIdentity]:
         """Whose requests count: the coordinator's, by any of its cards."""
-        return cards_of(self._cards)
+        return cards_of(self.cards)
 
     @property
-    def _cards(self) -> tuple[str, ...]:
+    def cards(self) -> tuple[str, ...]:
+        """The files of the coordinator's cards."""
         return (self.coordinator,) if isinstance(self.coordinator, str) else self.coordinator
 
     def films(self, cache: Path) -> Cohort:
@@ -180,5 +193,5 @@ class Profile(Section):
             if not Path(named).expanduser().is_file():
                 raise DataError("profile: there is no such file", given=named, do="check files")
         profile.cohort.required_files()
-        cards_of(profile._cards)
+        cards_of(profile.cards)
         return profile

@@ -20,7 +20,8 @@ import ctypes, json, mmap, os, socket, sys, threading, time
 from pathlib import Path
 plan = json.loads(sys.argv[1])
 sys.path.insert(0, plan["code"])
-from server import landlock, sandbox, seccomp, tree, watch
+from fedcxr.fence import landlock, places, seccomp
+from server import sandbox, tree, watch
 from server.limits import Limits
 libc = ctypes.CDLL(None, use_errno=True)
 if plan["user"] != os.getuid():

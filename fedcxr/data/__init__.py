@@ -20,6 +20,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FEDCXR_CACHE") or Path.home() / ".cache" / "fedcxr")
 
 
+def secret_file() -> Path:
+    """The file of the secret by which this site's patients are called; it is made if there is none."""
+    from fedcxr.data import _pseudonyms  # which takes a while to import
+
+    return _pseudonyms.secret_file()
+
+
 class Source(Plugin):
     """A place films are read from; its fields are the keys under `cohort:` in a scenario."""
 

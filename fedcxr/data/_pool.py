@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing import get_context
 from types import FrameType
@@ -23,12 +23,11 @@ def in_parallel(
     work: Callable[[Job], Outcome], jobs: Sequence[Job], workers: int
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Each job with its outcome, in the order they end. Close it, and no process is left behind."""
-    if workers <= 1 or len(jobs) <= 1:
+    pool = _pool(min(workers, len(jobs)))
+    if pool is None:
         for job in jobs:
             yield job, work(job)
         return
-    # Spawned, because a fork of a process with threads (PyTorch, Ray) may hang.
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
     waiting = iter(jobs)
     running: dict[Future[Outcome], Job] = {}
     try:
@@ -50,6 +49,16 @@ def in_parallel(
         for process in list((pool._processes or {}).values()) if running else ():
             process.terminate()
         pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor | None:
+    """Other processes to do the work; none where one is enough, or where a fence lets none be started."""
+    if workers <= 1:
+        return None
+    with suppress(PermissionError):
+        # Spawned, because a fork of a process with threads (PyTorch, Ray) may hang.
+        return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    return None
 
 
 @contextmanager

@@ -75,6 +75,12 @@ def passing_secret() -> Secret:
     return site_secret() if has_secret() else Secret(secrets.token_bytes(KEY_BYTES))
 
 
+def secret_file() -> Path:
+    """The file that `site_secret` reads, or made just now."""
+    site_secret()
+    return _from_environment() or own_file()
+
+
 def own_file() -> Path:
     """Where a user's secret is kept unless another file is named."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "fedcxr" / "site-secret"

@@ -146,7 +146,7 @@ def test_without_nginx_there_is_no_gate(copied: Machines, monkeypatch: pytest.Mo
 
 
 def test_a_fence_that_is_not_whole_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.landlock.version", lambda: -1)
+    monkeypatch.setattr("fedcxr.fence.landlock.version", lambda: -1)
     warned(coordinator.fence(), "Landlock 0")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from fenced import Fenced
 
-from server import landlock, sandbox, seccomp
+from fedcxr.fence import landlock, places, seccomp
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPLOITS = ROOT / "tests" / "exploits.py"
@@ -252,9 +252,9 @@ def test_all_that_a_fenced_process_can_open(user: int, fenced: Callable[..., Fen
     found = json.loads(inside.run(everything(inside.folder)))
     libraries = [sys.prefix, sys.base_prefix, str(ROOT / "fedcxr"), str(ROOT / "server"), "/usr", "/lib"]
     libraries += [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    machine = [f"/sys/{part}" for part in sandbox.SYS] + [f"/proc/{part}" for part in sandbox.PROC]
+    machine = [f"/sys/{part}" for part in places.SYS] + [f"/proc/{part}" for part in places.PROC]
     machine += ["/etc/ld.so.cache", "/etc/localtime", f"/proc/{found['process']}"]
-    devices = ["/dev/zero", "/dev/random", "/dev/urandom", *map(str, sandbox._cards())]
+    devices = ["/dev/zero", "/dev/random", "/dev/urandom", *map(str, places.cards())]
     outcome = [str(inside.folder / "outcome"), "/dev/null"]
     pipes = [f"/proc/{found['process']}/fd"]  # which it was started with
     readable = [*libraries, *machine, *devices, *outcome, str(inside.folder / "own")]
@@ -263,7 +263,7 @@ def test_all_that_a_fenced_process_can_open(user: int, fenced: Callable[..., Fen
         return [path for path in found[kind] if not any(path == one or path.startswith(f"{one}/") for one in allowed)]
 
     assert beyond("read", readable) == []
-    assert beyond("written", [*outcome, *pipes, *map(str, sandbox._cards())]) == []
+    assert beyond("written", [*outcome, *pipes, *map(str, places.cards())]) == []
     assert str(inside.folder / "own" / "film.npy") in found["read"]  # it can look
     assert str(inside.folder / "outcome" / "kept") in found["written"]
     assert found["sockets"] == []

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from fenced import Fenced
 
-from server import landlock, sandbox, seccomp
+from fedcxr.fence import landlock, places, seccomp
+from server import sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 LANDLOCK, FILTERED = landlock.version(), seccomp.supported()
@@ -27,7 +28,8 @@ FENCES = ("landlock and seccomp", "landlock", "audit hook")  # whole; without fi
 PROBES = """
 import json, os, socket, subprocess, sys
 from pathlib import Path
-from server import landlock, sandbox, seccomp, tree
+from fedcxr.fence import landlock, seccomp
+from server import sandbox, tree
 from server.limits import Limits
 
 plan = json.loads(sys.argv[1])
@@ -446,7 +448,7 @@ except PermissionError: print(losses[-2] < losses[0])
 def test_a_containers_application_is_no_program_of_the_system() -> None:
     """Images of Python keep it in /usr/src/app, and what a run leaves lies beside it."""
     for place in ("/usr/src/app/runs", "/usr/local/src", "/usr/local/data", "/usr/home"):
-        assert not any(Path(place).is_relative_to(path) for path in sandbox.system())
+        assert not any(Path(place).is_relative_to(path) for path in places.system(sandbox.OURS))
 
 
 @pytest.mark.slow
@@ -471,7 +473,7 @@ def alive(process: int) -> bool:
 def test_a_child_dies_with_its_parent(how: signal.Signals, asks: bool) -> None:
     code = (
         "import os, sys, time\n"
-        "from server.sandbox import die_with_parent\n"
+        "from fedcxr.fence.process import die_with_parent\n"
         "child = os.fork()\n"
         "if child == 0:\n"
         "    if sys.argv[1] == 'True': die_with_parent()\n"

@@ -16,7 +16,7 @@ from server import tree
 
 LEAVE = """
 folder = Path(plan["folder"])
-base = [Path("/proc"), *sandbox.system()]
+base = [Path("/proc"), *places.system(sandbox.OURS)]
 sandbox._leave_others()
 def leave(*paths):
     if not tree.leave([*base, *paths]):
@@ -98,7 +98,7 @@ def test_nothing_happens_to_the_tree_of_others(fenced: Callable[..., Fenced]) ->
 
 def test_without_a_mount_namespace_nothing_is_mounted(fenced: Callable[..., Fenced]) -> None:
     code = (
-        "from server import kernel\n"
+        "from fedcxr.fence import kernel\n"
         "kernel.unshare = lambda kinds: False; kernel.mount = lambda *how: print('mounted')\n"
         "print(tree.leave([own]))\n"
     )

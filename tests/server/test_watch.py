@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from fenced import AMPLE, Fenced
 
-from server import landlock, seccomp, watch
+from fedcxr.fence import landlock, seccomp
+from server import watch
 from server.limits import Limits
 
 USERS = (os.getuid(), 65534) if os.getuid() == 0 else (os.getuid(),)

@@ -67,7 +67,7 @@ def sites(folder: Path, told: kit.ServerKit, now: datetime) -> Outcome:
 
 def fence() -> Outcome:
     """What keeps an adversary in that is run on this machine."""
-    landlock, seccomp = (importlib.import_module(name) for name in ("server.landlock", "server.seccomp"))
+    landlock, seccomp = (importlib.import_module(name) for name in ("fedcxr.fence.landlock", "fedcxr.fence.seccomp"))
     interface, filtered = max(landlock.version(), 0), seccomp.supported()
     told = f"Landlock {interface}, {'a' if filtered else 'no'} filter of system calls"
     if interface < landlock.WHOLE or not filtered:

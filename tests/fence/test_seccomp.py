@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import seccomp
+from fedcxr.fence import seccomp
 
 MACHINES = tuple(seccomp.ARCHITECTURES)
 PROCESS = 4321

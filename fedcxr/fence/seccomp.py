@@ -10,8 +10,8 @@ older one, whose arguments a filter can read. Calls of another architecture (32 
 
 There is no call here that makes a second process: no fork, no exec. So nothing is left behind when this one is killed,
 and nothing slips out of its session, its limits or sight. What is not covered: a filter sees no paths (`server.tree`
-and `server.landlock` do), the drivers of graphics cards are reached as they are, and speculative and timing channels
-stay.
+and `fedcxr.fence.landlock` do), the drivers of graphics cards are reached as they are, and speculative and timing
+channels stay.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from server import kernel
+from fedcxr.fence import kernel
 
 # Numbers as `name:x86-64:aarch64`, from the kernel's asm/unistd_64.h and asm-generic/unistd.h; - where it has none.
 ALLOWED = {
@@ -100,6 +100,20 @@ PRCTL = (
 
 # All clauses hold, each by one of its alternatives.
 Clauses = tuple[tuple[Is, ...], ...]
+NOTHING: Mapping[str, Clauses] = {}
+# To talk by sockets that a process was given, and to make, connect or bind none of its own; and to lock what it opened.
+GIVEN_SOCKETS: Mapping[str, Clauses] = {
+    "sendto:44:206": ((Is(3, (0,), 0x20000000),),),  # MSG_FASTOPEN connects on the way
+    "sendmsg:46:211": ((Is(2, (0,), 0x20000000),),),
+    "recvfrom:45:207": (),
+    "recvmsg:47:212": (),
+    "getsockopt:55:209": (),
+    "setsockopt:54:208": (),
+    "getsockname:51:204": (),
+    "getpeername:52:205": (),
+    "shutdown:48:210": (),
+}
+FILES_OF_ITS_OWN: Mapping[str, Clauses] = {"flock:73:32": (), "fchmod:91:52": ((Is(1, (0,), SET_ID),),)}
 
 
 def _opens(flags: int) -> Clauses:
@@ -145,8 +159,8 @@ SECCOMP = {"x86_64": 317, "aarch64": 277}
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
-def program(machine: str, process: int) -> list[Instruction]:
-    """The filter for one kind of machine and the process with this number."""
+def program(machine: str, process: int, more: Mapping[str, Clauses] = NOTHING) -> list[Instruction]:
+    """The filter for one kind of machine and the process with this number, which may make `more` calls than usual."""
     column = list(ARCHITECTURES).index(machine)
     code: list[Instruction] = [
         (LOAD, 0, 0, ARCHITECTURE_AT),
@@ -161,7 +175,7 @@ def program(machine: str, process: int) -> list[Instruction]:
     for calls, answer in ((" ".join(ALLOWED.values()), ALLOW), (ABSENT, MISSING)):
         for number in _numbers(calls.split(), column):
             code += [(JUMP_EQUAL, 0, 1, number), (RETURN, 0, 0, answer)]
-    for call, clauses in _checked_calls(process).items():
+    for call, clauses in (*_checked_calls(process).items(), *more.items()):
         for number in _numbers([call], column):
             body = [step for clause in clauses for step in _clause(clause)] + [(RETURN, 0, 0, ALLOW)]
             code += [(JUMP_EQUAL, 0, len(body), number), *body]
@@ -195,10 +209,10 @@ def supported() -> bool:
     return ctypes.get_errno() == errno.EFAULT
 
 
-def restrict() -> None:
+def restrict(more: Mapping[str, Clauses] = NOTHING) -> None:
     """From here on, this process makes no other calls, nor do threads that it starts. Needs no-new-privileges."""
     machine = platform.machine()
-    code = b"".join(struct.pack("=HBBI", *step) for step in program(machine, os.getpid()))
+    code = b"".join(struct.pack("=HBBI", *step) for step in program(machine, os.getpid(), more))
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
     kernel.checked(kernel.call(SECCOMP[machine], SET_MODE_FILTER, 0, header))

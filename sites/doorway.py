@@ -1,0 +1,66 @@
+"""The one way out of a fenced app: connections to its SuperNode, made by the process that started it.
+
+The app can make no socket and connect none. It asks for one here, and is handed one that leads to one port of this
+machine. So no rule has to tell addresses apart, which Landlock cannot: it knows ports alone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+from contextlib import suppress
+
+HERE = "127.0.0.1"
+ASKED, OPENED, CLOSED = b"?", b"+", b"-"
+PATIENCE = 10.0  # seconds for a connection on this machine
+WATCH = 1.0  # seconds between looks at whether whoever started us is there
+
+
+class Doorway:
+    """The app's end, shared by its threads."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self._turn = threading.Lock()
+
+    def connect(self, address: object, timeout: float | None = None, *more: object, **others: object) -> socket.socket:
+        """As `socket.create_connection`, but that it leads to the SuperNode, whatever the address."""
+        with self._turn:
+            self.channel.sendall(ASKED)
+            said, given, *_ = socket.recv_fds(self.channel, 1, 1)
+        if said != OPENED or not given:
+            raise ConnectionRefusedError("the SuperNode is not there")
+        opened = socket.socket(fileno=given[0])
+        opened.settimeout(timeout if isinstance(timeout, int | float) else None)
+        return opened
+
+
+def serve(channel: socket.socket, port: int, app: int) -> None:
+    """Hand out connections to this port until the app is gone; end it if whoever started us ends."""
+    parent = os.getppid()
+    while True:
+        if select.select([channel], [], [], WATCH)[0]:
+            try:
+                if channel.recv(1) != ASKED:
+                    return
+                _hand_out(channel, port)
+            except OSError:
+                return
+        elif os.getppid() != parent:
+            with suppress(ProcessLookupError):
+                os.kill(app, signal.SIGTERM)
+            return
+
+
+def _hand_out(channel: socket.socket, port: int) -> None:
+    try:
+        opened = socket.create_connection((HERE, port), PATIENCE)
+    except OSError:
+        channel.sendall(CLOSED)
+        return
+    with opened:
+        opened.setblocking(True)
+        socket.send_fds(channel, [OPENED], [opened.fileno()])
