@@ -1,7 +1,7 @@
-"""What the process that answers a coordinator may reach: films, code, a cache, and the two sockets that it was given.
+"""What the process that answers a coordinator may reach: films, code, a cache, and two sockets that it was given.
 
-Landlock closes all other files, the vault's and the passphrase's among them; the filter of system calls lets it start no
-process, make no socket and see into no other process. Its key agent and its doorway stay outside, as whoever started it.
+Landlock closes all other files, the vault's and the passphrase's among them; the filter of system calls lets it start
+no process, make no socket and see into no other process. Its key agent and its doorway stay outside.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ the run and imports from it. `sites.node` puts this one first on the PATH. It sp
 code, in which a few names are replaced: what installs, where that would lie, what loads, and who watches whom. They are
 Flower's to change; `fedcxr preflight` fails when they do.
 
-The process that speaks it is fenced in before the first word (`sites.fence`): this one reads the profile, starts the key
-agent and forks; its child is the app, and it stays outside as the app's doorway to the SuperNode.
+What speaks it is fenced in before the first word (`sites.fence`): this process reads the profile, starts the key agent
+and forks; its child is the app, and it stays outside as the app's doorway to the SuperNode.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _answer(app: Callable[[], Any]) -> None:
 def _fenced(arguments: Sequence[str]) -> NoReturn:
     """Be the doorway of an app that is fenced in, and end as it does."""
     from sites import doorway
-    from sites.enclosure import Enclosure
+    from sites.enclosure import PROFILE, Enclosure
 
     host, _, port = arguments[arguments.index(ADDRESS) + 1].rpartition(":")
     if host != doorway.HERE:
