@@ -51,7 +51,7 @@ class Enclosure:
             grounds = Grounds.of(own, file)
             agent = WaitingAgent(own.vault_folder, own.budget, own.journal_file)
         except FedcxrError as error:
-            return cls(Grounds.bare(), wrong=error)
+            return cls(Grounds(), wrong=error)
         return cls(grounds, file, agent, own.fence.weaker)
 
     def scratch(self) -> Path:

@@ -29,10 +29,10 @@ CALLS = {
 
 @dataclass(frozen=True)
 class Grounds:
-    """Where an app may go."""
+    """Where an app may go, besides what any program needs to run."""
 
-    readable: tuple[Path, ...]
-    writable: tuple[Path, ...]
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, profile: Profile, file: Path) -> Grounds:
@@ -46,19 +46,14 @@ class Grounds:
         ]
         readable = [Path(name).expanduser() for name in named]
         readable += [*profile.cohort.required_files(), secret_file(), *_code(profile.outside)]
-        grounds = cls(_real([*system(OURS), *readable]), _real([Path("/dev/null"), cache_folder()]))
+        grounds = cls(_real(readable), _real([cache_folder()]))
         grounds.refuse_within(_secrets(profile))
         return grounds
-
-    @classmethod
-    def bare(cls) -> Grounds:
-        """Nothing but what any program needs."""
-        return cls(_real(system(OURS)), _real([Path("/dev/null")]))
 
     def refuse_within(self, secrets: Collection[Path]) -> None:
         """Refuse grounds that one of these lies in."""
         for secret in secrets:
-            for around in (*self.readable, *self.writable):
+            for around in (*self.readable, *self.writable, *_real(system(OURS))):
                 if secret.resolve().is_relative_to(around):
                     raise Refused(
                         "what is to be kept from the app lies where it may read",
@@ -88,7 +83,8 @@ def confine(grounds: Grounds, kept: Collection[int], *, weaker: bool) -> str:
     process.close_inherited(kept)
     process.give_up_privileges()
     if interface >= 1:
-        landlock.restrict(grounds.readable, grounds.writable, cards())
+        # Looked up here and not before: of /proc it is this process's own that may be read.
+        landlock.restrict([*_real(system(OURS)), *grounds.readable], [Path("/dev/null"), *grounds.writable], cards())
     if filtered:
         seccomp.restrict(CALLS)
     return said if whole else f"weaker: {said}"

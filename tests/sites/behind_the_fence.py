@@ -32,7 +32,7 @@ if how == "missing":
     landlock.version = lambda: -1
 if how != "open":
     enclosure = enclosure.entered(theirs.fileno())
-    socket.create_connection = doorway.Doorway(theirs).connect  # type: ignore[assignment]
+    socket.create_connection = doorway.Doorway(theirs).connect
 after = resource.getrusage(resource.RUSAGE_SELF)
 
 from flwr.app import Context, Message, RecordDict  # noqa: E402

@@ -65,6 +65,7 @@ def attempts() -> dict[str, Callable[[], object]]:
         "trace": lambda: traced(victim),
         "read another's memory": lambda: Path(f"/proc/{victim}/mem").open("rb").close(),
         "read another's environment": lambda: Path(f"/proc/{victim}/environ").read_bytes(),
+        "read its doorway's environment": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
         "signal": lambda: os.kill(victim, 0),
         "change a mode": lambda: Path(PLAN["files"]["the passphrase"]).chmod(0o600),
         "go elsewhere by the doorway": lambda: None if doorway() != b"the gate" else _refused(),
