@@ -3,7 +3,7 @@
 Flower starts `flwr-clientapp` by its bare name for every message, and Flower's own installs the bundle that came with
 the run and imports from it. `sites.node` puts this one first on the PATH. It speaks the same protocol, by Flower's own
 code, in which a few names are replaced: what installs, where that would lie, what loads, and who watches whom. They are
-Flower's to change; `fedcxr preflight` fails when they do.
+Flower's to change; `tests/deployment/test_launchers.py` fails when they do.
 
 What speaks it is fenced in before the first word (`sites.fence`): this process reads the profile, starts the key agent
 and forks; its child is the app, and it stays outside as the app's doorway to the SuperNode.
@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,18 +35,16 @@ def main() -> None:
     from sites.premises import SIMULATION
 
     if os.environ.get(SIMULATION) == "1":
-        from sites.app import app
-
-        _answer(lambda: app)
+        _answer(REPLACED)
     else:
         _fenced(sys.argv[1:])
 
 
-def _answer(app: Callable[[], Any]) -> None:
+def _answer(replaced: Mapping[str, Callable[..., Any]]) -> None:
     from flwr.supernode.cli import flwr_clientapp
 
     runtime = importlib.import_module("flwr.supernode.runtime.run_clientapp")
-    for name, ours in {**REPLACED, LOADS: lambda *which, **more: lambda *of, **and_more: app()}.items():
+    for name, ours in replaced.items():
         getattr(runtime, name)  # a Flower that has it no more would go on with its own: fail instead
         setattr(runtime, name, ours)
     flwr_clientapp()
@@ -69,7 +67,8 @@ def _fenced(arguments: Sequence[str]) -> NoReturn:
         os.environ["TMPDIR"] = tempfile.tempdir = str(place)
         way = doorway.Doorway(theirs)
         setattr(socket, "create_connection", way.connect)  # noqa: B010  it is theirs
-        _answer(enclosure.entered(theirs.fileno()).client_app)
+        app_of_ours = enclosure.entered(theirs.fileno()).client_app
+        _answer({**REPLACED, LOADS: _loads(app_of_ours)})
         raise SystemExit
     theirs.close()
     enclosure.left()
@@ -95,10 +94,26 @@ def _watched_from_outside(*arguments: object, **more: object) -> None:
     """A fenced process cannot see whether its SuperExec is there: its doorway does."""
 
 
+def _installed() -> Any:
+    from sites.app import app
+
+    return app
+
+
+def _loads(app: Callable[[], Any]) -> Callable[..., Any]:
+    """What makes what loads the app, whatever the run says it is called."""
+
+    def loading(*how: object, **more: object) -> Callable[..., Any]:
+        return lambda *which, **named: app()
+
+    return loading
+
+
 LOADS = "get_load_client_app_fn"
 REPLACED: dict[str, Callable[..., Any]] = {
     "install_from_fab": _discarded,
     "get_project_dir": _nowhere,
+    LOADS: _loads(_installed),
     "start_parent_process_monitor": _watched_from_outside,
 }
 

@@ -55,6 +55,7 @@ def test_a_flower_without_a_name_starts_nothing(tmp_path: Path) -> None:
     program += "del sys.modules['flwr.supernode.runtime.run_clientapp'].install_from_fab\n"
     program += "import sites.launcher; sites.launcher.main()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FLWR_HOME": str(tmp_path)}
+    environment |= {"FEDCXR_SIMULATION": "1"}  # or else it fences itself in first
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
