@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,16 +124,20 @@ class Control:
         said = found[run].status
         return Status(said.status, said.sub_status, said.details)
 
-    def stop_all(self, scenario: str) -> int:
-        """End all runs of a scenario that are not over; returns how many there were."""
+    def at_work(self, scenario: str) -> Sequence[int]:
+        """The runs of a scenario that are not over."""
         from flwr.proto.control_pb2 import ListRunsRequest
 
         runs = self._ask("ListRuns", ListRunsRequest()).run_dict
-        asked = [
+        return [
             number
             for number, run in runs.items()
             if run.override_config["scenario"].string == scenario and run.status.status != FINISHED
         ]
+
+    def stop_all(self, scenario: str) -> int:
+        """End all runs of a scenario that are not over; returns how many there were."""
+        asked = self.at_work(scenario)
         for number in asked:
             self.stop(number)
         return len(asked)

@@ -52,7 +52,7 @@ class Submission:
 
     @classmethod
     def of(cls, kit: Path, control: Control, scenario: Scenario) -> Self:
-        """Hand in a scenario; its run folder lies in the kit."""
+        """Hand in a scenario, or find it at work already; its run folder lies in the kit."""
         if not scenario.own_sources or not all(source.elsewhere for source in scenario.own_sources.values()):
             raise ConfigError(
                 "this scenario names films, and hospitals have their own",
@@ -61,6 +61,8 @@ class Submission:
                 do="fedcxr simulate simulates it",
             )
         run = Run.place(kit / RUNS, scenario)
+        if at_work := control.at_work(scenario.run_name):
+            return cls(kit, run, at_work[0])
         private_folder(kit / SUBMITTED)
         failure.forget(run.folder)
         write_atomic(_file(kit, scenario.run_name), scenario.to_yaml().encode())

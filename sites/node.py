@@ -19,6 +19,22 @@ from sites.enclosure import PROFILE
 
 HERE = "127.0.0.1"
 
+# What Flower's SuperNode says when the coordinator's server does not take it, and what that means.
+TAKEN = (
+    "Failed to activate SuperNode",
+    (
+        "the coordinator's server has this node as connected still, as it has for a minute after one that was killed",
+        "start it again in a minute, as systemd does; if that does not help, it runs twice",
+    ),
+)
+UNKNOWN = (
+    "SuperNode terminated gracefully",
+    (
+        "the coordinator's server was started anew or has expelled this node, or somebody here ended it",
+        "start it again, as systemd does",
+    ),
+)
+
 
 @contextmanager
 def started(kit: Path, profile: Path, gate: str, port: int) -> Iterator[Together]:
@@ -44,7 +60,7 @@ def _parts(kit: Path, profile: Path, gate: str, port: int, run: RunFolder) -> It
         *("--isolation", "process", "--superexec-auth-secret-file", secret),
         *("--host", HERE, "--port", str(port), "--node-config", f"profile={json.dumps(str(profile))}"),
     ]
-    yield Part("supernode", supernode, run.log("supernode"), here)
+    yield Part("supernode", supernode, run.log("supernode"), here, meanings=dict((TAKEN, UNKNOWN)))
     superexec = [
         *(str(programs / "flower-superexec"), "--runtime-api-address", f"{HERE}:{port}", "--insecure"),
         *("--superexec-auth-secret-file", secret),

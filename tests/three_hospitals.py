@@ -78,6 +78,33 @@ class ThreeHospitals:
         child.send_signal(how)
         child.wait(60)
 
+    def submitting(self, scenario: Path) -> subprocess.Popen[str]:
+        """`fedcxr submit`, while it waits."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "fedcxr.cli", "submit", str(scenario), "--kit", str(self.server)],
+            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def log(self, who: str) -> str:
+        """What it said to whoever started it."""
+        return (self.folder / f"{who}.log").read_text()
+
+    def keep_up(self, seconds: float = ONLINE_S) -> None:
+        """What systemd does: start again whoever has ended, until all that should run are connected."""
+        deadline = time.monotonic() + seconds
+        while not all(self.connected(who) for who in self.running if who != "server"):
+            for who, child in [*self.running.items()]:
+                if child.poll() is not None:
+                    self.start(who)
+            assert time.monotonic() < deadline, {who: self.log(who) for who in self.running}
+            time.sleep(0.5)
+
+    def connected(self, site: str) -> bool:
+        """Whether this very start of its node is; the coordinator has one that was killed as connected for a while."""
+        log = (self.site(site) / "run" / "supernode.log").read_text()
+        since = log.rpartition("Starting Flower SuperNode")[2]
+        return self.running[site].poll() is None and "SuperNode ID" in since and "terminated" not in since
+
     def end(self) -> None:
         for child in self.running.values():
             child.send_signal(signal.SIGTERM)
