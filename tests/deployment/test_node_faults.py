@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _below(parties: ThreeHospitals, who: str, module: str) -> list[psutil.Proces
         return []
 
 
-def asked_to_release(parties: ThreeHospitals, site: str, run: Run) -> list[psutil.Process]:
+def asked_to_release(parties: ThreeHospitals, site: str) -> list[psutil.Process]:
     """The processes that work on its release, once a site has introduced itself."""
     log = parties.site(site) / "run" / "supernode.log"
     heard = log.read_text().count("query.release message") if log.is_file() else 0
@@ -117,7 +118,7 @@ def statuses(run: Run) -> dict[str, tuple[str, str | None]]:
     return {site["name"]: (site["status"], site["reason"]) for site in run.result["sites"]}
 
 
-def undisturbed(parties: ThreeHospitals, run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def undisturbed(parties: ThreeHospitals, run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Digests of the releases that the same vaults give when nothing is in the way."""
     for name, value in parties.secrets.items():
         monkeypatch.setenv(name, value)
@@ -137,10 +138,10 @@ def test_the_others_go_on_without_a_site_that_dies_before_it_is_asked_and_one_th
     listen(parties)
     parties.kill("mercy")
     waiting, began = parties.submitting(file), time.monotonic()
-    at_work = until(lambda: asked_to_release(parties, "ukb", run), LIMIT_S + SLACK_S, "ukb is asked")
+    at_work = until(lambda: asked_to_release(parties, "ukb"), LIMIT_S + SLACK_S, "ukb is asked")
     node = psutil.Process(parties.running["ukb"].pid).children()
     parties.kill("ukb")
-    gone, alive = psutil.wait_procs([*node, *at_work], 15)
+    _, alive = psutil.wait_procs([*node, *at_work], 15)
     assert not alive
     parties.start("ukb")
     assert parties.running["ukb"].wait(SLACK_S) == 75  # what systemd starts again
@@ -150,8 +151,10 @@ def test_the_others_go_on_without_a_site_that_dies_before_it_is_asked_and_one_th
     assert time.monotonic() - began < LIMIT_S + SLACK_S
     found = statuses(run)
     assert found["charite"] == ("ok", None)
-    assert found["mercy"][0] == "dropped" and str(found["mercy"][1]).startswith("not connected within 30 s")
-    assert found["ukb"][0] == "dropped" and "no answer within" in str(found["ukb"][1])
+    assert {found["mercy"][0], found["ukb"][0]} == {"dropped"}
+    assert str(found["mercy"][1]).startswith("not connected within 30 s")
+    # Which of the two limits is over first, ours or Flower's for the message, is a matter of milliseconds.
+    assert re.match("no answer within|its node does not answer", str(found["ukb"][1]))
     parties.start("mercy")
     parties.keep_up(HEARTBEAT_S + SLACK_S)
     assert [len(entries(parties, site, run)) for site in ("charite", "mercy")] == [1, 0]
@@ -164,9 +167,10 @@ def test_waiting_may_end_and_the_server_may_die_and_submitting_again_goes_on(
     file, run = planned(parties, 2)
     listen(parties)
     first = parties.submitting(file)
-    held = [until(lambda site=site: asked_to_release(parties, site, run), LIMIT_S) for site in ("mercy", "ukb")]
-    for process in (one for at_work in held for one in at_work):
-        process.suspend()
+    held = []
+    for site in ("mercy", "ukb"):
+        held += until(partial(asked_to_release, parties, site))
+        held[-1].suspend()
     until(lambda: run.release_note("charite"), LIMIT_S, "charite has released")
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=SLACK_S)
@@ -180,8 +184,9 @@ def test_waiting_may_end_and_the_server_may_die_and_submitting_again_goes_on(
     arrived = run.releases(["charite"])[0].digest()
     parties.kill("server")
     said, _ = second.communicate(timeout=SLACK_S)
-    assert second.returncode == 75 and "the SuperLink does not answer" in said
-    for process in (one for at_work in held for one in at_work):
+    assert second.returncode == 75
+    assert "the SuperLink does not answer" in said
+    for process in held:
         process.kill()
     parties.start("server")
     parties.keep_up(HEARTBEAT_S + 2 * SLACK_S)
@@ -201,7 +206,7 @@ def test_waiting_may_end_and_the_server_may_die_and_submitting_again_goes_on(
 
 
 def asked_since(parties: ThreeHospitals) -> dict[str, int]:
-    """How many releases each site was asked for since `listen`; the SuperNode tells of each twice, as it comes and goes."""
+    """How many releases each site was asked for since `listen`; its node tells of each twice."""
     asked = {}
     for site in SITES:
         log = (parties.site(site) / "run" / "supernode.log").read_text()
@@ -211,14 +216,15 @@ def asked_since(parties: ThreeHospitals) -> dict[str, int]:
 
 def test_a_server_app_that_dies_ends_the_wait(parties: ThreeHospitals) -> None:
     file, _ = planned(parties, 3)
+    earlier = _below(parties, "server", "server.launcher")
     waiting = parties.submitting(file)
-    for process in until(lambda: _below(parties, "server", "server.launcher"), LIMIT_S):
-        with parties.control() as control:
-            until(lambda: running(control), SLACK_S)
-        process.kill()
+    (ours,) = until(lambda: [one for one in _below(parties, "server", "server.launcher") if one not in earlier])
+    with parties.control() as control:
+        until(lambda: running(control), SLACK_S)
+    ours.kill()
     said, _ = waiting.communicate(timeout=HEARTBEAT_S + SLACK_S)
     assert waiting.returncode == 75
-    assert "the run has no result" in said and "No heartbeat received" in said and "flwr-serverapp.log" in said
+    assert re.search("the run has no result.*No heartbeat received.*flwr-serverapp.log", said, re.DOTALL)
 
 
 def running(control: Any) -> bool:
@@ -229,6 +235,7 @@ def running(control: Any) -> bool:
     return any(run.status.status == "running" for run in runs)
 
 
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # Flower's own, when it builds a bundle
 def test_code_that_was_pushed_runs_nowhere_and_a_site_that_cannot_answer_says_so_by_code(
     parties: ThreeHospitals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,14 +249,17 @@ def test_code_that_was_pushed_runs_nowhere_and_a_site_that_cannot_answer_says_so
     bundle = {"pyproject.toml": hostile, **code}
     monkeypatch.setattr("server.control.BUNDLE", bundle)
     (parties.server / SUBMITTED / f"{run.scenario.run_name}.yaml").write_text(run.scenario.to_yaml())
-    with parties.control() as control:
-        control.start(run.scenario.run_name)
-    done = parties.fedcxr("submit", str(file), "--kit", str(parties.server))  # finds the run at work
-    profile.with_suffix(".away").rename(profile)
+    try:
+        with parties.control() as control:
+            control.start(run.scenario.run_name)
+        done = parties.fedcxr("submit", str(file), "--kit", str(parties.server))  # finds the run at work
+    finally:
+        profile.with_suffix(".away").rename(profile)
     assert done.returncode == 0, done.stderr
     found = statuses(run)
     assert [found[site] for site in ("charite", "ukb")] == [("ok", None)] * 2
-    assert found["mercy"][0] == "dropped" and str(profile) not in str(found["mercy"][1])
+    assert found["mercy"][0] == "dropped"
+    assert str(profile) not in str(found["mercy"][1])
     assert str(profile) in (parties.site("mercy") / "run" / "flwr-clientapp.log").read_text()
     assert not canary.exists()
     for site in SITES:
@@ -298,7 +308,7 @@ def test_nothing_at_the_coordinators_shows_a_film_a_name_or_a_key(
             rows |= {row.tobytes(), *((row / scale).astype("float32").tobytes() for scale in (1, 255))}
         with Vault.unlock(profile.vault_folder, WORDS) as vault:
             keys |= {*secrets(vault)}
-    assert len(rows) > 100 and len(names) > 50 and len(keys) >= len(SITES)
+    assert min(len(rows) // 100, len(names) // 50, len(keys) // len(SITES)) > 0
     assert leaks(keys, parties.server) == []
     places = {str(path): path.read_bytes() for path in parties.server.rglob("*") if path.is_file()}
     for file in (parties.server / "runs").glob("*/*/scenario.yaml"):
@@ -306,12 +316,8 @@ def test_nothing_at_the_coordinators_shows_a_film_a_name_or_a_key(
             places |= {f"{file.parent.name} {key}": value.tobytes() for key, value in release.arrays.items()}
     assert [(place, what) for place, said in places.items() for what in rows | names if what in said] == []
     few = {*keys, *(key.hex().encode() for key in keys), *sorted(rows)[::50], *sorted(names)[::20]}
-    assert [
-        what
-        for part in memory(_below(parties, "server", "--superexec-auth-secret-file"))
-        for what in few
-        if what in part
-    ] == []
+    held = memory(_below(parties, "server", "--superexec-auth-secret-file"))
+    assert [what for part in held for what in few if what in part] == []
 
 
 def secrets(vault: Vault) -> Iterator[bytes]:
