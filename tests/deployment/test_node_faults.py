@@ -189,6 +189,7 @@ def test_waiting_may_end_and_the_server_may_die_and_submitting_again_goes_on(
     for process in held:
         process.kill()
     parties.start("server")
+    assert [parties.running[site].wait(HEARTBEAT_S + SLACK_S) for site in SITES] == [75] * len(SITES)
     parties.keep_up(HEARTBEAT_S + 2 * SLACK_S)
     assert "was started anew" in parties.log("charite")
     listen(parties)
