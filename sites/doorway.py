@@ -11,12 +11,14 @@ import select
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
 
 HERE = "127.0.0.1"
 ASKED, OPENED, CLOSED = b"?", b"+", b"-"
 PATIENCE = 10.0  # seconds for a connection on this machine
 WATCH = 1.0  # seconds between looks at whether whoever started us is there
+GRACE, LOOK = 5.0, 0.02  # seconds: for the app to end, and between looks at whether it has
 
 
 class Doorway:
@@ -39,7 +41,7 @@ class Doorway:
 
 
 def serve(channel: socket.socket, port: int, app: int) -> None:
-    """Hand out connections to this port until the app is gone; end it if whoever started us ends."""
+    """Hand out connections to this port until the app is gone; tell it to end if whoever started us has ended."""
     parent = os.getppid()
     while True:
         if select.select([channel], [], [], WATCH)[0]:
@@ -53,6 +55,19 @@ def serve(channel: socket.socket, port: int, app: int) -> None:
             with suppress(ProcessLookupError):
                 os.kill(app, signal.SIGTERM)
             return
+
+
+def ended(app: int) -> int:
+    """How the app has ended, as `waitpid` tells it; nobody hands it anything any more, so it may not take long."""
+    deadline = time.monotonic() + GRACE
+    while True:
+        gone, status = os.waitpid(app, os.WNOHANG)
+        if gone:
+            return status
+        if time.monotonic() > deadline:
+            os.kill(app, signal.SIGKILL)
+            return os.waitpid(app, 0)[1]
+        time.sleep(LOOK)
 
 
 def _hand_out(channel: socket.socket, port: int) -> None:

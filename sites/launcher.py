@@ -74,8 +74,9 @@ def _fenced(arguments: Sequence[str]) -> NoReturn:
     enclosure.left()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed for the app as well, with which we end
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(app, number))
-    doorway.serve(ours, int(port), app)
-    status = os.waitpid(app, 0)[1]
+    with ours:  # closed, it keeps the app waiting for nothing
+        doorway.serve(ours, int(port), app)
+    status = doorway.ended(app)
     shutil.rmtree(place, ignore_errors=True)
     raise SystemExit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
 
