@@ -43,7 +43,7 @@ class Doorway:
 def serve(channel: socket.socket, port: int, app: int) -> None:
     """Hand out connections to this port until the app is gone; tell it to end if whoever started us has ended."""
     parent = os.getppid()
-    while True:
+    while os.getppid() == parent:  # looked at also while the app asks and asks for a SuperNode that is gone
         if select.select([channel], [], [], WATCH)[0]:
             try:
                 if channel.recv(1) != ASKED:
@@ -51,10 +51,8 @@ def serve(channel: socket.socket, port: int, app: int) -> None:
                 _hand_out(channel, port)
             except OSError:
                 return
-        elif os.getppid() != parent:
-            with suppress(ProcessLookupError):
-                os.kill(app, signal.SIGTERM)
-            return
+    with suppress(ProcessLookupError):
+        os.kill(app, signal.SIGTERM)
 
 
 def ended(app: int) -> int:
