@@ -335,7 +335,8 @@ def test_kits_of_another_consortium_are_not_written_over(kits: Kits) -> None:
 
 
 def test_a_folder_with_other_things_in_it_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "letters").mkdir(mode=0o755)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters").chmod(0o755)
     with pytest.raises(ConfigError, match=r"other things than kits; given: .*, with letters"):
         Kits(tmp_path).provision()
     assert [path.name for path in tmp_path.iterdir()] == ["letters"]

@@ -251,6 +251,7 @@ def test_only_envelopes_and_vaults_ask_a_key_to_reveal_itself(root: Path) -> Non
         ("sites/encrypted_file.py", "_key"),
         ("sites/records.py", "_key"),
         ("sites/counter.py", "_key"),
+        ("sites/journal.py", "_key"),
         ("sites/agent.py", "reveal"),
         ("fedcxr/data/_pseudonyms.py", "_key"),
     }

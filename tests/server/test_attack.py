@@ -217,7 +217,7 @@ def test_a_package_around_what_is_attacked_is_refused(
 
 def test_a_run_among_programs_is_refused(begun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is fenced may read those, and in the folder of a run lie the answers."""
-    monkeypatch.setattr("server.attack.system", lambda: [Path("/usr/lib"), tmp_path])
+    monkeypatch.setattr("server.attack.system", lambda ours: [Path("/usr/lib"), tmp_path])
     with pytest.raises(ConfigError, match="could read what it is to find out"):
         begun("RunsEverywhere")
 
