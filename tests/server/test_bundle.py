@@ -34,7 +34,9 @@ def bundle(files: dict[str, Path]) -> zipfile.ZipFile:
 def test_every_file_of_the_packages_travels(files: dict[str, Path], bundle: zipfile.ZipFile) -> None:
     """Code and data alike: a rule of Flower's or of .gitignore that matches a name in here loses it silently."""
     left_behind = files.keys() - set(bundle.namelist())
-    assert {name for name in left_behind if not name.endswith("py.typed")} == {".gitignore"}
+    of_kits = "fedcxr/deployment/templates/"  # a node of a simulation provisions nobody
+    missed = {name for name in left_behind if not name.endswith("py.typed") and not name.startswith(of_kits)}
+    assert missed == {".gitignore"}
 
 
 def test_what_the_packages_open_is_found_in_the_bundle(bundle: zipfile.ZipFile, tmp_path: Path) -> None:
