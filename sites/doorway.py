@@ -18,6 +18,7 @@ HERE = "127.0.0.1"
 ASKED, OPENED, CLOSED = b"?", b"+", b"-"
 PATIENCE = 10.0  # seconds for a connection on this machine
 WATCH = 1.0  # seconds between looks at whether whoever started us is there
+ORPHAN = 1  # whose child one is whose parent was gone before one looked
 GRACE, LOOK = 5.0, 0.02  # seconds: for the app to end, and between looks at whether it has
 
 
@@ -40,10 +41,9 @@ class Doorway:
         return opened
 
 
-def serve(channel: socket.socket, port: int, app: int) -> None:
-    """Hand out connections to this port until the app is gone; tell it to end if whoever started us has ended."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # looked at also while the app asks and asks for a SuperNode that is gone
+def serve(channel: socket.socket, port: int, app: int, parent: int) -> None:
+    """Hand out connections to this port until the app is gone; tell it to end if `parent`, who started us, is gone."""
+    while os.getppid() == parent != ORPHAN:  # looked at also while the app asks and asks for a SuperNode that is gone
         if select.select([channel], [], [], WATCH)[0]:
             try:
                 if channel.recv(1) != ASKED:

@@ -32,12 +32,13 @@ _log = logging.getLogger("sites")
 
 def main() -> None:
     """Answer one message with the app that is installed here."""
+    parent = os.getppid()  # before anything that takes its time: it may be killed meanwhile
     from sites.premises import SIMULATION
 
     if os.environ.get(SIMULATION) == "1":
         _answer(REPLACED)
     else:
-        _fenced(sys.argv[1:])
+        _fenced(sys.argv[1:], parent)
 
 
 def _answer(replaced: Mapping[str, Callable[..., Any]]) -> None:
@@ -50,7 +51,7 @@ def _answer(replaced: Mapping[str, Callable[..., Any]]) -> None:
     flwr_clientapp()
 
 
-def _fenced(arguments: Sequence[str]) -> NoReturn:
+def _fenced(arguments: Sequence[str], parent: int) -> NoReturn:
     """Be the doorway of an app that is fenced in, and end as it does."""
     from sites import doorway
     from sites.enclosure import PROFILE, Enclosure
@@ -75,7 +76,7 @@ def _fenced(arguments: Sequence[str]) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed for the app as well, with which we end
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(app, number))
     with ours:  # closed, it keeps the app waiting for nothing
-        doorway.serve(ours, int(port), app)
+        doorway.serve(ours, int(port), app, parent)
     status = doorway.ended(app)
     shutil.rmtree(place, ignore_errors=True)
     raise SystemExit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)

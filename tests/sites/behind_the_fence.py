@@ -23,7 +23,7 @@ place = enclosure.scratch()
 if (app := os.fork()) != 0:
     theirs.close()
     enclosure.left()
-    doorway.serve(ours, int(port), app)
+    doorway.serve(ours, int(port), app, os.getppid())
     raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(app, 0)[1]))
 ours.close()
 os.environ["TMPDIR"] = str(place)
