@@ -11,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedcxr import plugins
 from fedcxr.data import Source
+from fedcxr.deployment.kit import CARDS, IDENTITY
 from fedcxr.errors import Refused
 from fedcxr.keys.coordinator import read_identity
 from fedcxr.keys.identity import Identity
@@ -56,7 +57,7 @@ def deployed(kit: Path) -> ServerApp:
         scenario = submitted(kit, str(context.run_config.get("scenario")))
         run = Run.place(kit / RUNS, scenario)
         try:
-            known = Register.read(kit / "cards", read_identity(kit / "private" / "coordinator"))
+            known = Register.read(kit / CARDS, read_identity(kit / IDENTITY))
             conduct(grid, run, known, _public_films(public_films(kit)))
         except Exception as error:
             failure.note(run.folder, error)  # for whoever submitted it

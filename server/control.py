@@ -29,8 +29,6 @@ clientapp = "sites.app:app"
 scenario = ""
 """
 }
-
-
 FINISHED = "finished"
 
 
@@ -95,12 +93,6 @@ class Control:
         from flwr.proto.control_pb2 import RegisterNodeRequest
 
         self._ask("RegisterNode", RegisterNodeRequest(public_key=public_key, name=name))
-
-    def expel(self, node: int) -> None:
-        """Let it connect no more."""
-        from flwr.proto.control_pb2 import UnregisterNodeRequest
-
-        self._ask("UnregisterNode", UnregisterNodeRequest(node_id=node))
 
     def start(self, scenario: str) -> int:
         """Have the coordinator's app conduct a scenario of its kit; returns Flower's number of the run."""

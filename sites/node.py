@@ -7,33 +7,29 @@ nobody but the SuperNode, on loopback. Nothing that is pushed is installed, and 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedcxr.deployment.run_folder import QUIET, RunFolder
+from fedcxr.deployment.kit import AUTHORITY, NODE_CERTIFICATE, NODE_KEY, TLS_KEY
+from fedcxr.deployment.run_folder import PROGRAMS, RunFolder
 from fedcxr.deployment.supervision import Part, Together, together
 from sites.enclosure import PROFILE
 
 HERE = "127.0.0.1"
 
 # What Flower's SuperNode says when the coordinator's server does not take it, and what that means.
-TAKEN = (
-    "Failed to activate SuperNode",
-    (
+MEANINGS = {
+    "Failed to activate SuperNode": (
         "the coordinator's server has this node as connected still, as it has for a minute after one that was killed",
         "start it again in a minute, as systemd does; if that does not help, it runs twice",
     ),
-)
-UNKNOWN = (
-    "SuperNode terminated gracefully",
-    (
+    "SuperNode terminated gracefully": (
         "the coordinator's server was started anew or has expelled this node, or somebody here ended it",
         "start it again, as systemd does",
     ),
-)
+}
 
 
 @contextmanager
@@ -47,22 +43,19 @@ def started(kit: Path, profile: Path, gate: str, port: int) -> Iterator[Together
 
 
 def _parts(kit: Path, profile: Path, gate: str, port: int, run: RunFolder) -> Iterator[Part]:
-    here = {**os.environ, **QUIET, "FLWR_HOME": str(run.path / "flower")}
-    programs = Path(sys.executable).parent
-    secret, authority = str(run.secret()), str(kit / "ca.crt")
-    ours = str(run.program("flwr-clientapp", "sites.launcher"))
-    path = os.pathsep.join((ours, str(programs), os.environ.get("PATH", "")))
+    here, tasks = run.environment, {"PATH": run.path_to("flwr-clientapp", "sites.launcher"), PROFILE: str(profile)}
+    secret, authority = str(run.secret()), str(kit / AUTHORITY)
     supernode = [
         *(sys.executable, "-P", "-m", "sites.supernode"),
-        *(str(kit / "node.crt"), str(kit / "private" / "tls.key"), authority),
+        *(str(kit / NODE_CERTIFICATE), str(kit / TLS_KEY), authority),
         *("--superlink", gate, "--root-certificates", authority),
-        *("--auth-supernode-private-key", str(kit / "private" / "node.key")),
+        *("--auth-supernode-private-key", str(kit / NODE_KEY)),
         *("--isolation", "process", "--superexec-auth-secret-file", secret),
         *("--host", HERE, "--port", str(port), "--node-config", f"profile={json.dumps(str(profile))}"),
     ]
-    yield Part("supernode", supernode, run.log("supernode"), here, meanings=dict((TAKEN, UNKNOWN)))
+    yield Part("supernode", supernode, run.log("supernode"), here, meanings=MEANINGS)
     superexec = [
-        *(str(programs / "flower-superexec"), "--runtime-api-address", f"{HERE}:{port}", "--insecure"),
+        *(str(PROGRAMS / "flower-superexec"), "--runtime-api-address", f"{HERE}:{port}", "--insecure"),
         *("--superexec-auth-secret-file", secret),
     ]
-    yield Part("superexec", superexec, run.log("superexec"), {**here, "PATH": path, PROFILE: str(profile)})
+    yield Part("superexec", superexec, run.log("superexec"), {**here, **tasks})

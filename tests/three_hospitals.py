@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 from nodes import permissive
+from ports import free_ports
 
 from fedcxr.deployment.kit import read_server
 from fedcxr.errors import EngineBroken
@@ -171,12 +171,3 @@ def _profile(kit: Path, name: str, seed: int) -> dict[str, Any]:
 
 def _well(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports on loopback that nobody listens on now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from fedcxr.deployment.kit import RUN
 from fedcxr.storage.private import private_folder, write_new
 
 QUIET = {
@@ -15,13 +18,14 @@ QUIET = {
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",  # seconds, in place of one: every message waits for half of it
 }
 SECRET_BYTES = 32
+PROGRAMS = Path(sys.executable).parent  # where Flower's own lie
 
 
 class RunFolder:
     """The folder `run` of a kit, which nobody else may enter."""
 
     def __init__(self, kit: Path) -> None:
-        self.path = private_folder(kit / "run")
+        self.path = private_folder(kit / RUN)
 
     def log(self, name: str) -> Path:
         return self.path / f"{name}.log"
@@ -33,8 +37,13 @@ class RunFolder:
         write_new(file, secrets.token_bytes(SECRET_BYTES))
         return file
 
-    def program(self, name: str, module: str) -> Path:
-        """The folder of an executable of this name that runs a module of ours: to be first on a PATH.
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of Flower's processes: ours, but that they are quiet and leave everything here."""
+        return {**os.environ, **QUIET, "FLWR_HOME": str(self.path / "flower")}
+
+    def path_to(self, name: str, module: str) -> str:
+        """A PATH on which an executable of this name runs a module of ours, and all others of Flower's are its own.
 
         What it says has a log of its own: whoever starts it may be silent about it.
         """
@@ -44,4 +53,4 @@ class RunFolder:
         ours, log = shlex.quote(sys.executable), shlex.quote(str(self.log(name)))
         write_new(file, f'#!/bin/sh\nexec {ours} -P -m {module} "$@" >> {log} 2>&1\n'.encode())
         file.chmod(0o700)
-        return folder
+        return os.pathsep.join((str(folder), str(PROGRAMS), os.environ.get("PATH", "")))

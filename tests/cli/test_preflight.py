@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from checked import Machines, machines, running
+from ports import free_port
 
 from fedcxr import cli
 from fedcxr.deployment import kit
@@ -32,13 +32,6 @@ def fedcxr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     monkeypatch.delenv("FEDCXR_PASSPHRASE_FILE", raising=False)
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from flwr.supernode import fleet_http_client
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from ports import free_port
 from provisioned import Hospital, Kits, with_sites
 
 from fedcxr.deployment.authority import Authority
@@ -94,13 +95,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def is_open(port: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 from fedcxr.errors import EngineBroken, TooFewSites
 from fedcxr.runs import Run
@@ -169,7 +170,7 @@ def test_nothing_outlives_a_killed_command(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_cluster_that_runs_is_used_and_left_as_it_was(tmp_path: Path, short_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     head = subprocess.Popen(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
@@ -194,7 +195,7 @@ def test_flwr_run_does_the_same_on_flowers_own_runtime(tmp_path: Path, short_pat
     """A SuperLink of our own that installs nothing; `flwr run` submits the checkout to it."""
     plan = tmp_path / "plan.yaml"
     plan.write_text(scenario().to_yaml())
-    port, bin_folder = _free_port(), Path(sys.executable).parent
+    port, bin_folder = free_port(), Path(sys.executable).parent
     (tmp_path / "config.toml").write_text(
         f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
@@ -231,12 +232,6 @@ def test_gpus_are_shared_out_and_the_server_keeps_its_part() -> None:
     assert backend(plan, Path("/tmp/x"), "", 2)["client_resources"] == {"num_cpus": 1, "num_gpus": 0.5}
     assert backend(plan, Path("/tmp/x"), "", 0)["client_resources"]["num_gpus"] == 0
     assert backend(plan, Path("/tmp/x"), "10.0.0.1:6379", 0)["init_args"]["address"] == "10.0.0.1:6379"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:
