@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
 
 WINDOW = 6  # bytes: a part this long is found; chance finds it in a gigabyte once in 250,000 times
 
@@ -18,15 +24,19 @@ def traces(key: bytes) -> frozenset[bytes]:
 
 def _traces(key: bytes) -> Iterator[bytes]:
     for start in range(len(key) - WINDOW + 1):
-        part = key[start : start + WINDOW]
-        yield part
-        yield part.hex().encode()
-        yield part.hex().upper().encode()
-        yield part.hex(":").encode()
-        yield ", ".join(map(str, part)).encode()
-        yield repr(part)[2:-1].encode()
-        yield base64.b64encode(part)  # wherever a run of three bytes starts, one window starts there too
-        yield base64.urlsafe_b64encode(part)
+        yield from written(key[start : start + WINDOW])
+
+
+def written(part: bytes) -> Iterator[bytes]:
+    """How bytes may be written: as many as three or a multiple of it."""
+    yield part
+    yield part.hex().encode()
+    yield part.hex().upper().encode()
+    yield part.hex(":").encode()
+    yield ", ".join(map(str, part)).encode()
+    yield repr(part)[2:-1].encode()
+    yield base64.b64encode(part)  # wherever a run of three bytes starts, one window starts there too
+    yield base64.urlsafe_b64encode(part)
 
 
 def leaks(keys: Iterable[bytes], *places: bytes | str | Path | BaseException) -> list[str]:
@@ -47,3 +57,58 @@ def _contents(place: bytes | str | Path | BaseException) -> Iterator[tuple[str, 
             told = told.__cause__ or told.__context__
     else:
         yield "text", place.encode() if isinstance(place, str) else place
+
+
+ANCHOR = 9  # bytes by which a canary is recognised before the rest of it is looked at
+BLOCK = 1 << 24  # bytes that are looked at together
+FRAME = b"\x28\xb5\x2f\xfd"  # how what zstd has packed begins
+
+
+class Search:
+    """For hundreds of thousands of canaries at once, each of which is something: a row, a name."""
+
+    def __init__(self, wanted: Mapping[bytes, str]) -> None:
+        short = [canary for canary in wanted if len(canary) < ANCHOR]
+        assert not short, f"too short to be told from chance: {short[:3]}"
+        self._longest = max(map(len, wanted))
+        self._by_anchor = defaultdict[bytes, list[tuple[bytes, str]]](list)
+        for canary, what in wanted.items():
+            self._by_anchor[canary[:ANCHOR]].append((canary, what))
+        anchors = np.frombuffer(b"".join(self._by_anchor), np.uint8).reshape(-1, ANCHOR)
+        self._thirds = [np.zeros(1 << 24, dtype=np.bool_) for _ in range(3)]
+        for number, third in enumerate(self._thirds):
+            third[_triples(anchors[:, 3 * number : 3 * number + 3].reshape(-1))[::3]] = True
+
+    def found(self, *places: bytes) -> set[str]:
+        """What shows in any of these, and in what is packed in them."""
+        return {what for place in places for data in unfolded(place) for what in self._found(data)}
+
+    def _found(self, data: bytes) -> Iterator[str]:
+        for start in range(0, len(data), BLOCK):
+            block = data[start : start + BLOCK + self._longest]
+            if len(block) < ANCHOR:
+                return
+            codes = _triples(np.frombuffer(block, np.uint8))
+            hits = np.flatnonzero(self._thirds[0][codes[: len(codes) - 6]])
+            for offset in (3, 6):
+                hits = hits[self._thirds[offset // 3][codes[hits + offset]]]
+            for hit in hits.tolist():
+                for canary, what in self._by_anchor.get(block[hit : hit + ANCHOR], ()):
+                    if block.startswith(canary, hit):
+                        yield what
+
+
+def unfolded(data: bytes) -> Iterator[bytes]:
+    """The data, and whatever zstd has packed anywhere in it, unpacked."""
+    yield data
+    place = data.find(FRAME)
+    while place >= 0:
+        with suppress(zstandard.ZstdError):  # four bytes that happen to be the same, or what is left of a frame
+            yield zstandard.ZstdDecompressor().decompressobj().decompress(data[place:])
+        place = data.find(FRAME, place + 1)
+
+
+def _triples(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    """Every three bytes that stand together, as a number."""
+    wide = data.astype(np.int32)
+    return wide[:-2] << 16 | wide[1:-1] << 8 | wide[2:]

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from canary import leaks
+import zstandard
+from canary import BLOCK, FRAME, Search, leaks, written
 
 KEY = bytes(range(150, 182))
 CLEAN = bytes(range(32))
@@ -52,3 +53,15 @@ def test_a_key_is_found_in_an_errors_cause() -> None:
     with pytest.raises(RuntimeError) as error:
         fail()
     assert leaks([KEY], error.value)
+
+
+def test_many_canaries_are_found_at_once_wherever_they_stand_and_packed_too() -> None:
+    parts = [KEY[start : start + 15] for start in range(18)]
+    search = Search({trace: f"part {n}" for n, part in enumerate(parts) for trace in written(part)})
+    assert search.found(CLEAN, b"", b"short", FRAME + CLEAN) == set()
+    assert search.found(CLEAN + parts[7]) == {"part 7"}
+    assert search.found(b"." * (BLOCK - 5) + parts[2]) == {"part 2"}, "across two blocks"
+    assert search.found(b"." * (BLOCK + 20) + parts[3].hex().encode()) == {"part 3"}
+    assert search.found(CLEAN + zstandard.compress(parts[5] + CLEAN) + CLEAN) == {"part 5"}
+    assert search.found(base64.b64encode(b"?" + KEY)) >= {"part 2", "part 5"}
+    assert search.found(parts[0][:-1] + parts[1][1:-1]) == set(), "nothing of them is whole"

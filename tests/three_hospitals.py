@@ -1,4 +1,4 @@
-"""A consortium on loopback as its people set it up: every command that they type, and every process that runs."""
+"""A consortium as its people set it up, on loopback or in networks of its own: every command, and every process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from namespaces import HOST, Networks
 from nodes import permissive
 from ports import free_ports
 
@@ -36,6 +37,11 @@ class ThreeHospitals:
 
     folder: Path
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    networks: Networks | None = None  # None: all are on loopback
+
+    def at(self, who: str) -> contextlib.AbstractContextManager[None]:
+        """This thread, and what it starts, is in the network of the coordinator (`server`) or of a hospital."""
+        return contextlib.nullcontext() if self.networks is None else self.networks.inside(who)
 
     @property
     def server(self) -> Path:
@@ -58,19 +64,26 @@ class ThreeHospitals:
         return os.environ | self.secrets | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
     def fedcxr(self, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
-        """One command, as people type it."""
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "fedcxr.cli", *arguments],
-            env=self.environment, capture_output=True, text=True, timeout=timeout, check=False,
-        )  # fmt: skip
+        """One command, as people type it, at the coordinator's."""
+        with self.at("server"):
+            return subprocess.run(
+                [sys.executable, "-P", "-m", "fedcxr.cli", *arguments],
+                env=self.environment, capture_output=True, text=True, timeout=timeout, check=False,
+            )  # fmt: skip
+
+    @property
+    def scratch(self) -> Path:
+        """Where the coordinator's processes have their temporary files."""
+        return self.folder / "scratch"
 
     def start(self, who: str) -> None:
         """The coordinator's server, or a hospital's node."""
         words = ("server", "start", str(self.server)) if who == "server" else ("site", "start", str(self.site(who)))
-        with (self.folder / f"{who}.log").open("ab") as log:
+        places = {"TMPDIR": str(self.scratch)} if who == "server" else {}
+        with (self.folder / f"{who}.log").open("ab") as log, self.at(who):
             self.running[who] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "fedcxr.cli", *words],
-                env=self.environment, stdout=log, stderr=log, start_new_session=True,
+                env={**self.environment, **places}, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def kill(self, who: str, how: signal.Signals = signal.SIGKILL) -> None:
@@ -80,10 +93,11 @@ class ThreeHospitals:
 
     def submitting(self, scenario: Path) -> subprocess.Popen[str]:
         """`fedcxr submit`, while it waits."""
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "fedcxr.cli", "submit", str(scenario), "--kit", str(self.server)],
-            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        with self.at("server"):
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "fedcxr.cli", "submit", str(scenario), "--kit", str(self.server)],
+                env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
 
     def log(self, who: str) -> str:
         """What it said to whoever started it."""
@@ -116,7 +130,7 @@ class ThreeHospitals:
     @contextlib.contextmanager
     def control(self) -> Iterator[Control]:
         port = read_server(self.server).superlink_port
-        with Control.of(f"127.0.0.1:{port}", self.server / "ca.crt") as opened:
+        with self.at("server"), Control.of(f"127.0.0.1:{port}", self.server / "ca.crt") as opened:
             yield opened
 
     def online(self) -> int:
@@ -136,12 +150,16 @@ class ThreeHospitals:
             time.sleep(0.5)
 
 
-def provisioned(folder: Path) -> ThreeHospitals:
-    """From nothing to kits in place: a vault at each hospital, its request, and its certificate."""
-    parties = ThreeHospitals(folder)
+def provisioned(folder: Path, networks: Networks | None = None, **profile: Any) -> ThreeHospitals:
+    """From nothing to kits in place: a vault at each hospital, its request, and its certificate.
+
+    `profile` is what the hospitals' profiles say otherwise than they usually do here.
+    """
+    parties = ThreeHospitals(folder, networks=networks)
     plan = folder / "consortium.yaml"
     server, *sites = free_ports(2 + len(SITES))
-    document = {"name": "loopback", "host": "localhost", "port": server, "superlink_port": sites.pop()}
+    host = "localhost" if networks is None else HOST
+    document = {"name": "loopback", "host": host, "port": server, "superlink_port": sites.pop()}
     document["sites"] = {name: {"runtime_port": port} for name, port in zip(SITES, sites, strict=True)}
     plan.write_text(yaml.safe_dump(document))
     words = folder / "words"
@@ -150,11 +168,12 @@ def provisioned(folder: Path) -> ThreeHospitals:
     provision = ("provision", str(plan), "--out", str(folder / "kits"))
     _well(parties.fedcxr(*provision))
     (folder / "hospitals").mkdir(mode=0o700)
+    parties.scratch.mkdir(mode=0o700)
     for number, name in enumerate(SITES):
         shutil.copytree(folder / "kits" / name, parties.site(name))
         vault = parties.site(name) / "vault"
         _well(parties.fedcxr("keys", "init", "--site", name, "--vault", str(vault)))
-        parties.profile(name).write_text(yaml.safe_dump(_profile(parties.site(name), name, number)))
+        parties.profile(name).write_text(yaml.safe_dump({**_profile(parties.site(name), name, number), **profile}))
         parties.profile(name).chmod(0o600)
         _well(parties.fedcxr("site", "request", str(parties.site(name))))
         shutil.copy(parties.site(name) / "request.json", folder / "kits" / "requests" / f"{name}.json")
