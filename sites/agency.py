@@ -1,11 +1,10 @@
-"""A vault that another process unlocked, as a site's app sees it: what to ask the key agent, and how it is started."""
+"""A vault that another process unlocked, as a site's app sees it: what to ask the key agent, and how it is reached."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,13 +19,10 @@ from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.provider import Job
 from fedcxr.keys.stream import generator
 from fedcxr.learning.spending import Spending
-from sites import counter, passphrase, pipe
-from sites.budget import Budget
+from sites import pipe
+from sites.custody import Custody, agent_of
 
-PATIENCE = 5.0  # seconds for an agent to end
-# What an agent needs to know of its surroundings. What else is there (a library to preload, a folder to import from)
-# may have been put there for it.
-SURROUNDINGS = ("HOME", "LANG", "LC_ALL", "PATH", "XDG_STATE_HOME", counter.VARIABLE, passphrase.VARIABLE)
+PATIENCE = 5.0  # seconds for an agent to end, and for another user's to begin
 
 
 class AgentSigner:
@@ -71,16 +67,18 @@ class AgentKeys:
 class WaitingAgent:
     """A key agent that knows which vault and which budget count, and unlocks it once it is asked to.
 
-    To be started before this process fences itself in, and before any code is imported that is not to be trusted.
+    To be reached before this process fences itself in, and before any code is imported that is not to be trusted.
     """
 
-    def __init__(self, vault: Path, budget: Budget, journal: Path | None = None) -> None:
+    def __init__(self, custody: Custody) -> None:
+        """Our own, which is started; or another user's, who goes by the profile as that user reads it."""
+        self._process: subprocess.Popen[bytes] | None = None
+        if custody.agent_socket is not None:
+            self.channel = _connected(custody.agent_socket)
+            return
         self.channel, theirs = socket.socketpair()
         with theirs:
-            self._process = _started(theirs)
-        told = (str(vault), budget.model_dump(), None if journal is None else str(journal))
-        with suppress(pipe.Ended):  # then it has said why, and so it is noticed when it is asked
-            pipe.send(self.channel, ("vault", *told))
+            self._process = _started(custody, theirs)
 
     @contextmanager
     def unlocked(self) -> Iterator[AgentKeys]:
@@ -92,22 +90,38 @@ class WaitingAgent:
                 with suppress(OSError):
                     # Closing is not enough where a child of ours was forked meanwhile.
                     self.channel.shutdown(socket.SHUT_RDWR)
-                _ended(self._process)
+                if self._process is not None:
+                    _ended(self._process)
 
 
 @contextmanager
-def unlocked_elsewhere(vault: Path, budget: Budget, journal: Path | None = None) -> Iterator[AgentKeys]:
-    """The vault, unlocked by a key agent that is started now, until the end of this block."""
-    with WaitingAgent(vault, budget, journal).unlocked() as keys:
+def unlocked_elsewhere(custody: Custody) -> Iterator[AgentKeys]:
+    """The vault, unlocked by a key agent that is reached now, until the end of this block."""
+    with WaitingAgent(custody).unlocked() as keys:
         yield keys
 
 
-def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    """A fresh interpreter that imports from our own folder and from where it is installed, and from nowhere else."""
-    surroundings = {name: os.environ[name] for name in SURROUNDINGS if name in os.environ}
+def _connected(place: Path) -> socket.socket:
+    channel = socket.socket(socket.AF_UNIX)
+    try:
+        channel.settimeout(PATIENCE)
+        channel.connect(str(place))
+        channel.settimeout(None)
+    except OSError as error:
+        channel.close()
+        raise Refused(
+            "the key agent of this vault cannot be reached",
+            given=f"{place}: {error.strerror or error}",
+            do="systemctl start fedcxr-vault.socket; it lets in the user of fedcxr-node.service alone",
+        ) from None
+    return channel
+
+
+def _started(custody: Custody, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    command, environment = agent_of(custody, theirs.fileno(), os.getpid())
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "sites.agent", str(theirs.fileno()), str(os.getpid())],
-        env={**surroundings, "PYTHONPATH": str(Path(__file__).parents[1])},
+        command,
+        env=environment,
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -8,7 +8,8 @@ envelopes, and signatures for what a site signs. Nobody can grant, revoke or rot
 It keeps the journal of what has left: nothing is signed as an answer that is not entered, on the disk, before.
 
 It is a fresh process, never a copy of one that has run anything else; it leaves no core, cannot be traced by others of
-its user, and ends with its parent.
+its user, and ends with its parent. Which vault, budget and journal count it is told by whoever starts it, once, and by
+nobody who asks: that is the app's own user, or systemd for another user (`sites.custody`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, get_args
 
 import pydantic
@@ -31,8 +31,8 @@ from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.signatures import ANSWER, HELLO, PURPOSE
 from fedcxr.learning.spending import Spending
 from sites import entries, pipe
-from sites.budget import Budget
 from sites.codes import Code
+from sites.custody import Custody
 from sites.passphrase import passphrase
 from sites.vault import Vault
 
@@ -145,13 +145,13 @@ class Agent:
         return job
 
 
-def serve(channel: socket.socket) -> None:
-    """Told a vault, wait until it is to be unlocked, which is slow; then answer until the other side is gone."""
+def serve(channel: socket.socket, told: str) -> None:
+    """Wait until the vault is to be unlocked, which is slow; then answer until the other side is gone."""
     with suppress(pipe.Ended):
         try:
-            told = pipe.receive(channel)
-            _wait(channel)
-            with _unlocked(told) as vault:
+            if pipe.receive(channel) != ["unlock"]:
+                raise Refused("a key agent unlocks its vault first")
+            with _unlocked(Custody.model_validate_json(told)) as vault:
                 agent = Agent(vault)
                 pipe.send(channel, agent.answer(["public"]))
                 while True:
@@ -172,20 +172,11 @@ def hide(parent: int) -> None:
         raise SystemExit
 
 
-def _wait(channel: socket.socket) -> None:
-    if pipe.receive(channel) != ["unlock"]:
-        raise Refused("a key agent unlocks its vault first")
-
-
-def _unlocked(said: object) -> Vault:
-    match said:
-        case ["vault", str(folder), dict(budget), (str() | None) as journal]:
-            place = None if journal is None else Path(journal)
-            with passphrase() as words:
-                vault = Vault.unlock(Path(folder), words, Budget.model_validate(budget), place)
-            vault.read_journal()  # or else a film's budget is charged for what is refused at the end
-            return vault
-    raise Refused("a key agent is told a vault, a budget and a journal first")
+def _unlocked(kept: Custody) -> Vault:
+    with passphrase() as words:
+        vault = Vault.unlock(kept.vault_folder, words, kept.budget, kept.journal_file)
+    vault.read_journal()  # or else a film's budget is charged for what is refused at the end
+    return vault
 
 
 def _job(said: object) -> Job:
@@ -212,4 +203,4 @@ def _texts(said: object) -> list[str]:
 if __name__ == "__main__":
     hide(int(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        serve(channel)
+        serve(channel, sys.argv[3])

@@ -49,7 +49,7 @@ class Enclosure:
             file = Path(profile).expanduser()
             own = Profile.read(file)
             grounds = Grounds.of(own, file)
-            agent = WaitingAgent(own.vault_folder, own.budget, own.journal_file)
+            agent = WaitingAgent(own)
         except FedcxrError as error:
             return cls(Grounds(), wrong=error)
         return cls(grounds, file, agent, own.fence.weaker)

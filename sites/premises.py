@@ -75,7 +75,7 @@ class Hospital:
     _keys: AgentKeys | None = None  # while the vault is open
 
     def __init__(self, node: Node, agent: WaitingAgent | None = None) -> None:
-        """Its keys are at this agent, or at one that is started when they are needed."""
+        """Its keys are at this agent, or at one that is reached when they are needed."""
         self._node = node
         self._agent = agent
 
@@ -98,8 +98,7 @@ class Hospital:
     @contextmanager
     def key_provider(self, document: str) -> Iterator[KeyProvider]:
         profile = self.profile
-        vault = profile.vault_folder, profile.budget, profile.journal_file
-        with self._agent.unlocked() if self._agent else unlocked_elsewhere(*vault) as keys:
+        with self._agent.unlocked() if self._agent else unlocked_elsewhere(profile) as keys:
             name = keys.identity.public.name
             if name != profile.site:
                 raise Refused("the profile is another site's than its vault", given=profile.site, allowed=name)

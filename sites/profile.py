@@ -22,11 +22,10 @@ from fedcxr.partition import Partition
 from fedcxr.scenario.document import read_yaml
 from fedcxr.scenario.sections import Section, built
 from fedcxr.scenario.sites import in_order
-from sites.budget import Budget
 from sites.coordinator import cards_of
+from sites.custody import Custody
 from sites.findings import released
 from sites.inspection import Limits
-from sites.journal import FILE
 from sites.own_file import own_text
 
 Scalar = bool | int | float | str | None
@@ -75,14 +74,10 @@ class Fence(Section):
     )
 
 
-class Profile(Section):
+class Profile(Custody, Section):
     """What this hospital has, and what it allows."""
 
     site: str = pydantic.Field(description="its name, which is its vault's")
-    vault: str = pydantic.Field(description="the vault's folder")
-    journal: str | None = pydantic.Field(
-        None, description="the file in which all that leaves is entered; null: `journal` in the vault's folder"
-    )
     coordinator: str | Annotated[tuple[str, ...], pydantic.Field(min_length=1)] = pydantic.Field(
         description="the file of its card: nobody else is answered. While the card is renewed [earlier, next]"
     )
@@ -101,7 +96,6 @@ class Profile(Section):
     tasks: tuple[str, ...] = pydantic.Field((), description="those that may be tested on its films")
     outside: tuple[str, ...] = pydantic.Field((), description="module:Class of other people's code that may run here")
     files: dict[str, str] = pydantic.Field({}, description="what a scenario may name, and where it lies")
-    budget: Budget = pydantic.Field(Budget(), description="how often any one film may be used")
     limits: Limits = pydantic.Field(Limits(), description="how like its films may be what leaves")
     fence: Fence = pydantic.Field(Fence(), description="what keeps the process in that answers")
     smallest: int = pydantic.Field(20, ge=1, description="films: nothing is answered about fewer")
@@ -111,7 +105,8 @@ class Profile(Section):
         in_order([self.site])
         if self.cohort.plugin_name() == "own":
             raise ConfigError("profile: which films are its own, a hospital says here", given="cohort: own")
-        for named in (self.vault, *filter(None, [self.journal]), *self.cards, *self.files.values(), *self.fence.reads):
+        kept = self.vault, *filter(None, [self.agent, self.journal])
+        for named in (*kept, *self.cards, *self.files.values(), *self.fence.reads):
             if not Path(named).expanduser().is_absolute():
                 raise ConfigError(
                     "profile: a path that depends on where one stands", given=named, allowed="/... or ~/..."
@@ -139,20 +134,6 @@ class Profile(Section):
     def knows(self, kind: plugins.Kind, name: str) -> bool:
         """Whether this is a contribution that came with fedcxr, or one that this hospital lists."""
         return name in plugins.names(kind) or name in self.outside
-
-    @property
-    def vault_folder(self) -> Path:
-        return Path(self.vault).expanduser()
-
-    @property
-    def journal_file(self) -> Path | None:
-        """Where all that leaves is entered, if it says so."""
-        return None if self.journal is None else Path(self.journal).expanduser()
-
-    @property
-    def journal_path(self) -> Path:
-        """The same, or where it is unless another place was named."""
-        return self.journal_file or self.vault_folder / FILE
 
     @property
     def coordinators(self) -> list[PublicIdentity]:

@@ -392,19 +392,23 @@ def test_containers_are_confined(kits: Kits, role: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-@pytest.mark.parametrize("unit", ["server/fedcxr-server", "ukb/fedcxr-node"])
-def test_systemd_understands_its_units(kits: Kits, unit: str, tmp_path: Path) -> None:
-    place = tmp_path / f"{unit.split('/')[1]}.service"
-    place.write_text(re.sub(r"/opt/fedcxr/bin/fedcxr|/usr/sbin/nginx", "/bin/true", kits.text(f"{unit}.service")))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(place)], capture_output=True, text=True, timeout=60, check=False
-    )
+@pytest.mark.parametrize("role", ["server", "ukb"])
+def test_systemd_understands_its_units(kits: Kits, role: str, tmp_path: Path) -> None:
+    units = [file.name for file in (kits.out / role).glob("fedcxr-*")]
+    programs = r"/opt/fedcxr/bin/(fedcxr|python)|/usr/sbin/nginx"
+    for unit in units:
+        (tmp_path / unit).write_text(re.sub(programs, "/bin/true", kits.text(f"{role}/{unit}")))
+    verify = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit) for unit in units)]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
     assert [line for line in done.stderr.splitlines() if "fedcxr" in line] == []
-    told = kits.text(f"{unit}.service")
-    assert "\nReadWritePaths=/var/lib/fedcxr/kit/run\n" in told
-    for line in ("UMask=0077", "LimitCORE=0", "NoNewPrivileges=yes", "ProtectHome=yes", "ProtectSystem=strict"):
-        assert f"\n{line}\n" in told
-    assert ("LoadCredentialEncrypted=" in told) == (unit == "ukb/fedcxr-node")
+    services = {unit: kits.text(f"{role}/{unit}") for unit in units if unit.endswith(".service")}
+    for told in services.values():
+        for line in ("UMask=0077", "LimitCORE=0", "NoNewPrivileges=yes", "ProtectHome=yes", "ProtectSystem=strict"):
+            assert f"\n{line}\n" in told
+    with_a_passphrase = [unit for unit, told in services.items() if "vault-passphrase" in told]
+    assert with_a_passphrase == ([] if role == "server" else ["fedcxr-vault@.service"])
+    with_the_kit = [unit for unit, told in services.items() if "\nReadWritePaths=/var/lib/fedcxr/kit/run\n" in told]
+    assert with_the_kit == (["fedcxr-server.service"] if role == "server" else ["fedcxr-node.service"])
 
 
 def test_the_list_of_what_was_issued_says_nothing_secret(kits: Kits) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from users import as_user, need_users
 
 from server.attack import end_group
 
 THIEF = Path(__file__).resolve().parents[1] / "neighbour.py"
-NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"]
+NOBODY = 65534
 LISTENS, LOOPBACK = "0A", ("0100007F", "0000000000000000FFFF00000100007F")
 SECONDS = 120.0  # for an engine to start on a busy machine
 
@@ -39,15 +40,11 @@ def everybodys() -> Iterator[Path]:
 @pytest.fixture
 def thief(everybodys: Path) -> Iterator[subprocess.Popen[str]]:
     """The other user, ready to attack."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("only root can play another user")
+    need_users()
     script = everybodys / "thief.py"
     shutil.copyfile(THIEF, script)
     script.chmod(0o755)
-    command = [*NOBODY, sys.executable, str(script)]
-    if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
-        pytest.skip("another user cannot start this Python")
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with as_user(NOBODY, sys.executable, str(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield process
         process.kill()
 

@@ -27,6 +27,7 @@ from sites import agency, pipe
 from sites.agency import unlocked_elsewhere
 from sites.agent import LONGEST_MESSAGE, Agent
 from sites.budget import Budget
+from sites.custody import Custody
 from sites.passphrase import VARIABLE
 from sites.vault import Cost, Vault
 
@@ -123,11 +124,11 @@ LOOKS_IN = """
 import contextlib, ctypes, os, subprocess, sys
 from pathlib import Path
 from sites.agency import unlocked_elsewhere
-from sites.budget import Budget
+from sites.custody import Custody
 if "again" not in sys.argv:  # without the right to trace everybody, which only root has anyway
     ctypes.CDLL(None).prctl(24, 19, 0, 0, 0)
     os.execv(sys.executable, [sys.executable, "-c", Path(sys.argv[2]).read_text(), *sys.argv[1:], "again"])
-with unlocked_elsewhere(Path(sys.argv[1]), Budget()), subprocess.Popen(["sleep", "60"]) as other:
+with unlocked_elsewhere(Custody(vault=sys.argv[1])), subprocess.Popen(["sleep", "60"]) as other:
     for pid in Path("/proc/self/task", str(os.getpid()), "children").read_text().split():
         with contextlib.suppress(PermissionError), Path("/proc", pid, "mem").open("rb"):
             print("other" if int(pid) == other.pid else "agent")
@@ -146,8 +147,8 @@ HOLDS = """
 import os, sys, time
 from pathlib import Path
 from sites.agency import unlocked_elsewhere
-from sites.budget import Budget
-with unlocked_elsewhere(Path(sys.argv[1]), Budget()):
+from sites.custody import Custody
+with unlocked_elsewhere(Custody(vault=sys.argv[1])):
     if os.fork() == 0:
         time.sleep(60)  # a child keeps the channel open
     print(*Path("/proc/self/task", str(os.getpid()), "children").read_text().split(), flush=True)
@@ -177,8 +178,8 @@ LEAVES = """
 import os, signal, sys, time
 from pathlib import Path
 from sites.agency import unlocked_elsewhere
-from sites.budget import Budget
-with unlocked_elsewhere(Path(sys.argv[1]), Budget()):
+from sites.custody import Custody
+with unlocked_elsewhere(Custody(vault=sys.argv[1])):
     child = os.fork()
     if child == 0:
         time.sleep(60)
@@ -210,7 +211,7 @@ def test_nothing_is_imported_from_where_the_app_happens_to_be(
     monkeypatch.chdir(planted)
     monkeypatch.setenv("PYTHONPATH", str(planted))
     monkeypatch.setenv("PYTHONSTARTUP", str(planted / "sites.py"))
-    with unlocked_elsewhere(folder, Budget()) as keys:
+    with unlocked_elsewhere(Custody(vault=str(folder))) as keys:
         assert keys.identity.public.name == "mercy"
     assert not (tmp_path / "ran").exists()
 
@@ -227,7 +228,7 @@ def test_an_agent_imports_nothing_that_it_has_no_business_with(root: Path) -> No
 def test_it_gives_what_the_vault_gives(folder: Path, vault: Vault) -> None:
     friend = Identity.generate("charity").public
     vault.grant(Grant(friend))
-    with unlocked_elsewhere(folder, Budget()) as keys:
+    with unlocked_elsewhere(Custody(vault=str(folder))) as keys:
         assert keys.identity.public == vault.identity.public
         order = keys.stream(JOB, "site", "mercy", 3, images=["a"]).bytes(40)
         assert order == vault.stream(JOB, "site", "mercy", 3, images=["a"]).bytes(40)
@@ -242,19 +243,19 @@ def test_it_gives_what_the_vault_gives(folder: Path, vault: Vault) -> None:
 
 
 def test_its_refusals_are_the_vaults_own(folder: Path) -> None:
-    with unlocked_elsewhere(folder, Budget(releases=1)) as keys:
+    with unlocked_elsewhere(Custody(vault=str(folder), budget=Budget(releases=1))) as keys:
         keys.begin(JOB, ["a"])
         with pytest.raises(Refused, match="begun with other images"):
             keys.begin(JOB, ["b"])
     with (
-        unlocked_elsewhere(folder, Budget(releases=1)) as keys,
+        unlocked_elsewhere(Custody(vault=str(folder), budget=Budget(releases=1))) as keys,
         pytest.raises(Refused, match="the budget of these films is spent"),
     ):
         keys.begin(Job("release", "summer"), ["a"])
     Path(os.environ[VARIABLE]).write_bytes(b"something else")
-    with pytest.raises(VaultLocked, match="passphrase is wrong"), unlocked_elsewhere(folder, Budget()):
+    with pytest.raises(VaultLocked, match="passphrase is wrong"), unlocked_elsewhere(Custody(vault=str(folder))):
         pass
-    with pytest.raises(DataError, match="no vault here"), unlocked_elsewhere(folder / "nowhere", Budget()):
+    with pytest.raises(DataError, match="no vault here"), unlocked_elsewhere(Custody(vault=str(folder / "nowhere"))):
         pass
 
 
@@ -383,7 +384,7 @@ def test_many_threads_have_agents_of_their_own(folder: Path, vault: Vault) -> No
     given_keys: dict[int, bytes] = {}
 
     def ask(number: int) -> None:
-        with unlocked_elsewhere(folder, Budget()) as keys:
+        with unlocked_elsewhere(Custody(vault=str(folder))) as keys:
             given_keys[number] = keys.begin(Job("release", f"run-{number}"), [str(number)]).reveal()
 
     threads = [threading.Thread(target=ask, args=[number]) for number in range(3)]

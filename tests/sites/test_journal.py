@@ -32,6 +32,7 @@ from sites.agent import Agent
 from sites.budget import Budget, Privacy
 from sites.chain import BEFORE_ALL, Entry
 from sites.codes import Code
+from sites.custody import Custody
 from sites.journal import FILE, Head, Journal, read
 from sites.passphrase import VARIABLE
 from sites.vault import Cost, Vault
@@ -440,7 +441,7 @@ def test_a_line_that_a_kill_cut_off_is_removed(written: Written, tmp_path: Path)
 
 def test_two_processes_do_not_fork_it(vault: Vault, folder: Path) -> None:
     def ask() -> None:
-        with unlocked_elsewhere(folder, Budget()) as keys:
+        with unlocked_elsewhere(Custody(vault=str(folder))) as keys:
             for _ in range(8):
                 keys.refuse(Code.TASK)
 
@@ -455,7 +456,7 @@ def test_two_processes_do_not_fork_it(vault: Vault, folder: Path) -> None:
 def test_an_agent_of_a_damaged_journal_charges_nobody(vault: Vault, folder: Path) -> None:
     vault.enter("refused", {"code": Code.TASK})
     (folder / FILE).write_bytes(b"")
-    with pytest.raises(Refused, match="ends too early"), unlocked_elsewhere(folder, Budget()) as keys:
+    with pytest.raises(Refused, match="ends too early"), unlocked_elsewhere(Custody(vault=str(folder))) as keys:
         keys.begin(Job("release", "r", digest="ab"), IMAGES)
     assert vault.tallies(IMAGES) == [(0, 0, 0)] * 2
 

@@ -28,6 +28,7 @@ from sites.agent import Agent
 from sites.budget import Budget, Privacy
 from sites.codes import Code
 from sites.contents import Contents
+from sites.custody import Custody
 from sites.ledger import Ledger
 from sites.passphrase import VARIABLE
 from sites.vault import Cost, Vault
@@ -234,10 +235,13 @@ def test_the_key_agent_keeps_the_ledger(folder: Path, monkeypatch: pytest.Monkey
     words.touch(mode=0o600)
     words.write_bytes(WORDS)
     monkeypatch.setenv(VARIABLE, str(words))
-    with unlocked_elsewhere(folder, promised(after(1))) as keys:
+    with unlocked_elsewhere(Custody(vault=str(folder), budget=promised(after(1)))) as keys:
         keys.begin(turn(0), IMAGES, TURN)
         keys.begin(turn(0), IMAGES, TURN)
-    with unlocked_elsewhere(folder, promised(after(1))) as keys, pytest.raises(PrivacySpent, match="than the hospital"):
+    with (
+        unlocked_elsewhere(Custody(vault=str(folder), budget=promised(after(1)))) as keys,
+        pytest.raises(PrivacySpent, match="than the hospital"),
+    ):
         keys.begin(turn(1), IMAGES, TURN)
     with Vault.unlock(folder, WORDS) as vault:
         assert vault.ledger.spent == (TURN,)

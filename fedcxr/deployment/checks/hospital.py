@@ -64,7 +64,10 @@ class Hospital:
         return fine(told)
 
     def vault(self) -> Outcome:
-        """Whether its keys are there; unlocked only if the passphrase is, too."""
+        """Whether its keys are there; unlocked only if the passphrase is, too, or another user has it."""
+        if self._line("agent"):
+            with importlib.import_module("sites.agency").unlocked_elsewhere(self._read()) as keys:
+                return self._of_this_site(keys.identity.public.name, "opens for another user, who keeps it")
         folder, passphrases = self._vault, importlib.import_module("sites.passphrase")
         file = importlib.import_module("sites.encrypted_file").FILE
         if not (folder / file).is_file():
@@ -75,21 +78,28 @@ class Hospital:
             opened = importlib.import_module("sites.vault").Vault.unlock(folder, words)
         with opened:
             site = opened.ring.site
+        return self._of_this_site(site, "opens with the passphrase's file")
+
+    def _of_this_site(self, site: str, how: str) -> Outcome:
         if site != self.site:
-            return insecure(f"the vault at {folder} is {site}'s, and the kit {self.site}'s", "name this site's vault")
-        return fine(f"{folder} opens with the passphrase's file")
+            given = f"the vault at {self._vault} is {site}'s, and the kit {self.site}'s"
+            return insecure(given, "name this site's vault")
+        return fine(f"{self._vault} {how}")
 
     def _read(self) -> Any:
         return importlib.import_module("sites.profile").Profile.read(self.profile)  # by name, see fedcxr.cli.keys
 
     @property
     def _vault(self) -> Path:
-        """Named in the profile, of which no other line is read: films may not be in their place yet."""
+        return Path(self._line("vault")).expanduser()
+
+    def _line(self, key: str) -> str:
+        """What the profile says of this, of which no other line is read: films may not be in their place yet."""
         from fedcxr.scenario.document import LARGEST_FILE, read_yaml
 
         try:
             with self.profile.open("rb") as file:
-                named = read_yaml(file.read(LARGEST_FILE).decode(errors="replace")).get("vault")
+                named = read_yaml(file.read(LARGEST_FILE).decode(errors="replace")).get(key)
         except FileNotFoundError:
             raise DataError("there is no such profile", given=self.profile, do="name it with --profile") from None
-        return Path(named if isinstance(named, str) else "").expanduser()
+        return named if isinstance(named, str) else ""
