@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from canary import Search, written
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
-from three_hospitals import SITES, WORDS, ThreeHospitals
+from three_hospitals import WORDS, ThreeHospitals
 
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.deployment.kit import NODE_KEY, TLS_KEY
-from fedcxr.keys.provider import Job
 from fedcxr.protocol import in_order, job_of
 from fedcxr.scenario import Scenario
 from sites.profile import Profile
@@ -27,61 +27,60 @@ PART = 9  # bytes of names and keys: in a gigabyte chance finds a million such o
 TABLE = 8  # films whose findings are looked for together, with what is around them
 
 
-def canaries(parties: ThreeHospitals, scenario: Scenario) -> Search:
+def canaries(parties: ThreeHospitals, vaults: Mapping[str, Vault], scenario: Scenario) -> Search:
     """What none of the three may tell, whatever it is asked, and what belongs to this scenario's run."""
     wanted: dict[bytes, str] = {}
-    for site in SITES:
-        profile = Profile.read(parties.profile(site))
-        cohort = profile.films(cache_folder())
-        wanted |= dict.fromkeys(_rows(cohort), ROW)
-        wanted |= dict.fromkeys(_names(parties, site, cohort), NAME)
-        with Vault.unlock(profile.vault_folder, WORDS, profile.budget, profile.journal_file) as vault:
-            wanted |= dict.fromkeys(_parts(*_keys(vault, cohort, scenario), *_node_keys(parties, site)), KEY)
-            order = in_order(site, len(cohort), vault, job_of(scenario, "release"))
-        wanted |= dict.fromkeys(_tables(cohort), FINDINGS)
-        wanted |= dict.fromkeys(_tables(cohort.take(order)), FINDINGS_IN_ORDER)
-    wanted |= dict.fromkeys(_parts(WORDS), WORD)
-    counts = [sum(what == kind for what in wanted.values()) for kind in (ROW, NAME, KEY, WORD, FINDINGS)]
-    assert min(counts) > 0, counts
+    for site, vault in vaults.items():
+        cohort = Profile.read(parties.profile(site)).films(cache_folder())
+        released = cohort.take(in_order(site, len(cohort), vault, job_of(scenario, "release")))
+        for what, parts in (
+            (ROW, _rows(cohort)),
+            (NAME, _names(parties, site, cohort)),
+            (KEY, _parts(*_keys(vault, released, scenario), *_node_keys(parties, site))),
+            (WORD, _parts(WORDS)),
+            (FINDINGS, _tables(cohort)),
+            (FINDINGS_IN_ORDER, _tables(released)),
+        ):
+            found = dict.fromkeys(parts, what)
+            assert found, f"{site} has no {what}"
+            wanted |= found
     return Search(wanted)
 
 
 def _rows(cohort: Cohort) -> Iterator[bytes]:
-    """As grey levels however they are written, and as numbers that networks work with."""
+    """The middle of each, as grey levels however they are written, and as numbers that networks work with."""
+    first = (cohort.size[1] - PIXELS) // 2
     for row in cohort.films().reshape(-1, cohort.size[1]):
-        for first in (0, cohort.size[1] // 2):
-            for start in range(first, first + 3):  # base64 writes three bytes together
-                part = row[start : start + PIXELS]
-                if len(np.unique(part)) >= TELLING:
-                    yield from written(part.tobytes())
-                    for kind in (np.float16, np.float32, np.float64):
-                        yield part.astype(kind).tobytes()
-                        yield (part.astype(kind) / 255).tobytes()
+        part = row[first : first + PIXELS]
+        if len(set(part.tolist())) >= TELLING:
+            yield from written(part.tobytes())
+            for shift in (1, 2):  # base64 writes three bytes together, wherever the first of them is
+                yield base64.b64encode(row[first + shift : first + shift + PIXELS].tobytes())
+            for kind in (np.float16, np.float32, np.float64):
+                yield part.astype(kind).tobytes()
+                yield np.divide(part, 255, dtype=kind).tobytes()
 
 
 def _names(parties: ThreeHospitals, site: str, cohort: Cohort) -> Iterator[bytes]:
     """Of patients, of films, and of the hospital's own folder."""
     names = {str(name) for column in ("patient", "image") for name in cohort.index[column]}
-    return _parts(*(name.encode() for name in names), str(parties.site(site).relative_to(parties.folder)).encode())
+    yield from _parts(*(name.encode() for name in names))
+    yield bytes(parties.site(site).relative_to(parties.folder))
 
 
-def _keys(vault: Vault, cohort: Cohort, scenario: Scenario) -> Iterator[bytes]:
+def _keys(vault: Vault, released: Cohort, scenario: Scenario) -> Iterator[bytes]:
     """Of the vault, of everything that was ever begun, and of all that is random in this release."""
-    ring = vault.ring
+    ring, job = vault.ring, job_of(scenario, "release")
     yield ring.identity.reveal()
     yield from (epoch.key.reveal() for epoch in ring.epochs)
     yield from (ring.filing_key(purpose) for purpose in ("counter", "journal"))
     for made in ring.jobs:
         key = ring.release_key(made)
         yield key.reveal()
-        yield from (key.image_key(str(row)).reveal() for row in range(len(cohort)))
-    job = job_of(scenario, "release")
+        if made.release == job.name:
+            yield from (key.image_key(str(row)).reveal() for row in range(len(released)))
     yield vault.stream_key(job, "site", ring.site, "order")
-    yield vault.stream_key(job, "site", ring.site, "release", images=_as_released(vault, cohort, job))
-
-
-def _as_released(vault: Vault, cohort: Cohort, job: Job) -> list[str]:
-    return list(cohort.take(in_order(vault.ring.site, len(cohort), vault, job)).index["image"])
+    yield vault.stream_key(job, "site", ring.site, "release", images=list(released.index["image"]))
 
 
 def _node_keys(parties: ThreeHospitals, site: str) -> Iterator[bytes]:

@@ -61,6 +61,7 @@ def _contents(place: bytes | str | Path | BaseException) -> Iterator[tuple[str, 
 
 ANCHOR = 9  # bytes by which a canary is recognised before the rest of it is looked at
 BLOCK = 1 << 24  # bytes that are looked at together
+LARGEST_FRAME = 1 << 22  # bytes, packed
 FRAME = b"\x28\xb5\x2f\xfd"  # how what zstd has packed begins
 
 
@@ -68,16 +69,17 @@ class Search:
     """For hundreds of thousands of canaries at once, each of which is something: a row, a name."""
 
     def __init__(self, wanted: Mapping[bytes, str]) -> None:
-        short = [canary for canary in wanted if len(canary) < ANCHOR]
+        bare = {_bare(canary): what for canary, what in wanted.items()}
+        short = [canary for canary in bare if len(canary) < ANCHOR]
         assert not short, f"too short to be told from chance: {short[:3]}"
-        self._longest = max(map(len, wanted))
+        self._longest = max(map(len, bare))
         self._by_anchor = defaultdict[bytes, list[tuple[bytes, str]]](list)
-        for canary, what in wanted.items():
+        for canary, what in bare.items():
             self._by_anchor[canary[:ANCHOR]].append((canary, what))
-        anchors = np.frombuffer(b"".join(self._by_anchor), np.uint8).reshape(-1, ANCHOR)
-        self._thirds = [np.zeros(1 << 24, dtype=np.bool_) for _ in range(3)]
-        for number, third in enumerate(self._thirds):
-            third[_triples(anchors[:, 3 * number : 3 * number + 3].reshape(-1))[::3]] = True
+        thirds = _triples(np.frombuffer(b"".join(self._by_anchor), np.uint8))[::3].reshape(-1, 3).astype(np.int64)
+        self._first = np.zeros(1 << 24, dtype=np.bool_)
+        self._first[thirds[:, 0]] = True
+        self._pairs = [np.unique(thirds[:, n] << 24 | thirds[:, n + 1]) for n in (0, 1)]
 
     def found(self, *places: bytes) -> set[str]:
         """What shows in any of these, and in what is packed in them."""
@@ -89,9 +91,10 @@ class Search:
             if len(block) < ANCHOR:
                 return
             codes = _triples(np.frombuffer(block, np.uint8))
-            hits = np.flatnonzero(self._thirds[0][codes[: len(codes) - 6]])
-            for offset in (3, 6):
-                hits = hits[self._thirds[offset // 3][codes[hits + offset]]]
+            hits = np.flatnonzero(self._first[codes[: len(codes) - 6]])
+            for pairs, offset in zip(self._pairs, (0, 3), strict=True):
+                here = codes[hits + offset].astype(np.int64) << 24 | codes[hits + offset + 3]
+                hits = hits[pairs[np.searchsorted(pairs[:-1], here)] == here]
             for hit in hits.tolist():
                 for canary, what in self._by_anchor.get(block[hit : hit + ANCHOR], ()):
                     if block.startswith(canary, hit):
@@ -101,11 +104,17 @@ class Search:
 def unfolded(data: bytes) -> Iterator[bytes]:
     """The data, and whatever zstd has packed anywhere in it, unpacked."""
     yield data
-    place = data.find(FRAME)
+    view, place = memoryview(data), data.find(FRAME)
     while place >= 0:
         with suppress(zstandard.ZstdError):  # four bytes that happen to be the same, or what is left of a frame
-            yield zstandard.ZstdDecompressor().decompressobj().decompress(data[place:])
+            yield zstandard.ZstdDecompressor().decompressobj().decompress(view[place : place + LARGEST_FRAME])
         place = data.find(FRAME, place + 1)
+
+
+def _bare(canary: bytes) -> bytes:
+    """Without the zeros that it begins with, of which there are too many everywhere."""
+    rest = canary.lstrip(b"\0")
+    return rest if len(rest) >= ANCHOR else canary
 
 
 def _triples(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:

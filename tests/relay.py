@@ -14,7 +14,7 @@ import hashlib
 import ssl
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,12 +43,17 @@ class Overheard:
     """What was said, by connection and direction, while something was called the `topic`."""
 
     topic: str = ""
+    before: tuple[bytes, Callable[[], object]] | None = None  # what is done once, before a hospital says this
     _said: dict[tuple[str, str, Way], dict[int, bytearray]] = field(default_factory=lambda: defaultdict(dict))
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, connection: int, site: str, way: Way, data: bytes) -> None:
         with self._turn:
-            self._said[self.topic, site, way].setdefault(connection, bytearray()).extend(data)
+            said = self._said[self.topic, site, way].setdefault(connection, bytearray())
+            said.extend(data)
+        if self.before is not None and way == "up" and self.before[0] in said[-len(data) - len(self.before[0]) :]:
+            do, self.before = self.before[1], None
+            do()
 
     def said(self, topic: str, site: str, way: Way) -> list[bytes]:
         """What went one way on each connection."""
