@@ -40,6 +40,7 @@ def conduct(grid: Grid, run: Run, register: Register, public: Source | None) -> 
         raise Refused("a secret is for simulations, and hospitals have their own", do="remove it from the scenario")
     with run.begun(resume=True):
         if run.result is None:
+            run.event(stages.BEGUN)
             with Meter() as meter:
                 measured = _measured(grid, run, register, public)
                 document = result.document(run.scenario, measured, "nodes", meter)
