@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from nodes import COORDINATOR, OWN, SECRET, SITES, Nodes, named
+from PIL import Image
 
 from fedcxr.cli.site_progress import Sites
 from fedcxr.runs import Run
+from fedcxr.runs.pictures import GAP, TILE, tile
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.keys import simulated_register
 from server.hospitals import conduct
@@ -71,3 +74,24 @@ def test_a_person_reads_how_many_films_came_and_why_somebody_is_left_out(release
         "  site-2  dropped, round 1: too few films",
         "  site-3  tested what was learnt",
     ]
+
+
+def test_pictures_are_of_what_was_released_and_a_text_says_what_is_missing(learnt_together: Run, released: Run) -> None:
+    pictures = {path.name: path for path in (released.folder / "pictures").iterdir()}
+    assert pictures.keys() == {"README.txt", *(f"{site}.png" for site in SITES)}
+    for path in pictures.values():
+        assert path.stat().st_mode & 0o777 == 0o600
+    films = released.releases(SITES)[0].arrays["films"]
+    drawn = np.asarray(Image.open(pictures["site-1.png"]))
+    assert drawn.shape[1] == 4 * (TILE + GAP) + GAP
+    for column, film in enumerate(films[:4]):
+        left = GAP + column * (TILE + GAP)
+        shown = drawn[:, left : left + TILE]
+        rows = [top for top in range(len(shown) - TILE + 1) if np.array_equal(shown[top : top + TILE], tile(film))]
+        assert len(rows) == 1
+    text = pictures["README.txt"].read_text()
+    assert "films as they are never leave a hospital" in text
+    assert "hold original films" not in text
+    learnt = (learnt_together.folder / "pictures" / "README.txt").read_text()
+    assert "TASK.curve.png: each of its points would be a test more" in learnt
+    assert "site-1.png: it released no film but what it learnt" in learnt
