@@ -45,6 +45,7 @@ def collect_over(exchange: Exchange, run: Run, public: Source | None = None) -> 
         # What was damaged since it arrived, or is not signed by the site, is asked for again.
         if (note := run.release_note(site)) is not None and (stored := exchange.stored(site)) is not None:
             entries[site], headers[site] = note, stored.header
+            run.event("visit", site=site, round=ROUND, what="on file", released=note["released"])
     asked = [site for site in scenario.site_names if site not in entries]
     for count, (site, answer) in enumerate(exchange.ask(wire.RELEASE, asked, learnt=learnt), start=1):
         entries[site], header = intake.take(site, answer)

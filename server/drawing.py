@@ -89,12 +89,15 @@ def draw_matches(
         _keep(run, f"{question.replace(':', '.')}{MATCHES}", match_sheet(told))
 
 
-def draw_learning(run: Run, utility: Mapping[str, Mapping[str, Any]]) -> None:
-    """How good a federation's model was after its rounds, where a task has a curve of it."""
+def draw_learning(run: Run, utility: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How good a federation's model was after its rounds, where a task has a curve of it; the pictures' names."""
+    names = []
     for name, outcome in utility.items():
         picture = learning_curve(outcome["measured"] or {}, method_told(run.scenario))
         if picture is not None:
-            _keep(run, f"{name.replace(':', '.')}{CURVE}", picture)
+            names.append(f"{name.replace(':', '.')}{CURVE}")
+            _keep(run, names[-1], picture)
+    return names
 
 
 def _shown(question: str, outcomes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Matches]]:
@@ -187,10 +190,16 @@ def about(cohort: Cohort, film: int) -> str:
     return ", ".join(filter(None, (str(row["view"]), "; ".join(shown) or "no finding")))
 
 
-def _keep(run: Run, name: str, picture: Image) -> None:
+def keep(run: Run, name: str, what: Image | str) -> None:
+    """A picture, or a text about all of them, in the run's folder of them."""
     folder = run.folder / FOLDER
     with explained(folder):
         private_folder(folder)
-    if not (folder / README).is_file():
-        write_atomic(folder / README, WARNING.encode())
-    write_atomic(folder / name, png(picture))
+    write_atomic(folder / name, what.encode() if isinstance(what, str) else png(what))
+
+
+def _keep(run: Run, name: str, picture: Image) -> None:
+    """A picture that holds originals."""
+    if not (run.folder / FOLDER / README).is_file():
+        keep(run, README, WARNING)
+    keep(run, name, picture)

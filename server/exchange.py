@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 
 from fedcxr import wire
 from fedcxr.errors import EngineBroken, FedcxrError, Refused
-from fedcxr.keys.provider import Job
+from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.signatures import sign_request, verify_answer, verify_release
 from fedcxr.release import Header, Packed, Release
 from fedcxr.runs import Run
@@ -27,6 +27,7 @@ from server.traffic import Traffic
 
 Read = TypeVar("Read")
 
+WORK: Mapping[str, Work] = {wire.RELEASE: "release", wire.LEARN: "learn", wire.TEST: "test"}  # by kind of message
 START_UP = 100.0  # seconds within which an engine has started the nodes of a simulation
 PATIENCE = 0.25  # of a run's time: so long, in all its rounds together, the others wait for whoever is late
 
@@ -91,6 +92,8 @@ class Exchange:
         sizes = {site: wire.size(message.content) for site, message in zip(present, messages, strict=True)}
         asked_at = time.monotonic()
         waiting = dict(zip(self._grid.push_messages(messages), present, strict=True))
+        for site in present:
+            self._run.event("visit", site=site, round=turn, what="asked", work=WORK[kind])
         complete = math.inf  # when there were enough
         while waiting and time.monotonic() < min(self._deadline, complete + self._grace(waiting.values())):
             heard = False
@@ -134,6 +137,7 @@ class Exchange:
             if reason is None and not isinstance(answer, Refused):
                 try:
                     found[site] = read(site, answer)
+                    self._run.event("visit", site=site, round=turn, what="answered", work=WORK[kind])
                     continue
                 except Exception as why:  # nobody else's run may end by what a site has sent
                     reason = fault(why)

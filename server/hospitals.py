@@ -13,7 +13,7 @@ from fedcxr.protocol import COORDINATOR, context_of
 from fedcxr.runs import Run, stages
 from fedcxr.storage.disk import write_json
 from fedcxr.view import Holder, Shared
-from server import drawing, result
+from server import hospital_pictures, result
 from server.collect import collect_over
 from server.exchange import Exchange
 from server.meter import Meter
@@ -40,6 +40,7 @@ def conduct(grid: Grid, run: Run, register: Register, public: Source | None) -> 
         raise Refused("a secret is for simulations, and hospitals have their own", do="remove it from the scenario")
     with run.begun(resume=True):
         if run.result is None:
+            run.event(stages.BEGUN)
             with Meter() as meter:
                 measured = _measured(grid, run, register, public)
                 document = result.document(run.scenario, measured, "nodes", meter)
@@ -58,7 +59,7 @@ def _measured(grid: Grid, run: Run, register: Register, public: Source | None) -
     release_s = time.monotonic() - began
     shared = Shared(run.releases([entry["name"] for entry in sites if entry["status"] == "ok"]), run.learnt())
     utility = run.stage(stages.TESTED, lambda: _tested(exchange(), run, shared, register.reader))
-    drawing.draw_learning(run, utility)
+    hospital_pictures.draw(run, shared, register.reader, utility)
     return result.Measured(
         sites=sites,
         traffic=Traffic.of(run).total(),

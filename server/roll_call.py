@@ -103,6 +103,7 @@ class RollCall:
                 self._remarks += 1
             return
         self._traffic.note(wire.HELLO, 0, site, self._sizes[node], wire.size(reply.content))
+        self._run.event("visit", site=site, round=0, what="connected")
         self._nodes.setdefault(site, []).append(node)
 
     def _introduced(self, node: int, reply: Message) -> str:

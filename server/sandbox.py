@@ -11,6 +11,7 @@ from pathlib import Path
 from fedcxr.errors import FenceMissing
 from fedcxr.fence import kernel, landlock, process, seccomp
 from fedcxr.fence.places import cards, system
+from fedcxr.fence.strength import NEEDED, strength
 from server import audit_hook, tree
 from server.limits import Limits
 
@@ -29,12 +30,12 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], limits: Limits, 
     """
     process.alone()
     interface, filtered = landlock.version(), seccomp.supported()
-    whole = interface >= landlock.WHOLE and filtered
+    said, whole = strength()
     if not whole and not weaker:
         raise FenceMissing(
             "this machine cannot fence an adversary in",
-            given=f"Landlock interface {max(interface, 0)}, {'a' if filtered else 'no'} filter of system calls",
-            allowed=f"Linux with Landlock interface {landlock.WHOLE} (6.2) and seccomp, on x86-64 or aarch64",
+            given=said,
+            allowed=NEEDED,
             do="use such a machine, or ask for a weaker fence, which a hostile adversary can leave",
         )
     process.close_inherited()

@@ -49,6 +49,7 @@ class Submission:
     kit: Path
     run: Run
     number: int
+    joined: bool = False  # it was at work already
 
     @classmethod
     def of(cls, kit: Path, control: Control, scenario: Scenario) -> Self:
@@ -62,7 +63,7 @@ class Submission:
             )
         run = Run.place(kit / RUNS, scenario)
         if at_work := control.at_work(scenario.run_name):
-            return cls(kit, run, at_work[0])
+            return cls(kit, run, at_work[0], joined=True)
         private_folder(kit / SUBMITTED)
         failure.forget(run.folder)
         write_atomic(_file(kit, scenario.run_name), scenario.to_yaml().encode())

@@ -59,9 +59,9 @@ class AgentKeys:
         """Something that is to be entered along with the answer: the `method`, the `coordinator`."""
         _asked(self._channel, "say", what, value)
 
-    def refuse(self, code: str) -> None:
-        """Enter that this was not done; then that can be signed, too."""
-        _asked(self._channel, "refuse", code)
+    def refuse(self, code: str, line: str = "") -> None:
+        """Enter that this was not done, and which line of ours is told; then that can be signed, too."""
+        _asked(self._channel, "refuse", code, line)
 
 
 class WaitingAgent:

@@ -33,6 +33,7 @@ from fedcxr.learning.spending import Spending
 from sites import entries, pipe
 from sites.codes import Code
 from sites.custody import Custody
+from sites.own_line import is_own_line
 from sites.passphrase import passphrase
 from sites.vault import Vault
 
@@ -129,10 +130,12 @@ class Agent:
             raise Refused("this is nothing to enter", given=what, allowed=", ".join(TOLD))
         self._said[str(what)] = value
 
-    def _refuse(self, code: object) -> None:
+    def _refuse(self, code: object, line: object = "") -> None:
         if code not in list(Code):
             raise Refused("this is no reason that a coordinator is told", given=code)
-        self._vault.enter("refused", entries.refused(self._job, str(code), self._said))
+        if not isinstance(line, str) or (line and not is_own_line(line)):
+            raise Refused("this is no line of our code", given=line)
+        self._vault.enter("refused", entries.refused(self._job, str(code), line, self._said))
         self._entered = True
 
     def _only(self, said: object) -> Job:

@@ -1,5 +1,7 @@
 """All that a hospital tells a coordinator when it does not do as asked: one of these, and nothing of why.
 
+A hospital whose profile says so (`tells: line`) tells besides at which line of our code it ended.
+
 A reason would answer questions that nobody may ask: whether a path, a table's column or somebody's name is there. It
 stands in the hospital's own log, with its place.
 """
@@ -11,6 +13,7 @@ import traceback
 from enum import StrEnum
 
 from fedcxr.errors import PrivacySpent, Refused
+from sites.own_line import own_line
 
 log = logging.getLogger("sites")
 LONGEST = 1 << 14  # characters of an entry in the log: whoever may ask must not fill the disk at once
@@ -67,18 +70,19 @@ class Denied(Refused):
         self.code = code
 
 
-def tell(error: Exception) -> Told:
-    """What becomes of an error at a hospital. How long it took would be an answer, too."""
+def tell(error: Exception, *, line: bool = False) -> Told:
+    """What becomes of an error at a hospital, by `line` also where. How long it took would be an answer, too."""
     log.warning("not done: %s", _whole(error))
+    place = own_line(error) if line else ""
     match error:
         case Denied():
-            return "refused", error.code.value, "", 0.0
+            return "refused", error.code.value, place, 0.0
         case PrivacySpent():
-            return "refused", Code.PRIVACY.value, "", 0.0
+            return "refused", Code.PRIVACY.value, place, 0.0
         case Refused():
-            return "refused", Code.REFUSED.value, "", 0.0
+            return "refused", Code.REFUSED.value, place, 0.0
         case _:
-            return "dropped", Code.FAILED.value, "", 0.0
+            return "dropped", Code.FAILED.value, place, 0.0
 
 
 def _whole(error: Exception) -> str:

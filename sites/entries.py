@@ -40,10 +40,10 @@ def spent(ledger: Ledger, budget: Budget) -> dict[str, Any] | None:
     return {"unit": unit, "epsilon": rounded, "delta": delta}
 
 
-def refused(job: Job | None, code: str, said: Mapping[str, str]) -> dict[str, Any]:
+def refused(job: Job | None, code: str, line: str, said: Mapping[str, str]) -> dict[str, Any]:
     """Of a request that was not done: what the coordinator was told."""
     begun = {} if job is None else {"kind": job.kind, "run": job.run, "part": job.part}
-    return {**begun, **said, "code": code}
+    return {**begun, **said, "code": code, **({"line": line} if line else {})}
 
 
 def grant(new: Grant) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fedcxr.data import cache_folder, secret_file
 from fedcxr.errors import FenceMissing, Refused
 from fedcxr.fence import landlock, process, seccomp
 from fedcxr.fence.places import cards, system
+from fedcxr.fence.strength import NEEDED, strength
 from sites import passphrase
 from sites.counter import counters_folder
 from sites.profile import Profile
@@ -68,24 +69,22 @@ def confine(grounds: Grounds, kept: Collection[int], *, weaker: bool) -> str:
     Where the kernel cannot: FenceMissing, unless a `weaker` fence is asked for, which then says what is missing.
     """
     process.alone()
-    interface, filtered = max(landlock.version(), 0), seccomp.supported()
-    whole = interface >= landlock.WHOLE and filtered
-    said = f"Landlock {interface}, {'a' if filtered else 'no'} filter of system calls"
+    said, whole = strength()
     if not whole and not weaker:
         raise FenceMissing(
             "this machine cannot fence in what answers a coordinator",
             given=said,
-            allowed=f"Linux with Landlock interface {landlock.WHOLE} (6.2) and seccomp, on x86-64 or aarch64",
+            allowed=NEEDED,
             do="use such a machine, or say `fence: {weaker: true}` in the profile, and trust all code that runs here",
         )
     os.umask(0o077)
     process.leave_no_core()
     process.close_inherited(kept)
     process.give_up_privileges()
-    if interface >= 1:
+    if landlock.version() >= 1:
         # Looked up here and not before: of /proc it is this process's own that may be read.
         landlock.restrict([*_real(system(OURS)), *grounds.readable], [Path("/dev/null"), *grounds.writable], cards())
-    if filtered:
+    if seccomp.supported():
         seccomp.restrict(CALLS)
     return said if whole else f"weaker: {said}"
 

@@ -137,11 +137,14 @@ class Hospital:
         return coarse(seconds)
 
     def explain(self, error: Exception, seconds: float) -> Told:
-        """A refusal is entered as well, once it is known whose hospital this is; before, it is in the log alone."""
-        told = tell(error)
+        """A refusal is entered as well, once it is known whose hospital this is; before, it is in the log alone.
+
+        By then the coordinator has signed what it asks: nobody else is told a line.
+        """
+        told = tell(error, line=self._keys is not None and self.profile.tells == "line")
         if self._keys is not None:
             try:
-                self._keys.refuse(told[1])
+                self._keys.refuse(told[1], told[2])
             except FedcxrError as unentered:  # then nothing is signed either, and nobody believes what is told
                 tell(unentered)
         return told

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -97,6 +97,10 @@ class Profile(Custody, Section):
     outside: tuple[str, ...] = pydantic.Field((), description="module:Class of other people's code that may run here")
     files: dict[str, str] = pydantic.Field({}, description="what a scenario may name, and where it lies")
     limits: Limits = pydantic.Field(Limits(), description="how like its films may be what leaves")
+    tells: Literal["code", "line"] = pydantic.Field(
+        "code",
+        description="what a coordinator hears of what is not done: one of a few codes, or also a line of our code",
+    )
     fence: Fence = pydantic.Field(Fence(), description="what keeps the process in that answers")
     smallest: int = pydantic.Field(20, ge=1, description="films: nothing is answered about fewer")
 

@@ -34,12 +34,12 @@ COORDINATOR = simulated_identity(SECRET, SERVER)  # whom all of them answer
 
 
 class SampleHospital(Hospital):
-    """A hospital whose keys need no passphrase: `name`, `secret` and `grants` (whether the coordinator has
-    its keys) are what its node was started with."""
+    """A hospital whose keys need no passphrase: `name`, `patients`, `secret` and `grants` (whether the coordinator
+    has its keys) are what its node was started with."""
 
     @cached_property
     def profile(self) -> Profile:
-        films = {"source": "phantom", "patients": 8, "size": 16, "seed": 1}
+        films = {"source": "phantom", "patients": self._node.get("patients", 8), "size": 16, "seed": 1}
         return Profile.parse(permissive(site=str(self._node["name"]), cohort=films))
 
     def coordinators(self, document: str) -> Sequence[PublicIdentity]:

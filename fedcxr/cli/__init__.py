@@ -113,7 +113,7 @@ def simulate(
         typer.echo(f"{run.left} is on file in {run.folder} and is made afresh; --resume keeps it", err=True)
     planned = [stage for stage in stages.planned(resolved) if not (resume and run.has_stage(stage))]
     journey = Journey(planned, learns=resolved.method.learning is not None)
-    with progress.followed(run.folder / "events.jsonl", journey, console.stderr()):
+    with progress.followed(progress.Tail(run.folder / "events.jsonl"), journey, console.stderr()):
         run = simulate_module.simulate(resolved, options)
     result = run.result
     assert result is not None

@@ -63,7 +63,8 @@ def _privacy(facts: Mapping[str, Any]) -> list[str]:
 
 def _refused(facts: Mapping[str, Any]) -> str:
     run = [f"{facts['run']}:"] if "run" in facts else []
-    return one_line(" ".join([*run, str(facts.get("code")), *_asked(facts)]))
+    line = [f"at {facts['line']}"] if "line" in facts else []
+    return one_line(" ".join([*run, str(facts.get("code")), *line, *_asked(facts)]))
 
 
 def _granted(facts: Mapping[str, Any]) -> str:

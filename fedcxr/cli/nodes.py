@@ -76,6 +76,7 @@ def submit(
     """
     from fedcxr.cli import console, progress
     from fedcxr.cli.journey import Journey
+    from fedcxr.cli.site_progress import Sites
     from fedcxr.runs import stages
 
     resolved = _scenario(scenario, sets, seed)
@@ -84,7 +85,8 @@ def submit(
         run = submission.run
         planned = [stage for stage in stages.at_hospitals() if not run.has_stage(stage)]
         journey = Journey(planned, learns=resolved.method.learning is not None)
-        with progress.followed(run.folder / "events.jsonl", journey, console.stderr()):
+        events = progress.Tail(run.folder / "events.jsonl", since=stages.BEGUN if submission.joined else None)
+        with progress.followed(events, journey, console.stderr(), Sites(resolved.site_names)):
             run = submission.wait(control)
     _show(run, format)
 

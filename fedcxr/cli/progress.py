@@ -1,4 +1,7 @@
-"""Work as it goes on: one bar with what is left on a terminal, and a line for every stage where there is none."""
+"""Work as it goes on: one bar with what is left on a terminal, and a line for every stage where there is none.
+
+Where sites are named, each has a line of its own besides.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedcxr.cli.journey import Journey, lasting
+from fedcxr.cli.site_progress import Sites
 from fedcxr.cli.tables import plain
 
 if TYPE_CHECKING:
@@ -24,12 +28,12 @@ BAR = 20  # columns: on 60 of them nothing is cut that matters
 
 
 @contextlib.contextmanager
-def followed(events: Path, journey: Journey, console: Console) -> Iterator[None]:
+def followed(events: Tail, journey: Journey, console: Console, sites: Sites | None = None) -> Iterator[None]:
     """Show the events of a run while it is at work, whichever of its processes wrote them."""
     from rich.live import Live
 
     over = threading.Event()
-    screen = _Screen(events, journey, console)
+    screen = _Screen(events, journey, console, sites or Sites(()))
     with contextlib.ExitStack() as shown:
         if console.is_terminal:
             shown.enter_context(
@@ -47,9 +51,15 @@ def followed(events: Path, journey: Journey, console: Console) -> Iterator[None]
 class Tail:
     """Reads events.jsonl as it grows."""
 
-    def __init__(self, events: Path) -> None:
-        self._path = events
-        self._place = events.stat().st_size if events.is_file() else 0
+    def __init__(self, events: Path, since: str | None = None) -> None:
+        """From now on; or, for whoever joins a run that is at work, from the last event of this kind on."""
+        self._path, self._place = events, 0
+        size = events.stat().st_size if events.is_file() else 0
+        begun = size
+        for event in self.new() if since else ():
+            if event["event"] == since:
+                begun = self._place
+        self._place = begun
 
     def new(self) -> Iterator[Mapping[str, Any]]:
         """The events since the last call."""
@@ -69,8 +79,8 @@ class Tail:
 class _Screen:
     """Shows them."""
 
-    def __init__(self, events: Path, journey: Journey, console: Console) -> None:
-        self._tail, self._journey, self._console = Tail(events), journey, console
+    def __init__(self, events: Tail, journey: Journey, console: Console, sites: Sites) -> None:
+        self._tail, self._journey, self._console, self._sites = events, journey, console, sites
         self._began = time.monotonic()
         self._last = FIRST
         self._silent = True
@@ -93,6 +103,7 @@ class _Screen:
         lines = [f"{bar(done)} {done:4.0%}  {lasting(seconds)}{rest}"]
         at_work = list(self._journey.at_work.items())[-SHOWN:]
         lines += [f"  {share:4.0%} {what}" for what, share in at_work] or [f"  {self._last}"]
+        lines += self._sites.lines(time.time(), self._console.height - len(lines) - 1)
         return Group(*(Text(line, overflow="ellipsis", no_wrap=True) for line in lines))
 
     def _read(self) -> None:
@@ -103,13 +114,14 @@ class _Screen:
         match event["event"]:
             case "site" if event["status"] != "ok":
                 self._console.print(
-                    f"[yellow]{event['site']} {event['status']}, round {event['round']}:[/] {plain(event['reason'])}"
+                    f"[yellow]{event['site']} {event['status']}, round {event['round']}:[/] {plain(event['reason'])}",
+                    soft_wrap=True,
                 )
             case "engine":
                 self._console.print(f"[yellow]engine, attempt {event['attempt']}:[/] {plain(event['reason'])}")
-        begun = self._journey.hear(event)
-        if begun is not None:
-            self._tell(begun)
+        for begun in (self._sites.hear(event), self._journey.hear(event)):
+            if begun is not None:
+                self._tell(begun)
 
     def _tell(self, begun: str) -> None:
         """What has just begun; a line of its own where nothing can be drawn anew."""

@@ -6,6 +6,7 @@ from fedcxr.scenario import Scenario
 
 COLLECT = "collect"
 TESTED = "tested"  # at hospitals
+BEGUN = "begun"  # an event: hospitals are asked, for the first time or once more
 
 
 def utility(task: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from rich.console import Console
 
 from fedcxr.cli import progress
 from fedcxr.cli.journey import Journey, lasting, named
-from fedcxr.cli.progress import followed
+from fedcxr.cli.progress import Tail, followed
+from fedcxr.cli.site_progress import Sites
 from fedcxr.cli.study_progress import StudyScreen, remaining
 from fedcxr.runs import stages
 from fedcxr.runs.conduct import Standing
@@ -42,6 +44,29 @@ RUN = [
     {"event": "stage", "name": "access", "over": True},
     {"event": "stage", "name": "utility-findings", "over": True},
     {"event": "stage", "name": "attack-verifier", "over": True},
+]
+
+
+LOST = {"event": "site", "site": "site-2", "status": "dropped", "round": 1, "reason": "it [broke]"}
+
+
+def visit(site: str, what: str, **more: Any) -> dict[str, Any]:
+    return {"event": "visit", "time": 100.0, "site": site, "round": 1, "what": what, **more}
+
+
+HOSPITALS = ("charite", "mercy", "ukb")
+VISITS = [
+    {"event": "begun"},
+    *(visit(site, "connected") for site in HOSPITALS),
+    *(visit(site, "asked", work="learn") for site in HOSPITALS),
+    visit("charite", "answered", work="learn"),
+    visit("mercy", "answered", work="learn"),
+    {**LOST, "site": "ukb"},
+    visit("charite", "asked", work="learn", round=2),
+    visit("charite", "answered", work="learn", round=2),
+    visit("charite", "asked", work="release"),
+    visit("mercy", "asked", work="release"),
+    {"event": "site", "time": 101.0, "site": "charite", "round": 1, "status": "ok", "released": 170, "reason": None},
 ]
 
 
@@ -88,13 +113,18 @@ def test_stages_have_names(stage: str, words: str) -> None:
     assert named(stage) == words
 
 
-def played(folder: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> str:
+def played(
+    folder: Path,
+    terminal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    sites: Sites | None = None,
+    heard: Sequence[dict[str, Any]] = (*RUN[:6], LOST),
+) -> str:
     monkeypatch.setattr(progress, "LOOK_EVERY", 0.01)
     said, events = io.StringIO(), folder / "events.jsonl"
     console = Console(file=said, width=60, height=20, force_terminal=terminal, highlight=False)
-    with followed(events, Journey(PLANNED), console):
-        lost = {"event": "site", "site": "site-2", "status": "dropped", "round": 1, "reason": "it [broke]"}
-        events.write_text("".join(json.dumps(event) + "\n" for event in [*RUN[:6], lost]))
+    with followed(Tail(events), Journey(PLANNED), console, sites):
+        events.write_text("".join(json.dumps(event) + "\n" for event in heard))
         time.sleep(0.4)
     return said.getvalue()
 
@@ -114,6 +144,36 @@ def test_on_a_terminal_there_is_one_bar(tmp_path: Path, monkeypatch: pytest.Monk
     last = played(tmp_path, True, monkeypatch).rsplit("━", 1)[-1]
     assert "left" in last
     assert "attack (linkage) by verifier" in last
+
+
+def test_each_hospital_has_a_line_and_news_are_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sites = Sites(HOSPITALS)
+    assert sites.lines(0.0, 9) == [f"  {site:7}  not connected yet" for site in HOSPITALS]
+    said = played(tmp_path, False, monkeypatch, sites, VISITS).splitlines()
+    assert [line.strip().split("  ", 1)[-1] for line in said] == [
+        *(f"{site} is connected" for site in HOSPITALS),
+        *(f"{site} learns, round 1" for site in HOSPITALS),
+        "ukb dropped, round 1: it [broke]",
+        *(f"{site} releases its films" for site in HOSPITALS[:2]),
+        "charite released 170 films",
+    ]
+    assert sites.lines(107.4, 9) == [
+        "  charite  released 170 films",
+        "  mercy    releases its films, for 7 s",
+        "  ukb      dropped, round 1: it [broke]",
+    ]
+    assert sites.lines(107.4, 2)[1:] == ["  and 2 more"]
+    (tmp_path / "again").mkdir()
+    drawn = played(tmp_path / "again", True, monkeypatch, Sites(HOSPITALS), VISITS).rsplit("━", 1)[-1]
+    assert "  charite  released 170 films" in drawn
+
+
+def test_whoever_joins_a_run_hears_this_attempt_from_its_beginning_and_no_other(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    assert list(Tail(events, since="begun").new()) == []
+    events.write_text("".join(json.dumps(event) + "\n" for event in [*VISITS, LOST, *VISITS[:2]]))
+    assert list(Tail(events).new()) == []
+    assert list(Tail(events, since="begun").new()) == VISITS[1:2]
 
 
 def test_times_are_told_as_people_say_them() -> None:

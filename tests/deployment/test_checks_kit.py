@@ -145,11 +145,6 @@ def test_without_nginx_there_is_no_gate(copied: Machines, monkeypatch: pytest.Mo
     problem(coordinator.gate(copied.server), "there is no nginx")
 
 
-def test_a_fence_that_is_not_whole_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedcxr.fence.landlock.version", lambda: -1)
-    warned(coordinator.fence(), "Landlock 0")
-
-
 # Ports ----------------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +214,31 @@ def test_a_profile_answers_the_kit_s_coordinator(tmp_path: Path) -> None:
     file = profile(tmp_path, tmp_path / "vault")
     (tmp_path / "other.card").write_text(Card.issue(Identity.generate("server")).text)
     problem(Site("charite", file, tmp_path / "other.card").policy(), "it answers another coordinator", 5)
+
+
+def test_a_kernel_that_cannot_fence_the_app_in_is_a_problem_unless_the_profile_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, weaker = (tmp_path / name for name in ("whole", "weaker"))
+    whole.mkdir()
+    weaker.mkdir()
+    told = [site(profile(whole, tmp_path / "v")), site(profile(weaker, tmp_path / "v", fence={"weaker": True}))]
+    for name, less in {"fedcxr.fence.landlock.version": lambda: 2, "fedcxr.fence.seccomp.supported": bool}.items():
+        with monkeypatch.context() as kernel:
+            kernel.setattr("fedcxr.fence.landlock.version", lambda: 3)
+            kernel.setattr("fedcxr.fence.seccomp.supported", lambda: True)
+            well(told[0].fence())
+            well(machine.fence())
+            kernel.setattr(name, less)
+            problem(told[0].fence(), "a hospital's node refuses every request", 5)
+            assert "fence: {weaker: true}" in told[0].fence().fix
+            warned(told[1].fence(), "the profile takes a weaker fence")
+            problem(machine.fence(), "a hospital's node refuses every request", 5)
+
+
+def test_a_profile_by_which_the_app_could_read_its_vault_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="lies where it may read"):
+        site(profile(tmp_path, tmp_path / "vault", fence={"reads": [str(tmp_path)]})).fence()
 
 
 def test_films_are_read_and_enough(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from fedcxr.training import arrays_of, loaded, predict
 from fedcxr.training.compute import Compute
 from sites import policy, premises
 from sites.codes import Code
+from sites.journal import FILE, read
+from sites.own_line import HOME
 from sites.passphrase import VARIABLE
 from sites.profile import Profile
 
@@ -396,6 +398,30 @@ def test_what_went_wrong_is_told_to_the_hospital_alone(hospital: Asked, caplog: 
     assert answer == wire.Answer("charite", "dropped", Code.FAILED)
     assert "DataError: films cannot be used" in caplog.text
     assert "_packed.py" in caplog.text  # with its place
+
+
+def test_a_hospital_that_tells_lines_tells_its_coordinator_a_line_of_ours_and_nothing_else(hospital: Asked) -> None:
+    film = hospital.root / "images" / "0.png"
+    whole = film.read_bytes()
+    with hospital.allowing(tells="line", smallest=1000):
+        few = hospital.answer()
+        film.write_bytes(b"damaged")
+        try:
+            failed = hospital.answer()
+        finally:
+            film.write_bytes(whole)
+        for_strangers = requested(wire.Request(yaml.safe_dump(SCENARIO), "charite"), by=Identity.generate("server"))
+        stranger = told(hospital.hears(for_strangers))
+        entered = [one.facts for one in read(hospital.root.parent / "vault" / FILE).entries][-2:]
+    assert few == wire.Answer("charite", "refused", Code.FILMS, few.place)
+    assert failed == wire.Answer("charite", "dropped", Code.FAILED, failed.place)
+    assert few.place.startswith("sites/premises.py:")
+    assert failed.place.startswith("fedcxr/data/")
+    for place in (few.place, failed.place):
+        file, _, number = place.partition(":")
+        assert "raise" in (HOME / file).read_text().splitlines()[int(number) - 1]
+    assert (stranger.reason, stranger.place) == (Code.COORDINATOR, "")
+    assert [(one["code"], one["line"]) for one in entered] == [(Code.FILMS, few.place), (Code.FAILED, failed.place)]
 
 
 def test_a_coordinator_writes_no_line_of_its_own_into_the_log(

@@ -132,6 +132,7 @@ def test_what_cannot_be_entered_is_not_signed(vault: Vault, folder: Path) -> Non
         ["say", [], "x"],
         ["refuse", "because"],
         ["refuse", ["refused"]],
+        ["refuse", "refused", "films/Kowalczyk.png:1"],
         ["sign", "release", b"short"],
     ],
     ids=str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import tempfile
 from datetime import datetime
@@ -63,16 +62,6 @@ def sites(folder: Path, told: kit.ServerKit, now: datetime) -> Outcome:
         told_of = "; ".join(f"{site}'s {seen.found}" for site, seen in ending.items())
         return odd(told_of, f"provision with --renew {next(iter(ending))}, and send it its node.crt")
     return fine(f"{len(there)} of {len(there)} can come: card, node key and certificate are here")
-
-
-def fence() -> Outcome:
-    """What keeps an adversary in that is run on this machine."""
-    landlock, seccomp = (importlib.import_module(name) for name in ("fedcxr.fence.landlock", "fedcxr.fence.seccomp"))
-    interface, filtered = max(landlock.version(), 0), seccomp.supported()
-    told = f"Landlock {interface}, {'a' if filtered else 'no'} filter of system calls"
-    if interface < landlock.WHOLE or not filtered:
-        return odd(told, f"adversaries need Linux 6.2 with Landlock {landlock.WHOLE} and seccomp, or a weaker fence")
-    return fine(told)
 
 
 def programs() -> Outcome:

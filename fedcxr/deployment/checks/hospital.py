@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedcxr.deployment.checks import machine
 from fedcxr.deployment.checks.check import Outcome, fine, insecure, odd, unchecked, wrong
 from fedcxr.deployment.kit import card as read_card
-from fedcxr.errors import DataError
 
 Progress = Callable[[int, int], None]
 
@@ -63,8 +63,16 @@ class Hospital:
             return odd(f"{told}, {len(report.problems)} cannot", "fedcxr data check names them")
         return fine(told)
 
+    def fence(self) -> Outcome:
+        """Whether what answers can be fenced in here as the profile says, and the fence keeps keys from it."""
+        own = self._read()
+        importlib.import_module("sites.fence").Grounds.of(own, self.profile)
+        return machine.fence("the profile takes a weaker fence" if own.fence.weaker else "")
+
     def vault(self) -> Outcome:
         """Whether its keys are there; unlocked only if the passphrase is, too, or another user has it."""
+        if not self.profile.is_file():
+            return unchecked("needs profile first")
         if self._line("agent"):
             with importlib.import_module("sites.agency").unlocked_elsewhere(self._read()) as keys:
                 return self._of_this_site(keys.identity.public.name, "opens for another user, who keeps it")
@@ -97,9 +105,6 @@ class Hospital:
         """What the profile says of this, of which no other line is read: films may not be in their place yet."""
         from fedcxr.scenario.document import LARGEST_FILE, read_yaml
 
-        try:
-            with self.profile.open("rb") as file:
-                named = read_yaml(file.read(LARGEST_FILE).decode(errors="replace")).get(key)
-        except FileNotFoundError:
-            raise DataError("there is no such profile", given=self.profile, do="name it with --profile") from None
+        with self.profile.open("rb") as file:
+            named = read_yaml(file.read(LARGEST_FILE).decode(errors="replace")).get(key)
         return named if isinstance(named, str) else ""

@@ -42,6 +42,7 @@ def of_site(folder: Path, told: kit.SiteKit, hospital: Hospital, device: str, no
         ),
     )
     yield Check("profile", hospital.policy)
+    yield Check("fence", hospital.fence, ("profile",))
     yield Check("films", hospital.films, ("profile",))
     yield Check("vault", hospital.vault)
     yield from _everywhere(told.host, device, cache_folder(), folder / kit.RUN)
@@ -64,7 +65,7 @@ def of_server(folder: Path, told: kit.ServerKit, device: str, now: datetime) -> 
     yield Check(
         "flower", partial(software.replaced, "server.launcher", "flwr.superlink.runtime.run_serverapp", {}, programs)
     )
-    yield Check("fence", coordinator.fence)
+    yield Check("fence", partial(machine.fence, "no hospital is attacked, but simulations here may be"))
     yield from _everywhere("", device, cache_folder(), folder / kit.RUN)
 
 
@@ -75,7 +76,7 @@ def of_machine(device: str) -> Iterator[Check]:
     yield Check("extras", software.extras)
     yield Check("nginx", coordinator.programs)
     yield Check("loopback", machine.loopback)
-    yield Check("fence", coordinator.fence)
+    yield Check("fence", machine.fence)
     yield Check("shared", machine.shared_memory)
     yield Check("artefacts", _artefacts)
     yield from _everywhere("", device, cache_folder())

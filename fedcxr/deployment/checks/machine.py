@@ -1,4 +1,4 @@
-"""The machine itself: disk, memory, graphics card, loopback, and what the environment would make of Flower."""
+"""The machine itself: disk, memory, graphics card, loopback, fence, and what the environment would make of Flower."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedcxr.deployment.checks.check import Outcome, fine, odd, wrong
+from fedcxr.deployment.checks.check import Outcome, fine, insecure, odd, wrong
 from fedcxr.deployment.run_folder import QUIET
+from fedcxr.fence.strength import NEEDED, strength
 
 GB = 1e9
 LEAST_DISK, ENOUGH_DISK = 1 * GB, 10 * GB  # packed cohorts of 100 000 films of 64 x 64 take .5 GB, codes twice that
@@ -69,6 +70,20 @@ def card(wanted: str) -> Outcome:
     if wanted == "cuda":
         return wrong(f"no graphics card can be used: {why}", fix)
     return odd(f"a card is here and cannot be used: {why}", fix) if driver else fine("none; networks run on the CPU")
+
+
+def fence(weaker: str = "") -> Outcome:
+    """What keeps in who answers a coordinator at a hospital, and who attacks; `weaker`: why less will do here."""
+    told, whole = strength()
+    if whole:
+        return fine(told)
+    if weaker:
+        return odd(f"{told}: {weaker}", f"for the whole fence take {NEEDED}")
+    return insecure(
+        f"{told}: a hospital's node refuses every request, and no adversary is run",
+        f"take {NEEDED}; or say fence: {{weaker: true}} in the profile (compute.weaker_fence in a scenario), "
+        "and trust all code that runs here",
+    )
 
 
 def environment(host: str = "") -> Outcome:
