@@ -21,10 +21,6 @@ HERE = "127.0.0.1"
 
 # What Flower's SuperNode says when the coordinator's server does not take it, and what that means.
 MEANINGS = {
-    "Failed to initialize the connection to the SuperLink": (
-        "it reached no gate of the coordinator's",
-        "`fedcxr preflight KIT` says why; start it again, as systemd does, once that is mended",
-    ),
     "Failed to activate SuperNode": (
         "the coordinator's server has this node as connected still, as it has for a minute after one that was killed",
         "start it again in a minute, as systemd does; if that does not help, it runs twice",
@@ -32,6 +28,10 @@ MEANINGS = {
     "SuperNode terminated gracefully": (
         "the coordinator's server was started anew or has expelled this node, or somebody here ended it",
         "start it again, as systemd does",
+    ),
+    "Failed to initialize the connection to the SuperLink": (
+        "it reached no gate of the coordinator's",
+        "`fedcxr preflight KIT` says why; start it again, as systemd does, once that is mended",
     ),
 }
 
