@@ -51,7 +51,12 @@ class Reading:
 
 
 def read(path: Path, key: bytes | None = None) -> Reading:
-    """What is in this file, held against itself; with the vault's key, every entry also against that."""
+    """What is in this file, held against itself; with the vault's key, every entry also against that.
+
+    Where there is no file nothing was entered, or all of it was taken away: the vault knows which.
+    """
+    if not os.path.lexists(path):
+        return Reading((), 0)
     with _explained(path):
         descriptor = os.open(path, LOOK)
     try:
@@ -71,10 +76,8 @@ class Journal:
 
     def check(self, head: Head | None) -> Reading:
         """All of it, refused where it is not what the vault knows."""
-        if not os.path.lexists(self._path):
-            if head is not None:
-                raise _missing(self._path, head)
-            return Reading((), 0)
+        if head is not None and not os.path.lexists(self._path):
+            raise _missing(self._path, head)
         return self._fitting(read(self._path, self._key), head)
 
     def append(self, head: Head | None, site: str, news: News) -> Head:

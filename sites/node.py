@@ -29,6 +29,10 @@ MEANINGS = {
         "the coordinator's server was started anew or has expelled this node, or somebody here ended it",
         "start it again, as systemd does",
     ),
+    "Failed to initialize the connection to the SuperLink": (
+        "it reached no gate of the coordinator's",
+        "`fedcxr preflight KIT` says why; start it again, as systemd does, once that is mended",
+    ),
 }
 
 

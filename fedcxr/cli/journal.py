@@ -18,6 +18,11 @@ MEANING = (
     "films: in how many answers of this kind one of them was at most, of how many it may be. `verify` checks the end."
 )
 
+NOTHING = (
+    "There is nothing where the profile says that the journal is: nothing has left yet, or it was taken away. "
+    "`verify` asks the vault, which knows."
+)
+
 
 def as_plain(site: str, reading: Any) -> str:
     """All of it as one JSON document; the reading comes from `sites.journal`."""
@@ -37,7 +42,7 @@ def as_text(site: str, reading: Any) -> str:
         start = f"{one.number:>{wide}}  {one_line(one.time)[:16].replace('T', ' ')}  {one_line(kind):<{KIND}} "
         told = TOLD.get(one.what, _other)(one.facts)
         lines += textwrap.wrap(start + told, WIDTH, subsequent_indent=" " * (wide + 20)) or [start]
-    return "\n".join([*lines, "", *textwrap.wrap(MEANING, WIDTH)])
+    return "\n".join([*lines, "", *textwrap.wrap(MEANING if reading.entries else NOTHING, WIDTH)])
 
 
 def _signed(facts: Mapping[str, Any]) -> str:

@@ -545,6 +545,22 @@ def test_people_can_read_it(hospital: Asked, ledger: Callable[..., tuple[int, st
     assert [one["number"] for one in entries] == list(range(1, len(entries) + 1))
 
 
+def test_before_anything_has_left_that_is_what_is_shown(
+    hospital: Asked, ledger: Callable[..., tuple[int, str, str]]
+) -> None:
+    """And an end that was taken away whole is left to `verify` as any other is."""
+    journal = hospital.root.parent / "left" / "journal"
+    journal.rename(journal.with_suffix(".away"))
+    code, shown, _ = ledger("show")
+    assert (code, "nothing has left yet, or it was taken away" in " ".join(shown.split())) == (0, True)
+    assert json.loads(ledger("show", "--format", "json")[1])["entries"] == []
+    assert ledger("verify", "--chain")[0] == 0
+    code, _, said = ledger("verify")
+    assert (code, "there is no journal here" in said) == (5, True)
+    journal.with_suffix(".away").rename(journal)
+    assert ledger("verify")[0] == 0
+
+
 def test_verify_says_what_it_looked_at(
     hospital: Asked, ledger: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
