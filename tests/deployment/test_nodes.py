@@ -1,7 +1,7 @@
 """Three hospitals and a coordinator: real nginx, SuperLink and SuperNodes, vaults, and what people type.
 
 Where the user may, each of them has a network of its own, and a hospital a link to the coordinator's gate and nothing
-else. All that goes through the gate is recorded in clear (`relay`), and the memory of the SuperLink while every
+else. All that goes through the gate is recorded in clear (`wiretap`), and the memory of the SuperLink while every
 hospital's answer lies in it.
 """
 
@@ -29,8 +29,8 @@ from canary import Search
 from leaky import CARELESS
 from namespaces import HOST, networks, possible
 from nodes import permissive
-from relay import Overheard, Way, overheard
 from three_hospitals import SITES, WORDS, ThreeHospitals, provisioned
+from wiretap import Overheard, Way, overheard
 
 from fedcxr.deployment.kit import read_server, read_site
 from fedcxr.keys.coordinator import read_identity
