@@ -97,6 +97,7 @@ class ThreeHospitals:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "fedcxr.cli", "submit", str(scenario), "--kit", str(self.server)],
                 env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                preexec_fn=_listening,  # noqa: PLW1509
             )  # fmt: skip
 
     def log(self, who: str) -> str:
@@ -186,6 +187,11 @@ def provisioned(folder: Path, networks: Networks | None = None, **profile: Any) 
 def _profile(kit: Path, name: str, seed: int) -> dict[str, Any]:
     films = {"source": "phantom", "patients": PATIENTS, "size": SIZE, "seed": seed}
     return permissive(site=name, vault=str(kit / "vault"), cohort=films, coordinator=str(kit / "coordinator.card"))
+
+
+def _listening() -> None:
+    """As at a terminal: where tests run in the background, Ctrl-C means nothing to their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _well(done: subprocess.CompletedProcess[str]) -> None:
