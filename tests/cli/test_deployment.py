@@ -43,7 +43,7 @@ def fedcxr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert run("provision", "chest.yaml", "--out", "kits")[0] == 0
     shutil.copytree("kits/charite", "at-charite")
     profile = Path("at-charite/profile.yaml")
-    profile.write_text(profile.read_text().replace("/var/lib/fedcxr/vault", str(tmp_path / "vault")))
+    profile.write_text(profile.read_text().replace("/var/lib/fedcxr-vault/vault", str(tmp_path / "vault")))
     return run
 
 
