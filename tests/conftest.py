@@ -35,6 +35,21 @@ MakeScenario = Callable[..., Scenario]
 MakeConsortium = Callable[..., "Consortium"]
 
 ROOT = Path(__file__).resolve().parents[1]
+ONE_CONSORTIUM = ("tests/deployment/test_nodes.py", "tests/deployment/test_node_faults.py")
+ONE_NGINX = ("tests/deployment/test_gate.py",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests that share what takes long to start have one worker, who begins with them; all others go to who is free."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Sharing(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return next((shared[0] for shared in (ONE_CONSORTIUM, ONE_NGINX) if file in shared), nodeid)
+
+    return Sharing(config, log)
 
 
 @pytest.fixture(scope="session")

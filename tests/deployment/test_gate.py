@@ -37,10 +37,7 @@ from fedcxr.deployment.consortium import Consortium
 from fedcxr.deployment.forms import node_header
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-pytestmark = [
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
-    pytest.mark.xdist_group("gate"),  # one nginx for all
-]
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 CALL = "/v1/fleet/send-node-heartbeat"
 

@@ -35,7 +35,6 @@ from sites.app import app
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="there is no nginx"),
-    pytest.mark.xdist_group("nodes"),
 ]
 
 LIMIT_S = 60.0  # of a run here

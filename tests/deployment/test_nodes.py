@@ -47,7 +47,6 @@ from sites.vault import Vault
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="there is no nginx"),
-    pytest.mark.xdist_group("nodes"),
 ]
 
 LIMIT_S = 200.0  # of every run here
