@@ -70,8 +70,10 @@ class Asked:
         """For a while its profile says something else."""
         before = self.profile.read_text()
         self.profile.write_text(yaml.safe_dump({**yaml.safe_load(before), **changes}))
-        yield
-        self.profile.write_text(before)
+        try:
+            yield
+        finally:
+            self.profile.write_text(before)
 
     def tallies(self) -> list[Tally]:
         """How often its vault says that each film was used."""
