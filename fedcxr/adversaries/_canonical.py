@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import svd
 
 Numbers = npt.NDArray[np.float32]  # (n, d)
 Likeness = npt.NDArray[np.float32]  # (released films, clean films)
@@ -109,7 +110,7 @@ class Moments:
         """The comparison that they teach."""
         some = slice(setting.components)
         roots = [_inverse_root(*spectrum, setting.shrinkage) for spectrum in self._spectrum(setting.components)]
-        left, correlation, right = np.linalg.svd(roots[0] @ self.across[some, some] @ roots[1])
+        left, correlation, right = _svd(roots[0] @ self.across[some, some] @ roots[1])
         main = self.practice.main[:, some]
         axes = main @ roots[0] @ left, main @ roots[1] @ right.T
         return Canonical(self.practice.centres, axes, np.minimum(correlation, CLOSEST))
@@ -142,3 +143,12 @@ def _inverse_root(values: Doubles, vectors: Doubles, shrinkage: float) -> Double
     drawn = (1 - shrinkage) * values + shrinkage * values.mean() + LEAST
     root: Doubles = vectors / np.sqrt(np.maximum(drawn, LEAST)) @ vectors.T
     return root
+
+
+def _svd(matrix: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """LAPACK's fast way gives up on some matrices of low rank, on some processors; its older way on none."""
+    try:
+        left, values, right = np.linalg.svd(matrix)
+    except np.linalg.LinAlgError:
+        left, values, right = svd(matrix, lapack_driver="gesvd")
+    return left, values, right

@@ -142,3 +142,17 @@ def test_learning_repeats_and_changes_nothing() -> None:
     )
     assert np.array_equal(one, again)
     assert all(np.array_equal(array, before) for array, before in zip((released, clean, owner), kept, strict=True))
+
+
+def test_factors_are_the_same_where_the_fast_way_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.random.default_rng(1).normal(size=(12, 3)) @ np.random.default_rng(2).normal(size=(3, 12))
+    fast = canonical._svd(matrix)
+
+    def gives_up(of: np.ndarray) -> None:
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(np.linalg, "svd", gives_up)
+    slow = canonical._svd(matrix)
+    for left, values, right in (fast, slow):
+        assert np.allclose(left * values @ right, matrix)
+    assert np.allclose(fast[1], slow[1])
