@@ -18,6 +18,7 @@ OPENED = """
 set -eu
 hidden=$1 python=$2 user=$3
 shift 3
+umask 022
 if [ "$hidden" ]; then
     mount --bind "$python" /mnt
     mount -t tmpfs -o mode=755 tmpfs "$hidden"
