@@ -66,7 +66,7 @@ METHODS: dict[str, dict[str, Any]] = {
 TOLD = {"noise": {FINDINGS_IN_ORDER}, "dp_pix": {FINDINGS_IN_ORDER}}  # in the clear, as their documentation says
 LEAKY = "leaky:Leaky"
 WAYS: tuple[Way, ...] = ("up", "down")
-PAUSE_S = 45.0  # in which all hospitals answer once the first has; Flower ends a run whose app is silent for a minute
+PAUSE_S = 55.0  # in which all hospitals answer once the first has; Flower ends a run whose app is silent for a minute
 BEGINNING = 256  # bytes of a release, by which it is known
 
 
