@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pytest
 import yaml
 from namespaces import HOST, Networks
 from nodes import permissive
@@ -21,7 +23,14 @@ from ports import free_ports
 
 from fedcxr.deployment.kit import read_server
 from fedcxr.errors import EngineBroken
+from fedcxr.keys.coordinator import read_identity
+from fedcxr.runs import Run
+from fedcxr.scenario import Scenario
+from server import hospitals
 from server.control import Control
+from server.inline import InlineGrid
+from server.register import Register
+from sites.app import app
 from sites.counter import VARIABLE as COUNTERS
 from sites.passphrase import VARIABLE
 
@@ -119,6 +128,28 @@ class ThreeHospitals:
         log = (self.site(site) / "run" / "supernode.log").read_text()
         since = log.rpartition("Starting Flower SuperNode")[2]
         return self.running[site].poll() is None and "SuperNode ID" in since and "terminated" not in since
+
+    def below(self, who: str, program: str) -> list[psutil.Process]:
+        """The processes of this party that run this program or module now."""
+        try:
+            below = psutil.Process(self.running[who].pid).children(recursive=True)
+            alive = (process for process in below if process.status() != psutil.STATUS_ZOMBIE)
+            return [process for process in alive if any(program in word for word in process.cmdline())]
+        except psutil.NoSuchProcess:
+            return []
+
+    def in_one_process(self, scenario: Scenario, out: Path) -> Run:
+        """The same hospitals, asked without a wire: what is random comes from their vaults, and comes again."""
+        grid = InlineGrid(app, len(SITES), workers=1)
+        for context, name in zip(grid._contexts.values(), SITES, strict=True):
+            context.node_config = {"profile": str(self.profile(name))}
+        run = Run.place(out, scenario)
+        known = Register.read(self.server / "cards", read_identity(self.server / "private" / "coordinator"))
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in self.secrets.items():
+                environment.setenv(name, value)
+            hospitals.conduct(grid, run, known, None)
+        return run
 
     def end(self) -> None:
         for child in self.running.values():

@@ -22,15 +22,10 @@ from relay import Relay, relayed
 from three_hospitals import ONLINE_S, SITES, ThreeHospitals, provisioned
 
 from fedcxr.deployment.kit import KIT, SUMS, read_site, sums
-from fedcxr.keys.coordinator import read_identity
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from server import hospitals
 from server.control import BUNDLE
-from server.inline import InlineGrid
-from server.register import Register
 from server.submission import SUBMITTED
-from sites.app import app
 
 pytestmark = [
     pytest.mark.slow,
@@ -102,15 +97,7 @@ def until(so: Callable[[], Any], seconds: float = LIMIT_S, what: str = "") -> An
 
 def answering(parties: ThreeHospitals, site: str) -> list[psutil.Process]:
     """The processes that answer a message at this site now."""
-    return _below(parties, site, "sites.launcher")
-
-
-def _below(parties: ThreeHospitals, who: str, module: str) -> list[psutil.Process]:
-    try:
-        below = psutil.Process(parties.running[who].pid).children(recursive=True)
-        return [one for one in below if one.status() != psutil.STATUS_ZOMBIE and module in one.cmdline()]
-    except psutil.NoSuchProcess:
-        return []
+    return parties.below(site, "sites.launcher")
 
 
 def asked_to_release(parties: ThreeHospitals, site: str) -> list[psutil.Process]:
@@ -145,17 +132,9 @@ def statuses(run: Run) -> dict[str, tuple[str, str | None]]:
     return {site["name"]: (site["status"], site["reason"]) for site in run.result["sites"]}
 
 
-def undisturbed(parties: ThreeHospitals, run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def undisturbed(parties: ThreeHospitals, run: Run, out: Path) -> list[str]:
     """Digests of the releases that the same vaults give when nothing is in the way."""
-    for name, value in parties.secrets.items():
-        monkeypatch.setenv(name, value)
-    grid = InlineGrid(app, len(SITES), workers=1)
-    for context, name in zip(grid._contexts.values(), SITES, strict=True):
-        context.node_config = {"profile": str(parties.profile(name))}
-    calm = Run.place(out, run.scenario)
-    known = Register.read(parties.server / "cards", read_identity(parties.server / "private" / "coordinator"))
-    hospitals.conduct(grid, calm, known, None)
-    return [release.digest() for release in calm.releases(SITES)]
+    return [release.digest() for release in parties.in_one_process(run.scenario, out).releases(SITES)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
@@ -200,7 +179,7 @@ def test_the_others_go_on_without_a_site_that_ends_before_it_is_asked_or_while_i
 
 
 def test_waiting_may_end_and_the_server_may_die_and_submitting_again_goes_on(
-    parties: ThreeHospitals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parties: ThreeHospitals, tmp_path: Path
 ) -> None:
     file, run = planned(parties, 2)
     listen(parties)
@@ -237,7 +216,7 @@ def test_waiting_may_end_and_the_server_may_die_and_submitting_again_goes_on(
     assert asked_since(parties) == {"charite": 0, "mercy": 1, "ukb": 1}
     digests = [release.digest() for release in run.releases(SITES)]
     assert digests[0] == arrived
-    assert digests == undisturbed(parties, run, tmp_path, monkeypatch)
+    assert digests == undisturbed(parties, run, tmp_path)
     for site in SITES:
         signed = entries(parties, site, run)
         assert {one["most"] for one in signed} == {signed[0]["most"]}, "the same job is charged once"
@@ -255,9 +234,9 @@ def asked_since(parties: ThreeHospitals) -> dict[str, int]:
 
 def test_a_server_app_that_dies_ends_the_wait(parties: ThreeHospitals) -> None:
     file, _ = planned(parties, 3)
-    earlier = _below(parties, "server", "server.launcher")
+    earlier = parties.below("server", "server.launcher")
     waiting = parties.submitting(file)
-    (ours,) = until(lambda: [one for one in _below(parties, "server", "server.launcher") if one not in earlier])
+    (ours,) = until(lambda: [one for one in parties.below("server", "server.launcher") if one not in earlier])
     with parties.control() as control:
         until(lambda: running(control), SLACK_S)
     ours.kill()
@@ -320,7 +299,7 @@ def hash_of(bundle: Mapping[str, bytes]) -> str:
 
 
 def test_a_slow_link_and_a_short_cut_change_nothing_but_the_time(
-    parties: ThreeHospitals, link: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parties: ThreeHospitals, link: Relay, tmp_path: Path
 ) -> None:
     file, run = planned(parties, 5)
     listen(parties)
@@ -339,11 +318,11 @@ def test_a_slow_link_and_a_short_cut_change_nothing_but_the_time(
     assert time.monotonic() - began > CUT_S + (link.passed - before) / SLOW / 2
     assert {status for status, _ in statuses(run).values()} == {"ok"}
     assert len(entries(parties, "ukb", run)) == 1
-    assert [one.digest() for one in run.releases(SITES)] == undisturbed(parties, run, tmp_path, monkeypatch)
+    assert [one.digest() for one in run.releases(SITES)] == undisturbed(parties, run, tmp_path)
 
 
 def test_a_link_that_is_cut_for_longer_is_told_by_name_and_the_site_alone_is_asked_again(
-    parties: ThreeHospitals, link: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parties: ThreeHospitals, link: Relay, tmp_path: Path
 ) -> None:
     file, run = planned(parties, 6, HALF_S)
     listen(parties)
@@ -362,13 +341,13 @@ def test_a_link_that_is_cut_for_longer_is_told_by_name_and_the_site_alone_is_ask
     again = parties.fedcxr("submit", str(file), "--kit", str(parties.server))
     assert again.returncode == 0, again.stderr
     assert asked_since(parties) == {"charite": 0, "mercy": 0, "ukb": 1}
-    assert [one.digest() for one in run.releases(SITES)] == undisturbed(parties, run, tmp_path, monkeypatch)
+    assert [one.digest() for one in run.releases(SITES)] == undisturbed(parties, run, tmp_path)
     signed = entries(parties, "ukb", run)
     assert {(one["most"], one["digest"]) for one in signed} == {(signed[0]["most"], signed[0]["digest"])}
 
 
 def test_a_full_disk_is_its_owners_and_what_is_missing_comes_once_there_is_room(
-    parties: ThreeHospitals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parties: ThreeHospitals, tmp_path: Path
 ) -> None:
     """First at a hospital, which then signs nothing; then at the coordinator's, for whom the run ends."""
     file, run = planned(parties, 7)
@@ -391,7 +370,7 @@ def test_a_full_disk_is_its_owners_and_what_is_missing_comes_once_there_is_room(
             grow()
             done = parties.fedcxr("submit", str(file), "--kit", str(parties.server))
         assert done.returncode == 0, done.stderr
-        assert [one.digest() for one in run.releases(SITES)] == undisturbed(parties, run, tmp_path, monkeypatch)
+        assert [one.digest() for one in run.releases(SITES)] == undisturbed(parties, run, tmp_path)
         signed = entries(parties, "mercy", run)
     assert {(one["most"], one["digest"]) for one in signed} == {(signed[0]["most"], signed[0]["digest"])}
 

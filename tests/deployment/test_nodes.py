@@ -33,14 +33,9 @@ from three_hospitals import SITES, WORDS, ThreeHospitals, provisioned
 from wiretap import Overheard, Way, overheard
 
 from fedcxr.deployment.kit import read_server, read_site
-from fedcxr.keys.coordinator import read_identity
 from fedcxr.release._packed import MAGIC
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
-from server import hospitals
-from server.inline import InlineGrid
-from server.register import Register
-from sites.app import app
 from sites.profile import Profile
 from sites.vault import Vault
 
@@ -117,17 +112,12 @@ class Runs:
         return Conducted(run, json.loads(done.stdout), canaries(self.parties, self.vaults, run.scenario), held)
 
     def superlink(self) -> psutil.Process:
-        (found,) = self._below("flower-superlink")
+        (found,) = self.parties.below("server", "flower-superlink")
         return found
-
-    def _below(self, program: str) -> list[psutil.Process]:
-        below = psutil.Process(self.parties.running["server"].pid).children(recursive=True)
-        alive = (process for process in below if process.status() != psutil.STATUS_ZOMBIE)
-        return [process for process in alive if any(program in word for word in process.cmdline())]
 
     def _pause(self) -> list[psutil.Process]:
         """The coordinator's app, which would fetch the answers."""
-        apps = self._below("server.launcher")
+        apps = self.parties.below("server", "server.launcher")
         for process in apps:
             process.suspend()
         return apps
@@ -225,23 +215,12 @@ def test_nodes_give_what_the_same_vaults_give_in_one_process(runs: Runs, method:
     nodes = runs.of(method, METHODS[method])
     there = nodes.printed
     assert [site["status"] for site in there["sites"]] == ["ok"] * len(SITES)
-    here = in_one_process(runs.parties, nodes.run.scenario, tmp_path)
+    here = runs.parties.in_one_process(nodes.run.scenario, tmp_path)
     assert here.result is not None
     assert there["utility"] == here.result["utility"]
     assert [r.digest() for r in nodes.run.releases(SITES)] == [r.digest() for r in here.releases(SITES)]
     assert there["privacy"]["attacks"] == []
     assert set(there["unmeasured"]) >= {"privacy.attacks", "privacy.label_floor"}
-
-
-def in_one_process(parties: ThreeHospitals, scenario: Scenario, out: Path) -> Run:
-    """The same hospitals, asked the same without a wire: what is random comes from their vaults, and comes again."""
-    grid = InlineGrid(app, len(SITES), workers=1)
-    for context, name in zip(grid._contexts.values(), SITES, strict=True):
-        context.node_config = {"profile": str(parties.profile(name))}
-    run = Run.place(out, scenario)
-    register = Register.read(parties.server / "cards", read_identity(parties.server / "private" / "coordinator"))
-    hospitals.conduct(grid, run, register, None)
-    return run
 
 
 def test_a_hospital_reaches_the_gate_and_nothing_else(runs: Runs) -> None:

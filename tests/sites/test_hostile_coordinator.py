@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -387,29 +388,31 @@ def test_a_file_of_the_hospitals_is_used_under_its_name(hospital: Asked, tmp_pat
 # Errors ---------------------------------------------------------------------------------------------------------------
 
 
-def test_what_went_wrong_is_told_to_the_hospital_alone(hospital: Asked, caplog: pytest.LogCaptureFixture) -> None:
+@contextmanager
+def damaged(hospital: Asked) -> Iterator[None]:
+    """One of its films cannot be read meanwhile."""
     film = hospital.root / "images" / "0.png"
     whole = film.read_bytes()
     film.write_bytes(b"damaged")
     try:
-        answer = hospital.answer()
+        yield
     finally:
         film.write_bytes(whole)
+
+
+def test_what_went_wrong_is_told_to_the_hospital_alone(hospital: Asked, caplog: pytest.LogCaptureFixture) -> None:
+    with damaged(hospital):
+        answer = hospital.answer()
     assert answer == wire.Answer("charite", "dropped", Code.FAILED)
     assert "DataError: films cannot be used" in caplog.text
     assert "_packed.py" in caplog.text  # with its place
 
 
 def test_a_hospital_that_tells_lines_tells_its_coordinator_a_line_of_ours_and_nothing_else(hospital: Asked) -> None:
-    film = hospital.root / "images" / "0.png"
-    whole = film.read_bytes()
     with hospital.allowing(tells="line", smallest=1000):
         few = hospital.answer()
-        film.write_bytes(b"damaged")
-        try:
+        with damaged(hospital):
             failed = hospital.answer()
-        finally:
-            film.write_bytes(whole)
         for_strangers = requested(wire.Request(yaml.safe_dump(SCENARIO), "charite"), by=Identity.generate("server"))
         stranger = told(hospital.hears(for_strangers))
         entered = [one.facts for one in read(hospital.root.parent / "vault" / FILE).entries][-2:]
