@@ -1,7 +1,8 @@
 """Flower's SuperNode, but for one thing: it shows the coordinator's gate the hospital's certificate.
 
 Flower's own proves which key a node has, and has no switch for a client's certificate. So its connection is made here,
-by a client that is Flower's in everything but the TLS it speaks.
+by a client that is Flower's in everything but the TLS it speaks, and in what it makes of a link that is cut: Flower
+takes what TLS says of that for a certificate that is wrong, and ends the node.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 def main(certificate: str, key: str, authority: str, arguments: Sequence[str]) -> None:
     """Run `flower-supernode` with these arguments."""
+    import httpx
     from flwr.supernode import fleet_http_connection
     from flwr.supernode.cli.flower_supernode import flower_supernode
     from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -30,6 +32,14 @@ def main(certificate: str, key: str, authority: str, arguments: Sequence[str]) -
             cls, server_address: str, insecure: bool, root_certificates: Any, interceptors: Any, **more: Any
         ) -> Any:
             return cls(f"https://{server_address}", interceptors=interceptors, verify=context, **more)
+
+        def _send(self, *asked: Any, **how: Any) -> Any:
+            try:
+                return super()._send(*asked, **how)
+            except httpx.TransportError as failed:
+                if isinstance(failed, httpx.TimeoutException) or "EOF" in str(failed):
+                    raise type(failed)("the link to the coordinator's gate is cut") from failed
+                raise
 
     vars(fleet_http_connection)["FleetHttpClient"]  # where it is made; a Flower without it would go on with its own
     setattr(fleet_http_connection, "FleetHttpClient", Presenting)  # noqa: B010  it is theirs
