@@ -150,11 +150,15 @@ def runs_stop(
 def _show(run: Run, format: Format) -> None:
     from fedcxr.cli import console
     from fedcxr.errors import DataError
+    from fedcxr.runs import site_logs
 
     result = run.result
+    logs = site_logs.lines(run.folder) if format is Format.text else []
     if result is None:
+        typer.echo("\n".join(logs), nl=bool(logs))
         raise DataError("this run has no result", given=run.folder, do="it is unfinished: run it again with --resume")
     if format is Format.json:
         typer.echo(json.dumps(result, indent=1))
     else:
         console.summary(result, run.folder, console.stdout())
+        typer.echo("\n".join(["", *logs]) if logs else "", nl=bool(logs))
