@@ -3,10 +3,10 @@
     scripts/bench nodes                     # a model of 200 MB
     scripts/bench nodes --megabytes 28
 
-`gate` downloads a file of that size from the same nginx with the same certificates. A run of rounds of a model of a
-few bytes tells what a round costs whatever is carried, and one of the large model what the carrying costs: both
-directions at both sites. Learning takes no time here. Whose processors are at work in it, in CPU-seconds, other work on
-the machine changes least: of the SuperLink, the SuperNodes and the gate's nginx no line is ours.
+`gate` downloads a file of that size from an nginx with the same certificates, before, between and after the rest. A run
+of rounds of a model of a few bytes tells what a round costs whatever is carried, and one of the large model what the
+carrying costs: both directions at both sites. Learning takes no time here. Whose processors are at work in it, in
+CPU-seconds, other work on the machine changes least: of the SuperLink, the SuperNodes and the gate no line is ours.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ def main() -> None:
 
 
 def _print(bench: Bench, megabytes: float) -> None:
-    raw = bench.download(megabytes)
-    (small, little), (large, much) = (bench.spent(size) for size in (0.001, megabytes))
+    rates = [bench.download(megabytes)]
+    small, little = bench.spent(0.001)
+    rates.append(bench.download(megabytes))
+    large, much = bench.spent(megabytes)
+    raw = max(*rates, bench.download(megabytes))
     carried = 2 * len(SITES) * megabytes  # of each round: down and up
     rate = carried / max(large["round_s"] - small["round_s"], 1e-9)
     print(f"{len(SITES)} sites, {megabytes:g} MB, {ROUNDS} rounds, {os.cpu_count()} cores\n")
-    print(f"gate, a download          {raw:8.0f} MB/s")
+    print(f"gate, best of 3 downloads {raw:8.0f} MB/s")
     print(f"nodes, both directions    {rate:8.0f} MB/s, {rate / raw:.2f} of that")
     print(f"start to first update     {small['first_s']:8.1f} s")
     print(f"a round of a few bytes    {small['round_s']:8.1f} s")
@@ -141,7 +144,7 @@ class Bench:
         """MB/s of the gate's own nginx, which sends a file to one of the sites."""
         (port,) = _free_ports(1)
         place = self._folder / "plain"
-        (place / "run").mkdir(parents=True)
+        (place / "run").mkdir(parents=True, exist_ok=True)
         (place / "bulk").write_bytes(os.urandom(int(megabytes * 1e6)))
         server = self._server
         (place / "nginx.conf").write_text(

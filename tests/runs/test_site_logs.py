@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedcxr import cli
 from fedcxr.answer import Answer
-from fedcxr.runs import site_logs
+from fedcxr.runs import Run, site_logs
+from fedcxr.scenario import Scenario
 
 LOG = "keys 1, scenario 0, films 3, work 120, limits 0, sign 2"
 
@@ -25,6 +28,20 @@ def test_each_answer_is_a_line_of_its_hospitals(tmp_path: Path) -> None:
         "mercy  learn, round 2: keys 1 s, scenario 0 s, films 3 s, work 120 s, limits 0 s, sign 2 s; ok",
     ]
     assert [file.stat().st_mode & 0o77 for file in (tmp_path / site_logs.FOLDER).parent.glob("logs")] == [0]
+
+
+def test_runs_show_prints_them_also_where_too_few_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run.place(tmp_path, Scenario.parse({"method": "noise"}))
+    with run.begun(resume=False):
+        site_logs.keep(run.folder, "mercy", "release", 1, Answer("mercy", "refused", "too few films", log="keys 1"))
+    monkeypatch.setattr(sys, "argv", ["fedcxr", "runs", "show", str(run.folder)])
+    with pytest.raises(SystemExit, match="3"):
+        cli.main()
+    said = capsys.readouterr()
+    assert said.out == "mercy  release, round 1: keys 1 s; too few films\n"
+    assert "this run has no result" in said.err
 
 
 def test_a_hospital_cannot_fill_the_coordinators_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
