@@ -52,9 +52,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         wall, together = _studied(place / "all", list(ARMS), seeds, options.jobs)
-        print(
-            f"study  {len(every)} runs, {options.jobs} at once: {wall / 60:.1f} min, {together / len(every):.1f} s a run"
-        )
+        told = f"{wall / 60:.1f} min, {together / len(every):.1f} s a run"
+        print(f"study  {len(every)} runs, {options.jobs} at once: {told}")
         chosen = every[:: max(1, len(every) // options.alone)][: options.alone]
         alone = [_studied(place / f"alone-{at}", [arm], [seed], 1)[1] for at, (arm, seed) in enumerate(chosen)]
     same = [ARMS.index(arm) for arm, _ in chosen]

@@ -61,7 +61,7 @@ def _scenario() -> str:
     return _page(
         "Scenarios and studies",
         "The keys of a scenario's file, which are those of `--set a.b=VALUE`. Whatever is not given is as the preset "
-        "has it, and `scenario.yaml` in a run's folder says what that was. `fedcxr schema` prints the same for editors. "
+        "has it, and `scenario.yaml` in a run's folder says what that was. `fedcxr schema` prints them for editors. "
         "What a method, adversary, question, task, knowledge or source can be told stands on pages of their own.",
         "## A scenario",
         _table(catalogue.parameters(schema.json_schema())),
