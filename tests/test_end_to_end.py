@@ -20,6 +20,7 @@ from faults import readable
 from small import SMALL, figures
 
 from fedcxr.errors import OtherVersion
+from fedcxr.report import dpia
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate
@@ -69,6 +70,15 @@ def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
     )
     assert result["privacy"]["formal"] is None
     assert 0 < result["cost"]["bytes_up"] - sum(site["bytes_released"] for site in result["sites"]) < 2000  # words
+
+
+def test_what_an_officer_is_told_can_be_read_from_a_result(finished: Run) -> None:
+    told = dpia.assess([result_of(finished)])
+    entries = result_of(finished)["privacy"]["attacks"]
+    [linked] = [one for one in told["criteria"]["linkability"] if one["measure"] == "verification"]
+    assert linked["attack"]["value"] in [entry["auc"]["value"] for entry in entries]
+    assert (linked["residual"]["value"] is None) is (linked["residual"]["refused_because"] is not None)
+    assert all(text for _, text in dpia.paragraphs(told))
 
 
 def test_a_run_folder_holds_what_a_reader_needs_and_nothing_of_the_leak(finished: Run) -> None:

@@ -19,7 +19,8 @@ TREES = ("fedcxr", "sites", "server")
 LINE = (
     "errors rng < cohort partition plugins release wire storage fence pairs metrics models < learning "
     "< keys training data table < verdict < codes context view < methods < world reading sealed_update "
-    "< knowledge < questions < adversaries tasks < scenario < deployment < protocol runs < audit report simulation < cli"
+    "< knowledge < questions < adversaries tasks < scenario < deployment < protocol runs < audit report simulation "
+    "< cli"
 )
 LAYERS = [layer.split() for layer in LINE.split(" < ")]
 LAYER = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}

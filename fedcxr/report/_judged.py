@@ -100,16 +100,18 @@ def _why_not(measure: Measure, results: Sequence[Result], attacked: bool) -> str
     unmeasured = [why for one in results if (why := one.get("unmeasured", {}).get("privacy.attacks")) is not None]
     if unmeasured:
         return f"nobody attacked: {unmeasured[0]}"
-    asked = [result["scenario"]["questions"].get(measure.question) for result in results]
-    if not any(one is not None for one in asked):
+    asked = [one for result in results if (one := result["scenario"]["questions"].get(measure.question)) is not None]
+    if not asked:
         return f"not asked: the scenario has no question {measure.question}"
     if not any(result["scenario"]["adversaries"] for result in results):
         return "nobody attacked: the scenario has no adversary"
     if attacked:
         return NO_FIGURE
-    if any(one["question"] == measure.question for result in results for one in entries(result)):
-        return measure.otherwise
-    return NOTHING_OF_THE_KIND
+    if measure.across is not None:
+        elsewhere = all((one.get("across") == "sites") is not measure.across for one in asked)
+        return measure.otherwise if elsewhere else NOTHING_OF_THE_KIND
+    answered = any(one["question"] == measure.question for result in results for one in entries(result))
+    return measure.otherwise if answered else NOTHING_OF_THE_KIND
 
 
 def _patients(best: Attacker, left: Residual) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class Measure:
     question: str
     says: str  # what the figure is, in a sentence
     seen: Callable[[Result], Iterator[Sighting]]
-    otherwise: str = NOTHING_OF_THE_KIND  # why there is no figure although attackers answered
+    otherwise: str = NOTHING_OF_THE_KIND  # why there is no figure although the question was asked
+    across: bool | None = None  # whether it takes pairs of several hospitals alone; None: there is no such choice
 
 
 def measures(results: Sequence[Result]) -> list[Measure]:
@@ -87,6 +88,7 @@ FIXED: tuple[Measure, ...] = (
         "Shown three releases, two of them of one patient: which two?",
         _sightings.inner(across=False),
         "asked only about pairs of several hospitals (questions.inner_linkage.across)",
+        across=False,
     ),
     Measure(
         "across hospitals",
@@ -95,6 +97,7 @@ FIXED: tuple[Measure, ...] = (
         "Shown releases of several hospitals, two of them of one patient: which two?",
         _sightings.inner(across=True),
         "not asked of them alone (questions.inner_linkage.across: sites)",
+        across=True,
     ),
     Measure(
         "same film",

@@ -178,10 +178,13 @@ def attribute(name: str) -> Callable[[Result], Iterator[Sighting]]:
             one = entry["attributes"].get(name)
             if one is not None:
                 doubts = {"conclusive": one["conclusive"], "inconclusive_because": one["inconclusive_because"]}
-                alone, gain = one["labels_alone"]["value"], Figure.of(one["over_labels"])
+                against, control = FINDINGS, one["labels_alone"]["value"]
+                gain: Figure | None = Figure.of(one["over_labels"])
+                if control is not None and control < GUESSING:  # nobody need do worse than guess
+                    against, control, gain = CHANCE, GUESSING, None
                 beside = {"films": one["known"]}
                 attack = Figure.of(one["auc"])
-                yield _sighting(result, {**entry, **doubts}, attack, FINDINGS, alone, gain=gain, beside=beside)
+                yield _sighting(result, {**entry, **doubts}, attack, against, control, gain=gain, beside=beside)
 
     return seen
 

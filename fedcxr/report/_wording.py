@@ -94,7 +94,7 @@ def _assessed(told: Told) -> Iterator[str]:
 
 
 def _measure(one: Told) -> str:
-    name = one["measure"].capitalize()
+    name = one["measure"][0].upper() + one["measure"][1:]
     if not one["measured"]:
         return f"{name}. {one['says']} Unknown: {one['unknown_because']}."
     said = [f"{name}. {one['says']}", _attacked(one)]

@@ -87,14 +87,16 @@ def test_three_cases_by_hand() -> None:
 
 
 def test_seeds_are_averaged_and_no_interval_is_narrower_than_theirs() -> None:
-    assert over_seeds([Figure(0.6, 0.5, 0.7), Figure(0.8, 0.7, 0.9)]) == Figure(pytest.approx(0.7), 0.5, 0.9)
+    both = over_seeds([Figure(0.6, 0.5, 0.7), Figure(0.8, 0.7, 0.9)])
+    assert (both.value, both.low, both.high) == pytest.approx((0.7, 0.5, 0.9))
     assert over_seeds([Figure(0.6, 0.5, 0.7), Figure(0.8)]).low is None
     assert over_seeds([Figure(None)]).value is None
 
 
 def test_groups_of_other_people_are_joined() -> None:
     one = Figure(0.5, 0.3, 0.6)
-    assert together([(7, one)]) == Figure(0.5, pytest.approx(0.3), pytest.approx(0.6))
+    alone = together([(7, one)])
+    assert (alone.value, alone.low, alone.high) == pytest.approx((0.5, 0.3, 0.6))
     joined = together([(5, one), (5, one)])  # twice as many people: half the variance
     assert joined.low == pytest.approx(0.5 - 0.2 / 2**0.5)
     assert joined.high == pytest.approx(0.5 + 0.1 / 2**0.5)
@@ -170,6 +172,10 @@ def test_attributes_are_told_beyond_the_findings() -> None:
         "refused_because": None,
     }
     assert found(told, "attribute: age")["residual"]["value"] is None
+    worse = attribute(figure(0.6, 0.55, 0.7), figure(0.4, 0.3, 0.5), figure(0.2, 0.1, 0.3))  # nobody need do worse
+    one = found(dpia.assess([result(inference=[of_people({"sex": worse})])]), "attribute: sex")
+    assert one["control"] == {"against": "chance", "value": 0.5}
+    assert one["residual"]["value"] == pytest.approx(0.2)
 
 
 def test_what_still_rose_or_was_not_asked_is_a_lower_bound() -> None:
@@ -195,6 +201,16 @@ def test_what_nobody_asked_or_could_ask_is_unknown_with_its_reason() -> None:
     assert not any(one["measured"] for one in dpia.assess([hospitals])["recipients"])
     silent = result(attacks=[linking(figure(None))])
     assert "no attacker has a figure" in found(dpia.assess([silent]), "verification")["unknown_because"]
+
+
+@pytest.mark.parametrize(("across", "asked"), [("any", "inner linkage"), ("sites", "across hospitals")])
+def test_releases_are_joined_among_all_or_across_hospitals(across: str, asked: str) -> None:
+    run = result(attacks=[linking(figure(0.8, 0.7, 0.9), question="inner_linkage")])
+    run["scenario"]["questions"] = {"inner_linkage": {"across": across}}
+    told = dpia.assess([run])
+    assert found(told, asked)["residual"]["value"] == pytest.approx(0.6)
+    other = {"inner linkage": "across hospitals", "across hospitals": "inner linkage"}[asked]
+    assert "questions.inner_linkage.across" in found(told, other)["unknown_because"]
 
 
 def test_a_question_of_somebody_elses_is_not_lost() -> None:

@@ -102,7 +102,7 @@ def result(
     **sections: Sequence[Told],
 ) -> Told:
     """Of a scenario that asks what there are answers to."""
-    asked = {entry["question"]: {} for entries in sections.values() for entry in entries}
+    asked: Told = {entry["question"]: {} for entries in sections.values() for entry in entries}
     return {
         "schema": 1,
         "run": {"id": "noise-0123", "method": "noise", "seed": seed},
