@@ -19,6 +19,8 @@ import pytest
 from faults import readable
 from small import SMALL, figures
 
+from fedcxr.cli import console
+from fedcxr.cli.runs import runs_show
 from fedcxr.errors import OtherVersion
 from fedcxr.report import dpia
 from fedcxr.runs import Run
@@ -79,6 +81,13 @@ def test_what_an_officer_is_told_can_be_read_from_a_result(finished: Run) -> Non
     assert linked["attack"]["value"] in [entry["auc"]["value"] for entry in entries]
     assert (linked["residual"]["value"] is None) is (linked["residual"]["refused_because"] is not None)
     assert all(text for _, text in dpia.paragraphs(told))
+
+
+def test_a_run_is_shown_again_as_it_was_printed(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    console.summary(result_of(finished), finished.folder, console.stdout())
+    printed = capsys.readouterr().out
+    runs_show(finished.folder.name[:10], finished.folder.parents[1])
+    assert capsys.readouterr().out == printed
 
 
 def test_a_run_folder_holds_what_a_reader_needs_and_nothing_of_the_leak(finished: Run) -> None:
