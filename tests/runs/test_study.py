@@ -17,7 +17,7 @@ import yaml
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
 from fedcxr.runs.comparison import FIGURES, compare, keep, load, screen, table
-from fedcxr.runs.conduct import Commands, Options, conduct
+from fedcxr.runs.conduct import Commands, Cores, Options, conduct
 from fedcxr.runs.study import Study
 from fedcxr.storage.disk import write_json
 
@@ -129,7 +129,7 @@ def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.
     told: list[str] = []
     commands: list[list[str]] = []
 
-    def simulate(self: Commands, command: list[str]) -> tuple[int, str]:
+    def simulate(self: Commands, command: list[str], cores: Cores | None) -> tuple[int, str]:
         """Makes the second run, and leaves the third to somebody whose code has changed."""
         commands.append(command)
         if Path(command[5]).stem == runs[1].scenario.run_name:
