@@ -23,9 +23,10 @@ from fedcxr.cli.data import data_app
 from fedcxr.cli.deployment import provision
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
-from fedcxr.cli.nodes import runs_app, server_app, submit
+from fedcxr.cli.nodes import server_app, submit
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
 from fedcxr.cli.preflight import doctor, preflight
+from fedcxr.cli.runs import runs_app
 from fedcxr.cli.site import site_app
 from fedcxr.cli.study import study
 from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, place
