@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 def conduct(run: Run, experiment: Experiment, release: Callable[[], object], engine: str, meter: Meter) -> None:
     """Let the sites release, measure utility and privacy on the same released bytes, and write result.json."""
+    run.scenario.method.demand(experiment.cohort)
     for task in run.scenario.tasks.values() if run.scenario.real else ():
         task.demand(experiment.cohort)  # of rendered people there can be more, and a trial may be small
     threat, artefacts = Threat(experiment), Artefacts.below(cache_folder())

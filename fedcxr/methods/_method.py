@@ -106,6 +106,9 @@ class Method(Plugin):
         """
         return None
 
+    def demand(self, cohort: Cohort) -> None:
+        """Raise where these films, of whichever site, have nothing that the method could share or learn of them."""
+
     def check_films(self, cohort: Cohort) -> None:
         """Raise where these films must not be learnt from; asked before learning costs anybody anything."""
 

@@ -13,6 +13,7 @@ import pydantic
 from fedcxr.cohort import FINDINGS, Cohort
 from fedcxr.context import RunContext
 from fedcxr.data._vocabulary import known_by
+from fedcxr.errors import DataError
 from fedcxr.keys import ReleaseKey
 from fedcxr.learning import Learning
 from fedcxr.methods._method import Form, Held, Judged, Method
@@ -44,6 +45,15 @@ class ModelMethod(Method):
     findings: tuple[Annotated[str, pydantic.Field(min_length=1, max_length=200)], ...] = pydantic.Field(
         default=FINDINGS, min_length=1, description="what the model tells of a film, in this order"
     )
+
+    def demand(self, cohort: Cohort) -> None:
+        if np.isnan(self.labels(cohort)).all():
+            raise DataError(
+                "these films tell none of the findings that the model is to tell, so that it would learn nothing",
+                given=", ".join(cohort.findings) or "no finding",
+                allowed=", ".join(self.findings),
+                do="name the films' own findings in method.findings",
+            )
 
     @abstractmethod
     def predict(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:  # (n, k)

@@ -114,6 +114,7 @@ class NetworkMethod(ModelMethod):
         """By plain training, with nothing to protect."""
         from fedcxr.training.classifier import Recipe, teach
 
+        self.demand(public)
         recipe = Recipe(self.steps_of_start, self.batch, shift=self.shift, smoothing=self.smoothing)
         with context.compute.session():
             network = self._loaded(start, context.compute)

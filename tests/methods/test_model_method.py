@@ -10,7 +10,7 @@ import pytest
 from averaged_model import AveragedModel
 
 from fedcxr.cohort import Cohort
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ConfigError, DataError
 from fedcxr.learning import Learning
 from fedcxr.methods import RunContext
 from fedcxr.methods._coded import release_key
@@ -52,6 +52,14 @@ def test_a_model_of_ones_own_is_what_is_shared(cohort: Cohort) -> None:
     for name, array in weights.items():
         np.testing.assert_array_equal(release.weights[name], array)
     assert len(release) == 0
+
+
+def test_films_that_tell_none_of_the_models_findings_are_refused_by_name(cohort: Cohort) -> None:
+    AveragedModel(findings=("Fracture", "Mass")).demand(replace(cohort, findings=("Mass", "Effusion")))
+    with pytest.raises(
+        DataError, match=r"none of the findings.*given: Mass, Effusion; allowed: Fracture.*method\.findings"
+    ):
+        AveragedModel(findings=("Fracture",)).demand(replace(cohort, findings=("Mass", "Effusion")))
 
 
 def test_labels_stand_in_the_models_order_and_what_nobody_looked_for_is_unknown(cohort: Cohort) -> None:
