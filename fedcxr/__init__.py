@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # as type checkers know it, without importing typing
 if TYPE_CHECKING:
+    from fedcxr import errors as errors
     from fedcxr.python import audit as audit
     from fedcxr.python import load as load
     from fedcxr.python import simulate as simulate
@@ -22,12 +23,14 @@ _CALLED = ("simulate", "study", "audit", "load")
 
 
 def __getattr__(name: str) -> object:
-    if name not in _CALLED:
-        raise AttributeError(f"module 'fedcxr' has no attribute {name!r}")
     import importlib
 
+    if name == "errors":  # which are caught before anything was called
+        return importlib.import_module("fedcxr.errors")
+    if name not in _CALLED:
+        raise AttributeError(f"module 'fedcxr' has no attribute {name!r}")
     return getattr(importlib.import_module("fedcxr.python"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_CALLED})
+    return sorted({*globals(), *_CALLED, "errors"})

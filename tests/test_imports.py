@@ -70,7 +70,7 @@ def test_inside_the_library_imports_go_down(path: Path) -> None:
     own = path.relative_to(ROOT / "fedcxr").with_suffix("").parts[0]
     own = "cli" if own == "__main__" else own  # where its commands begin
     if own.startswith("__"):  # `import fedcxr` imports nothing, and says to type checkers what it has
-        assert {part_of(module) for module in imported(path) if module.split(".")[0] in TREES} <= {"python"}
+        assert {part_of(module) for module in imported(path) if module.split(".")[0] in TREES} <= {"errors", "python"}
         return
     assert own in LAYER, f"give {own} its place in LINE"
     for module in imported(path):
@@ -115,7 +115,8 @@ def circles(needed: Mapping[str, set[str]]) -> set[frozenset[str]]:
 
 def test_no_modules_import_each_other() -> None:
     """Also inside functions: a circle is one idea in two files, and nobody can tell which of them to read first."""
-    assert circles({module: needed_by(module) for module in MODULES}) == set()
+    ours = MODULES.keys() - {"fedcxr"}  # which imports nothing: what stands there is for type checkers
+    assert circles({module: needed_by(module) - {"fedcxr"} for module in ours}) == set()
 
 
 def test_circles_are_found() -> None:

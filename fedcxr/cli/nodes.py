@@ -15,7 +15,6 @@ from fedcxr.cli.options import Format, FormatOption, Sets
 from fedcxr.cli.runs import runs_app, show
 
 if TYPE_CHECKING:
-    from fedcxr.runs import Run
     from fedcxr.scenario import Scenario
 
 server_app = App(help="The coordinator's machine.")
@@ -87,7 +86,7 @@ def submit(
         events = progress.Tail(run.folder / "events.jsonl", since=stages.BEGUN if submission.joined else None)
         with progress.followed(events, journey, console.stderr(), Sites(resolved.site_names)):
             run = submission.wait(control)
-    show(_result(run), run.folder, format)
+    show(run.folder, run.result, format)
 
 
 def _scenario(file: Path, sets: list[str] | None, seed: int | None) -> Scenario:
@@ -118,12 +117,3 @@ def runs_stop(
     with _control(kit) as control:
         stopped = control.stop_all(name)
     typer.echo(f"{stopped} stopped", err=True)
-
-
-def _result(run: Run) -> dict[str, Any]:
-    """What became of a run that is over."""
-    from fedcxr.errors import DataError
-
-    if run.result is None:
-        raise DataError("this run has no result", given=run.folder, do="submit it again")
-    return run.result

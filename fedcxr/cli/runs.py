@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,17 +44,11 @@ def runs_list(
 
 @runs_app.command("show", epilog="Example: fedcxr runs show noise-5f1d8a20")
 def runs_show(run: Named, out: Out = Path("runs"), kit: OfKit = None, format: FormatOption = Format.text) -> None:
-    """Show a finished run's result as the command did that made it, and what hospitals let be known of their part."""
+    """Show a finished run's result as the command did that made it."""
     from fedcxr.runs import stored
 
     folder = stored.found(run, _place(out, kit))
-    try:
-        one = stored.Stored.read(folder)
-    except FedcxrError:
-        if format is Format.text:
-            _tell_logs(folder)  # they say why there is no result
-        raise
-    show(one.result, one.folder, format)
+    show(folder, stored.Stored.read(folder).result if (folder / "result.json").is_file() else None, format)
 
 
 @runs_app.command("compare", epilog="Example: fedcxr runs compare noise-5f1d8a20 none-c917e661")
@@ -104,23 +98,20 @@ def runs_diff(
         tables.show(table, screen)
 
 
-def show(result: Any, folder: Path, format: Format) -> None:
-    """A result on one screen, or whole."""
+def show(folder: Path, result: Mapping[str, Any] | None, format: Format) -> None:
+    """A result on one screen with what hospitals told of their work, or whole."""
     from fedcxr.cli import console
+    from fedcxr.runs import site_logs
 
+    logs = site_logs.lines(folder) if format is Format.text else []
+    if result is None:
+        typer.echo("\n".join(logs), nl=bool(logs))
+        raise DataError("this run has no result", given=folder, do="it is unfinished: run it again with --resume")
     if format is Format.json:
         typer.echo(json.dumps(result, indent=1))
     else:
         console.summary(result, folder, console.stdout())
-        _tell_logs(folder)
-
-
-def _tell_logs(folder: Path) -> None:
-    from fedcxr.runs import site_logs
-
-    logs = site_logs.lines(folder)
-    if logs:
-        typer.echo("\n".join(["", *logs]))
+        typer.echo("\n".join(["", *logs]) if logs else "", nl=bool(logs))
 
 
 def _place(out: Path, kit: Path | None) -> Path:
