@@ -32,7 +32,7 @@ def drawn(seed: int, level: float, patients: int, training: float = 0.0, rng_of:
 
 @pytest.mark.parametrize(("seeds", "training"), [(1, 0.0), (3, 0.0), (3, 0.1)])
 def test_intervals_hold_the_true_difference_as_often_as_they_say(seeds: int, training: float) -> None:
-    """Of 300, 95 % are 285 with a standard deviation of 3.8; with training in it, the interval errs to the wide side."""
+    """Of 300, 95 % are 285, with a standard deviation of 3.8; with training in them, intervals err to the wide side."""
     truth, held, false = 0.1, 0, 0
     for trial in range(300):
         numbers = range(10 * trial, 10 * trial + seeds)

@@ -18,7 +18,7 @@ import yaml
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
 from fedcxr.runs.comparison import FIGURES, compare, keep, load, screen, table
-from fedcxr.runs.conduct import Commands, Cores, Options, conduct
+from fedcxr.runs.conduct import Commands, Cores, Options, conduct, shared_out
 from fedcxr.runs.plan import planned, summed
 from fedcxr.runs.study import Study
 from fedcxr.storage.disk import write_json
