@@ -6,7 +6,8 @@ FedcxrError                      1   never raised itself
 │   ├── OtherVersion             2   what is stored was made by another version of the code
 │   └── OtherScenario            2   what is stored was made for another scenario
 ├── DataError                    3   data missing or unusable
-│   └── StorageError             3   the disk refused: full, read-only, gone
+│   └── StorageError             3   the disk refused: read-only, gone
+│       └── DiskFull             3   there is no room on a disk
 ├── TooFewSites                  4   fewer sites answered than the scenario needs
 ├── Refused                      5   refused for security or policy
 │   ├── BadSignature             5   not signed by whom it should be, or altered since
@@ -88,6 +89,10 @@ class DataError(FedcxrError):
 
 class StorageError(DataError):
     """The disk refused to read or write."""
+
+
+class DiskFull(StorageError):
+    """There is no room on a disk."""
 
 
 class TooFewSites(FedcxrError):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
-import msgpack
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from fedcxr import steps
+from fedcxr.answer import Answer as Answer
+from fedcxr.answer import digest_of
 from fedcxr.errors import Refused, shown
 
 HELLO = "query.hello"  # Flower's message type for "who are you?"
@@ -38,7 +41,7 @@ class Hello:
 
     def digest(self, kind: str) -> bytes:
         """Of all that is asked, in a message of this kind: what the coordinator signs, and what is answered."""
-        return _digest(kind, self.run, self.nonce, self.scenario, self.expires)
+        return digest_of(kind, self.run, self.nonce, self.scenario, self.expires)
 
 
 @dataclass(frozen=True)
@@ -65,32 +68,18 @@ class Request:
 
     def digest(self, kind: str) -> bytes:
         """Of all that is asked, in a message of this kind: what the coordinator signs, and what is answered."""
-        learnt = hashlib.sha256(self.learnt).digest()
-        return _digest(kind, self.scenario, self.site, self.turn, self.nonce, learnt, self.expires)
+        return digest_of(kind, self.scenario, self.site, self.turn, self.nonce, self.told, self.expires)
 
+    @cached_property
+    def told(self) -> bytes:
+        """The digest of what was learnt, which may be hundreds of megabytes: reckoned once."""
+        return hashlib.sha256(self.learnt).digest()
 
-@dataclass(frozen=True)
-class Answer:
-    """What a site says: its release, or why there is none."""
-
-    site: str
-    status: str  # ok | dropped | refused
-    reason: str = ""
-    place: str = ""  # file:line of an error
-    patients: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    signature: bytes = b""  # the site's, over everything else and the request
-    release: bytes = b""
-
-    def after(self, seconds: float) -> Answer:
-        return replace(self, seconds=seconds)
-
-    @property
-    def digest(self) -> bytes:
-        """Of all that is said, which the signature covers."""
-        words = (self.site, self.status, self.reason, self.place)
-        return _digest(*words, self.patients, self.images, self.seconds, hashlib.sha256(self.release).digest())
+    def to(self, site: str, nonce: bytes) -> Request:
+        """The same to another site."""
+        same = replace(self, site=site, nonce=nonce)
+        same.__dict__["told"] = self.told
+        return same
 
 
 Asked = Hello | Request
@@ -143,6 +132,7 @@ def unpack_answer(content: RecordDict) -> Answer:
     _check_texts("answer", (told.site, LONGEST_NAME), (told.reason, LONGEST_REASON), (told.place, LONGEST_PLACE))
     _check("answer", 0 <= told.patients <= told.images <= MOST_FILMS, "its films", f"{told.patients}, {told.images}")
     _check("answer", told.seconds >= 0, "its time", told.seconds)
+    _check("answer", not told.log or steps.is_log(told.log), "its log", repr(told.log[:LONGEST_PLACE]))
     return _signed("answer", told)
 
 
@@ -167,11 +157,6 @@ def _carried(fact: object) -> int:
     if isinstance(fact, bytes):
         return len(fact)
     return len(fact.encode(errors="surrogatepass")) if isinstance(fact, str) else 8
-
-
-def _digest(*parts: str | int | float | bytes) -> bytes:
-    """Each part carries its type and length: no two lists have the same bytes."""
-    return hashlib.sha256(msgpack.packb(parts, use_bin_type=True, unicode_errors="surrogatepass")).digest()
 
 
 def _check(noun: str, right: bool, what: str, given: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.common.constant import SType
 from flwr.serverapp import Grid, strategy
 
 from fedcxr import wire
@@ -20,7 +21,7 @@ from fedcxr.methods import Weights
 from fedcxr.release import Release
 from fedcxr.storage.checkpoint import Checkpoint
 
-ALL = "weights"
+PIECE = 1 << 20  # numbers
 FILMS = "num-examples"  # what Flower's strategies weigh an update by
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 Noise = Callable[[int], np.random.Generator]  # of a round
@@ -111,7 +112,8 @@ def _aggregated(
     by.configure_train(number, _record(before), ConfigRecord(), cast(Grid, None))
     made, _ = by.aggregate_train(number, replies)
     assert made is not None, "there are as many updates as the strategy needs: a scenario is checked for it"
-    numbers, ends = made[ALL].numpy(), np.cumsum([before[name].size for name in _averaged(before)])
+    numbers = np.concatenate([piece.numpy() for _, piece in sorted(made.items())])
+    ends = np.cumsum([before[name].size for name in _averaged(before)])
     parts = np.split(numbers, ends[:-1])
     return {name: part.reshape(before[name].shape) for name, part in zip(_averaged(before), parts, strict=True)}
 
@@ -122,13 +124,28 @@ def _reply(weights: Arrays, films: int) -> Message:
 
 
 def _record(weights: Arrays) -> ArrayRecord:
-    """What can be averaged, in double precision and in one order, as one array.
+    """What can be averaged, in double precision and in one order, in pieces of a size.
 
-    No strategy looks at where one weight's numbers end, and for each array apart Flower writes and reads a header: of
-    a large network that takes longer than all sums.
+    No strategy looks at where one weight's numbers end. Of many small arrays Flower takes longer to begin with each
+    than to add it up, and of a few large ones to find memory for whatever it computes in between.
     """
-    numbers = [weights[name].astype(np.float64).ravel() for name in _averaged(weights)]
-    return ArrayRecord({ALL: Array(np.concatenate([np.zeros(0), *numbers]))})
+    numbers = np.concatenate([np.zeros(0, np.float16), *(weights[name].ravel() for name in _averaged(weights))])
+    record = ArrayRecord()
+    for begin in range(0, max(numbers.size, 1), PIECE):
+        record[f"{begin:012}"] = Held(numbers[begin : begin + PIECE])
+    return record
+
+
+class Held(Array):
+    """Numbers that go nowhere: in the form in which Flower's travel they would be written only to be read again."""
+
+    def __init__(self, numbers: npt.NDArray[Any]) -> None:
+        super().__init__(dtype="float64", shape=numbers.shape, stype=SType.NUMPY, data=b"")
+        self.__dict__["numbers"] = numbers
+
+    def numpy(self) -> npt.NDArray[Any]:
+        numbers: npt.NDArray[Any] = self.__dict__["numbers"]
+        return numbers.astype(np.float64)
 
 
 def _averaged(weights: Arrays) -> list[str]:

@@ -17,8 +17,9 @@ from fedcxr.errors import EngineBroken, FedcxrError, Refused
 from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.signatures import sign_request, verify_answer, verify_release
 from fedcxr.release import Header, Packed, Release
-from fedcxr.runs import Run
+from fedcxr.runs import Run, site_logs
 from fedcxr.view import Holder
+from server.absence import why_absent
 from server.mailbox import APP_RAISED, replies
 from server.quorum import require_quorum
 from server.register import Register
@@ -74,10 +75,8 @@ class Exchange:
         yield from ((site, self._sites.absent[site]) for site in sites if site in self._sites.absent)
         present = [site for site in sites if site in self._sites.nodes]
         seconds = max(self._deadline - time.monotonic(), 1.0)
-        expires = expiry(seconds)
-        requests = {
-            site: wire.Request(self._document, site, turn, os.urandom(NONCE_BYTES), told, expires) for site in present
-        }
+        alike = wire.Request(self._document, "", turn, learnt=told, expires=expiry(seconds))
+        requests = {site: alike.to(site, os.urandom(NONCE_BYTES)) for site in present}
         asked = {site: one.digest(kind) for site, one in requests.items()}
         messages = [
             Message(
@@ -99,7 +98,7 @@ class Exchange:
             heard = False
             for name, reply in replies(self._grid, waiting, simulated=self._register.simulated):
                 site, heard = waiting.pop(name), True
-                answer = self._read(site, asked[site], reply)
+                answer = self._read(kind, turn, site, asked[site], reply)
                 carried = 0 if isinstance(reply, Refused) or reply.has_error() else wire.size(reply.content)
                 self._traffic.note(kind, turn, site, sizes[site], carried)
                 yield site, answer
@@ -189,17 +188,17 @@ class Exchange:
         """For how many seconds more the others wait for these, once they are enough: half of their patience."""
         return 0.0 if self._silent.issuperset(late) else max(self._patience, 0.0) / 2
 
-    def _read(self, site: str, asked: bytes, reply: Message | Refused) -> wire.Answer | Refused:
+    def _read(self, kind: str, turn: int, site: str, asked: bytes, reply: Message | Refused) -> wire.Answer | Refused:
         if isinstance(reply, Refused):
             return reply
         if reply.has_error():
             # Our ClientApp answers even when a method raises. What it raises all the same is its site's; any other
             # error is the engine's own. Flower puts a dead Ray actor back into its pool, where it spoils every message
             # after this one: stop here.
-            said = wire.line(reply.error.reason or "")
             if self._register.simulated and reply.error.code != APP_RAISED:
+                said = wire.line(reply.error.reason or "")
                 raise EngineBroken("the engine died while a site was at work", given=f"{site}: {said}")
-            return wire.Answer(site, "dropped", wire.line(f"its node does not answer: {said}"))
+            return wire.Answer(site, "dropped", why_absent(reply.error, kind))
         try:
             answer = wire.unpack_answer(reply.content)
             if answer.site != site:
@@ -209,6 +208,7 @@ class Exchange:
             verify_answer(by, coordinator, asked, answer.digest, answer.signature)
         except Refused as why:
             return why
+        site_logs.keep(self._run.folder, site, WORK[kind], turn, answer)
         return answer
 
 

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedcxr.deployment.run_folder import EAGER
+
+PULLS = "flwr.supercore.inflatable.inflatable_utils"  # where Flower fetches the parts of a message
 KIT = "FEDCXR_KIT"  # the folder of the coordinator's kit, told by whoever started the SuperLink
 NOWHERE = Path("/nonexistent")  # where the bundle would have been unpacked
 CALLED = ("fedcxr/fedcxr", "0")  # how Flower is told that the bundle is called
@@ -27,6 +30,7 @@ def main() -> None:
     for name, ours in REPLACED.items():
         getattr(runtime, name)  # a Flower that has it no more would go on with its own: fail instead
         setattr(runtime, name, ours)
+    importlib.import_module(PULLS).pull_objects.__kwdefaults__.update(EAGER)
     flwr_serverapp()
 
 

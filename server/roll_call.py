@@ -15,6 +15,7 @@ from fedcxr import wire
 from fedcxr.errors import EngineBroken, Refused
 from fedcxr.keys.signatures import sign_request, verify_hello
 from fedcxr.runs import Run
+from server.absence import why_absent
 from server.mailbox import APP_RAISED, replies
 from server.register import Register
 from server.traffic import Traffic
@@ -109,11 +110,12 @@ class RollCall:
     def _introduced(self, node: int, reply: Message) -> str:
         """Which of the run's sites this node is; refused if it is none, or does not prove it."""
         if reply.has_error():
-            said = wire.line(reply.error.reason or "")
             if self._register.simulated and reply.error.code != APP_RAISED:  # then no node is to blame
-                raise EngineBroken("the engine died while a node was greeted", given=said)
+                raise EngineBroken(
+                    "the engine died while a node was greeted", given=wire.line(reply.error.reason or "")
+                )
             self._again[node] = time.monotonic() + GREET_AGAIN
-            raise Refused("a node does not answer", given=said)
+            raise Refused("a node does not answer", given=why_absent(reply.error, wire.HELLO))
         told = wire.unpack_introduction(reply.content)
         if told.status != "ok":
             self._again[node] = time.monotonic() + GREET_AGAIN

@@ -5,7 +5,8 @@ private keys and the passphrase are not in its memory, but here, where nothing r
 it encrypts with. What can be asked is what one answer takes, and for one job only: its key, its random streams, its
 envelopes, and signatures for what a site signs. Nobody can grant, revoke or rotate through it, or read the ring.
 
-It keeps the journal of what has left: nothing is signed as an answer that is not entered, on the disk, before.
+It keeps the journal of what has left: nothing is signed as an answer that is not entered, on the disk, before; but for
+the one answer that the disk has no room for that, of which it knows every word.
 
 It is a fresh process, never a copy of one that has run anything else; it leaves no core, cannot be traced by others of
 its user, and ends with its parent. Which vault, budget and journal count it is told by whoever starts it, once, and by
@@ -26,7 +27,8 @@ from typing import Any, get_args
 
 import pydantic
 
-from fedcxr.errors import FedcxrError, Refused
+from fedcxr.answer import Answer
+from fedcxr.errors import DiskFull, FedcxrError, Refused
 from fedcxr.keys.provider import Job, Work
 from fedcxr.keys.signatures import ANSWER, HELLO, PURPOSE
 from fedcxr.learning.spending import Spending
@@ -39,6 +41,7 @@ from sites.vault import Vault
 
 SIGNS = (PURPOSE, HELLO, ANSWER)
 KINDS = get_args(Work)
+FULL = "dropped", Code.DISK.value  # the one thing that is signed and not entered: that there is no room to
 TOLD = ("method", "coordinator")  # what an app may add to an entry: the hospital's own code says so, and nobody checks
 LONGEST_TOLD = 200  # characters
 DIGEST_BYTES = 32
@@ -53,7 +56,7 @@ class Agent:
         self._vault = vault
         self._job: Job | None = None
         self._images: list[str] | None = None
-        self._signed = self._entered = False
+        self._signed = self._entered = self._no_room = False
         self._said: dict[str, str] = {}
         self._answers: Mapping[str, Callable[..., object]] = {
             "public": self._public,
@@ -108,10 +111,18 @@ class Agent:
         if purpose == PURPOSE:
             self._enter_release(message)
         if purpose == ANSWER:
-            if not self._entered:
+            if not (self._entered or self._says_full(message)):
                 raise Refused("a key agent signs no answer that is not entered in the journal")
-            self._entered = False
+            self._entered = self._no_room = False
         return self._vault.identity.sign(str(purpose), message)
+
+    def _says_full(self, message: bytes) -> bool:
+        """Whether it could not be entered for want of room, and is the one answer that says so and nothing else.
+
+        What is signed of an answer ends in its digest, which is of no other answer's.
+        """
+        told = Answer(self._vault.identity.public.name, *FULL)
+        return self._no_room and message.endswith(told.digest)
 
     def _enter_release(self, digest: bytes) -> None:
         if self._signed or self._images is None or self._job is None:
@@ -135,7 +146,11 @@ class Agent:
             raise Refused("this is no reason that a coordinator is told", given=code)
         if not isinstance(line, str) or (line and not is_own_line(line)):
             raise Refused("this is no line of our code", given=line)
-        self._vault.enter("refused", entries.refused(self._job, str(code), line, self._said))
+        try:
+            self._vault.enter("refused", entries.refused(self._job, str(code), line, self._said))
+        except DiskFull:
+            self._no_room = True
+            raise
         self._entered = True
 
     def _only(self, said: object) -> Job:

@@ -21,6 +21,7 @@ from fedcxr.keys.signatures import sign_answer, sign_hello
 from fedcxr.protocol import job_of, learn_step, round_of, site_step, test_step
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from fedcxr.steps import Step
 from fedcxr.storage.workshops import Workshops
 from sites.asking import asking
 from sites.codes import Code, Denied, Told, tell
@@ -70,6 +71,11 @@ class Site:
     def workshop(self, *, last: bool) -> AbstractContextManager[Path]:
         return Workshops.below(cache_folder()).open(self.scenario.run_name, self.name, last=last)
 
+    def inspect(self, original: Cohort, release: Release) -> None:
+        self.premises.begins(Step.LIMITS)
+        self.premises.inspect(original, release)
+        self.premises.begins(Step.SIGN)
+
     def answer(self, release: Release) -> wire.Answer:
         patients = len(set(self.cohort.patients))
         return wire.Answer(self.name, "ok", patients=patients, images=len(self.cohort), release=release.to_bytes())
@@ -101,9 +107,11 @@ def _answered(message: Message, context: Context, premises: Opened, work: Work) 
         here = premises(context.node_config)
         explain = here.explain
         coordinator, asked = _asking(request, message, here)
+        here.begins(Step.KEYS)
         with here.key_provider(request.scenario) as keys:
             here.asked_by(coordinator)
             answer = _answer(request, here, keys, work, start)
+            answer = replace(answer, log=here.log())
             answer = replace(answer, signature=sign_answer(keys.identity, coordinator, asked, answer.digest))
     except Exception as error:  # without keys there is nothing to sign with, and nobody will believe a word of it
         answer = _refusal(site, explain(error, time.perf_counter() - start))
@@ -129,13 +137,17 @@ def _refusal(site: str, told: Told) -> wire.Answer:
 def _answer(request: wire.Request, here: Premises, keys: KeyProvider, work: Work, start: float) -> wire.Answer:
     own = keys.identity.public.name
     try:
+        here.begins(Step.SCENARIO)
         scenario = here.scenario(request.scenario)  # it imports what it names: after the keys are elsewhere
         if own != request.site:
             raise Denied(Code.SITE, "this node is another site", given=own, allowed=request.site)
         if own not in scenario.site_names:
             names = ", ".join(scenario.site_names)
             raise Denied(Code.SITE, "this site is not in the scenario", given=own, allowed=names)
-        done = work(request, Site(scenario, own, here.cohort(scenario, own), keys, here))
+        here.begins(Step.FILMS)
+        site = Site(scenario, own, here.cohort(scenario, own), keys, here)
+        here.begins(Step.WORK)
+        done = work(request, site)
         return done.after(here.told_seconds(time.perf_counter() - start))
     # Whatever a method raises belongs to this site; it must not end the round for the others.
     except Exception as error:
@@ -150,8 +162,8 @@ def _release(request: wire.Request, site: Site) -> wire.Answer:
         site.premises.allow(site.cohort.where("train"))
     job = job_of(site.scenario, "release", told=learnt)
     with site.workshop(last=True) as workshop:
-        inspect = site.premises.inspect
-        shared = site_step(site.scenario, site.name, site.cohort, site.keys, learnt, workshop, job=job, inspect=inspect)
+        known, inspect = (site.cohort, site.keys, learnt, workshop), site.inspect
+        shared = site_step(site.scenario, site.name, *known, job=job, inspect=inspect)
         return site.answer(shared)
 
 

@@ -1,6 +1,7 @@
 """All that a hospital tells a coordinator when it does not do as asked: one of these, and nothing of why.
 
-A hospital whose profile says so (`tells: line`) tells besides at which line of our code it ended.
+A hospital whose profile says so (`tells: line`) tells besides at which line of our code it ended, and with `tells: log`
+also which steps it took (`fedcxr.steps`).
 
 A reason would answer questions that nobody may ask: whether a path, a table's column or somebody's name is there. It
 stands in the hospital's own log, with its place.
@@ -13,6 +14,7 @@ import traceback
 from enum import StrEnum
 
 from fedcxr.errors import PrivacySpent, Refused
+from fedcxr.storage.disk import is_full
 from sites.own_line import own_line
 
 log = logging.getLogger("sites")
@@ -23,7 +25,7 @@ Told = tuple[str, str, str, float]  # status, reason, place and seconds of an an
 
 class Code(StrEnum):
     """What is told; the coordinator's scenario, and the hospital's profile as far as it was shown, explain all but
-    the last three. That privacy is spent tells that others asked, too; a run would otherwise ask on in vain."""
+    the last four. That privacy is spent tells that others asked, too; a run would otherwise ask on in vain."""
 
     COORDINATOR = "not signed by its coordinator"
     EXPIRED = "expired, or of another time: compare the clocks"
@@ -39,6 +41,7 @@ class Code(StrEnum):
     FILMS = "too few films"
     LIMITS = "a release that is too like the films"
     PRIVACY = "no privacy left for this"
+    DISK = "its disk is full"
     REFUSED = "refused"
     FAILED = "failed"
 
@@ -79,6 +82,8 @@ def tell(error: Exception, *, line: bool = False) -> Told:
             return "refused", error.code.value, place, 0.0
         case PrivacySpent():
             return "refused", Code.PRIVACY.value, place, 0.0
+        case _ if is_full(error):
+            return "dropped", Code.DISK.value, place, 0.0
         case Refused():
             return "refused", Code.REFUSED.value, place, 0.0
         case _:

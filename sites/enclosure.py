@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fedcxr.data import cache_folder
 from fedcxr.errors import FedcxrError, FenceMissing, Refused
 from fedcxr.fence.process import die_with_parent
+from fedcxr.storage.disk import full, is_full
 from sites.agency import WaitingAgent
 from sites.fence import Grounds, confine
 from sites.premises import Hospital, Node, Premises
@@ -54,10 +55,19 @@ class Enclosure:
             return cls(Grounds(), wrong=error)
         return cls(grounds, file, agent, own.fence.weaker)
 
-    def scratch(self) -> Path:
-        """A new folder for what the app keeps for as long as it runs."""
-        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="app-", dir=cache_folder()))
+    def scratch(self) -> Path | None:
+        """A new folder for what the app keeps for as long as it runs; None where there is no room for one.
+
+        Then it answers all the same, and what it cannot write is told as any full disk is.
+        """
+        try:
+            cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix="app-", dir=cache_folder()))
+        except OSError as error:
+            if not is_full(error):
+                raise
+            _log.warning("%s", full(cache_folder()))
+            return None
 
     def entered(self, way: int) -> Enclosure:
         """From here on this process is fenced in; `way` is the descriptor of its doorway."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fedcxr.errors import Refused, StorageError
 from fedcxr.keys.keyring import now
+from fedcxr.storage.disk import full, is_full
 from sites.chain import BEFORE_ALL, DO, Entry, News, damaged, entries, lines
 
 FILE = "journal"  # in the vault's folder, where no profile names another place
@@ -190,4 +191,6 @@ def _explained(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:
+        if is_full(error):
+            raise full(path) from None
         raise StorageError("cannot use the journal", given=path, do=error.strerror or str(error)) from None

@@ -53,6 +53,7 @@ def _answer(replaced: Mapping[str, Callable[..., Any]]) -> None:
 
 def _fenced(arguments: Sequence[str], parent: int) -> NoReturn:
     """Be the doorway of an app that is fenced in, and end as it does."""
+    from fedcxr.data import cache_folder
     from sites import doorway
     from sites.enclosure import PROFILE, Enclosure
 
@@ -65,7 +66,7 @@ def _fenced(arguments: Sequence[str], parent: int) -> NoReturn:
     app = os.fork()
     if app == 0:
         ours.close()
-        os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(place or cache_folder())
         way = doorway.Doorway(theirs)
         setattr(socket, "create_connection", way.connect)  # noqa: B010  it is theirs
         app_of_ours = enclosure.entered(theirs.fileno()).client_app
@@ -78,7 +79,8 @@ def _fenced(arguments: Sequence[str], parent: int) -> NoReturn:
     with ours:  # closed, it keeps the app waiting for nothing
         doorway.serve(ours, int(port), app, parent)
     status = doorway.ended(app)
-    shutil.rmtree(place, ignore_errors=True)
+    if place is not None:
+        shutil.rmtree(place, ignore_errors=True)
     raise SystemExit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
 
 

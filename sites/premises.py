@@ -17,6 +17,7 @@ from fedcxr.keys.identity import PublicIdentity
 from fedcxr.keys.provider import KeyProvider
 from fedcxr.release import Release
 from fedcxr.scenario import Scenario
+from fedcxr.steps import Step, Steps, coarse
 from sites import inspection, policy
 from sites.agency import AgentKeys, WaitingAgent, unlocked_elsewhere
 from sites.codes import Code, Denied, Told, tell
@@ -57,6 +58,14 @@ class Premises(Protocol):
         """Refused unless this release of these films may leave."""
         ...
 
+    def begins(self, step: Step) -> None:
+        """What is done next for the coordinator."""
+        ...
+
+    def log(self) -> str:
+        """What the coordinator may keep of what was done for it; empty: nothing."""
+        ...
+
     def told_seconds(self, seconds: float) -> float:
         """What the coordinator is told of how long something took."""
         ...
@@ -78,6 +87,8 @@ class Hospital:
         """Its keys are at this agent, or at one that is reached when they are needed."""
         self._node = node
         self._agent = agent
+        self._steps = Steps()
+        self._unentered = False  # a refusal could not even be entered
 
     @cached_property
     def profile(self) -> Profile:
@@ -133,30 +144,29 @@ class Hospital:
         except Refused as error:
             raise Denied(Code.LIMITS, str(error)) from None
 
+    def begins(self, step: Step) -> None:
+        self._steps.begin(step)
+
+    def log(self) -> str:
+        """Only where the profile says so; and of what could not be entered nothing more is signed than that."""
+        return self._steps.text if self.profile.tells == "log" and not self._unentered else ""
+
     def told_seconds(self, seconds: float) -> float:
-        return coarse(seconds)
+        return float(coarse(seconds))
 
     def explain(self, error: Exception, seconds: float) -> Told:
         """A refusal is entered as well, once it is known whose hospital this is; before, it is in the log alone.
 
         By then the coordinator has signed what it asks: nobody else is told a line.
         """
-        told = tell(error, line=self._keys is not None and self.profile.tells == "line")
+        told = tell(error, line=self._keys is not None and self.profile.tells != "code")
         if self._keys is not None:
             try:
                 self._keys.refuse(told[1], told[2])
-            except FedcxrError as unentered:  # then nothing is signed either, and nobody believes what is told
-                tell(unentered)
+            except FedcxrError as unentered:  # nothing is signed then, but that there was no room to enter it
+                self._unentered = True
+                return tell(unentered)
         return told
-
-
-def coarse(seconds: float) -> float:
-    """Two digits of a time, and no parts of a second.
-
-    By the exact time whoever asks often enough could tell which films took longer. It can take the time of its own
-    messages, but then with everything else that this machine and the way to it were busy with.
-    """
-    return float(f"{round(seconds):.1e}")
 
 
 def of_the_node(node: Node) -> Premises:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedcxr.errors import ConfigError, DataError, FedcxrError, Refused, StorageError
+from fedcxr.storage.disk import full, is_full
 from fedcxr.storage.private import DRAFT, LOOK, NEW
 
 PATIENCE = 10.0  # seconds for another process to finish
@@ -125,6 +126,8 @@ def explained(folder: Path) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError):
         raise ConfigError("the vault's folder is not a folder", given=folder, do="choose another --vault") from None
     except OSError as error:
+        if is_full(error):
+            raise full(folder) from None
         raise StorageError("cannot use the vault's folder", given=folder, do=error.strerror or str(error)) from None
 
 

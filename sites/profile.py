@@ -97,9 +97,10 @@ class Profile(Custody, Section):
     outside: tuple[str, ...] = pydantic.Field((), description="module:Class of other people's code that may run here")
     files: dict[str, str] = pydantic.Field({}, description="what a scenario may name, and where it lies")
     limits: Limits = pydantic.Field(Limits(), description="how like its films may be what leaves")
-    tells: Literal["code", "line"] = pydantic.Field(
+    tells: Literal["code", "line", "log"] = pydantic.Field(
         "code",
-        description="what a coordinator hears of what is not done: one of a few codes, or also a line of our code",
+        description="what a coordinator hears of what is not done: one of a few codes; with it a line of our code; or "
+        "both, and with every answer which steps were taken for it and how long they took",
     )
     fence: Fence = pydantic.Field(Fence(), description="what keeps the process in that answers")
     smallest: int = pydantic.Field(20, ge=1, description="films: nothing is answered about fewer")

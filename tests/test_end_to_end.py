@@ -19,7 +19,10 @@ import pytest
 from faults import readable
 from small import SMALL, figures
 
+from fedcxr.cli import console
+from fedcxr.cli.runs import runs_show
 from fedcxr.errors import OtherVersion
+from fedcxr.report import dpia
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from server.simulate import Options, simulate
@@ -69,6 +72,22 @@ def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
     )
     assert result["privacy"]["formal"] is None
     assert 0 < result["cost"]["bytes_up"] - sum(site["bytes_released"] for site in result["sites"]) < 2000  # words
+
+
+def test_what_an_officer_is_told_can_be_read_from_a_result(finished: Run) -> None:
+    told = dpia.assess([result_of(finished)])
+    entries = result_of(finished)["privacy"]["attacks"]
+    [linked] = [one for one in told["criteria"]["linkability"] if one["measure"] == "verification"]
+    assert linked["attack"]["value"] in [entry["auc"]["value"] for entry in entries]
+    assert (linked["residual"]["value"] is None) is (linked["residual"]["refused_because"] is not None)
+    assert all(text for _, text in dpia.paragraphs(told))
+
+
+def test_a_run_is_shown_again_as_it_was_printed(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    console.summary(result_of(finished), finished.folder, console.stdout())
+    printed = capsys.readouterr().out
+    runs_show(finished.folder.name[:10], finished.folder.parents[1])
+    assert capsys.readouterr().out == printed
 
 
 def test_a_run_folder_holds_what_a_reader_needs_and_nothing_of_the_leak(finished: Run) -> None:

@@ -14,6 +14,7 @@ from fedcxr.data import cache_folder
 from fedcxr.keys.provider import SERVER, Job
 from fedcxr.methods import RunContext
 from fedcxr.methods.sca import Sca
+from fedcxr.report import dpia
 from fedcxr.runs import Run
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
@@ -65,6 +66,14 @@ def test_a_run_with_codes_measures_both_sides_of_the_key(finished: Run) -> None:
     assert sizes == stored
     pictures = sorted(path.name for path in (finished.folder / "pictures").iterdir())
     assert pictures == ["README.txt", "linkage.matches.png", "site-1.png", "site-2.png", "site-3.png"]
+
+
+def test_an_officer_is_told_of_each_recipient_what_it_can_open(finished: Run) -> None:
+    assert finished.result is not None
+    told = {one["recipient"]: one for one in dpia.assess([finished.result])["recipients"]}
+    assert told["public"]["opens"] is None
+    assert told["server"]["opens"] is None or told["server"]["opens"]["films"] > 0
+    assert all(one["measured"] or one["unknown"] for one in told.values())
 
 
 def test_a_run_with_codes_tells_what_was_recovered(finished: Run) -> None:

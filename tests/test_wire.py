@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -11,7 +12,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fedcxr import steps
 from fedcxr.errors import Refused
+from fedcxr.steps import Step
 from fedcxr.wire import (
     LONGEST_NAME,
     LONGEST_PLACE,
@@ -158,7 +161,8 @@ def test_an_extra_field_is_refused(name: str, value: Any) -> None:
 @example(name="site", value=b"site-1")
 def test_a_field_of_another_type_is_refused(name: str, value: Any) -> None:
     right = type(getattr(ANSWER, name))
-    possible = type(value) is right and name != "status" and (right is not float or 0 <= value < math.inf)
+    word = name not in ("status", "log") or (name, value) == ("log", "")
+    possible = type(value) is right and word and (right is not float or 0 <= value < math.inf)
     if possible and (right is not int or value in COUNTS[name]):
         assert getattr(unpack_answer(answer_with(**{name: value})), name) == value
     elif value not in ("ok", "dropped", "refused"):
@@ -229,6 +233,25 @@ def test_seconds_are_written_into_a_copy() -> None:
     assert ANSWER.seconds == 1.5
 
 
+@given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from([*Step, " ", ", ", "1", "10", "0", "x"])).map("".join)))
+@example("keys 1, films 10")
+@example("keys 01")
+@example("keys 123")
+@example("keys \u0661")
+@example("keys 1,films 2")
+@example("keys 1\n")
+def test_a_log_is_steps_and_coarse_times_or_it_is_refused(log: str) -> None:
+    if log and not steps.is_log(log):
+        with pytest.raises(Refused, match="a damaged answer: its log") as caught:
+            unpack_answer(answer_with(log=log))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 500
+        return
+    told = unpack_answer(answer_with(log=log)).log
+    assert told == log == ", ".join(f"{step} {seconds}" for step, seconds in (steps.parse(log) if log else ()))
+    assert re.fullmatch(r"((keys|scenario|films|work|limits|sign) (0|[1-9]\d?0*)(, |$))*", log, re.ASCII)
+
+
 HOSTILE = ["\x1b[2J", "a\nb", "\x9b31m", "\u202egnp", "\x00", "\x07", "a\rb", "\u200b"]
 
 
@@ -255,6 +278,8 @@ def test_words_that_a_terminal_acts_on_are_refused(words: str) -> None:
         {"images": 2**62, "patients": 2**62},
         {"seconds": -1.0},
         {"signature": bytes(5000)},
+        {"log": "keys 1, " * 1000 + "keys 1"},
+        {"log": "k" * 50_000_000},
     ],
     ids="-".join,
 )

@@ -1,5 +1,7 @@
 """How re-identifiable are these anonymised films? The attackers against any anonymiser's folder, with a verdict.
 
+`fedcxr.audit(original=..., released=...)` calls this package, which has the name of what is called.
+
 from fedcxr.audit import Folders, audit
 
 found = audit(Folders("films", "anonymised", "table.csv"))
@@ -9,10 +11,13 @@ found.frame()
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fedcxr import __version__
@@ -138,3 +143,13 @@ def audit(
 
 def _silent(what: str, done: int, total: int) -> None:
     """For whoever does not want to know."""
+
+
+class _Called(ModuleType):
+    """This package: once it is imported, `fedcxr.audit` is it, and no longer the function of that name."""
+
+    def __call__(self, **folders: Any) -> Any:
+        return importlib.import_module("fedcxr.python").audit(**folders)
+
+
+sys.modules[__name__].__class__ = _Called

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pydantic
 
 from fedcxr.data._own_table import OwnTable
-from fedcxr.errors import DataError
+from fedcxr.errors import ConfigError, DataError
 
 NEEDED = ("filename", "patient")
 
@@ -23,6 +24,16 @@ class Columns(pydantic.BaseModel):
     patient: str = "patient"
     released: str = "released"  # optional, as is the next
     source: str = "source"  # where a film is from: a device, a ward, a publication
+
+    @classmethod
+    def told(cls, columns: Mapping[str, str]) -> Self:
+        """What somebody says the table calls things."""
+        try:
+            return cls.model_validate(columns)
+        except pydantic.ValidationError as error:
+            named, known = ", ".join(str(part["loc"][0]) for part in error.errors()), ", ".join(cls.model_fields)
+            what = "--columns names what no table of an audit has"
+            raise ConfigError(what, given=named, allowed=known) from None
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import secrets
 import signal
 import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import click
 import typer
@@ -23,12 +21,14 @@ from fedcxr.cli.data import data_app
 from fedcxr.cli.deployment import provision
 from fedcxr.cli.help import App
 from fedcxr.cli.keys import keys_app
-from fedcxr.cli.nodes import runs_app, server_app, submit
+from fedcxr.cli.nodes import server_app, submit
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
 from fedcxr.cli.preflight import doctor, preflight
+from fedcxr.cli.runs import runs_app
 from fedcxr.cli.site import site_app
+from fedcxr.cli.report import report
 from fedcxr.cli.study import study
-from fedcxr.errors import ConfigError, ControlFailed, FedcxrError, Interrupted, place
+from fedcxr.errors import ConfigError, FedcxrError, Interrupted, place
 from fedcxr.plugins import Kind
 from fedcxr.storage.private import nothing_for_others
 
@@ -89,59 +89,30 @@ def simulate(
     """Simulate one sharing arrangement: sites release, the server trains, the adversary attacks."""
     from fedcxr.cli import console, progress
     from fedcxr.cli.journey import Journey
-    from fedcxr.runs import Run, stages
-    from fedcxr.scenario import Scenario
-    from fedcxr.scenario.document import choose, override, read_file
+    from fedcxr.orders import Order, Wishes, demand_controls
+    from fedcxr.scenario.document import read_file
 
-    document: dict[str, Any] = read_file(scenario) if scenario else {}
-    if ray_address and engine is not Engine.ray:
-        raise ConfigError("--ray-address needs the engine ray", given=f"--engine {engine}")
-    document = choose(document, sites=sites, method=method, seed=seed, preset=preset and preset.value)
-    if device is not None:
-        document = override(document, f"compute.device={device.value}")
-    for assignment in sets or ():
-        document = override(document, assignment)
-    if fresh_secret:
-        document = _with_fresh_secret(document, resume)
-    resolved = Scenario.parse(document)
-    if budget is not None:
-        resolved = resolved.with_budget(budget)
-    simulate_module = importlib.import_module("server.simulate")  # by name: the library does not know the server
-    options = simulate_module.Options(out, engine.value, resume, ray_address)
-    run = Run.place(out, resolved)
-    if not resume and run.left:
-        typer.echo(f"{run.left} is on file in {run.folder} and is made afresh; --resume keeps it", err=True)
-    planned = [stage for stage in stages.planned(resolved) if not (resume and run.has_stage(stage))]
-    journey = Journey(planned, learns=resolved.method.learning is not None)
-    with progress.followed(progress.Tail(run.folder / "events.jsonl"), journey, console.stderr()):
-        run = simulate_module.simulate(resolved, options)
+    chosen = (preset and preset.value, device and device.value)
+    wishes = Wishes(sites, method, seed, *chosen, tuple(sets or ()), fresh_secret, budget)
+    resolved = wishes.scenario(read_file(scenario) if scenario else {}, resume=resume)
+    order = Order(resolved, out, engine.value, resume, ray_address)
+    if order.lost:
+        typer.echo(order.lost, err=True)
+    journey = Journey(order.planned, learns=resolved.method.learning is not None)
+    with progress.followed(progress.Tail(order.run.folder / "events.jsonl"), journey, console.stderr()):
+        run = order.conducted()
     result = run.result
     assert result is not None
     if format is Format.json:
         typer.echo(json.dumps(result, indent=1))
     else:
         console.summary(result, run.folder, console.stdout())
-    failed = [a for a in result["privacy"]["attacks"] if not a["conclusive"]]
-    if strict and failed:
-        raise ControlFailed(
-            "an attack's control failed, so its figure proves nothing",
-            given="; ".join(f"{a['adversary']} {a['attacker']}: {a['inconclusive_because']}" for a in failed),
-            do="train longer (--preset default), or use more patients",
-        )
-
-
-def _with_fresh_secret(document: dict[str, Any], resume: bool) -> dict[str, Any]:
-    """The run's scenario.yaml keeps it, with which the run repeats."""
-    if resume or document.get("secret") is not None:
-        raise ConfigError(
-            "there is a secret already, which a fresh one would replace",
-            given="--resume" if resume else "secret in the scenario",
-            do="leave --fresh-secret out" + ("; name the scenario.yaml in the run's folder" if resume else ""),
-        )
-    return {**document, "secret": secrets.token_hex(32)}
+    if strict:
+        demand_controls(result)
 
 
 app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")(study)
+app.command(epilog="Example: fedcxr report runs/sharing-policies --open")(report)
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
 app.command(epilog="Example: fedcxr submit scenario.yaml --kit kits/server")(submit)
 app.command(epilog="Example: fedcxr provision configs/deploy/consortium.yaml --out kits")(provision)

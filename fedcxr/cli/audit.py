@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedcxr.cli.options import Device, Format, FormatOption, cores, mapping, stoppable
-from fedcxr.errors import ConfigError, ControlFailed
+from fedcxr.errors import ControlFailed
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from fedcxr.audit._table import Columns
 
 Told = Callable[[str, int, int], None]
 
-PAGE, DATA = "report.html", "audit.json"
+PAGE = "report.html"
 WIDTH = 80  # columns
 
 
@@ -54,14 +53,15 @@ def audit(
     Released films are compared with their originals and with other films of the same patients, by attackers from the
     simplest to the strongest. The verdict is a lower bound: it says what was found, never that nothing can be.
     """
-    from fedcxr.audit import Folders
+    from fedcxr.audit import Folders, placed
     from fedcxr.audit import audit as attack
+    from fedcxr.audit._table import Columns
     from fedcxr.cli import console
     from fedcxr.training.compute import Compute
 
-    folders = Folders(original, released, table, _columns(columns), max_bad)
+    folders = Folders(original, released, table, Columns.told({} if columns is None else mapping(columns)), max_bad)
     compute = Compute.choose(device.value)
-    with stoppable("nothing was written; the same command begins anew"), _place(out, (original, released)):
+    with stoppable("nothing was written; the same command begins anew"), placed.place(out, (original, released)):
         with _followed(console.stderr()) as told:
             found = attack(
                 folders, thorough=thorough, seed=seed, compute=compute, workers=workers or cores(), progress=told
@@ -78,50 +78,6 @@ def audit(
             given=found.report["controls"]["failed_because"],
             do="use more films, or --thorough",
         )
-
-
-def _columns(text: str | None) -> Columns:
-    from pydantic import ValidationError
-
-    from fedcxr.audit._table import Columns
-
-    try:
-        return Columns.model_validate({} if text is None else mapping(text))
-    except ValidationError as error:
-        named = ", ".join(str(part["loc"][0]) for part in error.errors())
-        raise ConfigError("--columns names what no table of an audit has", given=named, allowed=_fields()) from None
-
-
-def _fields() -> str:
-    from fedcxr.audit._table import Columns
-
-    return ", ".join(Columns.model_fields)
-
-
-@contextlib.contextmanager
-def _place(out: Path, films: tuple[Path, ...]) -> Iterator[None]:
-    """The folder for the results, there before the work begins and gone if nothing came of it."""
-    from fedcxr.storage.disk import explained
-    from fedcxr.storage.private import private_folder
-
-    place = out.resolve()
-    if any(place.is_relative_to(folder.resolve()) for folder in films):
-        raise ConfigError("the results must not lie among the films", given=out, do="choose another --out")
-    with explained(out):
-        if out.is_dir() and any(out.iterdir()) and not (out / DATA).is_file():
-            raise ConfigError(
-                "this folder holds other things, and what an audit leaves is for nobody else's eyes",
-                given=out,
-                allowed="a new folder, an empty one, or that of an earlier audit",
-                do="choose another --out",
-            )
-        private_folder(out)
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):  # it holds an earlier audit
-            out.rmdir()
-        raise
 
 
 @contextlib.contextmanager
@@ -163,7 +119,7 @@ def _summary(report: Mapping[str, Any], out: Path, pictures: bool) -> Iterator[s
     yield ""
     yield from textwrap.wrap(f"Not tried: {'; '.join(said['not_tried'])}.", WIDTH)
     yield ""
-    yield f"{out / PAGE}{', which holds pictures of patients,' if pictures else ''} and {out / DATA}"
+    yield f"{out / PAGE}{', which holds pictures of patients,' if pictures else ''} and {out / 'audit.json'}"
 
 
 def _figure(entry: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from typing import Any, cast
 from fedcxr import plugins
 from fedcxr.errors import ConfigError, one_line, printable
 
+MUST = "(must be given)"
+
 
 def listing(kind: plugins.Kind, form: str) -> str:
     """Every plug-in of a folder with its first sentence, or with why it cannot be used: none hides the others."""
@@ -49,6 +51,15 @@ def entry(kind: plugins.Kind, name: str, form: str) -> str:
     return "\n".join(lines)
 
 
+def parameters(schema: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """By every key that a JSON schema knows, as `--set` names it: default, what is allowed, what it is for."""
+    required = schema.get("required", ())
+    told = {name: _told(one) for name, one in _keys(schema.get("properties", {}), schema.get("$defs", {}))}
+    # Whatever need not be given and has no default of its own has it from elsewhere: a preset.
+    elsewhere = {name for name, one in told.items() if one[0] == MUST and name.partition(".")[0] not in required}
+    return {name: ("", *one[1:]) if name in elsewhere else one for name, one in told.items()}
+
+
 def _about(cls: type[plugins.Plugin]) -> tuple[dict[str, str | None], dict[str, Any]]:
     told = {"does": inspect.getdoc(cls), "paper": cls.paper, "equations": cls.equations, "deviations": cls.deviations}
     return told, cls.model_json_schema()
@@ -80,14 +91,23 @@ def _keys(properties: Mapping[str, Any], groups: Mapping[str, Any], above: str =
             yield f"{above}{name}", schema
 
 
-def _parameter(name: str, schema: dict[str, Any]) -> str:
+def _parameter(name: str, schema: Mapping[str, Any]) -> str:
+    value, allowed, told = _told(schema)
+    return f"  {name} = {value}  {allowed}  {told}".rstrip()
+
+
+def _told(schema: Mapping[str, Any]) -> tuple[str, str, str]:
     limits = {
         "minimum": ">= ", "exclusiveMinimum": "> ", "maximum": "<= ", "exclusiveMaximum": "< "
     }  # fmt: skip
     allowed = ", ".join(f"{words}{schema[key]}" for key, words in limits.items() if key in schema)
     if "enum" in schema:
         allowed = f"one of {', '.join(map(str, schema['enum']))}"
-    told = schema.get("description", "")
-    kind = " or ".join(one["type"] for one in schema.get("anyOf", [schema]) if one.get("type", "null") != "null")
-    value = json.dumps(schema["default"]) if "default" in schema else "(must be given)"
-    return f"  {name} = {value}  {allowed or kind}  {told}".rstrip()
+    value = json.dumps(schema["default"]) if "default" in schema else MUST
+    return value, allowed or " or ".join(dict.fromkeys(_types(schema))), schema.get("description", "")
+
+
+def _types(schema: Mapping[str, Any]) -> Iterator[str]:
+    for one in schema.get("anyOf", [schema]):
+        told = one.get("type", "null")
+        yield from (kind for kind in ([told] if isinstance(told, str) else told) if kind != "null")

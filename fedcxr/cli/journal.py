@@ -24,17 +24,17 @@ NOTHING = (
 )
 
 
-def as_plain(site: str, reading: Any) -> str:
-    """All of it as one JSON document; the reading comes from `sites.journal`."""
+def as_plain(site: str, reading: Any, no_room: list[str]) -> str:
+    """All of it as one JSON document; the reading comes from `sites.journal`, and `no_room` from `sites.room`."""
     entries = [
         {"number": one.number, "time": one.time, "what": one.what, **one.facts, "digest_of_line": one.digest.hex()}
         for one in reading.entries
     ]
-    return json.dumps({"site": site, "entries": entries, "unfinished": reading.cut > 0}, indent=1)
+    return json.dumps({"site": site, "entries": entries, "unfinished": reading.cut > 0, "no_room": no_room}, indent=1)
 
 
-def as_text(site: str, reading: Any) -> str:
-    """One entry to a line, or a few."""
+def as_text(site: str, reading: Any, no_room: list[str]) -> str:
+    """One entry to a line, or a few; last, why none can be made now."""
     wide = len(str(len(reading.entries)))
     lines = [f"{one_line(site)}: {len(reading.entries)} entries"]
     for one in reading.entries:
@@ -42,7 +42,13 @@ def as_text(site: str, reading: Any) -> str:
         start = f"{one.number:>{wide}}  {one_line(one.time)[:16].replace('T', ' ')}  {one_line(kind):<{KIND}} "
         told = TOLD.get(one.what, _other)(one.facts)
         lines += textwrap.wrap(start + told, WIDTH, subsequent_indent=" " * (wide + 20)) or [start]
-    return "\n".join([*lines, "", *textwrap.wrap(MEANING if reading.entries else NOTHING, WIDTH)])
+    shown = [MEANING if reading.entries else NOTHING, *map(unentered, no_room)]
+    return "\n".join([*lines, "", *(line for said in shown for line in textwrap.wrap(said, WIDTH))])
+
+
+def unentered(why: str) -> str:
+    """What follows from a full disk."""
+    return f"Nothing more is entered, so nothing is answered: {one_line(why, 1000)}"
 
 
 def _signed(facts: Mapping[str, Any]) -> str:

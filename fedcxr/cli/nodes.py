@@ -1,9 +1,8 @@
-"""`fedcxr server start`, `fedcxr submit` and `fedcxr runs`: what a coordinator of real hospitals types."""
+"""`fedcxr server start`, `fedcxr submit` and `fedcxr runs stop`: what a coordinator of real hospitals types."""
 
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +12,13 @@ import typer
 
 from fedcxr.cli.help import App
 from fedcxr.cli.options import Format, FormatOption, Sets
+from fedcxr.cli.runs import runs_app, show
 
 if TYPE_CHECKING:
     from fedcxr.runs import Run
     from fedcxr.scenario import Scenario
 
 server_app = App(help="The coordinator's machine.")
-runs_app = App(help="Runs that are on file.")
 
 KitOption = Annotated[Path, typer.Option("--kit", metavar="KIT", help="The coordinator's kit.")]
 
@@ -88,7 +87,7 @@ def submit(
         events = progress.Tail(run.folder / "events.jsonl", since=stages.BEGUN if submission.joined else None)
         with progress.followed(events, journey, console.stderr(), Sites(resolved.site_names)):
             run = submission.wait(control)
-    _show(run, format)
+    show(_result(run), run.folder, format)
 
 
 def _scenario(file: Path, sets: list[str] | None, seed: int | None) -> Scenario:
@@ -111,32 +110,6 @@ def _control(kit: Path) -> Iterator[Any]:
         yield opened
 
 
-@runs_app.command("list", epilog="Example: fedcxr runs list runs")
-def runs_list(
-    out: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where run folders are.")] = Path("runs"),
-    format: FormatOption = Format.text,
-) -> None:
-    """List the runs below a folder: what was shared, by how many sites, and how far they are."""
-    from fedcxr.cli import console, tables
-    from fedcxr.runs import listing
-
-    found = listing.below(out)
-    if format is Format.json:
-        typer.echo(json.dumps([one.told() for one in found], indent=1))
-    else:
-        tables.show(listing.table(found), console.stdout())
-
-
-@runs_app.command("show", epilog="Example: fedcxr runs show runs/three/noise-5f1d...-0")
-def runs_show(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")], format: FormatOption = Format.text
-) -> None:
-    """Show a finished run's result as the command did that made it."""
-    from fedcxr.runs import Run
-
-    _show(Run.open(run), format)
-
-
 @runs_app.command("stop", epilog="Example: fedcxr runs stop noise-5f1d...-0 --kit kits/server")
 def runs_stop(
     name: Annotated[str, typer.Argument(metavar="NAME", help="How the run is called.")], kit: KitOption
@@ -147,14 +120,10 @@ def runs_stop(
     typer.echo(f"{stopped} stopped", err=True)
 
 
-def _show(run: Run, format: Format) -> None:
-    from fedcxr.cli import console
+def _result(run: Run) -> dict[str, Any]:
+    """What became of a run that is over."""
     from fedcxr.errors import DataError
 
-    result = run.result
-    if result is None:
-        raise DataError("this run has no result", given=run.folder, do="it is unfinished: run it again with --resume")
-    if format is Format.json:
-        typer.echo(json.dumps(result, indent=1))
-    else:
-        console.summary(result, run.folder, console.stdout())
+    if run.result is None:
+        raise DataError("this run has no result", given=run.folder, do="submit it again")
+    return run.result

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fedcxr.cli.help import App
-from fedcxr.cli.journal import as_plain, as_text
+from fedcxr.cli.journal import as_plain, as_text, unentered
 from fedcxr.cli.nodes import site_start
 from fedcxr.cli.options import Format, FormatOption
 from fedcxr.cli.request import site_request
@@ -33,7 +33,7 @@ def ledger_show(profile: ProfileArgument, format: FormatOption = Format.text) ->
     own = importlib.import_module("sites.profile").Profile.stated(profile)  # by name: the library knows no sites
     reading = importlib.import_module("sites.journal").read(own.journal_path)
     shown = as_plain if format is Format.json else as_text
-    typer.echo(shown(own.site, reading))
+    typer.echo(shown(own.site, reading, importlib.import_module("sites.room").missing(own)))
 
 
 @ledger_app.command("verify", epilog="Example: fedcxr site ledger verify /etc/fedcxr/hospital.yaml")
@@ -58,12 +58,15 @@ def ledger_verify(
             reading, head = vault.read_journal()
         ahead = len(reading.ahead(head))
     count = len(reading.entries)
+    no_room = importlib.import_module("sites.room").missing(own)
     facts = {"entries": count, "chain": True, "vault": not chain, "void": ahead, "unfinished": reading.cut > 0}
+    facts["no_room"] = no_room
     lines = [f"{count} entries, each of which fits the one before"]
     if chain:
         lines += ["not checked, for the vault was not opened: who wrote them, and whether later ones were cut off"]
     else:
         lines += ["this vault wrote all of them, and none is missing at the end"]
     lines += [f"a kill kept the last {ahead} from taking effect: neither signed nor granted"] if ahead else []
+    lines += map(unentered, no_room)
     lines += ["the beginning of a line follows: one is being written, or a kill cut it off"] if reading.cut else []
     typer.echo(json.dumps(facts, indent=1) if format is Format.json else "\n".join(lines))

@@ -17,6 +17,9 @@ QUIET = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",  # seconds, in place of one: every message waits for half of it
 }
+# How Flower's processes wait for parts of a message that are on their way to them: its own wait for a second, then two,
+# four, eight, in which the parts have long arrived. As long in all as its own, which is two hours.
+EAGER = {"initial_backoff": 0.1, "backoff_cap": 1.0, "max_tries_per_object": None}
 SECRET_BYTES = 32
 PROGRAMS = Path(sys.executable).parent  # where Flower's own lie
 

@@ -18,6 +18,8 @@ from fedcxr.errors import Refused
 LARGEST = 1e4
 LONGEST_STEP = 1e3  # of any weight in one round
 
+BLOCK = 1 << 16  # weights at a time
+
 STATISTICS = ("running_mean", "running_var")  # how names end of what a layer knows of films, and no step was taken on
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -57,13 +59,20 @@ def check_update(update: Arrays, start: Arrays, of: str) -> None:
     check_weights(update, of)
     for name, array in update.items():
         if array.dtype.kind == "f" and array.size:
-            step = float(np.abs(array.astype(np.float64) - start[name].astype(np.float64)).max())
+            step = _longest_step(array.ravel(), start[name].ravel())
             if not step <= LONGEST_STEP:
                 raise Refused(
                     f"an update of {of} goes too far in one round",
                     given=f"{name}: {step:.3g}",
                     allowed=f"up to {LONGEST_STEP:g}",
                 )
+
+
+def _longest_step(array: npt.NDArray[np.generic], start: npt.NDArray[np.generic]) -> float:
+    """Of any weight, in double precision; block by block, or what is computed for it takes more memory than both."""
+    blocks = (slice(begin, begin + BLOCK) for begin in range(0, array.size, BLOCK))
+    steps = [np.abs(array[block].astype(np.float64) - start[block].astype(np.float64)).max() for block in blocks]
+    return float(np.max(steps))  # NaN, if there is one
 
 
 def _told(weights: Arrays) -> dict[str, str]:

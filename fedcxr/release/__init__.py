@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -214,7 +215,8 @@ class Release:
 
     def with_signature(self, signature: bytes) -> Release:
         """The same, signed."""
-        signed = replace(self, signature=signature)
+        signed = copy(self)  # and not made anew, for then all of it would be looked through again
+        object.__setattr__(signed, "signature", signature)
         signed.__dict__["packed"] = replace(self.packed, signature=signature)  # the signature covers these very bytes
         return signed
 

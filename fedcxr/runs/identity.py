@@ -47,7 +47,7 @@ def check_version(folder: Path, scenario: Scenario) -> None:
     """Refuse to go on from what other code has made: half of a result would be of the one and half of the other."""
     stored, ours = check_format(folder).get("versions"), _versions(scenario)
     if stored != ours:
-        theirs, ours = _differing(stored if isinstance(stored, dict) else {}, ours)
+        theirs, ours = differing(stored if isinstance(stored, dict) else {}, ours)
         raise OtherVersion(
             "this run was made by another version of the code",
             given=f"{_told(theirs)} in {folder}",
@@ -63,12 +63,12 @@ def check_scenario(folder: Path, scenario: Scenario) -> None:
         stored = Scenario.parse(read_file(path))
     except ConfigError as error:
         raise OtherScenario("the scenario of this run cannot be read", given=path, do=f"{error}; {AFRESH}") from None
-    theirs, ours = _differing(*(dict(_leaves({"seed": of.seed, **of.counted()})) for of in (stored, scenario)))
+    theirs, ours = differing(*(dict(leaves({"seed": of.seed, **of.counted()})) for of in (stored, scenario)))
     if theirs or ours:
         raise OtherScenario("this run is of another scenario", given=_told(theirs), allowed=_told(ours), do=AFRESH)
 
 
-def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What two mappings do not have in common."""
     return (
         {key: value for key, value in theirs.items() if key not in ours or ours[key] != value},
@@ -76,11 +76,11 @@ def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[dict
     )
 
 
-def _leaves(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """`{a: {b: 1}}` as `a.b: 1`, so that a difference is told by its own key."""
     for key, value in document.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{above}{key}.")
+            yield from leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
 

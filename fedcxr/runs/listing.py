@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedcxr.errors import FedcxrError
-from fedcxr.runs import stages
+from fedcxr.errors import FedcxrError, StorageError
+from fedcxr.runs import comparison, stages
 from fedcxr.runs.identity import is_marked
-from fedcxr.storage.disk import read_json
-from fedcxr.table import Row, Table
+from fedcxr.runs.stored import short_name
+from fedcxr.storage.disk import explained, read_json
+from fedcxr.table import Row, Table, figure
+
+MAIN = ("trained", "worst", "member")  # of comparison.FIGURES
+NOTES = (
+    "trained: mean AUC of the findings; worst: AUC of whoever links films to known people",
+    "member: AUC of whoever tells who was learnt from; epsilon: what is guaranteed, per patient unless told",
+)
 
 
 @dataclass(frozen=True)
@@ -20,26 +27,59 @@ class Listed:
     """One run's folder, and what there is to know of it at a glance."""
 
     folder: str
+    name: str  # of the scenario or the study
     method: str
     seed: int | None
     sites: int | None  # that answered
     state: str  # done | unfinished | damaged
     changed: float  # seconds since 1970
+    figures: Mapping[str, float | None] = field(default_factory=dict)  # the main ones, where it is done
+    formal: Mapping[str, Any] | None = None
+    because: str | None = None  # it cannot be read
 
     def told(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def below(out: Path) -> list[Listed]:
-    """The runs in a folder's folders, the last changed first."""
-    found = [_listed(folder) for folder in sorted(out.glob("*/*")) if folder.is_dir() and is_marked(folder)]
-    return sorted(found, key=lambda one: -one.changed)
+    """The runs in a folder's folders, the last changed first; one that cannot be read is among them."""
+    with explained(out):
+        folders = [folder for folder in sorted(out.glob("*/*")) if folder.is_dir() and is_marked(folder)]
+        return sorted(map(_listed, folders), key=lambda one: -one.changed)
 
 
 def table(found: Sequence[Listed]) -> Table:
     """For people."""
-    rows = tuple(Row(one.folder, (one.state, _or_unknown(one.sites), _day(one.changed))) for one in found)
-    return Table("runs", ("state", "sites", "changed"), rows, () if rows else ("no run is on file here",))
+    cells, names = [_cells(one) for one in found], {one.name for one in found}
+    title = f"{next(iter(names))}: runs" if len(names) == 1 else "runs"
+    heads = [head for head in (cells[0] if cells else ()) if head == "changed" or any(one[head] for one in cells)]
+    rows = tuple(
+        Row(_called(one, len(names) > 1), tuple(shown[head] for head in heads), _state(one))
+        for one, shown in zip(found, cells, strict=True)
+    )
+    unreadable = tuple(f"{one.folder}: {one.because}" for one in found if one.because is not None)
+    known = NOTES if any(one.figures for one in found) else ()
+    return Table(title, tuple(heads), rows, (*known, *unreadable) if rows else ("no run is on file here",))
+
+
+def _called(one: Listed, by_name: bool) -> str:
+    return f"{one.name}/" * by_name + short_name(Path(one.folder))
+
+
+def _cells(one: Listed) -> dict[str, str]:
+    shown = {name: figure(value) if value is not None else "" for name in MAIN for value in (one.figures.get(name),)}
+    return {"changed": time.strftime("%Y-%m-%d", time.localtime(one.changed)), **shown, "epsilon": _epsilon(one.formal)}
+
+
+def _epsilon(formal: Mapping[str, Any] | None) -> str:
+    """Never without its unit, but for the usual one."""
+    if formal is None:
+        return ""
+    return f"{formal['epsilon']:.3g}" + ("" if formal["unit"] == "patient" else f" per {formal['unit']}")
+
+
+def _state(one: Listed) -> str:
+    return "" if one.state == "done" else one.state
 
 
 def _listed(folder: Path) -> Listed:
@@ -47,23 +87,21 @@ def _listed(folder: Path) -> Listed:
     name, number = method.rpartition("-")[0] or method, int(seed) if seed.isdigit() else None
     result = folder / "result.json"
     changed = (result if result.is_file() else folder).stat().st_mtime
+    about: dict[str, Any] = {"folder": str(folder), "name": folder.parent.name, "method": name, "seed": number}
     try:
         told = read_json(result) if result.is_file() else None
         sites = told["sites"] if told is not None else _collected(folder)
         answered = None if sites is None else sum(site["status"] == "ok" for site in sites)
-    except (FedcxrError, KeyError, TypeError):
-        return Listed(str(folder), name, number, None, "damaged", changed)
-    return Listed(str(folder), name, number, answered, "unfinished" if told is None else "done", changed)
+        if told is None:
+            return Listed(**about, sites=answered, state="unfinished", changed=changed)
+        main = {name: (comparison.FIGURES[name](told) or {"value": None})["value"] for name in MAIN}
+        formal = told["privacy"]["formal"]
+        return Listed(**about, sites=answered, state="done", changed=changed, figures=main, formal=formal)
+    except (FedcxrError, KeyError, TypeError, AttributeError, OSError) as error:
+        because = error if isinstance(error, StorageError) else f"its result lacks {error}"
+        return Listed(**about, sites=None, state="damaged", changed=changed, because=str(because))
 
 
 def _collected(folder: Path) -> Any:
     file = folder / "stages" / f"{stages.COLLECT}.json"
     return read_json(file) if file.is_file() else None
-
-
-def _or_unknown(number: int | None) -> str:
-    return "unknown" if number is None else str(number)
-
-
-def _day(changed: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(changed))

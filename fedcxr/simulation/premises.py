@@ -15,6 +15,7 @@ from fedcxr.release import Release
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.keys import simulated, simulated_identity
+from fedcxr.steps import Step
 
 PARTITION = "partition-id"  # the place among all sites that Flower's simulation gives a node
 
@@ -59,6 +60,13 @@ class Simulation:
 
     def inspect(self, original: Cohort, release: Release) -> None:
         """Whatever was made: how much it shows is what the simulation is to find out."""
+
+    def begins(self, step: Step) -> None:
+        """A simulation says by its events what it is at."""
+
+    def log(self) -> str:
+        """Nothing, for the same reason."""
+        return ""
 
     def told_seconds(self, seconds: float) -> float:
         """To the last digit: what it costs is part of what a simulation is to find out."""

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from fedcxr.errors import ConfigError, FedcxrError, StorageError
+from fedcxr.errors import ConfigError, DiskFull, FedcxrError, StorageError
 from fedcxr.storage.private import draft_of, new_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
@@ -76,8 +77,20 @@ def explained(path: Path) -> Iterator[None]:
     except FedcxrError:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageError("the disk is full", given=path, do="free some space, then use --resume") from None
+        if is_full(error):
+            raise full(path) from None
         if error.errno in UNWRITABLE:
             raise ConfigError("cannot write there", given=path, do=f"{error.strerror}: choose another --out") from None
         raise StorageError("the disk refused", given=path, do=str(error)) from None
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it is for want of room that something was not written."""
+    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in FULL)
+
+
+def full(path: Path) -> DiskFull:
+    """What to say where there is no room."""
+    return DiskFull(
+        "the disk is full", given=path, do="free some space; then it can be done again, a run with --resume"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import server.launcher
 import sites.app
 import sites.launcher
+from fedcxr.deployment.run_folder import EAGER
 
 LAUNCHERS = [
     (sites.launcher, "flwr.supernode.runtime.run_clientapp", "run_clientapp"),
@@ -47,6 +49,18 @@ def test_the_app_is_the_hospitals_own_and_the_bundle_is_noted(caplog: pytest.Log
     load = replaced["get_load_client_app_fn"](default_app_ref="evil:app", app_path=None, multi_app=True)
     assert load("evil/evil", "1.0.0", "abc") is sites.app.app
     assert not replaced["get_project_dir"]("evil", "1", "abc").exists()
+
+
+def test_what_is_waited_for_less_is_what_flower_waits_for() -> None:
+    """Names and defaults that are not there any more would be waited for as ever, and nobody would notice."""
+    pulls = importlib.import_module(server.launcher.PULLS).pull_objects
+    assert EAGER.keys() <= pulls.__kwdefaults__.keys()
+    for module in ("flwr.supernode.start_client_internal", "flwr.superlink.grid.http_grid"):
+        source = Path(str(importlib.import_module(module).__file__)).read_text()
+        assert "pull_objects(" in source
+        assert not any(f"{name}=" in source for name in EAGER)
+    source = Path(str(importlib.import_module("flwr.supernode.start_client_internal").__file__)).read_text()
+    assert set(re.findall(r"\btime\.(\w+)", source)) == {"sleep"}
 
 
 def test_a_flower_without_a_name_starts_nothing(tmp_path: Path) -> None:

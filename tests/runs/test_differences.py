@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from fedcxr.metrics.paired import of_findings
+from fedcxr.metrics.paired import Replicates, of_findings
 from fedcxr.rng import stream
-from fedcxr.runs.differences import NO_REPLICATES, SURE, BySeed, Measured, compared, difference, holm
+from fedcxr.runs.differences import NO_REPLICATES, SURE, BySeed, Measured, Policy, compared, difference, holm
 
 
 def test_holm_by_hand() -> None:
@@ -46,10 +46,15 @@ def test_intervals_hold_the_true_difference_as_often_as_they_say(seeds: int, tra
     assert false <= 30
 
 
+def spread(one: Measured) -> float:
+    assert one.replicates is not None
+    return float(np.std(one.replicates))
+
+
 def test_what_patients_have_in_common_cancels_out() -> None:
     left, right = {0: drawn(0, 0.2, 100, rng_of="left")}, {0: drawn(0, 0.0, 100, rng_of="right")}
     paired = difference(left, right)
-    alone = np.std(left[0].replicates) + np.std(right[0].replicates)
+    alone = sum(spread(one) for side in (left, right) for one in side.values())
     low, high = paired["difference"]["ci95"]
     assert high - low < alone  # a quarter of what two unpaired figures leave open
     assert paired["p"] < 0.01
@@ -57,12 +62,12 @@ def test_what_patients_have_in_common_cancels_out() -> None:
 
 def test_the_same_patients_under_three_seeds_are_not_three_times_as_many() -> None:
     one = {0: drawn(0, 0.1, 50, rng_of="left")}, {0: drawn(0, 0.0, 50, rng_of="right")}
-    three = tuple(dict.fromkeys(range(3), side[0]) for side in one)
-    assert difference(*three)["difference"]["ci95"] == pytest.approx(difference(*one)["difference"]["ci95"])
+    left, right = (dict.fromkeys(range(3), side[0]) for side in one)
+    assert difference(left, right)["difference"]["ci95"] == pytest.approx(difference(*one)["difference"]["ci95"])
 
 
 def test_as_many_patients_as_are_asked_for_would_tell() -> None:
-    """Of 400 studies with so many patients, four in five tell a difference as large as the one observed."""
+    """Of 200 studies with so many patients, four in five tell a difference as large as the one observed."""
     seen = difference({0: drawn(5, 0.05, 40, rng_of="left")}, {0: drawn(5, 0.0, 40, rng_of="right")})
     value, needed = seen["difference"]["value"], seen["patients_needed"]
     assert needed is not None
@@ -84,7 +89,7 @@ def test_no_number_of_patients_tells_nothing_or_makes_up_for_seeds() -> None:
 
 def test_older_runs_cannot_tell() -> None:
     old: BySeed = {0: Measured(0.9)}
-    policies = [{"trained": old}, {"trained": {0: drawn(0, 0.0, 40)}}, {}]
+    policies: list[Policy] = [{"trained": old}, {"trained": {0: drawn(0, 0.0, 40)}}, {}]
     [one] = compared(["a", "b", "c"], policies)
     assert (one["figure"], one["left"], one["right"]) == ("trained", "b", "a")
     assert (one["told"], one["p"], one["p_adjusted"], one["patients_needed"]) == (False, None, None, None)
@@ -102,16 +107,19 @@ def test_each_is_compared_with_the_first_and_with_the_best_that_will_do() -> Non
     assert all(one is not None and math.isfinite(one) for one in adjusted)
 
 
+def heard(found: Replicates | None) -> Measured:
+    assert found is not None
+    values = np.array(found.values, dtype=np.float64)
+    return Measured(float(values.mean()), found.patients, values)
+
+
 def test_two_classifiers_are_compared_on_the_same_patients() -> None:
     """From scores to a verdict: one hears better than the other, and nobody needs to say who was drawn."""
     people = np.array([f"p{number}" for number in range(150)], dtype=object)
     labels = (np.arange(150) % 2).astype(np.float32)[:, None]
     noise = stream(0, "noise").normal(0, 1.2, (150, 1)).astype(np.float32)
     clear, dull = labels + noise * 0.5, labels + noise
-    found = [of_findings(labels, scores, people) for scores in (clear, dull)]
-    left, right = (
-        Measured(np.mean(one.values), one.patients, np.array(one.values)) for one in found if one is not None
-    )
+    left, right = (heard(of_findings(labels, scores, people)) for scores in (clear, dull))
     told = difference({0: left}, {0: right})
     assert told["difference"]["value"] > 0
     assert told["p"] < 0.001

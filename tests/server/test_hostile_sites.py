@@ -25,7 +25,7 @@ from fedcxr.errors import EngineBroken, Refused, TooFewSites
 from fedcxr.methods import guarantee_of
 from fedcxr.protocol import job_of, taught_message
 from fedcxr.release import Packed, Release
-from fedcxr.runs import Run
+from fedcxr.runs import Run, site_logs
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
 from fedcxr.simulation.keys import Simulated, simulated_identity
@@ -447,8 +447,19 @@ def test_an_earlier_answer_is_none_to_this_request(tmp_path: Path) -> None:
         {"patients": 2**62, "images": 2**62},
         {"patients": -1},
         {"seconds": -1e308},
+        {"log": "keys 1, " * 5_000_000},
+        {"log": "Kowalczyk 1"},
     ],
-    ids=["a long reason", "a long place", "escapes", "absurdly many", "less than none", "before it was asked"],
+    ids=[
+        "a long reason",
+        "a long place",
+        "escapes",
+        "absurdly many",
+        "less than none",
+        "before it was asked",
+        "a long log",
+        "a log of names",
+    ],
 )
 def test_words_and_counts_are_bounded_before_they_are_kept(told: dict[str, Any], tmp_path: Path) -> None:
     with begun(scenario(), tmp_path) as run:
@@ -461,6 +472,18 @@ def test_words_and_counts_are_bounded_before_they_are_kept(told: dict[str, Any],
         assert all(b"\x1b" not in path.read_bytes() for path in kept if path.suffix in (".json", ".jsonl"))
         for line in (run.folder / "events.jsonl").read_text().splitlines():
             assert json.dumps(json.loads(line), ensure_ascii=False).isprintable()
+
+
+def test_a_log_is_kept_if_it_is_signed_and_that_of_nobody_else(tmp_path: Path) -> None:
+    """Also of a site that released nothing; a site that tells no log has none."""
+
+    def failed(answer: wire.Answer) -> wire.Answer:
+        return wire.Answer(LIAR, "refused", "too few films", log="keys 1, scenario 0, films 3, work 12")
+
+    with begun(scenario(), tmp_path) as run:
+        collected(run, Liars({wire.RELEASE: failed}))
+        said = "release, round 1: keys 1 s, scenario 0 s, films 3 s, work 12 s; too few films"
+        assert site_logs.lines(run.folder) == [f"{LIAR}  {said}"]
 
 
 @pytest.mark.parametrize("kind", [wire.HELLO, wire.RELEASE])

@@ -14,9 +14,9 @@ from nodes import COORDINATOR
 from fedcxr import wire
 from fedcxr.keys.identity import Identity
 from fedcxr.keys.signatures import sign_request
+from fedcxr.steps import coarse
 from sites.asking import CLOCKS, asking
 from sites.codes import Code, Denied
-from sites.premises import coarse
 
 NOW = 1_800_000_000
 KINDS = (wire.HELLO, wire.RELEASE, wire.LEARN, wire.TEST)

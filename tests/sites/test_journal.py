@@ -363,7 +363,7 @@ def test_what_a_full_disk_did_not_take_is_not_signed(vault: Vault, monkeypatch: 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         kind, said = agent.answer(["sign", "release", DIGEST])
-    assert (kind, "cannot use the journal" in str(said)) == ("StorageError", True)
+    assert (kind, "the disk is full" in str(said)) == ("DiskFull", True)
     assert agent.answer(["sign", "answer", b"x"])[0] == "Refused"
     assert agent.answer(["refuse", Code.FAILED])[0] == "ok"
     assert told(vault) == ["begun", "signed", "void", "refused"]
@@ -574,6 +574,7 @@ def test_verify_says_what_it_looked_at(
         "vault": True,
         "void": 0,
         "unfinished": False,
+        "no_room": [],
     }
     cut = whole[: whole.rstrip(b"\n").rfind(b"\n") + 1]
     journal.write_bytes(cut)

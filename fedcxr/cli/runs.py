@@ -1,0 +1,141 @@
+"""`fedcxr runs`: what is stored, shown again, beside each other, and what differs between two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedcxr.cli.help import App
+from fedcxr.cli.options import Format, FormatOption
+from fedcxr.errors import DataError, FedcxrError
+
+if TYPE_CHECKING:
+    from fedcxr.runs.stored import Stored
+
+runs_app = App(help="Runs that are on file.")
+
+Named = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how `runs list` calls it.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders are.")]
+OfKit = Annotated[
+    Path | None, typer.Option("--kit", metavar="KIT", help="Runs at hospitals, which lie in the coordinator's kit.")
+]
+
+
+@runs_app.command("list", epilog="Example: fedcxr runs list runs")
+def runs_list(
+    out: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where run folders are.")] = Path("runs"),
+    kit: OfKit = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """List the runs below a folder: when each was made, how far it is, and its main figures."""
+    from fedcxr.cli import console, tables
+    from fedcxr.runs import listing
+
+    found = listing.below(_place(out, kit))
+    if format is Format.json:
+        typer.echo(json.dumps([one.told() for one in found], indent=1))
+    else:
+        tables.show(listing.table(found), console.stdout())
+
+
+@runs_app.command("show", epilog="Example: fedcxr runs show noise-5f1d8a20")
+def runs_show(run: Named, out: Out = Path("runs"), kit: OfKit = None, format: FormatOption = Format.text) -> None:
+    """Show a finished run's result as the command did that made it, and what hospitals let be known of their part."""
+    from fedcxr.runs import stored
+
+    folder = stored.found(run, _place(out, kit))
+    try:
+        one = stored.Stored.read(folder)
+    except FedcxrError:
+        if format is Format.text:
+            _tell_logs(folder)  # they say why there is no result
+        raise
+    show(one.result, one.folder, format)
+
+
+@runs_app.command("compare", epilog="Example: fedcxr runs compare noise-5f1d8a20 none-c917e661")
+def runs_compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders, or how `runs list` calls them.")],
+    out: Out = Path("runs"),
+    kit: OfKit = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Put the main figures of runs beside each other, and the keys in which their scenarios differ."""
+    from fedcxr.cli import console, tables
+    from fedcxr.runs import beside
+
+    readable, damaged = _read(runs, _place(out, kit))
+    for error in damaged:
+        typer.echo(f"left out: {error}", err=True)
+    if readable:
+        told = beside.compared(readable)
+        if format is Format.json:
+            typer.echo(json.dumps(told, indent=1))
+        else:
+            tables.show(beside.compared_table(told), console.stdout())
+    if damaged:
+        raise DataError(f"{len(damaged)} of {len(runs)} runs cannot be compared", do="why not is said above")
+
+
+@runs_app.command("diff", epilog="Example: fedcxr runs diff noise-5f1d8a20-0 noise-5f1d8a20-1")
+def runs_diff(
+    left: Named, right: Named, out: Out = Path("runs"), kit: OfKit = None, format: FormatOption = Format.text
+) -> None:
+    """Say what differs between two runs: scenario, code, released bytes, and figures against their intervals.
+
+    The same scenario, seed and code must give the same bytes: where they do not, that is said first.
+    """
+    from fedcxr.cli import console, tables
+    from fedcxr.runs import beside, stored
+
+    place = _place(out, kit)
+    told = beside.diff(*(stored.Stored.read(stored.found(one, place)) for one in (left, right)))
+    if format is Format.json:
+        typer.echo(json.dumps(told, indent=1))
+        return
+    screen = console.stdout()
+    tables.say(beside.verdict(told), screen)
+    for table in beside.diff_tables(told):
+        screen.print()
+        tables.show(table, screen)
+
+
+def show(result: Any, folder: Path, format: Format) -> None:
+    """A result on one screen, or whole."""
+    from fedcxr.cli import console
+
+    if format is Format.json:
+        typer.echo(json.dumps(result, indent=1))
+    else:
+        console.summary(result, folder, console.stdout())
+        _tell_logs(folder)
+
+
+def _tell_logs(folder: Path) -> None:
+    from fedcxr.runs import site_logs
+
+    logs = site_logs.lines(folder)
+    if logs:
+        typer.echo("\n".join(["", *logs]))
+
+
+def _place(out: Path, kit: Path | None) -> Path:
+    """Where the runs are: those at hospitals lie in the coordinator's kit."""
+    return out if kit is None else kit / "runs"
+
+
+def _read(named: Sequence[str], out: Path) -> tuple[list[Stored], list[FedcxrError]]:
+    """Those that can be read, and why the others cannot."""
+    from fedcxr.runs import stored
+
+    readable, damaged = [], []
+    for name in named:
+        try:
+            readable.append(stored.Stored.read(stored.found(name, out)))
+        except FedcxrError as error:
+            damaged.append(error)
+    return readable, damaged

@@ -1,0 +1,1 @@
+"""What stored runs say, for those who decide: read back from results alone."""
