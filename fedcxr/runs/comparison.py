@@ -152,18 +152,20 @@ def screen(comparison: Mapping[str, Any], folder: Path) -> Table:
         *NOTES,
         *(OF_MODELS if shared else ()),
         f"runs are below {folder}; study.csv there has all figures of each",
+        *(f"{row['name']}: {MEETS[row['meets']]}. {_reasons(row)}" for row in comparison["rows"] if row["constraints"]),
     )
-    return Table(str(comparison["study"]), tuple(head.rstrip() for head in heads), tuple(rows), notes, _why(comparison))
+    return Table(
+        str(comparison["study"]), tuple(head.rstrip() for head in heads), tuple(rows), notes, _headline(comparison)
+    )
 
 
-def _why(comparison: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which policies meet the constraints, and of each why or why not."""
+def _headline(comparison: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which policies meet the constraints; nothing where there are none."""
     rows = [row for row in comparison["rows"] if row["constraints"]]
+    met = [row["name"] for row in rows if row["meets"]]
     if not rows:
         return ()
-    met = [row["name"] for row in rows if row["meets"]]
-    headline = f"All constraints are met by {listed(met)}." if met else "No policy was shown to meet all constraints."
-    return (headline, *(f"{row['name']}: {MEETS[row['meets']]}. {_reasons(row)}" for row in rows))
+    return (f"All constraints are met by {listed(met)}." if met else "No policy was shown to meet all constraints.",)
 
 
 def _reasons(row: Mapping[str, Any]) -> str:

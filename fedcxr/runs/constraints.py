@@ -123,6 +123,7 @@ class Found:
     low: float | None = None
     high: float | None = None
     exact: bool = False
+    unit: str = ""  # of a guarantee
     least: str | None = None  # why it may be more in truth; None: it is what it says
 
     def keeps(self, constraint: Constraint) -> bool | None:
@@ -176,8 +177,8 @@ def _guarantee(result: Mapping[str, Any], path: str) -> Found | None:
     if formal is None:
         return None
     value, unit = formal[path.rpartition(".")[2]], formal["unit"]
-    least = None if unit in OF_PATIENTS else f"it is per {unit.replace('_', ' ')}, and per patient nobody knows"
-    return Found(value, value, value, exact=True, least=least)
+    least = None if unit in OF_PATIENTS else "what it is per patient nobody knows"
+    return Found(value, value, value, exact=True, unit=f" per {unit.replace('_', ' ')}", least=least)
 
 
 # What that means for a policy -----------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def _shown(value: float, worst: Sequence[Found]) -> str:
     """The mean over runs, and between which ends the runs' own intervals lie."""
     mean = " on average" if len(worst) > 1 else ""
     if all(one.exact for one in worst):
-        return f"{value:.4g}{mean}"
+        return f"{value:.4g}{worst[0].unit}{mean}"
     ends = [(one.low, one.high) for one in worst if one.low is not None and one.high is not None]
     if len(ends) < len(worst):
         return f"{value:.3f}{mean} (interval unknown)"

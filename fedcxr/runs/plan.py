@@ -100,7 +100,7 @@ def _earlier(out: Path) -> Iterator[_Earlier]:
 def _expected(scenario: Scenario, earlier: Sequence[_Earlier]) -> tuple[float | None, float | None, str | None]:
     method = scenario.method.plugin_name()
     same = [one for one in earlier if one.scenario == scenario.id]
-    by = "of this scenario under other seeds"
+    by = "of this scenario"
     if not same:
         own = _alike(method, scenario.preset, scenario.document())
         same, by = [one for one in earlier if one.alike == own], f"of {method} at {scenario.preset} on such films"
