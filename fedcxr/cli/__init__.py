@@ -24,9 +24,9 @@ from fedcxr.cli.keys import keys_app
 from fedcxr.cli.nodes import server_app, submit
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
 from fedcxr.cli.preflight import doctor, preflight
+from fedcxr.cli.report import report
 from fedcxr.cli.runs import runs_app
 from fedcxr.cli.site import site_app
-from fedcxr.cli.report import report
 from fedcxr.cli.study import study
 from fedcxr.errors import ConfigError, FedcxrError, Interrupted, place
 from fedcxr.plugins import Kind

@@ -73,7 +73,7 @@ def curves(
     scale = math.log if logarithmic else float
     low = min(0.45, *(y for points in drawn.values() for _, y in points))
     first, last = scale(min(xs)), scale(max(xs))
-    longest = min(max(len(name) for name in drawn), 24) if len(drawn) > 1 else 0
+    longest = min(max(len(name) for name in drawn), 28) if len(drawn) > 1 else 0
     left, right = 40.0, WIDTH - 16.0 - longest * LETTER
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -92,16 +92,27 @@ def curves(
             parts.append(label((place, HEIGHT - 26), f"{x:g}", "tick"))
             taken.append(place)
     parts.append(label(((left + right) / 2, HEIGHT - 6), across, "tick"))
-    heights: list[float] = []
-    for number, (name, points) in enumerate(sorted(drawn.items(), key=lambda one: one[1][-1][1])):
+    ordered = sorted(drawn.items(), key=lambda one: -one[1][-1][1])
+    for number, (name, points) in enumerate(ordered):
         places = [at(*point) for point in points]
         parts.append(path(places, f"curve of{number % 4}"))
         parts += [circle(place, 3.5, f"point of{number % 4}") for place in places]
-        if longest:
-            y = min([places[-1][1], *(height - 13 for height in heights[-1:])])
-            heights.append(y)
-            parts.append(label((right + 8, y + 4), _short(name, 24), "value"))
-    return svg(title, HEIGHT, parts, description)
+    below = HEIGHT
+    if longest:
+        heights = _apart([at(*points[-1])[1] for _, points in ordered])
+        parts += [
+            label((right + 8, y + 4), _short(name, 28), "value") for (name, _), y in zip(ordered, heights, strict=True)
+        ]
+        below = max(HEIGHT, heights[-1] + 14)
+    return svg(title, below, parts, description)
+
+
+def _apart(heights: Sequence[float], gap: float = 13.0) -> list[float]:
+    """From the top down, moved so that words at them do not lie on each other."""
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + gap) if found else height)
+    return found
 
 
 def _short(name: str, letters: int = 34) -> str:

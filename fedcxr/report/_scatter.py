@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ def scatter(question: str, policies: Sequence[tuple[int, Mapping[str, Any]]]) ->
     ys = [y for _, p in known for y in (p["utility"]["value"], *(p["utility"]["ci95"] or ()))]
     xs = [x for _, p in known for x in (p["risk"]["value"], *(p["risk"]["ci95"] or ()))]
     low, high = _tenth(min(ys), down=True), _tenth(max(ys), down=False)
-    first, last = min(0.5, _tenth(min(xs), down=True)), 1.0
+    first, last = min(0.47, _tenth(min(xs), down=True)), 1.0
 
     def at(risk: float, useful: float) -> tuple[float, float]:
         across = (risk - first) / (last - first)
@@ -59,9 +60,10 @@ def _side(x: float) -> str:
 
 def _grid(at: Any, across: tuple[float, float], up: tuple[float, float]) -> list[str]:
     parts = []
-    for tenth in range(round(across[0] * 10), round(across[1] * 10) + 1):
+    for tenth in range(math.ceil(across[0] * 10), round(across[1] * 10) + 1):
         start, end = at(tenth / 10, up[0]), at(tenth / 10, up[1])
-        parts += [line(start, end, "chance" if tenth == 5 else "grid"), label((start[0], start[1] + 16), tenth / 10, "tick")]
+        parts.append(line(start, end, "chance" if tenth == 5 else "grid"))
+        parts.append(label((start[0], start[1] + 16), f"{tenth / 10:.1f}", "tick"))
     for tenth in range(round(up[0] * 10), round(up[1] * 10) + 1):
         start, end = at(across[0], tenth / 10), at(across[1], tenth / 10)
         parts += [line(start, end, "grid"), label((start[0] - 8, start[1] + 4), tenth / 10, "name")]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedcxr.page import items, text
-from fedcxr.page.plots import Mark, curves as drawn_curves, data, marks
+from fedcxr.page.plots import Mark, data, marks
+from fedcxr.page.plots import curves as drawn_curves
 from fedcxr.page.tables import drawn, table
 from fedcxr.report import _scatter, dpia
 from fedcxr.report.pictures import Picture
@@ -16,8 +17,13 @@ from fedcxr.report.words import GLOSSARY, QUESTIONS
 from fedcxr.table import figure, share, span
 
 Policy = Mapping[str, Any]
-STATES = {True: ("meets", "meets all", "good"), False: ("fails", "breaks one", "bad"), None: ("open", "cannot tell", "doubt")}
+STATES = {
+    True: ("meets", "meets all", "good"),
+    False: ("fails", "breaks one", "bad"),
+    None: ("open", "cannot tell", "doubt"),
+}
 UNKNOWN = "unknown"
+RISING = "Still rising when it was stopped, so that more effort would find more"
 MOST_LINES = 12  # curves of policies in one drawing
 
 
@@ -118,7 +124,7 @@ def frontier(drawing: Drawing) -> str:
     parts = [drawing.gloss("unprotected")]
     asked = dict.fromkeys(p["risk"]["question"] for p in drawing.known if p["risk"]["question"] is not None)
     if len(asked) > 1:
-        parts.append("<p>Attackers were asked different questions, and what they reached is not comparable: </p>")
+        parts.append("<p>Attackers were asked different questions, and what they reached is not comparable:</p>")
     for question in asked:
         shown = [p for p in drawing.known if p["risk"]["question"] == question]
         picture = _scatter.scatter(question, [(drawing.number(p), p) for p in shown])
@@ -130,9 +136,10 @@ def frontier(drawing: Drawing) -> str:
         parts += [
             f"<h3>{text(told.head if told else question)}</h3>",
             f'<div class="figure" role="group" aria-label="{text(question)}: drawing" tabindex="0">{picture}</div>',
-            '<p class="soft">Better is up and to the left. Filled: nobody dominates it. Hollow: dominated. Broken outline: '
-            "a control failed. Arrow: a lower bound, the truth may lie further right. Lines: 95 % intervals; where they "
-            "overlap, one may be above another by chance.</p>",
+            '<p class="soft">Better is up and to the left. Filled: nothing dominates it. Hollow: dominated. Broken '
+            "outline: a control failed. Arrow: a lower bound, the truth may lie further right. Lines: 95 % intervals; "
+            "where they overlap, one may be above another by chance. Where there are keys, this is about attackers "
+            "without any.</p>",
             data("The same as a table", table(f"Frontier: {question}", heads, rows[: drawing.rows])),
         ]
     return "".join(parts) if len(parts) > 1 else ""
@@ -318,8 +325,8 @@ def differences(drawing: Drawing) -> str:
         rows.append(("", [*cells, *p, said, UNKNOWN if needed is None else f"{needed:,}"]))
     heads = ("policies", "figure", "difference", "p", "p corrected", "verdict", "patients needed")
     return (
-        "<p>Runs of one seed are compared with each other, patient by patient; p values are corrected for the number of "
-        "comparisons.</p>" + drawn("Differences between policies", heads, rows)
+        "<p>Runs of one seed are compared with each other, patient by patient; p values are corrected for the number "
+        "of comparisons.</p>" + drawn("Differences between policies", heads, rows)
     )
 
 
@@ -341,11 +348,11 @@ def pictures(drawing: Drawing) -> str:
     if not shown:
         return ""
     return (
-        "<p>Rows are films; what each column is stands above it. That a film looks changed does not mean that nobody is "
-        'found by it.</p><div class="films">'
+        "<p>Rows are films; what each column is stands above it. That a film looks changed does not mean that nobody "
+        'is found by it.</p><div class="films">'
         + "".join(
             f'<figure><img src="{one.source}" width="{one.width}" height="{one.height}" '
-            f'alt="Films of {text(one.site)} before and after protection under {text(name)}" loading="lazy">'
+            f'alt="Films of {text(one.site)} before and after protection under {text(name)}">'
             f"<figcaption>{text(name)}, {text(one.site)}</figcaption></figure>"
             for name, one in shown
         )
@@ -362,7 +369,7 @@ def doubts(drawing: Drawing) -> str:
             for reason in one["inconclusive_because"]:
                 reasons.setdefault(f"Inconclusive, because {reason}", []).append(who)
             if one["converged"] is False:
-                reasons.setdefault("Still rising when it was stopped, so that more effort would find more", []).append(who)
+                reasons.setdefault(RISING, []).append(who)
     unknown = [policy["name"] for policy in drawing.known if policy["risk"]["value"] is None]
     if unknown:
         reasons["Nobody attacked, so that the risk is unknown"] = unknown
@@ -396,8 +403,8 @@ def officer(drawing: Drawing) -> str:
         return ""
     opened = " open" if len(shown) == 1 else ""
     parts = [
-        "<p>For each policy a section to be pasted: singling out, linkability and inference, with the risk that is left "
-        "beyond each control. dpia.json holds the same as data.</p>"
+        "<p>For each policy a section to be pasted: singling out, linkability and inference, with the risk that is "
+        "left beyond each control. dpia.json holds the same as data.</p>"
     ]
     for policy in shown:
         body = "".join(
@@ -455,7 +462,11 @@ def _risk(policy: Policy) -> str:
         return UNKNOWN
     least = "≥ " if risk["lower_bound"] else ""
     doubt = "" if risk["conclusive"] else '<span class="doubt">inconclusive</span> '
-    return f"{doubt}{least}{_figure(risk)}<small>{text(_head(risk['question']).lower())}</small>"
+    holder = policy["holder"]
+    keys = (
+        "" if holder is None else f"<small>with keys ({text(holder['name'])}): {figure(holder['auc']['value'])}</small>"
+    )
+    return f"{doubt}{least}{_figure(risk)}<small>{text(_head(risk['question']).lower())}</small>{keys}"
 
 
 def _lesser(policy: Policy) -> str:

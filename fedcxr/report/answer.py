@@ -56,8 +56,15 @@ def _worst(known: Sequence[Policy]) -> str:
     scored = [policy for policy in known if policy["risk"]["value"] is not None]
     if not scored:
         return "Who is re-identified at worst is unknown: nobody attacked."
-    worst = max(scored, key=lambda policy: (policy["risk"]["question"] == "linkage", policy["risk"]["value"]))
-    return f"At worst, under {worst['name']}: {_attack(worst)}"
+    # Of those who are found again, if anybody asked; keys that are held count as well.
+    worst = max(scored, key=lambda policy: (policy["risk"]["question"] == "linkage", _highest(policy)))
+    said = _attack(worst)
+    return f"At worst, under {worst['name']}: {said[0].lower()}{said[1:]}"
+
+
+def _highest(policy: Policy) -> float:
+    holder = policy["holder"]
+    return max(float(policy["risk"]["value"]), 0.0 if holder is None else float(holder["auc"]["value"]))
 
 
 def _useful(policy: Policy) -> str:
@@ -74,7 +81,7 @@ def _useful(policy: Policy) -> str:
 def _found(policy: Policy) -> str:
     if policy["risk"]["value"] is None:
         return "Who can be re-identified is unknown: nobody attacked, or no attacker has a figure."
-    held = "all controls held" if policy["risk"]["conclusive"] else "a control failed, so that a low figure proves nothing"
+    held = "all controls held" if policy["risk"]["conclusive"] else "a control failed: a low figure proves nothing"
     return f"{_attack(policy).rstrip('.')}; {held}."
 
 
@@ -83,7 +90,12 @@ def _attack(policy: Policy) -> str:
     asked = QUESTIONS.get(risk["question"])
     task = asked.task if asked else f"asked {risk['question']}"
     least = "at least " if risk["lower_bound"] else ""
-    return f"{task}, the best attacker ({risk['attacker']}) is right in {least}{Figure.of(risk).told}."
+    said = f"{task}, the best attacker ({risk['attacker']}) is right in {least}{Figure.of(risk).told}"
+    holder = policy["holder"]
+    keys = (
+        "" if holder is None else f", and whoever holds the keys ({holder['name']}) in {Figure.of(holder['auc']).told}"
+    )
+    return f"{said}{keys}."
 
 
 def _doubts(known: Sequence[Policy]) -> str:
@@ -93,9 +105,10 @@ def _doubts(known: Sequence[Policy]) -> str:
         return "Every attacker's controls held and the worst had stopped rising, which does not prove that nobody can."
     said = []
     if failed:
-        said.append(f"the risk of {_named(failed)} cannot be told, as a control failed or nobody attacked")
+        said.append(f"the risk under {_named(failed)} cannot be told, as a control failed or nobody attacked")
     if bounds:
-        said.append(f"that of {_named(bounds)} is the least it can be, as it was not shown that attackers end there")
+        least = "is the least it can be: that attackers could not reach more was not shown"
+        said.append(f"the risk under {_named(bounds)} {least}")
     sentence = "; ".join(said)
     return f"{sentence[0].upper()}{sentence[1:]}."
 

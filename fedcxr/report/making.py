@@ -1,4 +1,4 @@
-"""A report: everything that a folder of runs says, as one document, one page, and tables for papers and spreadsheets."""
+"""A report: all that a folder of runs says, as one document, one page, and tables for papers and spreadsheets."""
 
 from __future__ import annotations
 

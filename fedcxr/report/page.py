@@ -60,7 +60,7 @@ def _parts(told: Mapping[str, Any], parts: Mapping[str, str], kept: Sequence[str
     kind = "One run" if told["single"] else f"{len(told['policies'])} policies compared"
     yield '<a class="skip" href="#main">Skip to the answer</a>'
     yield f'<header><p class="kicker">{kind}</p><h1>{text(told["title"])}</h1></header>'
-    yield f'<nav aria-label="Sections, by reader">{"".join(_links(reader, kept) for reader in EVERYBODY)}</nav>'
+    yield f'<nav aria-label="Sections, by reader">{"".join(_links(reader, kept, told) for reader in EVERYBODY)}</nav>'
     yield '<main id="main" tabindex="-1">'
     first, *others = told["answer"]
     yield (
@@ -73,7 +73,8 @@ def _parts(told: Mapping[str, Any], parts: Mapping[str, str], kept: Sequence[str
     if warned:
         yield f'<aside class="notice" aria-label="Before you rely on this">{items(warned)}</aside>'
     for place in kept:
-        head, readers, _ = SECTIONS[place]
+        _, readers, _ = SECTIONS[place]
+        head = _head(place, told)
         yield (
             f'<section aria-labelledby="{place}"><h2 id="{place}">{head}</h2>'
             f'<p class="readers">{" · ".join(readers)}</p>{parts[place]}</section>'
@@ -83,6 +84,10 @@ def _parts(told: Mapping[str, Any], parts: Mapping[str, str], kept: Sequence[str
     yield "No attack that fails proves that nobody can succeed.</p></footer>"
 
 
-def _links(reader: str, kept: Sequence[str]) -> str:
-    links = [f'<li><a href="#{place}">{SECTIONS[place][0]}</a></li>' for place in kept if reader in SECTIONS[place][1]]
+def _links(reader: str, kept: Sequence[str], told: Mapping[str, Any]) -> str:
+    links = [f'<li><a href="#{place}">{_head(place, told)}</a></li>' for place in kept if reader in SECTIONS[place][1]]
     return f'<div><p class="reader">{reader}</p><ul>{"".join(links)}</ul></div>'
+
+
+def _head(place: str, told: Mapping[str, Any]) -> str:
+    return "At a glance" if place == "policies" and told["single"] else SECTIONS[place][0]

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WIDTH, TALLEST = 420, 460  # pixels; what is taller is cut at the bottom, where more films stand
+from fedcxr.runs.pictures import height_of_comparison
+
+WIDTH, FILMS = 480, 2  # pixels, and films from the top
 MOST_PIXELS = 60_000_000  # a file that claims more is none of ours
 QUALITY = 62
 
@@ -40,8 +42,9 @@ def _small(path: Path) -> Picture | None:
             small = sheet.convert("L")
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
         return None
+    small = small.crop((0, 0, small.width, min(small.height, height_of_comparison(FILMS))))
     height = max(round(small.height * WIDTH / small.width), 1)
-    small = small.resize((WIDTH, height), Image.Resampling.BOX).crop((0, 0, WIDTH, min(height, TALLEST)))
+    small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "WEBP", quality=QUALITY)
     source = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

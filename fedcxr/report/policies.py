@@ -33,6 +33,7 @@ def policy(row: Mapping[str, Any] | None, read: Sequence[Read]) -> dict[str, Any
         "arms": arms,
         "findings": {arm: findings(results, arm) for arm in ARMS},
         "risk": _risk(results, told),
+        "holder": _holder(results),
         "attackers": told,
         "membership": _membership(results),
         "formal": _formal(results),
@@ -78,6 +79,22 @@ def _risk(results: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]
         "lower_bound": best["converged"] is not True,
         "conclusive": all(one["conclusive"] for one in members),
     }
+
+
+def _holder(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Where there are keys, whoever holds some and finds most; what holds without a key does not hold for them."""
+    found = [
+        one
+        for result in results
+        for one in result["privacy"].get("recipients") or ()
+        if one.get("role") != "adversary" and (one.get("auc") or UNKNOWN)["value"] is not None
+    ]
+    best = max(found, key=lambda one: float(one["auc"]["value"]), default=None)
+    if best is None:
+        return None
+    name = str(best["name"]) if best["role"] == "reader" else f"the keys of {best['name']}"
+    same = [one["auc"] for one in found if (one["role"], one["name"]) == (best["role"], best["name"])]
+    return {"name": name, "auc": pooled(same)}
 
 
 def _membership(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -33,13 +33,13 @@ GLOSSARY: Mapping[str, str] = {
     "at least (≥)": "a lower bound: it was not shown that the attacker, with more effort, would not reach more",
     "control": "the same attack where the answer is known: on unprotected films it must succeed, with names dealt at "
     "random it must fail",
-    "inconclusive": "a control failed or there were too few patients: the figure proves nothing, a low one least of all",
+    "inconclusive": "a control failed or there were too few patients: the figure proves nothing, a low one least",
     "converged": "doubling the effort no longer helped the attacker",
     "dominated": "another policy is at least as useful and gives no more away, and is better in one of the two",
     "unprotected": "the same learning on films as they are: the most that there is to be had",
     "membership": "whether a patient is one of those that a model learnt from",
-    "epsilon": "how much likelier any outcome may be with somebody's data than without: by a factor of e to this; delta "
-    "is the chance that it is more",
+    "epsilon": "how much likelier any outcome may be with somebody's data than without: by a factor of e to this; "
+    "delta is the chance that it is more",
     "unit": "of what a guarantee hides the presence: a pixel, a film (record), a patient or a hospital (site)",
 }
 
