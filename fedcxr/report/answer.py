@@ -94,7 +94,7 @@ def _with_keys(known: Sequence[Policy]) -> str:
         return ""
     most = max(holding, key=lambda policy: float(policy["holder"]["auc"]["value"]))
     told = Figure.of(most["holder"]["auc"]).told
-    return f" With keys it is another matter: under {most['name']}, {most['holder']['name']} allows {told}."
+    return f" With keys it is another matter: under {most['name']}, {most['holder']['name']} is right in {told}."
 
 
 def _doubts(known: Sequence[Policy]) -> str:
