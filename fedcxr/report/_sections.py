@@ -85,7 +85,7 @@ def policies(drawing: Drawing) -> str:
     return (
         note
         + drawing.gloss("policy", "AUC", "interval", "worst case", "at least (≥)", "dominated")
-        + (_filter(constrained) if len(listed) > 3 else "")
+        + (_filter(constrained) if len(listed) > 2 else "")
         + drawn(caption, heads, rows, kind="policies")
         + drawing.rest(len(listed), len(drawing.policies), "tables/policies.csv")
         + (_constraints(listed) if constrained else "")
