@@ -14,6 +14,7 @@ import numpy as np
 from fedcxr.data import cache_folder
 from fedcxr.learning import Report
 from fedcxr.methods import guarantee_of
+from fedcxr.metrics.paired import Replicates
 from fedcxr.protocol import COORDINATOR, context_of, task_seed
 from fedcxr.questions import PROTECTED
 from fedcxr.release import Release
@@ -148,15 +149,21 @@ class Ahead:
 
 
 def _utility(run: Run, evidence: Evidence, compute: Compute) -> dict[str, Any]:
-    """Every task's figures, each with the seconds it took."""
+    """Every task's figures, each with the seconds it took, and replicates to compare policies by."""
 
     def measured(name: str) -> dict[str, Any]:
         start, task = time.perf_counter(), run.scenario.tasks[name]
         if not task.applies(evidence):
             return {"measured": None, "seconds": 0.0}
+        replicates: dict[str, Any] = {}
+
+        def keep(figure: str, drawn: Replicates | None) -> None:
+            if drawn is not None:
+                replicates[figure] = drawn.told()
+
         with compute.session():
-            figures = task.measure(evidence, _bench(run, name, compute))
-        return {"measured": figures, "seconds": time.perf_counter() - start}
+            figures = task.measure(evidence, replace(_bench(run, name, compute), keep=keep))
+        return {"measured": figures, "seconds": time.perf_counter() - start, "replicates": replicates}
 
     return {name: run.stage(stages.utility(name), partial(measured, name)) for name in run.scenario.tasks}
 

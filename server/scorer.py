@@ -13,7 +13,11 @@ GUESSED = "its code is from outside, and could have guessed the seed: draw a sec
 
 
 def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) -> dict[str, Any]:
-    """An adversary's entries by section of `privacy`, what is drawn of its answers, seconds it took, and its fence."""
+    """An adversary's entries by section of `privacy`, what is drawn of its answers, seconds it took, and its fence.
+
+    Beside them lie replicates of its attackers' figures, by question and attacker.
+    """
+    replicates: dict[str, dict[str, Any]] = {}
     entries: dict[str, list[dict[str, Any]]] = {}
     shown: dict[str, Mapping[str, Any]] = {}
     seconds = 0.0
@@ -25,6 +29,8 @@ def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) 
         took = sum(one.seconds for one in heard.values())
         seconds += took
         scored = question.score(heard, threat.scenario.root)
+        compared = question.replicates(heard)
+        replicates[name] = {attacker: one.told() for attacker, one in compared.items() if one is not None}
         drawn = question.shown(heard, scored, threat.scenario.root)
         if drawn is not None:
             shown[name] = drawn
@@ -32,7 +38,13 @@ def score(threat: Threat, put: Mapping[str, Mapping[str, Put]], attack: Attack) 
         untold = {**UNTOLD, "seconds": round(took, 3)} if question.section == "attacks" else {}
         told = [{**about, **untold, **_doubted(entry, threat, attack)} for entry in scored]
         entries.setdefault(question.section, []).extend(told)
-    return {"entries": entries, "shown": shown, "seconds": seconds, "fence": attack.fence}
+    return {
+        "entries": entries,
+        "shown": shown,
+        "seconds": seconds,
+        "fence": attack.fence,
+        "replicates": replicates,
+    }
 
 
 def _doubted(entry: dict[str, Any], threat: Threat, attack: Attack) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from fedcxr.cli.keys import keys_app
 from fedcxr.cli.nodes import server_app, submit
 from fedcxr.cli.options import Device, Engine, Format, FormatOption, Preset, Sets
 from fedcxr.cli.preflight import doctor, preflight
+from fedcxr.cli.report import report
 from fedcxr.cli.runs import runs_app
 from fedcxr.cli.site import site_app
 from fedcxr.cli.study import study
@@ -111,6 +112,7 @@ def simulate(
 
 
 app.command(epilog="Example: fedcxr study configs/studies/noise.yaml --out runs --resume")(study)
+app.command(epilog="Example: fedcxr report runs/sharing-policies --open")(report)
 app.command(epilog="Example: fedcxr audit --original films --released anonymised --table films.csv")(audit)
 app.command(epilog="Example: fedcxr submit scenario.yaml --kit kits/server")(submit)
 app.command(epilog="Example: fedcxr provision configs/deploy/consortium.yaml --out kits")(provision)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.knowledge import Holding
+from fedcxr.metrics.paired import Replicates
 from fedcxr.plugins import Plugin
 from fedcxr.table import Table, own_entries
 from fedcxr.view import View
@@ -65,6 +66,7 @@ class Question(Plugin):
     """Its fields are keys under `questions:` in a scenario; adversaries say which questions they answer."""
 
     section: ClassVar[str] = "attacks"  # where in `privacy` of result.json its entries stand
+    bounds: ClassVar[tuple[str, ...]] = ()  # figures of an entry with intervals, to which a study may set a bound
     usual: ClassVar[bool] = True  # whether it is put where a scenario names no questions, to whoever answers it
     rules: ClassVar[tuple[str, ...]] = ()  # by which its entries are judged, in words
     knows: ClassVar[tuple[str, ...]] = ()  # the kinds of knowledge that are handed over with it, by name
@@ -84,6 +86,10 @@ class Question(Plugin):
     @abstractmethod
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         """One entry per attacker, from its answers in all worlds; `adversary` and `question` are added to it."""
+
+    def replicates(self, heard: Mapping[str, Heard]) -> Mapping[str, Replicates | None]:
+        """Of each attacker's AUC, by which policies are compared patient by patient; empty: they are not."""
+        return {}
 
     def shown(
         self, heard: Mapping[str, Heard], entries: Sequence[Mapping[str, Any]], seed: int

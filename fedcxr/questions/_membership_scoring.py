@@ -14,7 +14,8 @@ from fedcxr.learning import Guarantee
 from fedcxr.metrics import Bools, Verification, verification
 from fedcxr.metrics.bootstrap import auc_interval
 from fedcxr.metrics.epsilon import Bound, epsilon_at_least, halves
-from fedcxr.questions import PROTECTED, Answer, Heard
+from fedcxr.metrics.paired import Replicates, of_pairs
+from fedcxr.questions import PROTECTED, Answer, Answers, Heard
 from fedcxr.rng import stream
 from fedcxr.table import figure
 
@@ -42,6 +43,7 @@ class Truth:
     people: npt.NDArray[np.int64]  # (n,) 0, 1, ... p - 1
     labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
     guarantee: Guarantee | None
+    names: npt.NDArray[np.object_] | None = None  # (n,) whose each film is; None: nobody compares with other runs
 
     @property
     def patients(self) -> Bools:  # (p,)
@@ -101,6 +103,16 @@ def score_attack(heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
             }
         )
     return entries
+
+
+def replicates(truth: Truth, answers: Answers) -> dict[str, Replicates | None]:
+    """Of each attacker's AUC by patients."""
+    if truth.names is None:
+        return {}
+    _, first = np.unique(truth.people, return_index=True)  # somebody's number is a place among all people
+    names, people = np.unique(truth.names[first], return_inverse=True)
+    pairs, member = np.stack([people, people]), truth.patients
+    return {name: of_pairs(truth.mean(answer["scores"]), member, pairs, names) for name, answer in answers.items()}
 
 
 def _figures(truth: Truth, answer: Answer, seed: int) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from fedcxr import metrics
 from fedcxr.metrics import retrieval, verification
 from fedcxr.metrics.bootstrap import auc_interval
 from fedcxr.metrics.identification import Search
+from fedcxr.metrics.paired import Replicates, of_pairs
 from fedcxr.metrics.permutation import smallest_auc
-from fedcxr.questions import PROTECTED, Answer, Heard, _rising
+from fedcxr.questions import PROTECTED, Answer, Answers, Heard, _rising
 from fedcxr.questions._pairs import Bools, ScoredPairs, Scores
 from fedcxr.questions._people import at_risk, by_person, per_patient
 from fedcxr.questions._trust import trust
@@ -135,6 +136,15 @@ def interval(scores: Scores, pairs: ScoredPairs, seed: int) -> list[float] | Non
     rng = stream(seed, "bootstrap", "attack")
     bounds = auc_interval(scores[a, b], pairs.genuine[a, b], patients[a], known[b], rng)
     return list(bounds) if bounds else None
+
+
+def replicates(pairs: ScoredPairs, answers: Answers) -> dict[str, Replicates | None]:
+    """Of each attacker's verification AUC, by patients."""
+    a, b = np.nonzero(pairs.once)
+    both, genuine = np.stack([pairs.codes[0][a], pairs.codes[1][b]]), pairs.genuine[a, b]
+    names = np.unique(np.concatenate([pairs.patients, pairs.known_patients]))
+    fair = {attacker: pairs.fair(answer["scores"])[a, b] for attacker, answer in answers.items()}
+    return {attacker: of_pairs(scores, genuine, both, names) for attacker, scores in fair.items()}
 
 
 def auc(scores: Scores, pairs: ScoredPairs) -> float | None:

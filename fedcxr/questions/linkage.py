@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fedcxr.knowledge import Holding
+from fedcxr.metrics.paired import Replicates
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, _rising, _scoring, _trust, of_the_tested
 from fedcxr.questions._linkage_table import linkage_table
 from fedcxr.questions._matches import matches
 from fedcxr.questions._opened import apart, to_key_holders
 from fedcxr.questions._pairs import ScoredPairs
 from fedcxr.questions._pairs import Scores as Scores  # what adversaries answer
-from fedcxr.questions._scoring import RAW, SHUFFLED, auc_of_rows, score_attack
+from fedcxr.questions._scoring import RAW, SHUFFLED, auc_of_rows, replicates, score_attack
 from fedcxr.table import Table
 from fedcxr.view import View
 from fedcxr.world import Roles, World
@@ -39,6 +40,7 @@ class Linkage(Question):
         "releases",
         "demographics",
     )
+    bounds: ClassVar[tuple[str, ...]] = ("auc",)
     rules: ClassVar[tuple[str, ...]] = (_rising.RULE, _trust.RULE, _scoring.RULE)
 
     def settings(self, world: World) -> Mapping[str, Setting]:
@@ -72,6 +74,9 @@ class Linkage(Question):
         heard, opened = apart(heard)
         entries = score_attack(heard, seed)
         return [{**entry, "with_keys": to_key_holders(opened, entry["attacker"], seed)} for entry in entries]
+
+    def replicates(self, heard: Mapping[str, Heard]) -> Mapping[str, Replicates | None]:
+        return replicates(heard[PROTECTED].key, heard[PROTECTED].answers)
 
     def shown(
         self, heard: Mapping[str, Heard], entries: Sequence[Mapping[str, Any]], seed: int

@@ -11,9 +11,10 @@ import pydantic
 
 from fedcxr.knowledge import Holding
 from fedcxr.methods import guarantee_of
+from fedcxr.metrics.paired import Replicates
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, no_film
 from fedcxr.questions._by_heart import by_heart
-from fedcxr.questions._membership_scoring import OVERFITTED, RULE, Truth, score_attack
+from fedcxr.questions._membership_scoring import OVERFITTED, RULE, Truth, replicates, score_attack
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, share, span
 from fedcxr.verdict.membership import membership as in_words
@@ -34,6 +35,7 @@ class Membership(Question):
     """
 
     section: ClassVar[str] = "membership"
+    bounds: ClassVar[tuple[str, ...]] = ("auc", "film.auc", "maximum_of_films.auc")
     rules: ClassVar[tuple[str, ...]] = (RULE,)
     knows: ClassVar[tuple[str, ...]] = ("own_films", "own_records", "mechanism", "updates")
 
@@ -66,13 +68,16 @@ class Membership(Question):
             {"films": asked.films(), "labels": asked.labels, "people": people}, {"findings": list(asked.findings)}
         )
         guarantee = guarantee_of(world.method, world.released.reports)
-        truth = Truth(roles.member[rows], people, asked.labels, guarantee)
+        truth = Truth(roles.member[rows], people, asked.labels, guarantee, world.patients[rows])
         scores = Part((len(rows),), np.float32)
         nothing = view.take(np.zeros(0, dtype=np.intp))  # of what was released, the model alone
         return Asked(nothing, {"scores": scores, "half": Part(scores.shape, scores.dtype, optional=True)}, truth, given)
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         return score_attack(heard, seed)
+
+    def replicates(self, heard: Mapping[str, Heard]) -> Mapping[str, Replicates | None]:
+        return replicates(heard[PROTECTED].key, heard[PROTECTED].answers)
 
     def table(self, entries: Sequence[Mapping[str, Any]], privacy: Mapping[str, Any]) -> Table:
         heads = ("AUC", "95 % interval", "per film", "at 1 % FPR", "epsilon at least", "by heart", "among members")

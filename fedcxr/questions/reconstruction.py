@@ -33,6 +33,7 @@ class Reconstruction(Question):
     """
 
     section: ClassVar[str] = "recovery"
+    bounds: ClassVar[tuple[str, ...]] = ("over_mean_db", "link_rate")
     rules: ClassVar[tuple[str, ...]] = (_film_curve.RULE,)
     knows: ClassVar[tuple[str, ...]] = ("own_films", "known_films", "mechanism", "keys", "releases")
 

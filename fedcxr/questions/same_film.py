@@ -25,6 +25,7 @@ class SameFilm(Question):
     """
 
     section: ClassVar[str] = "same_film"
+    bounds: ClassVar[tuple[str, ...]] = ("auc",)
     knows: ClassVar[tuple[str, ...]] = ("own_films", "mechanism", "pairs")
 
     def roles(self, world: World) -> Roles:

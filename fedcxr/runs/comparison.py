@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedcxr.runs import Run
+from fedcxr.runs import Run, differences
+from fedcxr.runs.constraints import judged, meets
 from fedcxr.runs.study import Study
 from fedcxr.storage.disk import read_json, write_atomic, write_json
 from fedcxr.table import Row, Table, figure, span
+from fedcxr.verdict import listed
 
 Figure = Mapping[str, Any]  # as results hold them: value and ci95
 
@@ -29,7 +31,8 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "member": lambda result: _highest(result["privacy"].get("membership", [])),
 }
 UNKNOWN = figure(None)
-ALWAYS = ("runs", "trained", "95 %", "worst", "95 % ", "time", "MB sent")
+MEETS = {True: "yes", False: "no", None: "cannot be told"}
+ALWAYS = ("meets", "runs", "trained", "95 %", "worst", "95 % ", "time", "MB sent")
 OF_MODELS = (
     "member: AUC of whoever tells patients who were learnt from; epsilon: what is guaranteed, and to whom",
     "alone: the same learning at each site alone, mean; start: where learning began, without any hospital's film",
@@ -43,25 +46,52 @@ NOTES = (
 
 def compare(study: Study, out: Path) -> dict[str, Any]:
     """What this code's runs on file say: per cell each figure's mean and spread over seeds, and if controls held."""
-    rows = []
+    rows, policies = [], list[differences.Policy]()
     for cell in study.cells():
-        runs = [Run.place(out, cell.scenario(seed)) for seed in study.seeds]
-        results = [result for run in runs if (result := run.own_result) is not None]
+        runs = {seed: Run.place(out, cell.scenario(seed)) for seed in study.seeds}
+        finished = {seed: result for seed, run in runs.items() if (result := run.own_result) is not None}
+        results = list(finished.values())
         attacks = [attack for result in results for attack in result["privacy"]["attacks"]]
+        judgements = judged(cell.constraints, results, len(runs))
+        policies.append(_by_figure({seed: differences.measured(runs[seed], one) for seed, one in finished.items()}))
         rows.append(
             {
                 "differs": dict(cell.differs),
                 "described": cell.described(),
+                "name": cell.described(),
                 "runs": len(results),
                 "figures": {name: _over_seeds([look(r) for r in results]) for name, look in FIGURES.items()},
                 "conclusive": all(attack["conclusive"] for attack in attacks) if attacks else None,
                 "converged": _converged(results),
                 "guarantee": _guarantee(results),
                 "cost": _cost(results),
-                "folders": [str(run.folder) for run in runs],
+                "folders": [str(run.folder) for run in runs.values()],
+                "constraints": judgements,
+                "meets": meets(judgements),
             }
         )
-    return {"schema": 1, "study": study.name, "seeds": list(study.seeds), "rows": rows}
+    compared = differences.compared([str(row["name"]) for row in rows], policies, _best(rows))
+    return {
+        "schema": 1,
+        "study": study.name,
+        "seeds": list(study.seeds),
+        "constraints": list(study.constraints),
+        "rows": rows,
+        "differences": compared,
+    }
+
+
+def _by_figure(measured: Mapping[int, Mapping[str, differences.Measured]]) -> differences.Policy:
+    """What runs have to be compared by, turned from seeds to figures."""
+    names = {name for one in measured.values() for name in one}
+    return {name: {seed: one[name] for seed, one in measured.items() if name in one} for name in names}
+
+
+def _best(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The place of the most useful policy that meets the constraints."""
+    useful = [(row["figures"]["trained"]["mean"], -place) for place, row in enumerate(rows) if row["meets"]]
+    known = [(mean, place) for mean, place in useful if mean is not None]
+    return -max(known)[1] if known else None
 
 
 def keep(comparison: Mapping[str, Any], out: Path) -> Path:
@@ -82,7 +112,8 @@ def _lines(comparison: Mapping[str, Any]) -> Iterator[list[object]]:
     figures = [f"{name} {part}" for name in FIGURES for part in parts]
     formal = ("epsilon", "delta", "unit")
     costs = ("seconds", "bytes_up", "bytes_down")
-    yield ["scenario", *keys, "runs", *figures, "controls held", "converged", *formal, *costs, "folders"]
+    bound = ["meets"] if any(row["constraints"] for row in rows) else []
+    yield ["scenario", *keys, "runs", *figures, "controls held", "converged", *formal, *costs, *bound, "folders"]
     for row in rows:
         found = [row["figures"][name] for name in FIGURES]
         cells = [cell for one in found for cell in (one["mean"], one["std"], *(one["ci95"] or (None, None)))]
@@ -95,6 +126,7 @@ def _lines(comparison: Mapping[str, Any]) -> Iterator[list[object]]:
             row["converged"],
             *((row.get("guarantee") or {}).get(part) for part in formal),
             *(row["cost"].get(part) for part in costs),
+            *(MEETS[row["meets"]] for _ in bound),
             " ".join(row["folders"]),
         ]
 
@@ -107,7 +139,8 @@ def load(folder: Path) -> dict[str, Any]:
 
 def screen(comparison: Mapping[str, Any], folder: Path) -> Table:
     """A comparison for a terminal: first what matters most, which a narrow one shows in its first block."""
-    cells = [dict(_cells(row)) for row in comparison["rows"]]
+    bound = any(row["constraints"] for row in comparison["rows"])
+    cells = [dict(_cells(row, bound)) for row in comparison["rows"]]
     # What no row has is no column: films have no members, and models no released films.
     heads = [head for head in cells[0] if head in ALWAYS or any(one[head] != UNKNOWN for one in cells)] if cells else []
     rows = [
@@ -119,13 +152,32 @@ def screen(comparison: Mapping[str, Any], folder: Path) -> Table:
         *NOTES,
         *(OF_MODELS if shared else ()),
         f"runs are below {folder}; study.csv there has all figures of each",
+        *(f"{row['name']}: {MEETS[row['meets']]}. {_reasons(row)}" for row in comparison["rows"] if row["constraints"]),
     )
-    return Table(str(comparison["study"]), tuple(head.rstrip() for head in heads), tuple(rows), notes)
+    return Table(
+        str(comparison["study"]), tuple(head.rstrip() for head in heads), tuple(rows), notes, _headline(comparison)
+    )
 
 
-def _cells(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _headline(comparison: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which policies meet the constraints; nothing where there are none."""
+    rows = [row for row in comparison["rows"] if row["constraints"]]
+    met = [row["name"] for row in rows if row["meets"]]
+    if not rows:
+        return ()
+    return (f"All constraints are met by {listed(met)}." if met else "No policy was shown to meet all constraints.",)
+
+
+def _reasons(row: Mapping[str, Any]) -> str:
+    """The sentences that decide it: of a policy that does not meet them, those on what it does not."""
+    return " ".join(one["because"] for one in row["constraints"] if one["met"] is row["meets"])
+
+
+def _cells(row: Mapping[str, Any], bound: bool) -> Iterator[tuple[str, str]]:
     """By head; the interval of a figure stands behind it under as many spaces as tell it from others."""
     figures = row["figures"]
+    if bound:
+        yield "meets", MEETS[row["meets"]] if row["constraints"] else "nothing asked"
     yield "runs", str(row["runs"])
     for spaces, name in enumerate(("trained", "worst", "member")):
         if name in figures:

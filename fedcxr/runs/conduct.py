@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal
 
 from fedcxr.errors import Interrupted, TooFewSites
@@ -18,6 +21,8 @@ from fedcxr.runs.study import Study
 from fedcxr.scenario import Scenario
 from fedcxr.storage.disk import explained, write_atomic
 from fedcxr.storage.private import private_folder
+
+Cores = frozenset[int]
 
 GRACE = 10.0  # seconds that runs have to clean up once they are told to stop
 # What another attempt may do away with; a killed run's code is negative.
@@ -32,6 +37,7 @@ class Options:
     jobs: int = 1
     engine: str = "ray"
     resume: bool = False
+    ray_address: str | None = None  # of a cluster that runs, to which the sites' work goes
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ def conduct(
     folder = out / study.name
     with explained(folder):
         private_folder(private_folder(folder) / "scenarios")
+    # With it, whoever has the folder alone can compare the runs once more.
+    write_atomic(folder / "study.yaml", study.to_yaml().encode())
     dealt = list(study.runs())
     finished = {s.run_name for s, _ in dealt if Run.place(out, s).own_result is not None}
     waiting = [(s, described) for s, described in dealt if not options.resume or s.run_name not in finished]
@@ -87,6 +95,12 @@ def conduct(
     outdated = {s.run_name for s, _ in waiting if options.resume and Run.place(out, s).of_other_code}
     if outdated:
         told(f"{study.name}: {len(outdated)} were made by another version of the code, and are made afresh")
+    shares = shared_out(options.jobs)
+    if len(shares) < options.jobs:
+        told(f"{study.name}: {len(shares)} runs at once instead of {options.jobs}, for there are no more cores")
+    places: SimpleQueue[Cores] = SimpleQueue()
+    for share in shares:
+        places.put(share)
     commands = Commands()
 
     def run(numbered: tuple[int, tuple[Scenario, str]]) -> Failure | None:
@@ -100,7 +114,12 @@ def conduct(
         command = [sys.executable, "-P", "-m", "fedcxr.cli", "simulate", str(file)]
         command += ["--out", str(out), "--engine", options.engine, "--format", "json"]
         command += ["--resume"] if options.resume and scenario.run_name not in outdated else []
-        code, said = commands.run(command)
+        command += ["--ray-address", options.ray_address] if options.ray_address else []
+        share = places.get()
+        try:
+            code, said = commands.run(command, share if len(shares) > 1 else None)
+        finally:
+            places.put(share)
         complaint = (said.strip() or f"exit code {code}").splitlines()[-1] if code else ""
         if not complaint and Run.place(out, scenario).own_result is None:
             complaint = "the code has changed since this study began"
@@ -111,12 +130,21 @@ def conduct(
         told(f"{number} of {len(waiting)}: {file.stem}")
         return None
 
-    with ThreadPoolExecutor(options.jobs) as pool:
+    with ThreadPoolExecutor(len(shares)) as pool:
         try:
             return [failure for failure in pool.map(run, enumerate(waiting, start=1)) if failure is not None]
         except BaseException:
             commands.stop()
             raise
+
+
+def shared_out(jobs: int) -> list[Cores]:
+    """The cores that this process may use, in as many shares as runs go on at once: no more than there are cores."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [frozenset()] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    jobs = min(jobs, len(cores))
+    return [frozenset(cores[place::jobs]) for place in range(jobs)]
 
 
 class Commands:
@@ -127,8 +155,11 @@ class Commands:
         self._running: list[subprocess.Popen[str]] = []
         self._stopped = False
 
-    def run(self, command: Sequence[str]) -> tuple[int, str]:
-        """Exit code, and what it said on stderr; what it says on stdout is on file as well."""
+    def run(self, command: Sequence[str], cores: Cores | None = None) -> tuple[int, str]:
+        """Exit code, and what it said on stderr; what it says on stdout is on file as well. None: on all cores.
+
+        How many processes and threads a run starts, it decides by the cores that it may use, and so do its children.
+        """
         with self._lock:
             if self._stopped:
                 return Interrupted.exit_code, ""
@@ -141,6 +172,9 @@ class Commands:
                 process_group=0,  # a terminal's Ctrl-C is ours to pass on: a second one ends a command at once
             )
             self._running.append(process)
+            if cores:
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(process.pid, cores)
         try:
             said = process.communicate()[1]
         finally:

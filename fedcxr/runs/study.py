@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,14 @@ import pydantic
 
 from fedcxr import plugins
 from fedcxr.errors import ConfigError
+from fedcxr.runs.constraints import Constraint, check, known
 from fedcxr.scenario import Scenario, schema
-from fedcxr.scenario.document import assign, override, read_file
+from fedcxr.scenario.document import assign, override, read_file, to_text
 from fedcxr.scenario.sections import Section
 
 MOST_RUNS = 10_000
+LONGEST_NAME = 80  # characters
+NAME, CONSTRAINTS = "name", "constraints"  # keys of a case that are no scenario's
 
 
 class Study(Section):
@@ -25,17 +30,24 @@ class Study(Section):
     name: str = pydantic.Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     scenario: dict[str, Any] = pydantic.Field({}, description="what all have in common")
     cases: tuple[dict[str, Any], ...] = pydantic.Field(
-        ({},), min_length=1, description="keys that differ: `a.b: value`"
+        ({},),
+        min_length=1,
+        description="keys that differ: `a.b: value`; also `name`, for tables, and `constraints` beside all others'",
     )
     grid: dict[str, tuple[Any, ...]] = pydantic.Field({}, description="keys with several values each: `a.b: [...]`")
     seeds: tuple[int, ...] = pydantic.Field((0,), min_length=1, description="each scenario runs once under each")
-    _flags: tuple[str, ...] = ()  # `a.b=VALUE` of a command line, which the file does not contradict
+    constraints: tuple[str, ...] = pydantic.Field(
+        (), description="what a policy must meet, such as `utility.findings.trained.mean_auc >= 0.78`"
+    )
+    flags: tuple[str, ...] = pydantic.Field(
+        (), description="`a.b=VALUE` as a command line has it, which outranks cases and grid"
+    )
 
     @classmethod
     def read(cls, path: Path, flags: Sequence[str] = ()) -> Study:
         """The study in a file, changed in all its scenarios by flags as `--set` takes them; each scenario checked."""
         study = plugins.validate(cls, read_file(path), "study")
-        study._flags = tuple(flags)
+        study = study.model_copy(update={"flags": (*study.flags, *flags)})
         if study.size > MOST_RUNS:
             raise ConfigError("this study is too large", given=f"{study.size} runs", allowed=str(MOST_RUNS))
         if study.size == 0:
@@ -43,8 +55,20 @@ class Study(Section):
         for key in {*study.grid, *(key for case in study.cases for key in case)}:
             if not all(key.split(".")):
                 raise ConfigError("this is not a key of a scenario", given=key, allowed="a.b")
+        study._check_runs()
+        return study
+
+    def _check_runs(self) -> None:
+        """Parse every scenario: refuse runs that are the same, and constraints on what no result says."""
         seen: dict[tuple[str, str], str] = {}
-        for scenario, described in study.runs():
+        said: set[str] = set()
+        common = [Constraint.parse(text) for text in self.constraints]
+        cells = list(self.cells())
+        for called, times in Counter(cell.described() for cell in cells if cell.name).items():
+            if times > 1:
+                raise ConfigError("two cases of this study have one name", given=called, do="name each case once")
+        for seed, cell in itertools.product(self.seeds, cells):
+            scenario, described = cell.scenario(seed), f"{cell.described()}, seed {seed}"
             place = (scenario.name, scenario.run_name)
             if place in seen:
                 raise ConfigError(
@@ -53,7 +77,11 @@ class Study(Section):
                     do="name each seed once, and let cases and grid differ in what no flag replaces",
                 )
             seen[place] = described
-        return study
+            if seed == self.seeds[0]:
+                own = known(scenario)
+                check(cell.constraints[len(common) :], own)
+                said |= own
+        check(common, said)
 
     def runs(self) -> Iterator[tuple[Scenario, str]]:
         """Every scenario, with what it differs in; seed after seed, so that one stopped early can be compared."""
@@ -64,40 +92,68 @@ class Study(Section):
     @property
     def size(self) -> int:
         """How many runs it takes."""
-        combinations = 1
-        for values in self.grid.values():
-            combinations *= len(values)
-        return len(self.cases) * combinations * len(self.seeds)
+        return len(self.cases) * math.prod(map(len, self.grid.values())) * len(self.seeds)
 
     def cells(self) -> Iterator[Cell]:
         """What is compared, one after the other."""
+        common = [Constraint.parse(text) for text in self.constraints]
         for case in self.cases:
+            keys = {key: value for key, value in case.items() if key not in (NAME, CONSTRAINTS)}
+            name, constraints = _name(case), (*common, *map(Constraint.parse, _constraints(case)))
             for values in itertools.product(*self.grid.values()):
-                differs = {**case, **dict(zip(self.grid, values, strict=True))}
+                varied = dict(zip(self.grid, values, strict=True))
+                differs = {**keys, **varied}
                 document: dict[str, Any] = {"name": self.name, **self.scenario}
                 for path, value in differs.items():
                     document = assign(document, path.split("."), value)
-                for flag in self._flags:
+                for flag in self.flags:
                     document = override(document, flag)
-                yield Cell(differs, document)
+                yield Cell(differs, document, name, varied, constraints)
+
+    def to_yaml(self) -> str:
+        """A file from which the same study is read, flags and all."""
+        return to_text(self.model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One scenario of a study: by what it differs from the others, and its document."""
+    """One scenario of a study: by what it differs from the others, its document, and what it must meet."""
 
     differs: Mapping[str, Any]
     document: Mapping[str, Any]
+    name: str | None = None  # its case's
+    varied: Mapping[str, Any] = field(default_factory=dict)  # what of `differs` is the grid's
+    constraints: tuple[Constraint, ...] = ()
 
     def scenario(self, seed: int) -> Scenario:
         return Scenario.parse({**self.document, "seed": seed})
 
     def described(self) -> str:
         """For the first column of a table."""
-        if not self.differs:
-            return str(self.document.get("name"))
-        told = {path.removeprefix("method.").removeprefix("method"): value for path, value in self.differs.items()}
-        return ", ".join(f"{path} {_short(value)}".strip() for path, value in told.items())
+        differs = self.differs if self.name is None else self.varied
+        if not differs:
+            return self.name or str(self.document.get("name"))
+        told = {path.removeprefix("method.").removeprefix("method"): value for path, value in differs.items()}
+        each = (f"{path} {_short(value)}".strip() for path, value in told.items())
+        return ", ".join([*([] if self.name is None else [self.name]), *each])
+
+
+def _name(case: Mapping[str, Any]) -> str | None:
+    """What somebody calls a case."""
+    name = case.get(NAME)
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
+        raise ConfigError("this is no name of a case", given=name, allowed=f"a text of up to {LONGEST_NAME} characters")
+    return name.strip()
+
+
+def _constraints(case: Mapping[str, Any]) -> Sequence[str]:
+    """What a case must meet beside all others."""
+    own = case.get(CONSTRAINTS, [])
+    if not isinstance(own, list | tuple) or not all(isinstance(one, str) for one in own):
+        raise ConfigError("a case's constraints are a list of texts", given=own)
+    return own
 
 
 def _short(value: object) -> str:

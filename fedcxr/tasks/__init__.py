@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fedcxr.cohort import SPLITS, Annotation, Cohort, Split
 from fedcxr.errors import DataError
 from fedcxr.methods import Form, Method, RunContext
+from fedcxr.metrics.paired import Replicates
 from fedcxr.plugins import Plugin
 from fedcxr.storage.artefacts import Artefacts
 from fedcxr.table import Table
@@ -104,6 +105,10 @@ def _silently(stage: str, done: int, total: int) -> None:
     pass
 
 
+def _forget(figure: str, replicates: Replicates | None) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Bench:
     """Where a task works: from which seed, on which hardware, whom it tells, and where it finds earlier work."""
@@ -112,6 +117,7 @@ class Bench:
     compute: Compute
     progress: Progress = _silently
     artefacts: Artefacts | None = None  # None: nothing is kept for other runs
+    keep: Callable[[str, Replicates | None], None] = _forget  # of a figure by its path, to compare policies by it
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,8 @@ Tested = Mapping[str, Array]  # what comes back from one site: figures of its fi
 
 class Task(Plugin):
     """Answers: how good is what one can do with the releases? Its fields are keys under `tasks:` in a scenario."""
+
+    bounds: ClassVar[tuple[str, ...]] = ()  # its figures with intervals, by path, to which a study may set a bound
 
     @property
     def forms(self) -> tuple[Form, ...]:

@@ -20,6 +20,7 @@ from fedcxr.errors import DataError, Refused
 from fedcxr.methods import Form, Method, RunContext
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs, scored_findings
 from fedcxr.metrics.bootstrap import mean_auc_interval
+from fedcxr.metrics.paired import of_findings
 from fedcxr.models import pretrained
 from fedcxr.plugins import File
 from fedcxr.rng import stream
@@ -120,6 +121,9 @@ class Findings(Task):
     trained and tested on what the releases look like to somebody without any, who is lent the findings.
     """
 
+    bounds: ClassVar[tuple[str, ...]] = tuple(
+        f"{arm}.{figure}" for arm in (*ARMS, "together", "start") for figure in ("mean_auc", "per_finding.*")
+    )
     paper: ClassVar[str | None] = "Packhaeuser et al., MICCAI 2023 (`frozen`); all others: ours"
 
     on: Literal["films", "purified", "codes"] = pydantic.Field(
@@ -214,6 +218,8 @@ class Findings(Task):
             if evidence.unauthorised is not None:
                 arms["unauthorised"] = self._outside(evidence, evidence.unauthorised, bench)
         figures = {arm: self._figures(one, bench.seed) for arm, one in arms.items()}
+        for arm, one in arms.items():
+            bench.keep(f"{arm}.mean_auc", of_findings(one.labels, one.scores, one.patients, self.min_positives))
         return {arm: figures.get(arm) for arm in ARMS} | self._of_a_federation(evidence, test, bench)
 
     def _of_a_federation(self, evidence: Evidence, test: Cohort, bench: Bench) -> dict[str, Any]:

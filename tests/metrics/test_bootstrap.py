@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 import fedcxr.metrics.bootstrap as bootstrap
 from fedcxr.errors import ConfigError, DataError
-from fedcxr.metrics import auc, finding_aucs, stratified_auc
+from fedcxr.metrics import _ranking, auc, finding_aucs, stratified_auc
+from fedcxr.metrics._ranking import rank
 from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval, mean_auc_interval, mean_interval
 
 Array = npt.NDArray[Any]
@@ -165,7 +166,7 @@ def test_weights_of_one_give_the_plain_auc(seed: int, above: int, below: int, gr
     positive = rng.permutation(np.repeat([True, False], [above, below]))
     scores = rng.normal(size=above + below) if grid is None else rng.integers(0, 4, above + below).astype(float)
     pair = np.arange(above + below)[None].repeat(2, axis=0)
-    ranking = bootstrap._rank(scores, positive, pair, above + below)
+    ranking = rank(scores, positive, pair, above + below)
     once = np.ones((above + below + 1, 2), np.float32)
     assert ranking.aucs(once) == pytest.approx(auc(positive, scores), abs=1e-6)
 
@@ -187,7 +188,7 @@ def test_replicates_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: 
     data = scored_pairs(seeded(), films)
     whole = auc_interval(*data, seeded(3), 50)
     monkeypatch.setattr(bootstrap, "_TABLE_CELLS", 0)
-    monkeypatch.setattr(bootstrap, "_BLOCK", 7)
+    monkeypatch.setattr(_ranking, "_BLOCK", 7)
     assert auc_interval(*data, seeded(3), 50) == pytest.approx(whole, abs=1e-6)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import sys
 import threading
@@ -17,7 +18,8 @@ import yaml
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
 from fedcxr.runs.comparison import FIGURES, compare, keep, load, screen, table
-from fedcxr.runs.conduct import Commands, Options, conduct
+from fedcxr.runs.conduct import Commands, Cores, Options, conduct, shared_out
+from fedcxr.runs.plan import planned, summed
 from fedcxr.runs.study import Study
 from fedcxr.storage.disk import write_json
 
@@ -129,7 +131,7 @@ def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.
     told: list[str] = []
     commands: list[list[str]] = []
 
-    def simulate(self: Commands, command: list[str]) -> tuple[int, str]:
+    def simulate(self: Commands, command: list[str], cores: Cores | None) -> tuple[int, str]:
         """Makes the second run, and leaves the third to somebody whose code has changed."""
         commands.append(command)
         if Path(command[5]).stem == runs[1].scenario.run_name:
@@ -204,3 +206,110 @@ def test_commands_that_are_stopped_end_soon_and_no_other_begins() -> None:
     thread.join(5.0)
     assert [code for code, _ in done] == [-signal.SIGTERM]
     assert commands.run(waits)[0] == 130
+
+
+# Constraints, names and plans -----------------------------------------------------------------------------------------
+
+TOLD: dict[str, Any] = {
+    **RESULT,
+    "privacy": {**RESULT["privacy"], "formal": None},
+    "cost": {"bytes_up": 100, "bytes_down": 10, "seconds": {"total": 30.0}},
+    "run": {"id": "", "method": "noise", "preset": "default", "wall_s": 30.0},
+}
+
+
+def finish(out: Path, study: Study, *seeds: int) -> None:
+    for cell in study.cells():
+        for seed in seeds:
+            run = Run.place(out, cell.scenario(seed))
+            about = {**TOLD["run"], "id": run.scenario.id, "method": run.scenario.method.plugin_name()}
+            with run.begun(resume=False):
+                write_json(run.folder / "result.json", {**TOLD, "run": about, "scenario": run.scenario.told()})
+
+
+def test_a_case_has_a_name_and_constraints_of_its_own(tmp_path: Path) -> None:
+    cases = [{"name": "films", "method": "none"}, {"method": "noise", "constraints": ["privacy.formal.epsilon <= 3"]}]
+    study = Study.read(written(tmp_path, cases=cases, constraints=["cost.bytes_up <= 500"], grid={"sites": [2, 3]}))
+    finish(tmp_path, study, 0)
+    found = compare(study, tmp_path)
+    assert [row["name"] for row in found["rows"]] == [
+        "films, sites 2",
+        "films, sites 3",
+        "noise, sites 2",
+        "noise, sites 3",
+    ]
+    assert [row["meets"] for row in found["rows"]] == [True, True, False, False]
+    assert [one["met"] for one in found["rows"][2]["constraints"]] == [True, False]
+    shown = screen(found, tmp_path)
+    assert [dict(zip(shown.heads, row.cells, strict=True))["meets"] for row in shown.rows] == ["yes", "yes", "no", "no"]
+    assert shown.verdict == ("All constraints are met by films, sites 2 and films, sites 3.",)
+    assert "noise, sites 3: no. privacy.formal.epsilon does not exist: nothing is guaranteed." in shown.notes
+    with keep(found, tmp_path).with_suffix(".csv").open(newline="") as file:
+        assert [line["meets"] for line in csv.DictReader(file)] == ["yes", "yes", "no", "no"]
+
+
+def test_without_constraints_nothing_is_said_of_them(tmp_path: Path) -> None:
+    study = Study.read(written(tmp_path))
+    finish(tmp_path, study, 0)
+    found = compare(study, tmp_path)
+    assert (found["rows"][0]["constraints"], found["rows"][0]["meets"]) == ([], None)
+    assert "meets" not in screen(found, tmp_path).heads
+    assert screen(found, tmp_path).verdict == ()
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"constraints": ["cost.bytes_upp <= 5"]}, "did you mean 'cost.bytes_up'"),
+        ({"constraints": ["utility.findings.trained.mean_auc >= 0.7"]}, "do not have"),  # nobody measures it here
+        ({"constraints": ["cost.bytes_up"]}, "no constraint"),
+        ({"cases": [{"constraints": ["cost.bytes_upp <= 5"]}]}, "did you mean"),
+        ({"cases": [{"constraints": "cost.bytes_up <= 5"}]}, "a list of texts"),
+        ({"cases": [{"name": 3}]}, "no name of a case"),
+        ({"cases": [{"name": "a"}, {"name": "a", "sites": 3}]}, "two cases of this study have one name"),
+        ({"seeds": list(range(100)), "grid": {f"method.{a}": list(range(100)) for a in "ab"}}, "1000000 runs"),
+    ],
+)
+def test_what_constraints_and_cases_may_not_say(tmp_path: Path, document: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Study.read(written(tmp_path, **document))
+
+
+def test_whoever_has_the_folder_alone_compares_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [{"name": "films", "method": "none"}, {"method": "noise"}]
+    study = Study.read(written(tmp_path, cases=cases, constraints=["cost.bytes_up <= 500"]), ["sites=3"])
+    monkeypatch.setattr(Commands, "run", lambda self, command, cores: (0, ""))
+    conduct(study, Options(tmp_path), print)
+    finish(tmp_path, study, 0)
+    again = Study.read(tmp_path / "tiny" / "study.yaml")
+    assert again == study
+    assert compare(again, tmp_path) == compare(study, tmp_path)
+
+
+def test_a_plan_rests_on_runs_of_the_kind_and_on_nothing_else(tmp_path: Path) -> None:
+    done = Study.read(written(tmp_path, cases=[{"method": "noise"}]))
+    finish(tmp_path, done, 0)
+    cases = [{"method": "noise"}, {"method": {"name": "noise", "scale": 0.3}}, {"method": "none"}]
+    cases.append({"method": "noise", "cohort.patients": 21})
+    plan = planned(Study.read(written(tmp_path, cases=cases, seeds=[0, 1])), tmp_path)
+    assert [one.on_file for one in plan] == [True] + [False] * 7
+    assert [one.seconds for one in plan] == [None, 30.0, None, None, 30.0, 30.0, None, None]
+    assert [one.by for one in plan[3:6]] == [
+        None, "1 run of this scenario", "1 run of noise at default on such films"
+    ]  # fmt: skip
+    whole = summed(plan, jobs=2)
+    assert (whole["runs"], whole["on_file"], whole["unknown"], whole["seconds"]) == (8, 1, 4, 45.0)
+    assert not (tmp_path / "tiny" / "study.yaml").exists()
+
+
+def test_runs_at_once_share_the_cores_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2, 5, 7})
+    assert shared_out(1) == [{0, 1, 2, 5, 7}]
+    assert shared_out(2) == [{0, 2, 7}, {1, 5}]
+    assert len(shared_out(99)) == 5
+
+
+def test_a_command_stays_on_its_cores(tmp_path: Path) -> None:
+    core = frozenset([max(os.sched_getaffinity(0))])
+    looks = "import os, sys, time; time.sleep(0.3); sys.exit(len(os.sched_getaffinity(0)))"
+    assert Commands().run([sys.executable, "-c", looks], core)[0] == 1

@@ -1,0 +1,217 @@
+"""Which differences between policies are told by the patients at hand, and how many patients would tell the others.
+
+Runs are paired by seed, and by patient: in each replicate (`fedcxr.metrics.paired`) the same patients count equally
+often under both policies. The variance of a mean difference is what replicates say of patients, and, where there are
+several seeds, what single seeds' differences say of training: their variance, divided by their number. That counts
+twice what seeds and patients have in common, and so errs towards `cannot tell`. With one seed, what another training
+would have changed is not in it. Degrees of freedom are those of Welch and Satterthwaite.
+
+Each policy is compared with the first of the table, and with the most useful that meets the constraints; p values are
+corrected for all comparisons that are shown (Holm). Where a figure is that of the best attacker, that is the one which
+came out best: that it was chosen for it is not in the interval.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.errors import FedcxrError
+from fedcxr.runs import Run, stages
+from fedcxr.table import Row, Table
+
+SURE = 0.05  # corrected p value at or below which a difference is told
+POWER = 0.8  # with which `patients_needed` would tell a difference as large as the one observed
+NONE = 0.0005  # AUC: a difference that rounds to nothing, for which no number of patients is named
+FEWEST = 100  # replicates that a standard error takes
+FIGURES = ("trained", "worst", "member")  # as the columns of a study are called
+NO_REPLICATES = "no replicates on file"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One figure of one run."""
+
+    value: float
+    patients: int = 0
+    replicates: npt.NDArray[np.float64] | None = None  # nan where undefined; None: the run keeps none
+
+
+BySeed = Mapping[int, Measured]
+Policy = Mapping[str, BySeed]  # by figure
+
+
+def measured(run: Run, result: Mapping[str, Any]) -> dict[str, Measured]:
+    """What a finished run has to be compared by."""
+    findings, privacy = result["utility"].get("findings") or {}, result["privacy"]
+    trained, worst, members = findings.get("trained"), privacy.get("worst_case"), privacy.get("membership") or ()
+    highest = max(members, key=lambda one: one["auc"]["value"] or 0.0, default=None)
+    found = {} if not trained else {"trained": (trained["mean_auc"]["value"], _of_task(run))}
+    found |= {} if not worst else {"worst": (worst["auc"]["value"], _of_attacker(run, worst))}
+    found |= {} if not highest else {"member": (highest["auc"]["value"], _of_attacker(run, highest))}
+    return {name: _measured(value, kept) for name, (value, kept) in found.items() if value is not None}
+
+
+def _measured(value: float, kept: Mapping[str, Any] | None) -> Measured:
+    if kept is None:
+        return Measured(value)
+    return Measured(value, kept["patients"], np.array(kept["values"], dtype=np.float64))
+
+
+def _of_task(run: Run) -> Mapping[str, Any] | None:
+    return _kept(run, stages.utility("findings"), "trained.mean_auc")
+
+
+def _of_attacker(run: Run, who: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    named = [who.get(part) for part in ("adversary", "question", "attacker")]
+    if None in named:  # of a time when entries did not say which question they answer
+        return None
+    adversary, question, attacker = map(str, named)
+    return _kept(run, stages.attack(adversary), question, attacker)
+
+
+def _kept(run: Run, stage: str, *path: str) -> Mapping[str, Any] | None:
+    """Replicates on file; None: an earlier version kept none, or the file is gone or damaged."""
+    try:
+        found = run.outcome(stage)["replicates"]
+        for part in path:
+            found = found[part]
+        return {"patients": int(found["patients"]), "values": list(found["values"])}
+    except (FedcxrError, KeyError, TypeError, ValueError):
+        return None
+
+
+# Comparisons ----------------------------------------------------------------------------------------------------------
+
+
+def compared(names: Sequence[str], policies: Sequence[Policy], best: int | None = None) -> list[dict[str, Any]]:
+    """Every policy against the first, and against the best that meets the constraints, if one does."""
+    references = dict.fromkeys([0] if best is None else [0, best])
+    pairs = [(left, right) for right in references for left in range(len(names)) if left != right]
+    pairs = [pair for number, pair in enumerate(pairs) if pair[::-1] not in pairs[:number]]
+    shown = [
+        (figure, left, right)
+        for figure in FIGURES
+        for left, right in pairs
+        if set(policies[left].get(figure, ())) & set(policies[right].get(figure, ()))
+    ]
+    found = [difference(policies[left][figure], policies[right][figure], len(shown)) for figure, left, right in shown]
+    adjusted = holm([one["p"] for one in found])
+    return [
+        {
+            "figure": figure,
+            "left": names[left],
+            "right": names[right],
+            **{part: value for part, value in one.items() if part != "why"},
+            "p_adjusted": p,
+            "told": p is not None and p <= SURE,
+            "because": "told" if p is not None and p <= SURE else ": ".join(filter(None, ["cannot tell", one["why"]])),
+        }
+        for (figure, left, right), one, p in zip(shown, found, adjusted, strict=True)
+    ]
+
+
+def difference(left: BySeed, right: BySeed, comparisons: int = 1) -> dict[str, Any]:
+    """By how much a figure is higher on the left, with its interval, p value, and the patients it takes to tell."""
+    pairs = [(left[seed], right[seed]) for seed in sorted(left.keys() & right.keys())]
+    apart = [a.value - b.value for a, b in pairs]
+    mean = statistics.fmean(apart)
+    drawn = [
+        a.replicates - b.replicates
+        for a, b in pairs
+        if a.replicates is not None and b.replicates is not None and len(a.replicates) == len(b.replicates)
+    ]
+    unknown = {"difference": {"value": mean, "ci95": None}, "p": None, "patients_needed": None, "seeds": len(pairs)}
+    if len(drawn) < len(pairs) or len({len(one) for one in drawn}) > 1:
+        return {**unknown, "why": NO_REPLICATES}
+    means = np.mean(drawn, axis=0)
+    means = means[~np.isnan(means)]
+    if len(means) < FEWEST:
+        return {**unknown, "why": "too few patients"}
+    of_patients = float(np.var(means, ddof=1))
+    of_seeds = statistics.variance(apart) / len(apart) if len(apart) > 1 else 0.0
+    error, freedom = math.sqrt(of_patients + of_seeds), _freedom(of_patients, of_seeds, len(apart))
+    reach = _quantile(0.975, freedom) * error
+    patients = statistics.fmean(min(a.patients, b.patients) for a, b in pairs)
+    return {
+        "difference": {"value": mean, "ci95": [mean - reach, mean + reach]},
+        "p": _p_value(mean, error, freedom),
+        "patients_needed": _needed(mean, of_patients, of_seeds, patients, comparisons),
+        "seeds": len(pairs),
+        "why": None,
+    }
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """p values corrected for their number as Holm does it; what is unknown stays so, and counts for none."""
+    order = sorted((one, place) for place, one in enumerate(values) if one is not None)
+    adjusted: list[float | None] = [None] * len(values)
+    highest = 0.0
+    for rank, (value, place) in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * value))
+        adjusted[place] = highest
+    return adjusted
+
+
+def _freedom(of_patients: float, of_seeds: float, seeds: int) -> float:
+    """Of a variance whose part from patients is known well, and whose other part rests on so many seeds."""
+    return math.inf if of_seeds == 0.0 else (of_patients + of_seeds) ** 2 * (seeds - 1) / of_seeds**2
+
+
+def _quantile(share: float, freedom: float) -> float:
+    from scipy.special import stdtrit
+
+    return statistics.NormalDist().inv_cdf(share) if math.isinf(freedom) else float(stdtrit(freedom, share))
+
+
+def _p_value(mean: float, error: float, freedom: float) -> float:
+    """Two-sided."""
+    from scipy.special import stdtr
+
+    if error == 0.0:
+        return 1.0 if mean == 0.0 else 0.0
+    score = -abs(mean) / error
+    return 2 * (statistics.NormalDist().cdf(score) if math.isinf(freedom) else float(stdtr(freedom, score)))
+
+
+def _needed(mean: float, of_patients: float, of_seeds: float, patients: float, comparisons: int) -> int | None:
+    """Test patients that would tell such a difference among so many; None: it is about nothing, or takes more seeds.
+
+    What patients add to the variance shrinks as their number grows, and what training adds does not.
+    """
+    if abs(mean) < NONE or patients == 0:
+        return None
+    normal = statistics.NormalDist()
+    error = abs(mean) / (normal.inv_cdf(1 - SURE / (2 * comparisons)) + normal.inv_cdf(POWER))
+    left = error**2 - of_seeds
+    return math.ceil(of_patients * patients / left) if left > 0 else None
+
+
+# For people -----------------------------------------------------------------------------------------------------------
+
+NOTE = (
+    "paired by seed and patient; p: two-sided, corrected for all of these (Holm); patients: to tell such a difference "
+    "with 80 % power"
+)
+
+
+def screen(found: Sequence[Mapping[str, Any]]) -> Table | None:
+    """What is told and what is not; None: nothing was compared."""
+    rows = []
+    for one in found:
+        value, ends = one["difference"]["value"], one["difference"]["ci95"]
+        between = "unknown" if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
+        p, needed = one["p_adjusted"], one["patients_needed"]
+        many = "" if one["told"] else "unknown" if needed is None else f"{needed:,}"
+        cells = (f"{value:+.3f}", between, "unknown" if p is None else f"{p:.3f}", many)
+        about = f"{one['figure']}: {one['left']} - {one['right']}"
+        rows.append(Row(about, cells, "" if one["told"] else one["because"]))
+    if not rows:
+        return None
+    return Table("Differences between policies", ("difference", "95 %", "p", "patients"), tuple(rows), (NOTE,))
