@@ -93,11 +93,11 @@ def curves(
             taken.append(place)
     parts.append(label(((left + right) / 2, HEIGHT - 6), across, "tick"))
     ordered = sorted(drawn.items(), key=lambda one: -one[1][-1][1])
-    for number, (name, points) in enumerate(ordered):
+    for number, (_, points) in enumerate(ordered):
         places = [at(*point) for point in points]
         parts.append(path(places, f"curve of{number % 4}"))
         parts += [circle(place, 3.5, f"point of{number % 4}") for place in places]
-    below = HEIGHT
+    below = float(HEIGHT)
     if longest:
         heights = _apart([at(*points[-1])[1] for _, points in ordered])
         parts += [

@@ -85,7 +85,7 @@ def policies(drawing: Drawing) -> str:
     return (
         note
         + drawing.gloss("policy", "AUC", "interval", "worst case", "at least (≥)", "dominated")
-        + (_filter(constrained) if len(listed) > 3 else "")
+        + (_filter(constrained) if len(listed) > 2 else "")
         + drawn(caption, heads, rows, kind="policies")
         + drawing.rest(len(listed), len(drawing.policies), "tables/policies.csv")
         + (_constraints(listed) if constrained else "")
@@ -151,7 +151,7 @@ def findings(drawing: Drawing) -> str:
     if not shown:
         return ""
     names = list(dict.fromkeys(name for p in shown for name in p["findings"][p["utility"]["arm"]]))
-    raw = next((p["findings"]["raw"] for p in shown if p["findings"]["raw"]), {})
+    raw: Mapping[str, Any] = next((p["findings"]["raw"] for p in shown if p["findings"]["raw"]), {})
     rows = []
     for name in names:
         cells = [text(name.replace("_", " ")), _figure(raw.get(name))]
@@ -463,9 +463,7 @@ def _risk(policy: Policy) -> str:
     least = "≥ " if risk["lower_bound"] else ""
     doubt = "" if risk["conclusive"] else '<span class="doubt">inconclusive</span> '
     holder = policy["holder"]
-    keys = (
-        "" if holder is None else f"<small>with keys ({text(holder['name'])}): {figure(holder['auc']['value'])}</small>"
-    )
+    keys = "" if holder is None else f"<small>with keys: {figure(holder['auc']['value'])}</small>"
     return f"{doubt}{least}{_figure(risk)}<small>{text(_head(risk['question']).lower())}</small>{keys}"
 
 

@@ -24,7 +24,8 @@ nav a { text-decoration: none; display: inline-block; padding: .12rem 0; } nav a
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
 .doubt { color: var(--doubt); font-weight: 600; } .soft { color: var(--soft); }
 td small, th small { display: block; color: var(--soft); font-size: .8rem; font-weight: 400; }
-th small { white-space: normal; } thead th { vertical-align: bottom; } table.long td { white-space: normal; text-align: left; }
+th small { white-space: normal; } thead th { vertical-align: bottom; }
+table.long td { white-space: normal; text-align: left; }
 table.long th { text-align: left; min-width: 9rem; } .notice ul { list-style: none; padding: 0; }
 td.words { text-align: left; white-space: normal; min-width: 14rem; }
 .figure { margin: 1rem 0; overflow-x: auto; } .figure svg { min-width: 34rem; max-width: 46rem; }

@@ -56,15 +56,9 @@ def _worst(known: Sequence[Policy]) -> str:
     scored = [policy for policy in known if policy["risk"]["value"] is not None]
     if not scored:
         return "Who is re-identified at worst is unknown: nobody attacked."
-    # Of those who are found again, if anybody asked; keys that are held count as well.
-    worst = max(scored, key=lambda policy: (policy["risk"]["question"] == "linkage", _highest(policy)))
+    worst = max(scored, key=lambda policy: (policy["risk"]["question"] == "linkage", policy["risk"]["value"]))
     said = _attack(worst)
-    return f"At worst, under {worst['name']}: {said[0].lower()}{said[1:]}"
-
-
-def _highest(policy: Policy) -> float:
-    holder = policy["holder"]
-    return max(float(policy["risk"]["value"]), 0.0 if holder is None else float(holder["auc"]["value"]))
+    return f"At worst, under {worst['name']}: {said[0].lower()}{said[1:]}{_with_keys(known)}"
 
 
 def _useful(policy: Policy) -> str:
@@ -82,7 +76,7 @@ def _found(policy: Policy) -> str:
     if policy["risk"]["value"] is None:
         return "Who can be re-identified is unknown: nobody attacked, or no attacker has a figure."
     held = "all controls held" if policy["risk"]["conclusive"] else "a control failed: a low figure proves nothing"
-    return f"{_attack(policy).rstrip('.')}; {held}."
+    return f"{_attack(policy).rstrip('.')}; {held}.{_with_keys([policy])}"
 
 
 def _attack(policy: Policy) -> str:
@@ -90,12 +84,17 @@ def _attack(policy: Policy) -> str:
     asked = QUESTIONS.get(risk["question"])
     task = asked.task if asked else f"asked {risk['question']}"
     least = "at least " if risk["lower_bound"] else ""
-    said = f"{task}, the best attacker ({risk['attacker']}) is right in {least}{Figure.of(risk).told}"
-    holder = policy["holder"]
-    keys = (
-        "" if holder is None else f", and whoever holds the keys ({holder['name']}) in {Figure.of(holder['auc']).told}"
-    )
-    return f"{said}{keys}."
+    return f"{task}, the best attacker ({risk['attacker']}) is right in {least}{Figure.of(risk).told}."
+
+
+def _with_keys(known: Sequence[Policy]) -> str:
+    """What holds without a key does not hold for whoever has some."""
+    holding = [policy for policy in known if policy["holder"] is not None]
+    if not holding:
+        return ""
+    most = max(holding, key=lambda policy: float(policy["holder"]["auc"]["value"]))
+    told = Figure.of(most["holder"]["auc"]).told
+    return f" With keys it is another matter: under {most['name']}, {most['holder']['name']} is right in {told}."
 
 
 def _doubts(known: Sequence[Policy]) -> str:

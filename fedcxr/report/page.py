@@ -58,10 +58,9 @@ def _page(drawing: Drawing) -> str:
 
 def _parts(told: Mapping[str, Any], parts: Mapping[str, str], kept: Sequence[str]) -> Iterator[str]:
     kind = "One run" if told["single"] else f"{len(told['policies'])} policies compared"
-    yield '<a class="skip" href="#main">Skip to the answer</a>'
+    yield '<a class="skip" href="#policies">Skip to the figures</a>'
     yield f'<header><p class="kicker">{kind}</p><h1>{text(told["title"])}</h1></header>'
-    yield f'<nav aria-label="Sections, by reader">{"".join(_links(reader, kept, told) for reader in EVERYBODY)}</nav>'
-    yield '<main id="main" tabindex="-1">'
+    yield "<main>"
     first, *others = told["answer"]
     yield (
         '<section class="answer" aria-labelledby="answer"><h2 id="answer">The answer</h2>'
@@ -72,6 +71,7 @@ def _parts(told: Mapping[str, Any], parts: Mapping[str, str], kept: Sequence[str
     warned = [one for one in (told["other_code"], *told["lacking"]) if one]
     if warned:
         yield f'<aside class="notice" aria-label="Before you rely on this">{items(warned)}</aside>'
+    yield f'<nav aria-label="Sections, by reader">{"".join(_links(reader, kept, told) for reader in EVERYBODY)}</nav>'
     for place in kept:
         _, readers, _ = SECTIONS[place]
         head = _head(place, told)

@@ -92,7 +92,8 @@ def _holder(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     best = max(found, key=lambda one: float(one["auc"]["value"]), default=None)
     if best is None:
         return None
-    name = str(best["name"]) if best["role"] == "reader" else f"the keys of {best['name']}"
+    told = str(best["name"])
+    name = f"{told}, which was granted keys," if best["role"] == "reader" else f"whoever has the keys of {told}"
     same = [one["auc"] for one in found if (one["role"], one["name"]) == (best["role"], best["name"])]
     return {"name": name, "auc": pooled(same)}
 

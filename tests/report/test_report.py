@@ -1,0 +1,270 @@
+"""A report: what it says of hand-written runs, what becomes of those that cannot be read, and whose words it obeys."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import stat
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from report.shelves import compared, put, row, three, whole
+
+from fedcxr.errors import ConfigError, DataError, printable
+from fedcxr.report import tables
+from fedcxr.report.frontier import dominated
+from fedcxr.report.making import report
+from fedcxr.report.page import LARGEST, page
+
+VOID = {"meta", "input", "img", "br", "link", "hr"}
+OURS = {"html", "head", "body", "main", "section", "table", "svg", "script", "details", "form", "nav", "style"}
+HOSTILE = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
+    [
+        "</title><script>alert(1)</script>",
+        '" onload="alert(1)',
+        "' style='color:red",
+        "<!--",
+        "-->",
+        "]]>",
+        "&lt;b&gt;",
+        "=HYPERLINK(1)",
+        r"\input{x}",
+        "50 % & more_",
+        "\u202eevil",
+        "anonymous",
+    ]
+)
+
+
+class Parsed(HTMLParser):
+    """The page as a browser takes it: every element, every attribute, all that is read; and whether all is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID and tag not in ("line", "circle", "rect", "path", "polyline"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    @property
+    def said(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def fedcxr(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fedcxr", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_study_is_answered_in_three_sentences(tmp_path: Path) -> None:
+    made = report(three(tmp_path / "board"))
+    first, second, third = made.document["answer"]
+    assert first == "1 of 3 policies meets every constraint (sealed), and 1 break one."
+    assert second == "Of noise .1 it cannot be told; of noise .1 because 0.7; 0.72 lies within."
+    assert third.startswith("At worst, under sealed: ")
+    assert "52 of 100 (47 to 57)" in third
+    made.complain()
+
+
+def test_a_run_is_answered_by_usefulness_and_by_its_worst_attack(tmp_path: Path) -> None:
+    folder = put(tmp_path, whole(risk=0.9, converged=False))
+    first, second, third = report(folder).document["answer"]
+    assert "80 of 100 (78 to 82)" in first
+    assert "verifier, retrained) is right in at least 90 of 100 (85 to 95); all controls held." in second
+    assert "is the least it can be" in third
+
+
+def test_the_page_has_every_section_with_its_figures_and_a_table_beside_every_drawing(tmp_path: Path) -> None:
+    made = report(three(tmp_path / "board"))
+    place = made.write(tmp_path / "out")
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    parsed = Parsed(place.read_text())
+    assert not parsed.open
+    heads = [(tag, found.get("id")) for tag, found in parsed.elements if tag in ("h1", "h2", "h3")]
+    assert [tag for tag, _ in heads][:2] == ["h1", "h2"]
+    anchors = {found.get("id") for _, found in parsed.elements}
+    links = [found["href"] or "" for tag, found in parsed.elements if tag == "a"]
+    assert all(link.startswith("#") and link[1:] in anchors for link in links)
+    for place_on_page in ("frontier", "findings", "attackers", "curves", "differences", "officer", "provenance"):
+        assert place_on_page in anchors
+    drawings = [found for tag, found in parsed.elements if tag == "svg"]
+    assert drawings
+    assert all(found["role"] == "img" and found["aria-labelledby"] in anchors for found in drawings)
+    tables_there = sum(tag == "table" for tag, _ in parsed.elements)
+    assert tables_there == sum(tag == "caption" for tag, _ in parsed.elements)
+    assert tables_there > len(drawings)
+    for said in ("0.520 0.470 to 0.570", "Worst attack over knowledge.own_films.people", "4,000", "too few"):
+        assert said in parsed.said
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == made.document
+    assert json.loads((tmp_path / "out" / "dpia.json").read_text())["policies"].keys() == {
+        "sealed",
+        "nothing protected",
+        "noise .1",
+    }
+
+
+def test_what_cannot_be_read_is_named_in_one_line_and_the_rest_is_reported(tmp_path: Path) -> None:
+    study = three(tmp_path / "board")
+    (study / "none-0123-0" / "result.json").write_text('{"schema": 1, "run"')
+    other = whole("dp_pix") | {"schema": 2}
+    put(study, other)
+    put(study, {**whole("synth"), "cost": {"bytes_up": "much"}})
+    unfinished = put(study, whole("sca"))
+    (unfinished / "result.json").unlink()
+    done = fedcxr("report", study)
+    assert done.returncode == 3
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1
+    assert "the report was written, without what could not be read" in done.stderr
+    page_said = Parsed((study / "report.html").read_text()).said
+    assert "dp_pix-0123-0 cannot be read: its result is of schema 2, and not 1" in page_said
+    assert "none-0123-0 cannot be read" in page_said
+    assert "synth-0123-0 cannot be read: result: cost.bytes_up" in page_said
+    assert "sca-0123-0 is unfinished" in page_said
+    assert "52 of 100" in page_said
+
+
+def test_results_of_other_code_are_reported_and_said_to_be(tmp_path: Path) -> None:
+    folder = put(tmp_path, whole(), code="0" * 64)
+    done = fedcxr("report", folder, "--out", tmp_path / "elsewhere")
+    assert done.returncode == 0
+    assert "1 of 1 results were made by another version of the code" in done.stderr
+    assert "another version of the code" in Parsed((tmp_path / "elsewhere" / "report.html").read_text()).said
+
+
+def test_without_study_json_the_runs_are_reported_and_no_constraint_is_said_to_be_met(tmp_path: Path) -> None:
+    put(tmp_path / "board", whole(seed=0))
+    put(tmp_path / "board", whole(seed=1, useful=0.9))
+    made = report(tmp_path / "board")
+    (one,) = made.document["policies"]
+    assert one["seeds"] == [0, 1]
+    assert one["utility"]["value"] == pytest.approx(0.85)
+    assert one["utility"]["ci95"] == pytest.approx([0.78, 0.92])
+    assert one["meets"] is None
+    assert made.document["lacking"][0].startswith("study.json is not there")
+
+
+def test_what_is_no_run_and_what_has_no_result_ends_in_one_line(tmp_path: Path) -> None:
+    three(tmp_path / "runs" / "board")
+    with pytest.raises(ConfigError, match="neither a run nor a study.*such as board"):
+        report(tmp_path / "runs")
+    with pytest.raises(ConfigError, match="neither a run nor a study"):
+        report(tmp_path / "nowhere")
+    folder = put(tmp_path, whole())
+    (folder / "result.json").unlink()
+    with pytest.raises(DataError, match="there is no result to report on.*is unfinished"):
+        report(folder)
+
+
+def test_pictures_of_patients_are_shown_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    real = whole()
+    real["scenario"]["cohort"] = {"source": "nih"}
+    for folder, told in ((tmp_path / "made-up", whole()), (tmp_path / "real", real)):
+        (put(folder, told) / "pictures").mkdir()
+        Image.new("L", (600, 900), 90).save(folder / "noise-0123-0" / "pictures" / "site-1.png")
+        (folder / "noise-0123-0" / "pictures" / "site-2.png").write_bytes(b"no picture")
+
+    def drawn(folder: str, shown: bool | None = None) -> str:
+        made = report(tmp_path / folder / "noise-0123-0", shown)
+        return page(made.document, made.shown)
+
+    assert "data:image/webp" in drawn("made-up")
+    assert "pictures of patients" not in drawn("made-up")
+    assert "data:image" not in drawn("made-up", shown=False)
+    assert "data:image" not in drawn("real")
+    assert "This page holds pictures of patients" in drawn("real", shown=True)
+
+
+def test_a_word_that_nobody_can_prove_is_never_printed(tmp_path: Path) -> None:
+    study = three(tmp_path / "board", name="Anonymous noise", site="anonymised")
+    out = report(study).write(tmp_path / "out").parent
+    for file in (file for file in out.rglob("*") if file.is_file()):
+        assert "anonym" not in file.read_text().lower(), file
+
+
+@settings(max_examples=40, deadline=None)
+@given(HOSTILE, HOSTILE, HOSTILE)
+def test_nobody_else_writes_markup(
+    tmp_path_factory: pytest.TempPathFactory, name: str, finding: str, reason: str
+) -> None:
+    folder = tmp_path_factory.mktemp("hostile") / "study"
+    told = whole(findings=[finding], conclusive=False, inconclusive_because=reason, site=name)
+    told["scenario"]["knowledge"][name] = {"held": reason}
+    told["environment"][reason] = name
+    compared(put(folder, told).parent, [row([folder / "noise-0123-0"], name, None)])
+    made = report(folder)
+    parsed = Parsed(page(made.document, made.shown))
+    assert not parsed.open
+    assert [tag for tag, _ in parsed.elements].count("script") == 1
+    assert not any(word.startswith("on") or word == "href" and not (value or "").startswith("#")
+                   for _, found in parsed.elements for word, value in found.items())  # fmt: skip
+    if "anonym" not in name.lower():
+        assert " ".join(printable(name).split()) in " ".join(parsed.said.split())
+    for table in tables.of(made.document["policies"]):
+        rows = list(csv.reader(io.StringIO(tables.csv(table))))
+        assert {len(one) for one in rows} == {len(table.heads)}
+        assert not any(cell[:1] in "=+@" and cell for one in rows[1:] for cell in one)
+        for line in tables.latex(table).splitlines()[4:-2]:
+            assert line.replace(r"\&", "").count("&") == len(table.heads) - 1
+
+
+def test_latex_prints_what_it_might_obey() -> None:
+    assert tables.escaped(r"50 % of $x_1 & {y} \input~^") == (
+        r"50 \% of \$x\_1 \& \{y\} \textbackslash{}input\textasciitilde{}\textasciicircum{}"
+    )
+
+
+def test_whoever_is_dominated_by_an_untrusted_figure_is_so_only_if_it_holds() -> None:
+    def one(name: str, useful: float, risk: float, question: str = "linkage", bound: bool = False) -> dict[str, Any]:
+        told = {"question": question, "value": risk, "conclusive": True, "lower_bound": bound}
+        return {"name": name, "utility": {"value": useful}, "risk": told}
+
+    found = dominated(
+        [
+            one("best", 0.9, 0.6),
+            one("worse", 0.8, 0.7),
+            one("private", 0.7, 0.5, bound=True),
+            one("as private", 0.6, 0.55),
+            one("another question", 0.1, 0.9, question="membership"),
+            one("equal", 0.9, 0.6),
+        ]
+    )
+    assert found == [
+        None,
+        {"name": "best", "surely": True},
+        None,
+        {"name": "private", "surely": False},
+        None,
+        None,
+    ]
+
+
+def test_however_many_policies_there_are_the_page_stays_small(tmp_path: Path) -> None:
+    made = report(three(tmp_path / "board"))
+    many = [dict(one, name=f"{one['name']} {number}") for number in range(400) for one in made.document["policies"]]
+    drawn = page({**made.document, "policies": many}, {})
+    assert len(drawn.encode()) <= LARGEST
+    assert "tables/policies.csv has all" in Parsed(drawn).said
