@@ -100,8 +100,13 @@ def three(study: Path, name: str = "noise .1", site: str = "site-1") -> Path:
         ],
         [
             {
-                **{"figure": "trained", "left": "sealed", "right": "nothing protected"},
-                **{"difference": figure(-0.01, -0.03, 0.01), "p": 0.3, "p_adjusted": 0.6, "told": False},
+                "figure": "trained",
+                "left": "sealed",
+                "right": "nothing protected",
+                "difference": figure(-0.01, -0.03, 0.01),
+                "p": 0.3,
+                "p_adjusted": 0.6,
+                "told": False,
                 "patients_needed": 4000,
             }
         ],

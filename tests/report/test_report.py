@@ -169,13 +169,13 @@ def test_without_study_json_the_runs_are_reported_and_no_constraint_is_said_to_b
 
 def test_what_is_no_run_and_what_has_no_result_ends_in_one_line(tmp_path: Path) -> None:
     three(tmp_path / "runs" / "board")
-    with pytest.raises(ConfigError, match="neither a run nor a study.*such as board"):
+    with pytest.raises(ConfigError, match=r"neither a run nor a study.*such as board"):
         report(tmp_path / "runs")
     with pytest.raises(ConfigError, match="neither a run nor a study"):
         report(tmp_path / "nowhere")
     folder = put(tmp_path, whole())
     (folder / "result.json").unlink()
-    with pytest.raises(DataError, match="there is no result to report on.*is unfinished"):
+    with pytest.raises(DataError, match=r"there is no result to report on.*is unfinished"):
         report(folder)
 
 
@@ -219,7 +219,7 @@ def test_nobody_else_writes_markup(
     parsed = Parsed(page(made.document, made.shown))
     assert not parsed.open
     assert [tag for tag, _ in parsed.elements].count("script") == 1
-    assert not any(word.startswith("on") or word == "href" and not (value or "").startswith("#")
+    assert not any(word.startswith("on") or (word == "href" and not (value or "").startswith("#"))
                    for _, found in parsed.elements for word, value in found.items())  # fmt: skip
     if "anonym" not in name.lower():
         assert " ".join(printable(name).split()) in " ".join(parsed.said.split())
