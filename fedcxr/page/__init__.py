@@ -11,7 +11,7 @@ import hashlib
 import html
 from collections.abc import Iterable, Sequence
 
-from fedcxr.errors import printable
+from fedcxr.errors import shown
 from fedcxr.page.style import STYLE
 
 
@@ -33,7 +33,7 @@ def document(title: str, parts: Iterable[str], *, style: str = "", script: str =
 
 def text(value: object) -> str:
     """Anybody's words: no markup, and nothing that hides or turns around what stands beside it."""
-    return html.escape("\n".join(map(printable, str(value).split("\n"))))
+    return html.escape(shown(str(value)))
 
 
 def paragraphs(sentences: Iterable[str]) -> str:

@@ -46,6 +46,6 @@ def _small(path: Path) -> Picture | None:
     height = max(round(small.height * WIDTH / small.width), 1)
     small = small.resize((WIDTH, height), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    small.save(file, "WEBP", quality=QUALITY)
+    small.save(file, "WEBP", quality=QUALITY, method=1)
     source = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
     return Picture(path.stem, source, small.width, small.height)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedcxr.errors import printable
+from fedcxr.errors import shown
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 SPECIAL = {
@@ -59,7 +59,7 @@ def latex(table: Flat) -> str:
 
 def escaped(words: str) -> str:
     """Text that LaTeX prints and does not obey."""
-    return "".join(SPECIAL.get(letter, letter) for letter in printable(" ".join(words.split())))
+    return "".join(SPECIAL.get(letter, letter) for letter in shown(" ".join(words.split())))
 
 
 def _policies(policies: Sequence[Mapping[str, Any]]) -> Flat:
@@ -114,8 +114,8 @@ def _attackers(policies: Sequence[Mapping[str, Any]]) -> Flat:
 def _harmless(cell: Cell) -> Cell:
     if not isinstance(cell, str):
         return cell
-    shown = printable(cell)
-    return f"'{shown}" if cell.startswith(FORMULA) else shown
+    told = shown(cell)
+    return f"'{told}" if cell.startswith(FORMULA) else told
 
 
 def _typeset(cell: Cell) -> str:
