@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -37,6 +38,7 @@ LIMIT_S = 60.0  # of a run here
 HALF_S = 40.0  # of one that waits for it
 HEARTBEAT_S = 60.0  # after which Flower takes a process for dead that says nothing more
 SLACK_S = 30.0  # for processes to start and to end on a busy machine
+NOTICED_S = 0.5  # within which a request is noticed here; a greeting takes longer
 SLOW = 16384.0  # bytes a second
 CUT_S = 5.0
 CALL_S = 30.0  # after which Flower gives a call up, and makes a new connection
@@ -104,20 +106,31 @@ def answering(parties: ThreeHospitals, site: str) -> list[psutil.Process]:
 
 
 def asked_to_release(parties: ThreeHospitals, site: str) -> list[psutil.Process]:
-    """The processes that work on its release, once a site has introduced itself."""
+    """The processes that work on its release, and not on the greeting before, which may still be about to end."""
+    for one in SITES:
+        if one not in heard_at and requests(parties, one) > heard_before.get(one, 0):
+            heard_at[one] = time.time()
+    if site not in heard_at:
+        return []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [one for one in answering(parties, site) if one.create_time() > heard_at[site] - NOTICED_S]
+    return []
+
+
+def requests(parties: ThreeHospitals, site: str) -> int:
+    """How often its node has told of a release that it was asked for, or has made."""
     log = parties.site(site) / "run" / "supernode.log"
-    heard = log.read_text().count("query.release message") if log.is_file() else 0
-    return answering(parties, site) if heard > parties_heard.get(site, 0) else []
+    return log.read_text().count("query.release message") if log.is_file() else 0
 
 
-parties_heard: dict[str, int] = {}
+heard_before: dict[str, int] = {}
+heard_at: dict[str, float] = {}
 
 
 def listen(parties: ThreeHospitals) -> None:
     """From now on `asked_to_release` is about requests that come."""
-    for site in SITES:
-        log = parties.site(site) / "run" / "supernode.log"
-        parties_heard[site] = log.read_text().count("query.release message")
+    heard_at.clear()
+    heard_before.update({site: requests(parties, site) for site in SITES})
 
 
 def entries(parties: ThreeHospitals, site: str, run: Run) -> list[dict[str, Any]]:
@@ -228,11 +241,7 @@ def test_waiting_may_end_and_the_server_may_die_and_submitting_again_goes_on(
 
 def asked_since(parties: ThreeHospitals) -> dict[str, int]:
     """How many releases each site was asked for since `listen`; its node tells of each twice."""
-    asked = {}
-    for site in SITES:
-        log = (parties.site(site) / "run" / "supernode.log").read_text()
-        asked[site] = (log.count("query.release message") - parties_heard[site]) // 2
-    return asked
+    return {site: (requests(parties, site) - heard_before[site]) // 2 for site in SITES}
 
 
 def test_a_server_app_that_dies_ends_the_wait(parties: ThreeHospitals) -> None:
