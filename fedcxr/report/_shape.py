@@ -14,33 +14,38 @@ class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
+def _says(what: str, default: Any = ...) -> Any:
+    """A field, and what it is for whoever reads the document."""
+    return pydantic.Field(default, description=what)
+
+
 class Figure(_Part):
     """A number with its interval."""
 
-    value: float | None
-    ci95: tuple[float, float] | None = None
+    value: float | None = _says("null: unknown, which is not 0")
+    ci95: tuple[float, float] | None = _says("by bootstrap over patients", None)
 
 
 class Point(_Part):
     """What a budget was worth."""
 
-    budget: float
-    auc: float | None
+    budget: float = _says("steps, or a share of them")
+    auc: float | None = _says("what was reached with it")
 
 
 class Attack(_Part):
     """One attacker's entry, of any question."""
 
-    question: str = "linkage"
-    adversary: str
-    attacker: str
-    auc: Figure | None = None
-    conclusive: bool | None = None
-    inconclusive_because: str | None = None
-    converged: bool | None = None
-    curve: tuple[Point, ...] | None = None
-    rank1: float | None = None
-    tpr_at_fpr: dict[str, float | None] | None = None
+    question: str = _says("what was asked", "linkage")
+    adversary: str = _says("who was asked")
+    attacker: str = _says("in which way it tried")
+    auc: Figure | None = _says("how often the right one of two was picked", None)
+    conclusive: bool | None = _says("whether its controls held", None)
+    inconclusive_because: str | None = _says("which control failed, and what to do", None)
+    converged: bool | None = _says("whether it had stopped rising; null: nobody asked", None)
+    curve: tuple[Point, ...] | None = _says("what it reached on the way", None)
+    rank1: float | None = _says("share of releases whose first guess was right", None)
+    tpr_at_fpr: dict[str, float | None] | None = _says("share of right pairs found, by the false alarms allowed", None)
 
 
 class Linkage(Attack):
@@ -56,43 +61,43 @@ class Worst(_Part):
     question: str = "linkage"
     adversary: str
     attacker: str
-    auc: Figure
-    lower_bound: bool = True
-    conclusive: bool
+    auc: Figure = _says("the highest of all attackers whose controls held")
+    lower_bound: bool = _says("whether somebody was still rising", True)
+    conclusive: bool = _says("whether any attacker's controls held")
 
 
 class Formal(_Part):
     """What is guaranteed."""
 
-    epsilon: float
-    delta: float
-    unit: str
+    epsilon: float = _says("how much likelier any outcome may be, as a power of e")
+    delta: float = _says("the chance that it is more")
+    unit: str = _says("whose presence is hidden: record, patient, site or pixel_neighbourhood")
 
 
 class Privacy(_Part):
     """Of all attackers."""
 
-    attacks: tuple[Linkage, ...]
-    membership: tuple[Linkage, ...] = ()
-    recovery: tuple[Attack, ...] = ()
-    worst_case: Worst | None
-    formal: Formal | None
+    attacks: tuple[Linkage, ...] = _says("whose films were released")
+    membership: tuple[Linkage, ...] = _says("who was learnt from", ())
+    recovery: tuple[Attack, ...] = _says("what films looked like", ())
+    worst_case: Worst | None = _says("null: nobody attacked")
+    formal: Formal | None = _says("null: nothing is guaranteed")
 
 
 class Arm(_Part):
     """How good a classifier was."""
 
-    mean_auc: Figure
-    per_finding: dict[str, Figure | None] = {}
+    mean_auc: Figure = _says("mean over the findings that can be scored")
+    per_finding: dict[str, Figure | None] = _says("by finding", {})
 
 
 class Findings(_Part):
     """Of each arm."""
 
-    trained: Arm | None = None
-    trained_released: Arm | None = None
-    frozen: Arm | None = None
-    raw: Arm | None = None
+    trained: Arm | None = _says("trained on what was released, used on clean films", None)
+    trained_released: Arm | None = _says("trained on what was released, used on released films", None)
+    frozen: Arm | None = _says("trained on clean films, used on released ones", None)
+    raw: Arm | None = _says("nothing protected: the ceiling", None)
 
 
 class Utility(_Part):
@@ -104,7 +109,7 @@ class Utility(_Part):
 class Run(_Part):
     """Which run."""
 
-    id: str
+    id: str = _says("method and fingerprint of the scenario")
     method: str
     seed: int
 
@@ -113,7 +118,7 @@ class Site(_Part):
     """One hospital."""
 
     name: str
-    status: str
+    status: str = _says("ok, dropped or refused")
     patients: int | None = None
 
 
@@ -126,9 +131,9 @@ class Seconds(_Part):
 class Cost(_Part):
     """What it took."""
 
-    bytes_up: float
-    bytes_down: float = 0
-    peak_rss_mb: float | None = None
+    bytes_up: float = _says("by all sites, in all rounds")
+    bytes_down: float = _says("to all sites", 0)
+    peak_rss_mb: float | None = _says("most memory at once", None)
     seconds: Seconds
 
 
