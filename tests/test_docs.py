@@ -35,7 +35,14 @@ def typed(text: str) -> Iterator[str]:
         if ">" in words:
             words = words[: words.index(">")]
         if words:
-            yield shlex.join(re.sub(r"^([a-z]+)\|.*", r"\1", word) for word in words[1:])  # the first of several
+            yield shlex.join(_told(word) for word in words[1:])
+
+
+def _told(word: str) -> str:
+    """Without the signs that it may be left out, and the first where there is a choice."""
+    word = word.removeprefix("[") if word.startswith("[-") else word
+    word = word.removesuffix("]") if "[" not in word else word
+    return re.sub(r"^(-*[A-Za-z-]+)\|.*", r"\1", word)
 
 
 COMMANDS = sorted({command for page in PAGES for command in typed(page.read_text())})

@@ -74,6 +74,7 @@ def study(
     out: Where = "runs",
     resume: bool = False,
     jobs: int = 1,
+    ray_address: str | None = None,
     progress: bool = True,
 ) -> StudyResult:
     """Run a grid of scenarios under several seeds and compare them, as `fedcxr study` does.
@@ -85,12 +86,14 @@ def study(
 
     if engine not in orders.ENGINES:
         raise UnknownName("engine", engine, orders.ENGINES)
+    if ray_address and engine != "ray":
+        raise ConfigError("--ray-address needs the engine ray", given=f"--engine {engine}")
     keys = {"preset": preset, "compute.device": device}
     told = {key: value for key, value in keys.items() if value is not None} | dict(settings or {})
     with _file(plan) as path:
         chosen = Study.read(path, [_set(item) for item in told.items()])
     with orders.as_a_command():
-        how = conduct.Options(Path(out), jobs, engine, resume)
+        how = conduct.Options(Path(out), jobs, engine, resume, ray_address)
         failures = conduct.conduct(chosen, how, _told if progress else _silent)
         compared = comparison.compare(chosen, Path(out))
         folder = comparison.keep(compared, Path(out)).parent

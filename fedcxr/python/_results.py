@@ -152,12 +152,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Arm:
-    """One policy of a study: by what it differs, and its figures over seeds."""
+    """One policy of a study: by what it differs, its figures over seeds, and whether it meets the constraints."""
 
-    described: str
+    name: str
     differs: Mapping[str, Any]
     figures: Mapping[str, Figure]
     conclusive: bool | None
+    meets: bool | None  # None: it cannot be told
+    constraints: tuple[Mapping[str, Any], ...]  # each with `met`, `value` and, in words, `because`
     folders: tuple[Path, ...]
 
 
@@ -172,10 +174,12 @@ class StudyResult:
     def arms(self) -> tuple[Arm, ...]:
         return tuple(
             Arm(
-                row["described"],
+                row["name"],
                 row["differs"],
                 {name: Figure(one["mean"], *(one["ci95"] or ())) for name, one in row["figures"].items()},
                 row["conclusive"],
+                row["meets"],
+                tuple(row["constraints"]),
                 tuple(map(Path, row["folders"])),
             )
             for row in self.document["rows"]
@@ -191,7 +195,7 @@ class StudyResult:
     def frame(self) -> pd.DataFrame:
         """A row for each policy: its keys, and the mean of each figure with its interval."""
         rows = [
-            {"policy": arm.described, **arm.differs}
+            {"policy": arm.name, "meets": arm.meets, **arm.differs}
             | {
                 column: value
                 for name, one in arm.figures.items()
@@ -204,7 +208,7 @@ class StudyResult:
 
     def _repr_html_(self) -> str:
         names = [name for name in ("trained", "worst", "member") if any(arm.figures[name].value for arm in self.arms)]
-        rows = [(arm.described, *(_html.shown(arm.figures[name])[0] for name in names)) for arm in self.arms]
+        rows = [(arm.name, *(_html.shown(arm.figures[name])[0] for name in names)) for arm in self.arms]
         return _html.page(str(self.document["study"]), ("policy", *names), rows)
 
 

@@ -162,8 +162,11 @@ def test_after_a_package_was_imported_its_name_is_still_what_is_called() -> None
 @pytest.mark.slow
 def test_a_study_is_conducted_from_a_mapping_and_compared(tmp_path: Path) -> None:
     plan = {"name": "tiny", "scenario": {**TINY, "method": "noise"}, "grid": {"method.scale": [0.1, 0.2]}}
+    plan["constraints"] = ["cost.bytes_up <= 1"]
     told = fedcxr.study(plan, out=tmp_path, jobs=2, **QUICKLY)
     assert [arm.differs for arm in told.arms] == [{"method.scale": 0.1}, {"method.scale": 0.2}]
+    assert [arm.meets for arm in told.arms] == [False, False]
+    assert told.arms[0].constraints[0]["because"]
     assert len(told.results()) == 2
     assert told.frame()["policy"].tolist() == ["scale 0.1", "scale 0.2"]
     assert told.frame()["worst"].isna().all()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report.written import attribute, figure, linking, of_people, result, telling
+from results_by_hand import attribute, figure, linking, of_people, result, telling
 
 from fedcxr.errors import ConfigError, OtherVersion
 from fedcxr.report import dpia

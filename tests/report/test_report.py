@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from report.shelves import compared, put, row, three, whole
+from runs_by_hand import compared, put, row, three, whole
 
 from fedcxr.errors import ConfigError, DataError, printable
 from fedcxr.report import tables

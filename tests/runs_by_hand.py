@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from report.written import figure, linking, result
+from results_by_hand import figure, linking, result
 
 from fedcxr.storage.version import code_version
 
