@@ -8,6 +8,7 @@ from typing import Any
 
 Figure = Mapping[str, Any]
 UNKNOWN = {"value": None, "ci95": None}
+TELLING = ("auc", "link_rate", "over_mean_db")  # the first of these that an entry of another question has
 SECTIONS = ("attacks", "membership")  # of `privacy`, whose entries have an AUC of people
 
 
@@ -37,6 +38,37 @@ def attackers(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 who = (entry.get("question", "linkage"), entry["adversary"], entry["attacker"])
                 entries.setdefault(who, []).append(entry)
     return [_attacker(who, found) for who, found in entries.items()]
+
+
+def others(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Attackers of all other questions, by the figure that tells most of each."""
+    entries: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        for section, listed in result["privacy"].items():
+            if isinstance(listed, list) and section not in (*SECTIONS, "recipients"):
+                for entry in (one for one in listed if isinstance(one, Mapping) and "attacker" in one):
+                    who = (str(entry.get("question", section)), str(entry.get("adversary")), str(entry["attacker"]))
+                    entries.setdefault(who, []).append(entry)
+    return [_other(who, found) for who, found in entries.items()]
+
+
+def _other(who: tuple[str, str, str], found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    question, adversary, attacker = who
+    told = next((name for name in TELLING if all(isinstance(one.get(name), Mapping) for one in found)), None)
+    return {
+        "question": question,
+        "adversary": adversary,
+        "attacker": attacker,
+        "figure": told,
+        **(pooled(one[told] for one in found) if told else UNKNOWN),
+        "inconclusive_because": list(dict.fromkeys(reason for one in found for reason in _reasons(one))),
+    }
+
+
+def _reasons(entry: Mapping[str, Any]) -> list[str]:
+    """Of the entry, or of what it tells of each attribute."""
+    parts = [("", entry), *((f"{name}: ", one) for name, one in (entry.get("attributes") or {}).items())]
+    return [f"{about}{one.get('inconclusive_because')}" for about, one in parts if one.get("conclusive") is False]
 
 
 def _attacker(who: tuple[str, str, str], found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fedcxr.report import _scatter, dpia
 from fedcxr.report.pictures import Picture
 from fedcxr.report.words import GLOSSARY, QUESTIONS
 from fedcxr.table import figure, share, span
+from fedcxr.verdict import GUESSING
 
 Policy = Mapping[str, Any]
 STATES = {
@@ -23,7 +24,9 @@ STATES = {
     None: ("open", "cannot tell", "doubt"),
 }
 UNKNOWN = "unknown"
+OPEN = "A lower bound: it does not train, never rose from chance, or nobody looked whether more effort helps"
 RISING = "Still rising when it was stopped, so that more effort would find more"
+OTHERS = ("attacker", "question", "what is told", "value", "state")
 MOST_LINES = 12  # curves of policies in one drawing
 
 
@@ -191,6 +194,7 @@ def _attacked(policy: Policy) -> str:
     for question in dict.fromkeys(one["question"] for one in policy["attackers"]):
         told = [one for one in policy["attackers"] if one["question"] == question]
         worst = max(told, key=lambda one: one["auc"]["value"] or 0.0)
+        beyond = (worst["auc"]["ci95"] or [0.0])[0] > GUESSING
         smallest = max((one["smallest_auc"] for one in told if one["smallest_auc"] is not None), default=None)
         picture = marks(
             f"{_head(question)}: AUC of each attacker under {policy['name']}",
@@ -199,7 +203,7 @@ def _attacked(policy: Policy) -> str:
                     f"{one['adversary']}, {one['attacker']}",
                     one["auc"]["value"],
                     one["auc"]["ci95"],
-                    "doubt" if not one["conclusive"] else "worst" if one is worst else "other",
+                    "doubt" if not one["conclusive"] else "worst" if one is worst and beyond else "other",
                     one["converged"] is not True,
                 )
                 for one in told
@@ -228,6 +232,22 @@ def _attacked(policy: Policy) -> str:
             f"{picture}</div>",
             drawn(f"{policy['name']}, {question}: attackers and their controls", heads, rows),
         ]
+    if policy["others"]:
+        listed = [
+            (
+                "",
+                [
+                    text(f"{one['adversary']}, {one['attacker']}"),
+                    text(one["question"].replace("_", " ")),
+                    text((one["figure"] or UNKNOWN).replace("_", " ")),
+                    _figure(one),
+                    '<span class="doubt">inconclusive</span>' if one["inconclusive_because"] else "",
+                ],
+            )
+            for one in policy["others"]
+        ]
+        parts.append("<h3>Other questions</h3>")
+        parts.append(drawn(f"{policy['name']}: attackers of other questions", OTHERS, listed))
     return "".join(parts)
 
 
@@ -368,8 +388,12 @@ def doubts(drawing: Drawing) -> str:
             who = f"{policy['name']}: {one['adversary']}, {one['attacker']}"
             for reason in one["inconclusive_because"]:
                 reasons.setdefault(f"Inconclusive, because {reason}", []).append(who)
-            if one["converged"] is False:
-                reasons.setdefault(RISING, []).append(who)
+            if one["converged"] is not True:
+                reasons.setdefault(RISING if one["converged"] is False else OPEN, []).append(who)
+        for one in policy["others"]:
+            who = f"{policy['name']}: {one['adversary']}, {one['attacker']}"
+            for reason in one["inconclusive_because"]:
+                reasons.setdefault(f"Inconclusive, because {reason}", []).append(who)
     unknown = [policy["name"] for policy in drawing.known if policy["risk"]["value"] is None]
     if unknown:
         reasons["Nobody attacked, so that the risk is unknown"] = unknown
@@ -377,7 +401,7 @@ def doubts(drawing: Drawing) -> str:
     if missing:
         reasons["No result is on file"] = missing
     if not reasons:
-        return "<p>All attackers' controls held, and none was still rising when it was stopped.</p>"
+        return "<p>All attackers' controls held, and all had stopped rising.</p>"
     rows = [("", [text(why), text(_whose(who))]) for why, who in reasons.items()]
     return drawn("What proves nothing, and why", ("why", "of whom"), rows[: drawing.rows], kind="long")
 

@@ -11,7 +11,7 @@ section { border-top: 1px solid var(--line); margin-top: 2.8rem; padding-top: .4
 section h2 { margin-top: 1rem; }
 .readers { color: var(--soft); font-size: .85rem; margin: -.3rem 0 1rem; }
 nav { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1rem 2rem; font-size: .9rem;
-  padding: .9rem 0; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+  padding: .9rem 0; margin-top: 2.2rem; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
 nav ul { list-style: none; margin: .2rem 0 0; padding: 0; } .reader { font-weight: 600; margin: 0; }
 nav a { text-decoration: none; display: inline-block; padding: .12rem 0; } nav a:hover { text-decoration: underline; }
 .skip { position: absolute; left: -99rem; } .skip:focus { position: static; }

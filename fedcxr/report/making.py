@@ -73,6 +73,8 @@ def report(folder: Path, with_pictures: bool | None = None) -> Report:
             continue
         one = policy(row, read)
         one["name"] = _unlike(str(one["name"]), [other["name"] for other in policies])
+        if read and one["unassessed"]:
+            shelf.lacking.append(f"{one['name']} has no assessment: {one['unassessed']}")
         policies.append(one)
         if with_pictures is not False and read and (with_pictures or _made_up(read[0])):
             shown[one["name"]] = pictures.of(read[0].folder)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedcxr.errors import one_line
 from fedcxr.report import dpia
-from fedcxr.report._pooled import UNKNOWN, attackers, findings, pooled
+from fedcxr.report._pooled import UNKNOWN, attackers, findings, others, pooled
 from fedcxr.report.reading import Read
 
 ARMS = ("trained", "trained_released", "frozen", "raw")
@@ -20,7 +21,7 @@ def policy(row: Mapping[str, Any] | None, read: Sequence[Read]) -> dict[str, Any
     told = attackers(results)
     arms = {arm: pooled(_mean(result, arm) for result in results) for arm in ARMS}
     judged = next((arm for arm in JUDGED if arms[arm]["value"] is not None), None)
-    assessment = dpia.assess(results) if results else None
+    assessment, unassessed = _assessed(results)
     return {
         "name": _name(row, results),
         "differs": dict(row["differs"]) if row else {},
@@ -35,14 +36,26 @@ def policy(row: Mapping[str, Any] | None, read: Sequence[Read]) -> dict[str, Any
         "risk": _risk(results, told),
         "holder": _holder(results),
         "attackers": told,
+        "others": others(results),
         "membership": _membership(results),
         "formal": _formal(results),
         "cost": _cost(results),
         "knowledge": dict(results[0]["scenario"]["knowledge"]) if results else {},
         "films": sum(site.get("released") or 0 for site in results[0]["sites"]) if results else None,
         "assessment": assessment,
+        "unassessed": unassessed,
         "provenance": [_provenance(one) for one in read],
     }
+
+
+def _assessed(results: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
+    """For a data-protection officer, or why that cannot be: results of other code may lack what it is read from."""
+    if not results:
+        return None, "no result is on file"
+    try:
+        return dpia.assess(results), None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return None, f"its results are of another shape ({type(error).__name__}: {one_line(error, 80)})"
 
 
 def _name(row: Mapping[str, Any] | None, results: Sequence[Mapping[str, Any]]) -> str:

@@ -33,7 +33,8 @@ GLOSSARY: Mapping[str, str] = {
     "at least (≥)": "a lower bound: it was not shown that the attacker, with more effort, would not reach more",
     "control": "the same attack where the answer is known: on unprotected films it must succeed, with names dealt at "
     "random it must fail",
-    "inconclusive": "a control failed or there were too few patients: the figure proves nothing, a low one least",
+    "inconclusive": "a control failed or there were too few patients: the figure proves nothing, a low one "
+    "least of all",
     "converged": "doubling the effort no longer helped the attacker",
     "dominated": "another policy is at least as useful and gives no more away, and is better in one of the two",
     "unprotected": "the same learning on films as they are: the most that there is to be had",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report.shelves import three
+from runs_by_hand import three
 
 from fedcxr.report.making import report
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from report.shelves import compared, put, row, three, whole
+from runs_by_hand import compared, put, row, three, whole
 
 from fedcxr.errors import ConfigError, DataError, printable
 from fedcxr.report import tables
@@ -125,6 +125,30 @@ def test_the_page_has_every_section_with_its_figures_and_a_table_beside_every_dr
         "nothing protected",
         "noise .1",
     }
+
+
+def test_attackers_of_other_questions_are_shown_and_their_doubts_told(tmp_path: Path) -> None:
+    told = whole()
+    one = {"question": "reconstruction", "adversary": "support", "attacker": "llr", "link_rate": {"value": 0.125}}
+    # Without the rest of such an entry there is no assessment, and all else is there.
+    told["privacy"]["recovery"] = [one | {"conclusive": False, "inconclusive_because": "28.6 dB is below 30"}]
+    made = report(put(tmp_path, told))
+    said = Parsed(page(made.document, made.shown)).said
+    assert "support, llr reconstruction link rate 0.125 interval unknown inconclusive" in said
+    assert "Inconclusive, because 28.6 dB is below 30 noise: support, llr" in said
+    assert "noise has no assessment: its results are of another shape (KeyError: 'films')" in said
+
+
+def test_what_holders_of_keys_see_stands_beside_what_others_do(tmp_path: Path) -> None:
+    told = whole(risk=0.52)
+    auc = {"value": 0.99, "ci95": [0.98, 1.0]}
+    told["privacy"]["recipients"] = [
+        {"role": "adversary", "name": "", "opens": 0, "of": 20, "auc": {"value": 0.52, "ci95": [0.47, 0.57]}},
+        {"role": "reader", "name": "server", "opens": 20, "of": 20, "auc": auc},
+    ]
+    made = report(put(tmp_path, told))
+    assert "server, which was granted keys, is right in 99 of 100 (98 to 100)." in made.document["answer"][1]
+    assert "with keys: 0.990" in Parsed(page(made.document, made.shown)).said
 
 
 def test_what_cannot_be_read_is_named_in_one_line_and_the_rest_is_reported(tmp_path: Path) -> None:
