@@ -324,7 +324,7 @@ def test_a_disk_that_fails_loses_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, call, fail)
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match="the disk is full"):
             change(box)
     assert EncryptedFile.unlock(box.folder, WORDS).read() == CONTENT
     assert {path.name for path in box.folder.iterdir()} == {FILE, LOCK}

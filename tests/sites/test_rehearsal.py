@@ -82,4 +82,4 @@ def test_a_slip_of_the_pen_is_none_of_the_scenarios(dry_run: Callable[..., tuple
 
 
 def test_every_reason_that_a_profile_gives_has_its_rule() -> None:
-    assert set(Code) - set(RULES) == {Code.REFUSED, Code.FAILED}
+    assert set(Code) - set(RULES) == {Code.REFUSED, Code.FAILED, Code.DISK}
