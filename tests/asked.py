@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from flwr.app import Context, Message, RecordDict
 from nodes import card_in, permissive, requested
@@ -19,6 +20,7 @@ from fedcxr.data import cache_folder
 from server.inline import InlineGrid
 from sites.app import app
 from sites.counts import Tally
+from sites.passphrase import VARIABLE
 from sites.profile import Profile
 from sites.vault import Cost, Vault
 
@@ -43,6 +45,14 @@ class Asked:
     root: Path
     profile: Path
     grid: InlineGrid
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder: Path) -> Iterator[Asked]:
+        """One with its passphrase at hand, while the block lasts."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(VARIABLE, str(folder / "words"))
+            yield cls.at(folder)
 
     @classmethod
     def at(cls, folder: Path) -> Asked:

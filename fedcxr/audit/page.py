@@ -10,6 +10,7 @@ from fedcxr.audit.pairing import Paired
 from fedcxr.page import document, items, paragraphs, text
 from fedcxr.page.plots import Mark, curves, marks
 from fedcxr.page.tables import drawn, table
+from fedcxr.table import figure, span
 
 STYLE = """
 .examples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 1rem; }
@@ -69,8 +70,8 @@ def _question(title: str, answer: Mapping[str, Any]) -> str:
             "",
             [
                 f"{text(one['attacker'])}<br><span class='soft'>{text(one['told'])}</span>",
-                _number(one["auc"]["value"]),
-                _span(one["auc"]["ci95"]),
+                figure(one["auc"]["value"]),
+                span(one["auc"]["ci95"]),
                 *_near(one),
                 _share(one["rank1"]),
                 _share(one["tpr_at_fpr"]["0.01"]),
@@ -101,15 +102,15 @@ def _question(title: str, answer: Mapping[str, Any]) -> str:
 def _near(entry: Mapping[str, Any]) -> list[str]:
     """A cell of the table, where the films' sources are known."""
     near = entry["same_source_auc"]
-    return [] if near is None else [_number(near["value"])]
+    return [] if near is None else [figure(near["value"])]
 
 
 def _controls(controls: Mapping[str, Any]) -> str:
     originals = controls["originals"]
     rows = [
-        ("originals in place of released films: must succeed", _number(originals["auc"])),
+        ("originals in place of released films: must succeed", figure(originals["auc"])),
         *(
-            (f"identities shuffled, {one['question']}, {one['attacker']}: must be near .5", _number(one["auc"]))
+            (f"identities shuffled, {one['question']}, {one['attacker']}: must be near .5", figure(one["auc"]))
             for one in controls["shuffled"]
         ),
     ]
@@ -173,14 +174,6 @@ def _reading() -> str:
 def _run(run: Mapping[str, Any]) -> str:
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run.items())
     return f"<p class='soft'>{text(told)}</p>"
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
-
-
-def _span(ci95: Sequence[float] | None) -> str:
-    return "unknown" if ci95 is None else f"{ci95[0]:.3f} to {ci95[1]:.3f}"
 
 
 def _share(value: float | None) -> str:

@@ -38,7 +38,6 @@ from sites import policy, premises
 from sites.codes import Code
 from sites.journal import FILE, read
 from sites.own_line import HOME
-from sites.passphrase import VARIABLE
 from sites.profile import Profile
 
 TASK = {"findings": {"width": 2}}
@@ -47,10 +46,8 @@ OTHERS = "Mueller 1971-01-01"  # nobody here is called so
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    folder = tmp_path_factory.mktemp("hospital")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv(VARIABLE, str(folder / "words"))
-        yield Asked.at(folder)
+    with Asked.started(tmp_path_factory.mktemp("hospital")) as hospital:
+        yield hospital
 
 
 def released(hospital: Asked, **changes: Any) -> Release:

@@ -14,15 +14,12 @@ from fedcxr import wire
 from fedcxr.keys.identity import Identity
 from fedcxr.steps import MOST, Step, Steps, parse
 from sites.codes import Code
-from sites.passphrase import VARIABLE
 
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    folder = tmp_path_factory.mktemp("hospital")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv(VARIABLE, str(folder / "words"))
-        yield Asked.at(folder)
+    with Asked.started(tmp_path_factory.mktemp("hospital")) as hospital:
+        yield hospital
 
 
 @pytest.mark.parametrize("tells", ["code", "line"])
