@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Torch and the network are imported where they are used, as in `findings`.
 
 Patients = npt.NDArray[np.object_]  # (n,)
+Finder = Callable[[Films], Masks]
 
 KINDS = {  # of films: what is trained on, and what is tested on
     "clean": "clean films",
@@ -84,6 +85,10 @@ class Outlined:
         """Whether there is the very same to learn from both."""
         return np.array_equal(self.films, other.films) and np.array_equal(self.masks, other.masks)
 
+    def average(self, films: Films) -> Masks:
+        """The same outline on all of some films: what lies inside on half of these or more."""
+        return np.broadcast_to(self.masks.mean(axis=0) >= 0.5, films.shape)
+
 
 class Segmentation(Task):
     """U-Nets that learn to outline lungs on clean films, on released ones, and on what shows without a key.
@@ -95,9 +100,10 @@ class Segmentation(Task):
     networks start from the same weights and see the same films in the same order. Masks are lent: no method shares any.
 
     An organ lies at nearly the same place on every film, so a Dice far above 0 proves nothing: `guess` has the figures
-    of the average outline of the training films, shown no film at all. Films without a mask, or with an empty one, are
-    left out and counted (`left_out`). A film on which nothing is found (`nothing_found`) has Dice 0 and counts in no
-    distance. Distances are in pixels, and `of_side` is their share of the film's longer side.
+    of the average outline of the training films, shown no film at all; pictures that are all the same teach nothing
+    else. Films without a mask, or with an empty one, are left out and counted (`left_out`). A film on which nothing is
+    found (`nothing_found`) has Dice 0 and counts in no distance. Distances are in pixels, and `of_side` is their share
+    of the film's longer side.
     """
 
     paper: ClassVar[str | None] = "Shiri et al., JBI 2024 (segmentation of lungs on authorised reconstructions)"
@@ -152,16 +158,15 @@ class Segmentation(Task):
         self._refuse_too_few(outlines, films)
         train, test = (_shown(evidence, outlines, split) for split in USED)
         with bench.compute.session():
-            networks = self._networks(train, bench)
-            found = {(a, b): self._found(networks[a], test[b], bench) for a in networks for b in test}
+            finders = self._finders(train, bench)
+            found = {(a, b): finders[a](test[b].films) for a in finders for b in test}
         told: dict[str, Any] = {
             a: {b: self._figures(f"{a}.{b}", found[a, b], test[b], bench) if b in test else None for b in KINDS}
-            if a in networks
+            if a in finders
             else None
             for a in KINDS
         }
-        average = train["clean"].masks.mean(axis=0) >= 0.5
-        guessed = np.broadcast_to(average, test["clean"].masks.shape)
+        guessed = train["clean"].average(test["clean"].films)
         return {
             **told,
             "guess": self._figures("guess", guessed, test["clean"], bench),
@@ -183,17 +188,24 @@ class Segmentation(Task):
                 do="draw more masks, use more films, or leave segmentation out of `tasks`",
             )
 
-    def _networks(self, train: Mapping[str, Outlined], bench: Bench) -> dict[str, UNet]:
-        """One for each kind of films that there are to learn from."""
-        networks: dict[str, UNet] = {}
+    def _finders(self, train: Mapping[str, Outlined], bench: Bench) -> dict[str, Finder]:
+        """Who finds outlines on films, for each kind of films that there are to learn from."""
+        finders: dict[str, Finder] = {}
         for kind, films in train.items():
             if kind == "clean":
-                networks[kind] = self._ceiling(films, bench)
+                finders[kind] = self._finder(self._ceiling(films, bench), bench)
             elif films.same_as(train["clean"]):  # the same bytes would train the same network again
-                networks[kind] = networks["clean"]
+                finders[kind] = finders["clean"]
+            elif (films.films == films.films[:1]).all():  # all that one can learn from films that are all the same
+                finders[kind] = films.average
             else:
-                networks[kind] = self._train(films, bench, STAGES[kind])
-        return networks
+                finders[kind] = self._finder(self._train(films, bench, STAGES[kind]), bench)
+        return finders
+
+    def _finder(self, network: UNet, bench: Bench) -> Finder:
+        from fedcxr.training.segmentation import found
+
+        return lambda films: found(network, films, bench.compute)
 
     def _ceiling(self, clean: Outlined, bench: Bench) -> UNet:
         """The U-Net of clean films, which other runs may have trained before."""
@@ -229,11 +241,6 @@ class Segmentation(Task):
         widths = tuple(self.width * level for level in range(1, self.levels + 1))
         rng = stream(bench.seed, "segmentation", "weights")
         return to_device(unet(UNetDesign(widths=widths, stride=self.stride), rng), bench.compute)
-
-    def _found(self, network: UNet, films: Outlined, bench: Bench) -> Masks:
-        from fedcxr.training.segmentation import found
-
-        return found(network, films.films, bench.compute)
 
     def _figures(self, path: str, found: Masks, films: Outlined, bench: Bench) -> dict[str, Any]:
         """The mean of each figure over films, with an interval; every arm has the same draws of patients."""

@@ -153,6 +153,8 @@ def segmentation(figures: Mapping[str, Any]) -> tuple[str, ...]:
         f"released ones by a network that learnt from such; one that learnt from clean films reaches {_of_one(read)} "
         f"there. 1 is the very outline; the average outline, whatever film is shown, gets {_of_one(guess)}.",
     ]
+    if read.value is not None and clean.surely_above(least) and not read.surely_above(least):
+        said.append("Whoever is used to clean films would do no better on released ones than by guessing.")
     outside = _dice(figures, "unauthorised", "unauthorised")
     if outside.value is not None:
         more = "outlines are still found" if outside.surely_above(least) else "no outline was found beyond guessing"

@@ -93,6 +93,14 @@ def test_each_arm_is_trained_and_tested_on_the_films_it_names() -> None:
     assert len(TASK.table(figures).rows) == 5
 
 
+def test_what_shows_without_a_key_is_learnt_from_by_itself() -> None:
+    figures, stages = measure(evidence(unauthorised=255 - FILMS))
+    found = dice(figures)
+    assert stages == {"segmentation clean", "segmentation without a key"}
+    assert min(found["unauthorised.unauthorised"], found["released.released"]) > 0.9
+    assert max(found["unauthorised.released"], found["released.unauthorised"]) < 0.5
+
+
 def test_where_films_are_moved_the_outline_to_be_found_is_that_of_the_film_itself() -> None:
     """Four pixels down: whoever learnt from clean films is wrong by them, and whoever saw moved ones undoes them."""
     figures, _ = measure(evidence(np.roll(FILMS, 4, axis=1)))
@@ -103,12 +111,14 @@ def test_where_films_are_moved_the_outline_to_be_found_is_that_of_the_film_itsel
 
 def test_what_holds_nothing_is_no_better_than_the_average_outline() -> None:
     noise = stream(5).integers(0, 256, size=FILMS.shape, dtype=np.uint8)
-    figures, _ = measure(evidence(noise, unauthorised=np.full_like(FILMS, 7)))
+    figures, stages = measure(evidence(noise, unauthorised=np.full_like(FILMS, 7)))
     assert figures["released"]["released"]["dice"]["value"] < figures["guess"]["dice"]["value"] + 0.05
-    assert figures["unauthorised"]["unauthorised"]["dice"]["value"] < figures["guess"]["dice"]["value"] + 0.05
+    assert figures["unauthorised"]["unauthorised"] == figures["guess"]  # pictures that are all the same
+    assert stages == {"segmentation clean", "segmentation released"}
     assert dice(figures).keys() == {f"{a}.{b}" for a in KINDS for b in KINDS}
-    headline, *_, outside = TASK.table(figures).verdict
+    headline, *_, misread, outside = TASK.table(figures).verdict
     assert headline.startswith("The anatomy was not shown to survive")
+    assert misread.startswith("Whoever is used to clean films would do no better")
     assert outside.startswith("Without a key no outline was found beyond guessing")
 
 
