@@ -35,6 +35,12 @@ class Read:
     def of_other_code(self) -> bool:
         return self.code != code_version()
 
+    @property
+    def made_up(self) -> bool:
+        """Whether all films are rendered: nobody is on them."""
+        sites, cohort = (self.result["scenario"].get(part) or {} for part in ("sites", "cohort"))
+        return not isinstance(sites, Mapping | list) and cohort.get("source") == "phantom"
+
 
 @dataclass
 class Shelf:
