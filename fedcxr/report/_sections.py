@@ -24,7 +24,7 @@ STATES = {
     None: ("open", "cannot tell", "doubt"),
 }
 UNKNOWN = "unknown"
-OPEN = "A lower bound: it does not train, never rose from chance, or nobody looked whether more effort helps"
+OPEN = "A lower bound: it never rose from chance, or nobody looked whether more effort helps"
 RISING = "Still rising when it was stopped, so that more effort would find more"
 OTHERS = ("attacker", "question", "what is told", "value", "state")
 MOST_LINES = 12  # curves of policies in one drawing
@@ -253,6 +253,8 @@ def _attacked(policy: Policy) -> str:
 
 def _end(one: Mapping[str, Any]) -> str:
     ended = {True: "converged", False: "still rising: lower bound", None: "not shown to have ended"}[one["converged"]]
+    if one["effort"] is False:
+        ended = "takes no steps: no effort to raise"
     if one["conclusive"]:
         return ended
     return f'<span class="doubt">inconclusive</span><small>{ended}</small>'
