@@ -9,11 +9,8 @@ from fedcxr.simulation.threat import Put, Threat
 from fedcxr.verdict import ended
 from server.attack import Attack
 
-UNTOLD: Mapping[str, Any] = {
-    "converged": None,
-    "effort": None,
-    "curve": [],
-}  # of a question that does not ask how an attacker rose
+# Of a question that does not ask how an attacker rose.
+UNTOLD: Mapping[str, Any] = {"converged": None, "effort": None, "curve": []}
 GUESSED = "its code is from outside, and could have guessed the seed: draw a secret (--fresh-secret)"
 
 

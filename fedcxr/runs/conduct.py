@@ -16,10 +16,10 @@ from typing import Literal
 
 from fedcxr.errors import Interrupted, TooFewSites
 from fedcxr.runs import Run
+from fedcxr.runs.constraints import judged, meets
 from fedcxr.runs.machine import Machine, Share
 from fedcxr.runs.plan import Memory
-from fedcxr.runs.study import Study
-from fedcxr.scenario import Scenario
+from fedcxr.runs.study import Study, Trial
 from fedcxr.storage.disk import explained, write_atomic
 from fedcxr.storage.private import private_folder
 
@@ -45,10 +45,10 @@ class Standing:
 
     number: int  # from 1
     of: int  # how many runs there are to do
-    scenario: Scenario
-    described: str  # by what it differs from the others
+    trial: Trial
     folder: Path
     state: Literal["running", "done", "failed"] = "running"
+    meets: bool | None = None  # whether it meets all its constraints; None: it has none, or that cannot be told
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,14 @@ def conduct(
     # With it, whoever has the folder alone can compare the runs once more.
     write_atomic(folder / "study.yaml", study.to_yaml().encode())
     dealt = list(study.runs())
-    finished = {s.run_name for s, _ in dealt if Run.place(out, s).own_result is not None}
-    waiting = [(s, described) for s, described in dealt if not options.resume or s.run_name not in finished]
+    finished = {one.scenario.run_name for one in dealt if Run.place(out, one.scenario).own_result is not None}
+    waiting = [one for one in dealt if not options.resume or one.scenario.run_name not in finished]
     afresh = f", and {len(finished)} are made afresh; --resume keeps them"
     again = afresh if finished and not options.resume else ""
     told(f"{study.name}: {len(finished)} of {len(dealt)} runs are on file{again}")
-    outdated = {s.run_name for s, _ in waiting if options.resume and Run.place(out, s).of_other_code}
+    outdated = {
+        one.scenario.run_name for one in waiting if options.resume and Run.place(out, one.scenario).of_other_code
+    }
     if outdated:
         told(f"{study.name}: {len(outdated)} were made by another version of the code, and are made afresh")
     machine, commands = Machine(options.jobs), Commands()
@@ -99,10 +101,11 @@ def conduct(
         told(f"{study.name}: {machine.jobs} runs at once instead of {options.jobs}, for there are no more cores")
     memory = Memory(out) if machine.jobs > 1 else None
 
-    def run(numbered: tuple[int, tuple[Scenario, str]]) -> Failure | None:
-        number, (scenario, described) = numbered
+    def run(numbered: tuple[int, Trial]) -> Failure | None:
+        number, trial = numbered
+        scenario = trial.scenario
         place = Run.place(out, scenario).folder
-        standing = Standing(number, len(waiting), scenario, described, place)
+        standing = Standing(number, len(waiting), trial, place)
         file = folder / "scenarios" / f"{scenario.run_name}.yaml"
         write_atomic(file, scenario.to_yaml().encode())
         # Nothing is imported from the folder that the user happens to be in, where others may write.
@@ -122,12 +125,14 @@ def conduct(
         if memory:
             memory.learn(place)
         complaint = (said.strip() or f"exit code {code}").splitlines()[-1] if code else ""
-        if not complaint and Run.place(out, scenario).own_result is None:
+        result = None if complaint else Run.place(out, scenario).own_result
+        if not complaint and result is None:
             complaint = "the code has changed since this study began"
-        seen(replace(standing, state="failed" if complaint else "done"))
-        if complaint:
+        if result is None:
+            seen(replace(standing, state="failed"))
             told(f"{number} of {len(waiting)}: {file.stem} failed: {complaint}")
             return Failure(file.stem, complaint, code or TooFewSites.exit_code)
+        seen(replace(standing, state="done", meets=meets(judged(trial.constraints, [result], 1))))
         told(f"{number} of {len(waiting)}: {file.stem}")
         return None
 

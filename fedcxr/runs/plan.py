@@ -94,12 +94,12 @@ def planned(study: Study, out: Path) -> list[Planned]:
     """Every run of a study, in the order in which they would be done."""
     earlier = list(_earlier(out))
     plan = []
-    for scenario, described in study.runs():
-        run = Run.place(out, scenario)
+    for trial in study.runs():
+        run = Run.place(out, trial.scenario)
         if run.own_result is not None:
-            plan.append(Planned(described, run.folder, on_file=True))
+            plan.append(Planned(trial.described, run.folder, on_file=True))
         else:
-            plan.append(Planned(described, run.folder, False, *_expected(scenario, earlier)))
+            plan.append(Planned(trial.described, run.folder, False, *_expected(trial.scenario, earlier)))
     return plan
 
 

@@ -18,7 +18,7 @@ import yaml
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
 from fedcxr.runs.comparison import FIGURES, compare, keep, load, screen, table
-from fedcxr.runs.conduct import Commands, Options, conduct
+from fedcxr.runs.conduct import Commands, Options, Standing, conduct
 from fedcxr.runs.machine import Cores, Machine, Share, gpus, shared_out
 from fedcxr.runs.plan import Memory, planned, summed
 from fedcxr.runs.study import Study
@@ -192,9 +192,9 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
 def test_flags_change_every_run_of_a_study(tmp_path: Path) -> None:
     file = written(tmp_path, cases=[{"method": "noise"}, {"method": "noise", "sites": 3}])
     study = Study.read(file, ["method.scale=0.3", "compute.device=cpu"])
-    for scenario, _ in study.runs():
-        assert scenario.method.spec()["scale"] == 0.3
-        assert scenario.compute.device == "cpu"
+    for trial in study.runs():
+        assert trial.scenario.method.spec()["scale"] == 0.3
+        assert trial.scenario.compute.device == "cpu"
     with pytest.raises(ConfigError, match="noise, seed 0; noise, sites 3, seed 0"):
         Study.read(file, ["sites=2"])
 
@@ -282,9 +282,15 @@ def test_what_constraints_and_cases_may_not_say(tmp_path: Path, document: Any, s
 def test_whoever_has_the_folder_alone_compares_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [{"name": "films", "method": "none"}, {"method": "noise"}]
     study = Study.read(written(tmp_path, cases=cases, constraints=["cost.bytes_up <= 500"]), ["sites=3"])
-    monkeypatch.setattr(Commands, "run", lambda self, command, share: (0, ""))
-    conduct(study, Options(tmp_path), print)
-    finish(tmp_path, study, 0)
+
+    def simulate(self: Commands, command: list[str], share: Share) -> tuple[int, str]:
+        finish(tmp_path, study, 0)
+        return 0, ""
+
+    monkeypatch.setattr(Commands, "run", simulate)
+    seen: list[Standing] = []
+    assert conduct(study, Options(tmp_path), print, seen.append) == []
+    assert [(one.state, one.meets) for one in seen] == [("running", None), ("done", True)] * 2
     again = Study.read(tmp_path / "tiny" / "study.yaml")
     assert again == study
     assert compare(again, tmp_path) == compare(study, tmp_path)
