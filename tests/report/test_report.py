@@ -164,7 +164,10 @@ def test_what_cannot_be_read_is_named_in_one_line_and_the_rest_is_reported(tmp_p
     assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1
     assert "the report was written, without what could not be read" in done.stderr
     page_said = Parsed((study / "report.html").read_text()).said
-    assert "dp_pix-0123-0 cannot be read: its result is of schema 2, and not 1" in page_said
+    assert (
+        "dp_pix-0123-0 cannot be read: this result is of another schema; given: 2 in dp_pix-0123-0; allowed: 1"
+        in page_said
+    )
     assert "none-0123-0 cannot be read" in page_said
     assert "synth-0123-0 cannot be read: result: cost.bytes_up" in page_said
     assert "sca-0123-0 is unfinished" in page_said

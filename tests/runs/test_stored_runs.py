@@ -134,7 +134,7 @@ def test_a_run_is_found_by_path_name_and_beginning(tmp_path: Path) -> None:
     [
         (None, DataError, "no result"),
         ({"schema": 2}, OtherVersion, "another schema; given: 2"),
-        ([], OtherVersion, "given: list"),
+        ([], OtherVersion, "given: a list"),
         ({"schema": 1, "sites": []}, DataError, "no run, scenario, environment, utility, privacy, cost"),
     ],
 )
