@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -38,13 +39,24 @@ class Stored:
             raise DataError("this result is damaged", given=f"no {', '.join(missing)} in {folder / 'result.json'}")
         with explained(folder):
             notes = sorted((folder / "releases").glob("*.json"))
-        digests = {note.stem: str(read_json(note).get("digest")) for note in notes}
+        with as_promised(folder):
+            digests = {note.stem: str(read_json(note).get("digest")) for note in notes}
         scenario = read_file(folder / "scenario.yaml")
         return cls(folder, scenario, result, versions_of(folder), digests)
 
     @property
     def name(self) -> str:
         return short_name(self.folder)
+
+
+@contextmanager
+def as_promised(folder: Path) -> Iterator[None]:
+    """Say that a run is damaged, where something in it is of another shape than whoever reads it was promised."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}; --debug shows where"
+        raise DataError("what is stored of this run is damaged", given=folder, do=why) from error
 
 
 def result_of(folder: Path) -> Mapping[str, Any]:
