@@ -1,4 +1,4 @@
-"""Replicates of an AUC that can be subtracted from another run's, whatever that run did with the films.
+"""Replicates of an AUC or a mean that can be subtracted from another run's, whatever that run did with the films.
 
 How often a patient is drawn in a replicate follows from the patient's name alone: once on average, as Poisson's law has
 it. So two runs draw the patients that they have in common equally often, whichever others they have, and in the
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.metrics import MIN_POSITIVES, Bools, Floats, Ids, scored_findings
-from fedcxr.metrics._ranking import Indices, Weights, kept, rank, row_means
+from fedcxr.metrics._ranking import Indices, Weights, kept, rank, row_means, share
 from fedcxr.rng import stream
 
 REPLICATES = 500  # the standard error that they give is right to 3 %
@@ -68,6 +68,16 @@ def of_findings(labels: Floats, scores: Floats, patients: Ids, min_positives: in
     drawn = _weights(names, cells)
     means = [row_means(np.stack([ranking.aucs(times) for ranking in rankings], axis=1)) for times in drawn]
     return Replicates.of(len(names), np.concatenate(means))
+
+
+def of_means(values: Floats, patients: Ids) -> Replicates | None:
+    """Of the mean of a figure per film, (n,), nan where a film has none; None where two patients do not have it."""
+    known = ~np.isnan(values)
+    names, owner = np.unique(patients[known], return_inverse=True)
+    if len(names) < 2:
+        return None
+    weights = [times[owner].astype(np.float64) for times in _weights(names, int(known.sum()))]
+    return Replicates.of(len(names), np.concatenate([share(values[known] @ w, w.sum(axis=0)) for w in weights]))
 
 
 def _weights(names: Ids, cells: int) -> Iterator[Weights]:
