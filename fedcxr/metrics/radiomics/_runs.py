@@ -1,0 +1,45 @@
+"""GLRLM: pixels of one level in a row, in each of four directions; the mean over directions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcxr.metrics.radiomics._emphasis import Counted
+from fedcxr.metrics.radiomics._levels import Floats, Levels
+
+DIRECTIONS = 4
+
+
+def runs(levels: Levels) -> dict[str, Floats]:
+    """16 features, (n,) each."""
+    n, height, width = levels.grid.shape
+    flat = np.concatenate([levels.grid.reshape(n, -1), np.zeros((n, 1), dtype=np.int64)], axis=1)
+    owners, grey, lengths = [], [], []
+    for direction, order in enumerate(_lines(height, width)):
+        walked = flat[:, order].ravel()  # every line ends outside the mask, so that no run goes on in the next
+        starts = np.flatnonzero(np.diff(walked, prepend=0))
+        inside = walked[starts] > 0
+        owners.append((starts // len(order) * DIRECTIONS + direction)[inside])
+        grey.append(walked[starts][inside])
+        lengths.append(np.diff(starts, append=len(walked))[inside])
+    found = Counted.of(np.concatenate(owners), np.concatenate(grey), np.concatenate(lengths), n * DIRECTIONS)
+    told = found.features("ShortRun", "LongRun", "RunLength", "Run", "RunEmphasis") | found.beside_pixels(
+        "RunPercentage"
+    )
+    return {name: one.reshape(n, DIRECTIONS).mean(axis=1) for name, one in told.items()}
+
+
+@lru_cache(maxsize=4)
+def _lines(height: int, width: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """In which order each direction comes upon the pixels, with a place outside (h * w) behind each of its lines."""
+    places = np.arange(height * width).reshape(height, width)
+    ways = [
+        list(places),
+        list(places.T),
+        [places.diagonal(offset) for offset in range(1 - height, width)],
+        [places[:, ::-1].diagonal(offset) for offset in range(1 - height, width)],
+    ]
+    return tuple(np.concatenate([np.append(line, places.size) for line in way]) for way in ways)
