@@ -122,14 +122,15 @@ class Texture(Task):
                 bench.progress("texture", told, steps)
             return np.concatenate(found)
 
-        own = read(evidence.clean, films, films)
-        arms = []
-        for (shown, _), some in zip(seen, rows, strict=True):
-            behind = evidence.origin[some]
-            ours, theirs = own[np.searchsorted(films, behind)], read(shown, some, behind)
-            arms.append(self._figures(ours, theirs, evidence.patients[some], bench.seed))
-            if not arms[1:]:
-                self._keep(ours, theirs, evidence.patients[some], bench)
+        with bench.compute.session():
+            own = read(evidence.clean, films, films)
+            arms = []
+            for (shown, _), some in zip(seen, rows, strict=True):
+                behind = evidence.origin[some]
+                ours, theirs = own[np.searchsorted(films, behind)], read(shown, some, behind)
+                arms.append(self._figures(ours, theirs, evidence.patients[some], bench.seed))
+                if not arms[1:]:
+                    self._keep(ours, theirs, evidence.patients[some], bench)
         about = {"inside": inside, "without_mask": len(asked) - len(films)}
         return {**about, **arms[0], "unauthorised": {**about, **arms[1]} if arms[1:] else None}
 

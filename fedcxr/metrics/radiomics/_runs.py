@@ -11,30 +11,41 @@ from fedcxr.metrics.radiomics._emphasis import Counted
 from fedcxr.metrics.radiomics._levels import Floats, Levels
 
 DIRECTIONS = 4
+Whole = npt.NDArray[np.int64]
 
 
 def runs(levels: Levels) -> dict[str, Floats]:
-    """16 features, (n,) each."""
+    """16 features, (n,) each; nan for a mask of one pixel. A direction whose lines hold one pixel each is none."""
     n, height, width = levels.grid.shape
     flat = np.concatenate([levels.grid.reshape(n, -1), np.zeros((n, 1), dtype=np.int64)], axis=1)
     owners, grey, lengths = [], [], []
-    for direction, order in enumerate(_lines(height, width)):
+    there = np.zeros((n, DIRECTIONS), dtype=np.bool_)
+    for direction, (order, line) in enumerate(_lines(height, width)):
         walked = flat[:, order].ravel()  # every line ends outside the mask, so that no run goes on in the next
         starts = np.flatnonzero(np.diff(walked, prepend=0))
         inside = walked[starts] > 0
-        owners.append((starts // len(order) * DIRECTIONS + direction)[inside])
-        grey.append(walked[starts][inside])
-        lengths.append(np.diff(starts, append=len(walked))[inside])
+        begun, length = starts[inside], np.diff(starts, append=len(walked))[inside]
+        film, place = np.divmod(begun, len(order))
+        owners.append(film * DIRECTIONS + direction)
+        grey.append(walked[begun])
+        lengths.append(length)
+        beside = (np.diff(film, prepend=-1) == 0) & (np.diff(line[place], prepend=-1) == 0)
+        there[film[(length > 1) | beside], direction] = True
     found = Counted.of(np.concatenate(owners), np.concatenate(grey), np.concatenate(lengths), n * DIRECTIONS)
     told = found.features("ShortRun", "LongRun", "RunLength", "Run", "RunEmphasis") | found.beside_pixels(
         "RunPercentage"
     )
-    return {name: one.reshape(n, DIRECTIONS).mean(axis=1) for name, one in told.items()}
+    several = there.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return {name: (one.reshape(n, -1) * there).sum(axis=1) / several for name, one in told.items()}
 
 
 @lru_cache(maxsize=4)
-def _lines(height: int, width: int) -> tuple[npt.NDArray[np.int64], ...]:
-    """In which order each direction comes upon the pixels, with a place outside (h * w) behind each of its lines."""
+def _lines(height: int, width: int) -> tuple[tuple[Whole, Whole], ...]:
+    """In which order each direction comes upon the pixels, with a place outside (h * w) behind each of its lines.
+
+    And of which line each of these places is.
+    """
     places = np.arange(height * width).reshape(height, width)
     ways = [
         list(places),
@@ -42,4 +53,10 @@ def _lines(height: int, width: int) -> tuple[npt.NDArray[np.int64], ...]:
         [places.diagonal(offset) for offset in range(1 - height, width)],
         [places[:, ::-1].diagonal(offset) for offset in range(1 - height, width)],
     ]
-    return tuple(np.concatenate([np.append(line, places.size) for line in way]) for way in ways)
+    return tuple(
+        (
+            np.concatenate([np.append(line, places.size) for line in way]),
+            np.repeat(np.arange(len(way)), [len(line) + 1 for line in way]),
+        )
+        for way in ways
+    )
