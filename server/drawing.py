@@ -11,8 +11,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.protocol import context_of
 from fedcxr.questions import PROTECTED
 from fedcxr.questions._matches import Match, Matches
-from fedcxr.runs import Run
-from fedcxr.runs.agreement_map import agreement_map
+from fedcxr.runs import Run, agreement_map
 from fedcxr.runs.learning_curve import learning_curve
 from fedcxr.runs.match_sheet import Row, Told, match_sheet
 from fedcxr.runs.pictures import comparison, png, sheet
@@ -105,7 +104,7 @@ def draw_learning(run: Run, utility: Mapping[str, Mapping[str, Any]]) -> list[st
 def draw_agreement(run: Run, utility: Mapping[str, Mapping[str, Any]]) -> None:
     """Which features of films agree with those of the films themselves, where a task tells that of each."""
     for name, outcome in utility.items():
-        picture = agreement_map(outcome["measured"] or {}, method_told(run.scenario))
+        picture = agreement_map.of_run(outcome["measured"] or {}, method_told(run.scenario))
         if picture is not None:
             _keep(run, f"{name.replace(':', '.')}{AGREEMENT}", picture)
 

@@ -18,7 +18,7 @@ from fedcxr.errors import ConfigError, DataError
 from fedcxr.metrics.agreement import icc
 from fedcxr.metrics.paired import REPLICATES, Replicates
 from fedcxr.metrics.radiomics import FAMILIES, NAMES, features
-from fedcxr.runs.agreement_map import COLOURS, agreement_map
+from fedcxr.runs.agreement_map import COLOURS, agreement_map, of_run
 from fedcxr.runs.constraints import Constraint, check, known
 from fedcxr.scenario import Scenario
 from fedcxr.tasks import Bench, Evidence
@@ -171,10 +171,12 @@ def test_a_study_may_set_a_bound_to_it() -> None:
 
 def test_its_picture_has_a_cell_for_every_feature(films: np.ndarray, noisy: np.ndarray) -> None:
     told = measure(evidence(films, films, unauthorised=noisy))
-    drawn = agreement_map(told, "sca (s 8)")
+    drawn = of_run(told, "sca (s 8)")
     assert drawn is not None
     colours = {colour for _, colour in drawn.getcolors(1 << 20) or ()}
     shown = {one["class"] for arm in (told, told["unauthorised"]) for one in arm["features"].values()}
     assert {ImageColor.getrgb(COLOURS[name]) for name in shown} <= colours
-    assert agreement_map({"psnr": {"value": 1}}, "none") is None
-    assert agreement_map(told | {"unauthorised": None}, "none").width < drawn.width  # type: ignore[union-attr]
+    assert of_run({"psnr": {"value": 1}}, "none") is None
+    alone = of_run(told | {"unauthorised": None}, "none")
+    assert alone is not None
+    assert alone.width < drawn.width < agreement_map(dict.fromkeys("abcdef", told), "six").width
