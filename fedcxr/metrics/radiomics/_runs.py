@@ -21,16 +21,18 @@ def runs(levels: Levels) -> dict[str, Floats]:
     owners, grey, lengths = [], [], []
     there = np.zeros((n, DIRECTIONS), dtype=np.bool_)
     for direction, (order, line) in enumerate(_lines(height, width)):
-        walked = flat[:, order].ravel()  # every line ends outside the mask, so that no run goes on in the next
-        starts = np.flatnonzero(np.diff(walked, prepend=0))
+        walked = np.take(flat, order, axis=1).ravel()
+        starts = np.flatnonzero(walked[1:] != walked[:-1]) + 1
         inside = walked[starts] > 0
         begun, length = starts[inside], np.diff(starts, append=len(walked))[inside]
-        film, place = np.divmod(begun, len(order))
+        film = begun // len(order)
         owners.append(film * DIRECTIONS + direction)
         grey.append(walked[begun])
         lengths.append(length)
-        beside = (np.diff(film, prepend=-1) == 0) & (np.diff(line[place], prepend=-1) == 0)
-        there[film[(length > 1) | beside], direction] = True
+        there[film[length > 1], direction] = True
+        if not there[:, direction].all():  # two runs of one pixel in a line will do
+            lines = film * (line[-1] + 1) + line[begun % len(order)]
+            there[film[1:][lines[1:] == lines[:-1]], direction] = True
     found = Counted.of(np.concatenate(owners), np.concatenate(grey), np.concatenate(lengths), n * DIRECTIONS)
     told = found.features("ShortRun", "LongRun", "RunLength", "Run", "RunEmphasis") | found.beside_pixels(
         "RunPercentage"
@@ -42,9 +44,9 @@ def runs(levels: Levels) -> dict[str, Floats]:
 
 @lru_cache(maxsize=4)
 def _lines(height: int, width: int) -> tuple[tuple[Whole, Whole], ...]:
-    """In which order each direction comes upon the pixels, with a place outside (h * w) behind each of its lines.
+    """In which order each direction comes upon the pixels, and of which line each is.
 
-    And of which line each of these places is.
+    Every line begins with a place outside (h * w), so that no run goes on in the next.
     """
     places = np.arange(height * width).reshape(height, width)
     ways = [
@@ -55,7 +57,7 @@ def _lines(height: int, width: int) -> tuple[tuple[Whole, Whole], ...]:
     ]
     return tuple(
         (
-            np.concatenate([np.append(line, places.size) for line in way]),
+            np.concatenate([np.append(places.size, line) for line in way]),
             np.repeat(np.arange(len(way)), [len(line) + 1 for line in way]),
         )
         for way in ways

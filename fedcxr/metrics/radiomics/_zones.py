@@ -16,7 +16,8 @@ def zones(levels: Levels) -> dict[str, Floats]:
     padded = np.zeros((n, height + 1, width + 1), dtype=np.int64)  # what is right of a row is left of the next
     padded[:, :-1, :-1] = levels.grid
     walked = padded.ravel()
-    begins = np.diff(walked, prepend=-1) != 0
+    begins = np.ones(len(walked), dtype=np.bool_)
+    np.not_equal(walked[1:], walked[:-1], out=begins[1:])
     starts = np.flatnonzero(begins)
     run = np.cumsum(begins) - 1
     upper, lower = [], []
