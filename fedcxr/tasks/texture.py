@@ -97,7 +97,10 @@ class Texture(Task):
         return super().applies(evidence) and bool((evidence.origin >= 0).any())
 
     def demand(self, cohort: Cohort) -> None:
-        self._inside(cohort, np.flatnonzero(cohort.index["split"].to_numpy() == "test"))
+        """Lungs that are to be read inside of; how many pixels they have is looked at where they are."""
+        test = cohort.where("test")
+        if self.where == LUNGS and not (LUNGS in test.annotations.masks and test.masked(LUNGS).any()):
+            raise _unmarked(len(test))
 
     def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
         somebodys = evidence.origin >= 0
@@ -142,14 +145,11 @@ class Texture(Task):
             drawn = films[:0]
         else:
             drawn = films[cohort.masked(LUNGS)[films]]
-            pixels = [int(cohort.mask(LUNGS, [film]).sum()) for film in drawn]
-            drawn = drawn[np.array(pixels, dtype=np.int64) >= LEAST]
-        if self.where == "lungs" and not len(drawn):
-            raise DataError(
-                "texture inside the lungs needs masks of them",
-                given=f"none of {LEAST} pixels or more on {len(films)} films of the test split",
-                do="set tasks.texture.where to film",
-            )
+            parts = [drawn[start : start + CHUNK] for start in range(0, len(drawn), CHUNK)]
+            pixels = [cohort.mask(LUNGS, part).sum(axis=(1, 2)) for part in parts]
+            drawn = drawn[np.concatenate([np.zeros(0), *pixels]) >= LEAST]
+        if self.where == LUNGS and not len(drawn):
+            raise _unmarked(len(films))
         return (LUNGS, drawn) if len(drawn) else ("film", films)
 
     def _keep(self, ours: Floats, theirs: Floats, patients: Ids, bench: Bench) -> None:
@@ -222,6 +222,14 @@ class Texture(Task):
         return Table(
             "How much texture is kept: 93 radiomics features", heads, tuple(rows), tuple(notes), in_words(figures)
         )
+
+
+def _unmarked(films: int) -> DataError:
+    return DataError(
+        "texture inside the lungs needs masks of them",
+        given=f"none of {LEAST} pixels or more on {films} films of the test split",
+        do="set tasks.texture.where to film",
+    )
 
 
 def _row(about: str, figures: Mapping[str, Any]) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import evidences
@@ -18,12 +19,14 @@ from fedcxr.errors import ConfigError, DataError
 from fedcxr.metrics.agreement import icc
 from fedcxr.metrics.paired import REPLICATES, Replicates
 from fedcxr.metrics.radiomics import FAMILIES, NAMES, features
+from fedcxr.runs import Run
 from fedcxr.runs.agreement_map import COLOURS, agreement_map, of_run
 from fedcxr.runs.constraints import Constraint, check, known
 from fedcxr.scenario import Scenario
 from fedcxr.tasks import Bench, Evidence
 from fedcxr.tasks.texture import LEAST, Texture
 from fedcxr.training.compute import Compute
+from server.drawing import draw_agreement
 
 N, SIDE = 12, 24
 QUICK = Texture(bootstraps=50)
@@ -167,6 +170,15 @@ def test_a_study_may_set_a_bound_to_it() -> None:
     figures = known(Scenario.parse({"tasks": ["texture"]}))
     paths = ("excellent", "mean_icc", "families.glcm.mean_icc", "features.glcm_Contrast.icc", "unauthorised.excellent")
     check([Constraint.parse(f"utility.texture.{path} >= 0.75") for path in paths], figures)
+
+
+def test_a_run_keeps_the_picture_for_its_owner_alone(films: np.ndarray, tmp_path: Path) -> None:
+    run = Run.place(tmp_path, Scenario.parse({"tasks": ["texture"]}))
+    draw_agreement(run, {"texture": {"measured": measure(evidence(films, films))}, "findings": {"measured": None}})
+    kept = run.folder / "pictures" / "texture.icc.png"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert sorted(file.name for file in kept.parent.iterdir()) == ["README.txt", "texture.icc.png"]
+    assert kept.name in (kept.parent / "README.txt").read_text().replace("TASK", "texture")
 
 
 def test_its_picture_has_a_cell_for_every_feature(films: np.ndarray, noisy: np.ndarray) -> None:
