@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.metrics import MIN_POSITIVES, Bools, Floats, Ids, scored_findings
-from fedcxr.metrics._ranking import Indices, Weights, kept, rank, row_means
+from fedcxr.metrics._ranking import Indices, Weights, kept, rank, row_means, share
 from fedcxr.rng import stream
 
 REPLICATES = 500  # the standard error that they give is right to 3 %
@@ -77,6 +77,18 @@ def of_films(patients: Ids, figure: Callable[[Weights], npt.NDArray[np.float64]]
         return None
     drawn = _weights(names, len(owner))
     return Replicates.of(len(names), np.concatenate([figure(times[owner]) for times in drawn]))
+
+
+def of_means(values: Floats, patients: Ids) -> Replicates | None:
+    """Of the mean of a figure per film, (n,), nan where a film has none; None where two patients do not have it."""
+    known = ~np.isnan(values)
+    some = values[known].astype(np.float64)
+
+    def mean(times: Weights) -> npt.NDArray[np.float64]:
+        drawn = times.astype(np.float64)
+        return share(some @ drawn, drawn.sum(axis=0))
+
+    return of_films(patients[known], mean)
 
 
 def _weights(names: Ids, cells: int) -> Iterator[Weights]:

@@ -1,4 +1,4 @@
-"""How useful is what was released? The rules that make sentences of figures of findings, fidelity and texture."""
+"""How useful is what was released? The rules that make sentences of the figures of the tasks."""
 
 from __future__ import annotations
 
@@ -126,6 +126,50 @@ def fidelity(figures: Mapping[str, Any]) -> tuple[str, ...]:
     if ssim is not None:
         said.append(f"Likeness (SSIM; 1 is the very film) is {ssim:.2f}.")
     return (*said, f"This rests on {films:,} films.", "That films look different does not hide whose they are.")
+
+
+def segmentation(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """A headline and sentences about `utility.segmentation`."""
+    clean, guess = _dice(figures, "clean", "clean"), Figure.of(figures["guess"]["dice"])
+    learnt, read = _dice(figures, "released", "released"), _dice(figures, "clean", "released")
+    shared = learnt if learnt.value is not None else read
+    least = guess.value
+    if shared.value is None or clean.value is None or least is None:
+        return ("Whether the anatomy survives is unknown: no released film with a mask could be tested.",)
+    if not clean.surely_above(least):
+        headline = (
+            "No conclusion about the anatomy: even on clean films no outline was found beyond guessing its place."
+        )
+    elif not shared.surely_above(least):
+        headline = "The anatomy was not shown to survive: outlines are found no better than by guessing their place."
+    elif shared.value >= clean.value - AS_GOOD:
+        headline = "The anatomy survives: outlines are found as well as on clean films."
+    elif (shared.value - least) / (clean.value - least) >= MOST:
+        headline = "Most of the anatomy survives: outlines are found nearly as well as on clean films."
+    else:
+        headline = "Part of the anatomy survives: outlines are found clearly worse than on clean films."
+    said = [
+        headline,
+        f"Where the outline lies is found with a Dice of {_of_one(clean)} on clean films, and of {_of_one(learnt)} on "
+        f"released ones by a network that learnt from such; one that learnt from clean films reaches {_of_one(read)} "
+        f"there. 1 is the very outline; the average outline, whatever film is shown, gets {_of_one(guess)}.",
+    ]
+    if read.value is not None and clean.surely_above(least) and not read.surely_above(least):
+        said.append("Whoever is used to clean films would do no better on released ones than by guessing.")
+    outside = _dice(figures, "unauthorised", "unauthorised")
+    if outside.value is not None:
+        more = "outlines are still found" if outside.surely_above(least) else "no outline was found beyond guessing"
+        said.append(f"Without a key {more}: {_of_one(outside)}.")
+    return tuple(said)
+
+
+def _dice(figures: Mapping[str, Any], trained: str, tested: str) -> Figure:
+    arm = (figures[trained] or {}).get(tested)
+    return Figure.of(arm["dice"] if arm else None)
+
+
+def _of_one(dice: Figure) -> str:
+    return "an unknown number" if dice.value is None else f"{dice.value:.3f}"
 
 
 def texture(figures: Mapping[str, Any]) -> tuple[str, ...]:
