@@ -30,6 +30,7 @@ JUDGED = {
 }
 
 ALIKE, RECOGNISABLE = 0.95, 0.7  # SSIM
+KEPT, PARTLY = 0.9, 0.5  # shares of radiomics features that agree excellently
 
 
 def level(shared: Figure, ceiling: Figure | None) -> Level:
@@ -169,3 +170,23 @@ def _dice(figures: Mapping[str, Any], trained: str, tested: str) -> Figure:
 
 def _of_one(dice: Figure) -> str:
     return "an unknown number" if dice.value is None else f"{dice.value:.3f}"
+
+
+def texture(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """A headline and sentences about `utility.texture`."""
+    kept, mean = (Figure.of(figures[name]) for name in ("excellent", "mean_icc"))
+    if kept.value is None or mean.value is None:
+        return ("Whether texture is kept is unknown: there are too few films, or nothing that varies.",)
+    if kept.surely_above(KEPT):
+        headline = "Radiomics of what was shared are nearly all those of the films themselves."
+    elif kept.value >= PARTLY:
+        headline = "Radiomics of what was shared are in part those of the films themselves."
+    else:
+        headline = "Radiomics of what was shared are mostly not those of the films themselves."
+    told = [f"{count} {name}" for name, count in figures["classes"].items() if count]
+    where = "inside the lungs" if figures["inside"] == "lungs" else "of whole films"
+    return (
+        headline,
+        f"Of features {where} {kept.told} agree excellently (ICC above .75); by class: {', '.join(told)}.",
+        f"This rests on {figures['films']:,} films. A feature that does not vary among them is not counted.",
+    )
