@@ -22,6 +22,7 @@ from fedcxr.metrics import MIN_POSITIVES, finding_aucs, scored_findings
 from fedcxr.metrics.bootstrap import mean_auc_interval
 from fedcxr.metrics.paired import of_findings
 from fedcxr.models import pretrained
+from fedcxr.models.architectures import ArchitectureName, named
 from fedcxr.plugins import File
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
@@ -131,7 +132,7 @@ class Findings(Task):
         description="what is trained on: films (as their recipient sees them), purified codes, or codes as published; "
         "a model that is shared is tested as it is",
     )
-    network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
+    network: ArchitectureName = "narrow"
     width: int = pydantic.Field(default=16, ge=1, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(
         default=2, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"
@@ -155,7 +156,7 @@ class Findings(Task):
 
     @pydantic.model_validator(mode="after")
     def _network_for_codes(self) -> Findings:
-        if self.on == "codes" and self.network != "narrow":
+        if self.on == "codes" and named(self.network).made_by is not None:
             raise ValueError(f"network: {self.network} reads films; codes as published need `narrow`")
         return self
 
