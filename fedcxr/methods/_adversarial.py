@@ -112,8 +112,8 @@ class Adversarial(FilmMethod):
         return self.model_copy(update=few)
 
     def required_files(self) -> tuple[Path, ...]:
-        named = {"classifier": self.classifier, "verifier": self.verifier}
-        opponents = [network for name, network in named.items() if self.against in (name, "both")]
+        both = {"classifier": self.classifier, "verifier": self.verifier}
+        opponents = [network for name, network in both.items() if self.against in (name, "both")]
         bought = [network for network in opponents if named(network).imagenet] or opponents
         files = [pretrained.find(network, self.pretrained) for network in bought]
         if self.weights is not None:

@@ -44,7 +44,7 @@ class ImagenetBackbone(nn.Module):
             without_batches(self.network)
         self.side = None if known.any_side else known.side
         above, _, last = known.last.rpartition(".")
-        self.features: int = self.network.get_submodule(known.last).in_features  # type: ignore[assignment]
+        self.features: int = self.network.get_submodule(known.last).in_features
         setattr(self.network.get_submodule(above), last, nn.Identity())
 
     def forward(self, films: Tensor) -> Tensor:  # (n, 1, h, w) in [0, 1] -> (n, features)
@@ -113,13 +113,13 @@ def _load(backbone: Backbone, path: Path, architecture: str) -> None:
 
 def _difference(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
     """What keeps weights from being those of a network: the first of it."""
-    strange = next((name for name in given if name not in wanted), None)
+    strange = next((name for name in given if name not in wanted and not name.endswith(UNUSED)), None)
     if strange is not None:
         return f"it has {strange}, which is no part of that network; give the file of the network that is named"
     missing = next((name for name in wanted if name not in given and not name.endswith(UNUSED)), None)
     if missing is not None:
         return f"it lacks {missing}; give the file of the network that is named"
-    other = next((name for name in given if given[name].shape != wanted[name].shape), None)
+    other = next((name for name in given if name in wanted and given[name].shape != wanted[name].shape), None)
     if other is not None:
         shapes = f"{tuple(given[other].shape)} instead of {tuple(wanted[other].shape)}"
         return f"{other} is {shapes}; give the file of a network of that width"

@@ -20,7 +20,7 @@ def weights(architecture: str, seed: int) -> dict[str, torch.Tensor]:
     return build(lambda: Design(architecture, 4).backbone(), stream(seed)).state_dict()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["narrow", "densenet121"])
 def test_weights_depend_on_the_seed_alone_and_global_state_stays(architecture: str) -> None:
     before = random.getstate(), repr(np.random.get_state()), torch.get_rng_state()
     first = weights(architecture, 1)
