@@ -87,6 +87,9 @@ class Verifier(Adversary):
     learning_rate_retrain: float = pydantic.Field(default=4e-3, gt=0)
     steps_restore: int = pydantic.Field(default=800, ge=1, description="of the network that `restored` looks through")
     pairs_paper: int = pydantic.Field(default=10_000, ge=4, description="fixed pairs that `paper` learns from")
+    runs_paper: int = pydantic.Field(
+        default=1, ge=1, le=100, description="networks that `paper` begins with, each an attacker of its own"
+    )
     budget: float = pydantic.Field(
         default=1.0, gt=0, le=1000, allow_inf_nan=False, description="factor on the longest trainings"
     )
@@ -108,6 +111,7 @@ class Verifier(Adversary):
             "steps_retrain": min(self.steps_retrain, 40),
             "steps_restore": min(self.steps_restore, 20),
             "pairs_paper": min(self.pairs_paper, 320),
+            "runs_paper": 1,
             "budget": 1.0,
             "runs": 1,
         }
@@ -144,7 +148,7 @@ class Verifier(Adversary):
 
         case = self._case(leak, question == "inner_linkage", seed, compute, progress)
         if case.all_alike:
-            return dict.fromkeys(self.attackers, case.silence)
+            return dict.fromkeys((*self.attackers, *self._published), case.silence)
         first = {name: array for name, array in prepared.items() if not name.startswith(_SECOND)}
         team = partial(self._team, seed, compute)
         answers = self._trained(case, recalled(first, team), self._again)
@@ -162,8 +166,8 @@ class Verifier(Adversary):
             alone = Team(best(recalled(first, team)).network.members[:1])
             plan = Plan(max(1, round(self.budget * self.steps_restore)), _RESTORING)
             answers["restored"] = case.restored(alone, self._lessons, self._again, plan)
-        if "paper" in self.attackers:
-            answers["paper"] = case.published(self._network(seed, "paper", compute), self._protocol)
+        for name in self._published:
+            answers[name] = case.published(self._network(seed, name, compute), self._protocol)
         if "registered" in self.attackers:
             answers["registered"] = case.registered()
         return answers
@@ -219,6 +223,12 @@ class Verifier(Adversary):
         from fedcxr.training.rising import Ascent
 
         return Ascent(max(1, round(self.budget * self.steps_retrain)), self.learning_rate_retrain)
+
+    @property
+    def _published(self) -> tuple[str, ...]:
+        """The published attacker as often as it is asked for: the same pairs, and networks of other beginnings."""
+        names = ("paper", *(f"paper-{run}" for run in range(2, self.runs_paper + 1)))
+        return names if "paper" in self.attackers else ()
 
     @property
     def _protocol(self) -> Protocol:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,12 @@ class PriCheXyNet(Adversarial):
         description="largest displacement in half sides of a film, or as '1.28 px' of a film of 256 (which is .01)",
     )
 
+    field: Literal["pixels", "cells"] = pydantic.Field(
+        default="pixels",
+        description="what the generator writes: a displacement for each pixel of a cell, which shows as stairs, or one "
+        "for each cell, between whose centres it is interpolated; with cells of one pixel both are the paper's",
+    )
+
     @pydantic.model_validator(mode="after")
     def _inside_the_film(self) -> Self:
         if self.reach > 1:
@@ -53,6 +59,10 @@ class PriCheXyNet(Adversarial):
     def reach(self) -> float:
         """The largest displacement in half sides of a film: the same share of films of every size."""
         return self.mu if isinstance(self.mu, float) else float(self.mu.removesuffix("px")) / HALF_SIDE
+
+    @property
+    def _interpolated(self) -> bool:
+        return self.field == "cells"
 
     def displacements(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:
         import torch
@@ -89,12 +99,12 @@ class PriCheXyNet(Adversarial):
     def generator(self) -> Flow:
         from fedcxr.models.flow import Flow
 
-        return Flow(self.widths, self.cell, self.reach)
+        return Flow(self.widths, self.cell, self.reach, self._interpolated)
 
     def untrained(self, rng: np.random.Generator) -> Flow:
         from fedcxr.models.flow import flow
 
-        return flow(self.widths, self.cell, self.reach, rng)
+        return flow(self.widths, self.cell, self.reach, rng, self._interpolated)
 
 
 def _refuse_nowhere(field: Tensor) -> None:

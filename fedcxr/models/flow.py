@@ -24,9 +24,11 @@ class Flow(nn.Module):
     inwards and leave a stamp on every film, even where nothing moves.
     """
 
-    def __init__(self, widths: tuple[int, ...], stride: int, reach: float) -> None:
+    def __init__(self, widths: tuple[int, ...], stride: int, reach: float, interpolated: bool = False) -> None:
         super().__init__()
-        self.generator = unet.UNet(unet.UNetDesign(widths=widths, outputs=2, activation="tanh", stride=stride))
+        self.generator = unet.UNet(
+            unet.UNetDesign(widths, outputs=2, activation="tanh", stride=stride, interpolated=interpolated)
+        )
         self.reach = reach
 
     def displacement(self, films: Tensor) -> Tensor:  # (n, 1, h, w) -> (n, 2, h, w) of x and y
@@ -37,9 +39,11 @@ class Flow(nn.Module):
         return moved(films, self.displacement(films))
 
 
-def flow(widths: tuple[int, ...], stride: int, reach: float, rng: np.random.Generator) -> Flow:
+def flow(
+    widths: tuple[int, ...], stride: int, reach: float, rng: np.random.Generator, interpolated: bool = False
+) -> Flow:
     """A flow ready to be trained: it moves nothing yet, which is what pre-training as an autoencoder aims at."""
-    network = build(lambda: Flow(widths, stride, reach), rng)
+    network = build(lambda: Flow(widths, stride, reach, interpolated), rng)
     with torch.no_grad():
         network.generator.head.weight.zero_()
     return network

@@ -26,6 +26,9 @@ class UNetDesign:
     normalisation: Literal["batch", "group", "none"] = "batch"  # group: never mixes films, as private training demands
     inputs: int = 1
     stride: int = 1  # pixels of a cell, which enter and leave as channels: 2 costs a quarter
+    interpolated: bool = (
+        False  # one output for each cell, and what is between two cells' centres is between their outputs
+    )
 
 
 class UNet(nn.Module):
@@ -46,7 +49,8 @@ class UNet(nn.Module):
         ways_up = [(below, above) for above, below in pairwise(widths)][::-1]
         self.up = nn.ModuleList(nn.ConvTranspose2d(below, above, 2, 2) for below, above in ways_up)
         self.merge = nn.ModuleList(_level(2 * above, above, design) for _, above in ways_up)
-        self.head = nn.Conv2d(narrow, design.outputs * pixels, 1)
+        self.interpolated = design.interpolated
+        self.head = nn.Conv2d(narrow, design.outputs * (1 if design.interpolated else pixels), 1)
 
     def forward(self, films: Tensor) -> Tensor:  # (n, inputs, h, w) -> (n, outputs, h, w)
         height, width = films.shape[-2:]
@@ -60,7 +64,7 @@ class UNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat((across.pop(), up(x)), dim=1))
         with torch.autocast(x.device.type, enabled=False):  # bf16 would leave 8 bits for a displacement or a grey value
-            pictures = F.pixel_shuffle(self.head(x.float()), self.stride)[..., :height, :width]
+            pictures = self._full_size(self.head(x.float()))[..., :height, :width]
         match self.activation:
             case "sigmoid":
                 return pictures.sigmoid()
@@ -68,6 +72,11 @@ class UNet(nn.Module):
                 return pictures.tanh()
             case _:
                 return pictures
+
+    def _full_size(self, cells: Tensor) -> Tensor:
+        if self.interpolated:
+            return F.interpolate(cells, scale_factor=self.stride, mode="bilinear", align_corners=False)
+        return F.pixel_shuffle(cells, self.stride)
 
 
 def unet(design: UNetDesign, rng: np.random.Generator) -> UNet:

@@ -53,7 +53,12 @@ def _ours(size: int, rows: np.ndarray) -> object:
 
 @functools.cache
 def _visits() -> Visits:
-    return sample(Population(0, 3.6, "boosted", sources=5, patient_overlap=0.0, splits=(0.7, 0.1, 0.2)), range(400))
+    return sample(
+        Population(
+            0, 3.6, "boosted", sources=5, patient_overlap=0.0, splits=(0.7, 0.1, 0.2), years_between=0.4, aging=0.0
+        ),
+        range(400),
+    )
 
 
 def _other(path: Path) -> Renderer:

@@ -163,14 +163,15 @@ def test_every_attacker_tells_what_it_is_to_tell(prepared: Weights) -> None:
     given = leak_of(Noise(scale=0.3))
     short = {"steps_clean": 100, "steps_retrain": 100, "steps_restore": 10, "pairs_paper": 32}
     attackers = ("naive", "retrained", "fused", "linear", "restored", "paper")
-    every = TOY.model_copy(update={"attackers": attackers, **short})
+    every = TOY.model_copy(update={"attackers": attackers, "runs_paper": 2, **short})
     answers = every.answer("linkage", given, every.prepare(given.own, 1, FP32, ignore), 1, FP32, ignore)
     figures = {attacker: auc(answer["scores"]) for attacker, answer in answers.items()}
-    assert list(figures) == list(every.attackers)
+    assert list(figures) == [*every.attackers, "paper-2"]
+    assert (answers["paper"]["scores"] != answers["paper-2"]["scores"]).any()
     assert figures["fused"] > figures["naive"] - 0.02
     assert figures["fused"] > 0.9
     assert figures["linear"] > 0.9
-    for attacker in ("linear", "paper"):
+    for attacker in ("linear", "paper", "paper-2"):
         assert list(answers[attacker]) == [
             "scores"
         ]  # the one is not trained, and the other's ends by a rule of its own

@@ -16,6 +16,7 @@ import torch
 
 from fedcxr.cohort import FINDINGS, SPLITS
 from fedcxr.data.phantom import Phantom, store
+from fedcxr.data.phantom.anatomy import BODY, anatomies
 from fedcxr.data.phantom.fit_tables import exceed_both, statistics, tetrachoric
 from fedcxr.data.phantom.render import outlines, render
 from fedcxr.data.phantom.styles import STYLES, style_of
@@ -184,6 +185,20 @@ def test_another_seed_gives_other_patients(visits: Visits) -> None:
     some = visits.take(slice(0, 8))
     assert (render(3, some, 64) != render(4, some, 64)).mean() > 0.9
     assert not Phantom(patients=50, seed=1).table().equals(Phantom(patients=50, seed=2).table())
+
+
+def test_years_change_a_body_by_as_much_as_is_said_and_not_who_comes_when() -> None:
+    def aged(aging: float, years: float = 5.0) -> Visits:
+        return Phantom(patients=24, seed=3, aging=aging, years_between=years)._visits()
+
+    young, old = (anatomies(3, one.patient, one.aged).body for one in (aged(0.0), aged(0.05)))
+    spread = np.array([spread for _, spread in BODY.values()])
+    changed = np.abs(old - young) / spread / (0.05 * (aged(1.0).aged[:, None]))
+    assert changed.mean() == pytest.approx(np.sqrt(2 / np.pi), rel=0.1)  # of a standard normal way, but for the limits
+    np.testing.assert_array_equal(young, anatomies(3, aged(0.0).patient, 0 * aged(1.0).aged).body)
+    pd.testing.assert_frame_equal(aged(0.0).index(), aged(0.05).index())
+    np.testing.assert_array_equal(render(3, aged(0.0), 32), render(3, aged(0.0, years=0.4), 32))
+    assert (render(3, aged(0.0), 32) != render(3, aged(0.05), 32)).mean() > 0.5
 
 
 @pytest.mark.parametrize("size", [128, 256])

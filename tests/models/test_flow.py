@@ -15,9 +15,9 @@ def films(n: int, h: int, w: int) -> Tensor:
     return torch.from_numpy(stream(1, "films").random((n, 1, h, w), dtype=np.float32))
 
 
-def wild(reach: float, cell: int = 1) -> Flow:
+def wild(reach: float, cell: int = 1, interpolated: bool = False) -> Flow:
     """A flow that moves everything as far as it can."""
-    network = flow((4, 8), cell, reach, stream(2)).eval()
+    network = flow((4, 8), cell, reach, stream(2), interpolated).eval()
     with torch.no_grad():
         weight = network.generator.head.weight
         weight.copy_(50 * torch.from_numpy(stream(3).standard_normal(tuple(weight.shape), dtype=np.float32)))
@@ -50,6 +50,18 @@ def test_training_starts_at_the_identity_and_can_leave_it() -> None:
     (protected * films(1, 64, 64)).sum().backward()
     assert network.generator.head.weight.grad is not None
     assert network.generator.head.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("size", [(64, 64), (51, 70)])
+def test_between_the_centres_of_cells_the_field_goes_on_in_a_straight_line(size: tuple[int, int]) -> None:
+    generator = wild(0.1, cell=4, interpolated=True).generator
+    generator.activation = "none"  # which would bend the line
+    with torch.inference_mode():
+        field = generator(films(2, *size))
+    bends = field.diff(n=2, dim=-1)[..., 2:]  # centres lie at 1.5, 5.5, 9.5 ...: between them nothing bends
+    straight = bends[..., [place for place in range(bends.shape[-1]) if place % 4 in (0, 1)]]
+    assert field.shape[-2:] == size
+    assert straight.abs().max() < 1e-4 * bends.abs().max()
 
 
 @pytest.mark.parametrize("side", [32, 64, 100])

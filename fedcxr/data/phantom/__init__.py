@@ -44,6 +44,10 @@ class Phantom(Source):
     patient_overlap: Share = pydantic.Field(
         0.0, description="Share of the patients with several visits who make them at two hospitals."
     )
+    years_between: float = pydantic.Field(0.4, gt=0, le=50, description="Two visits of a patient, on average.")
+    aging: float = pydantic.Field(
+        0.0, ge=0, le=1, description="What a year does to a body, as a share of what sets people apart."
+    )
     splits: tuple[Share, Share, Share] = pydantic.Field(
         (0.7, 0.1, 0.2), description="Shares of patients in train, val and test."
     )
@@ -130,6 +134,8 @@ class Phantom(Source):
                 sources=self.sources,
                 patient_overlap=self.patient_overlap,
                 splits=self.splits,
+                years_between=self.years_between,
+                aging=self.aging,
             ),
             range(self.patients),
         )

@@ -7,7 +7,7 @@ Lengths are in half widths of a film; x runs from the spine to the side, y downw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -138,8 +138,8 @@ class Anatomy:
     vessels: Floats  # (n, 2, 7, 2 * LATTICE) vessels around the hila, by distance and angle; large, small
 
 
-def anatomies(seed: int, patients: npt.NDArray[np.int64]) -> Anatomy:
-    """The bodies behind films, one entry per film."""
+def anatomies(seed: int, patients: npt.NDArray[np.int64], aged: npt.NDArray[np.float32]) -> Anatomy:
+    """The bodies behind films, one entry per film, and (n,) how far each has gone the way of its own years."""
     unique, back = np.unique(patients, return_inverse=True)
     mean, spread = np.array(list(BODY.values()), dtype=np.float32).T
     body, ribs, devices, device_places, places, mottle, vessels = [], [], [], [], [], [], []
@@ -154,4 +154,14 @@ def anatomies(seed: int, patients: npt.NDArray[np.int64]) -> Anatomy:
         mottle.append(draws.standard_normal((2, LATTICE, LATTICE), dtype=np.float32))
         vessels.append(draws.standard_normal((2, 7, 2 * LATTICE), dtype=np.float32))
     lists = (body, ribs, devices, device_places, places, mottle, vessels)
-    return Anatomy(*(np.stack(values)[back] for values in lists))
+    anatomy = Anatomy(*(np.stack(values)[back] for values in lists))
+    return _older(anatomy, seed, patients, aged) if aged.any() else anatomy
+
+
+def _older(anatomy: Anatomy, seed: int, patients: npt.NDArray[np.int64], aged: npt.NDArray[np.float32]) -> Anatomy:
+    """Every measure of a body goes a way of its patient's own, straight on; fine structure stays what it was."""
+    mean, spread = np.array(list(BODY.values()), dtype=np.float32).T
+    unique, back = np.unique(patients, return_inverse=True)
+    ways = [stream(seed, "phantom", VERSION, int(patient), "years").standard_normal(len(BODY)) for patient in unique]
+    changed = anatomy.body + spread * np.stack(ways).astype(np.float32)[back] * aged[:, None]
+    return replace(anatomy, body=np.clip(changed, mean - TYPICAL * spread, mean + TYPICAL * spread))

@@ -32,7 +32,7 @@ def render(seed: int, visits: Visits, size: int) -> npt.NDArray[np.uint8]:  # (n
     with one_thread():
         for batch in _batches(len(visits), size):
             chosen = visits.take(batch)
-            anatomy, moment = anatomies(seed, chosen.patient), moments(seed, chosen)
+            anatomy, moment = anatomies(seed, chosen.patient, chosen.aged), moments(seed, chosen)
             scene = _scene(seed, chosen, size, anatomy, moment)
             thickness = _path_of_the_beam(scene, chosen, anatomy, moment)
             chance = torch.from_numpy(moment.chance)
@@ -46,7 +46,7 @@ def outlines(seed: int, visits: Visits, size: int) -> tuple[npt.NDArray[np.bool_
     with one_thread():
         for batch in _batches(len(visits), size):
             chosen = visits.take(batch)
-            scene = _scene(seed, chosen, size, anatomies(seed, chosen.patient), moments(seed, chosen))
+            scene = _scene(seed, chosen, size, anatomies(seed, chosen.patient, chosen.aged), moments(seed, chosen))
             lung[batch] = (scene.chest.lungs() > 0.5)[..., :size].numpy()
             heart[batch] = (scene.chest.heart * scene.chest.above > 0.5)[..., :size].numpy()
     return lung, heart

@@ -15,7 +15,6 @@ from fedcxr.data.phantom.tables import Prevalence, tables
 from fedcxr.rng import stream
 
 VERSION = 1  # part of every stream: a change that alters films needs a new number
-YEARS_BETWEEN_VISITS = 0.4
 
 # What the uniform draws of a patient decide, in their order; the last is spare.
 VISITS, SEX, AGE, SPLIT, HOME, ELSEWHERE, TRAVELS, SPARE = range(8)
@@ -31,6 +30,8 @@ class Population:
     sources: int
     patient_overlap: float
     splits: tuple[float, float, float]
+    years_between: float  # two visits, on average
+    aging: float  # what a year does to a body, as a share of what sets people apart
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Visits:
     source: npt.NDArray[np.int64]  # (n,) 0, 1, ...
     split: npt.NDArray[np.int64]  # (n,) position in SPLITS
     age: npt.NDArray[np.int64]  # (n,) years
+    aged: npt.NDArray[np.float32]  # (n,) what the years have done to the body so far
     female: npt.NDArray[np.bool_]  # (n,)
     ap: npt.NDArray[np.bool_]  # (n,) filmed from the front, lying or sitting in bed
     findings: npt.NDArray[np.bool_]  # (n, 14)
@@ -92,7 +94,7 @@ def sample(population: Population, patients: range) -> Visits:
         counts.append(count)
         latent_patient.append(draws.standard_normal(len(share)))
         latent_visit.append(draws.standard_normal((count, len(share))))
-        gaps.append(np.cumsum(draws.exponential(YEARS_BETWEEN_VISITS, count)))
+        gaps.append(np.cumsum(draws.exponential(population.years_between, count)))
         away.append(_elsewhere(draws.random(count) < 0.5))
 
     rows = np.repeat(np.arange(len(patients)), counts)
@@ -101,6 +103,7 @@ def sample(population: Population, patients: range) -> Visits:
     latent += _correlated(np.concatenate(latent_visit), table.correlation, table.persistence, within=False)
     present = latent > thresholds
     findings = present[:, : len(FINDINGS)]
+    years = np.concatenate(gaps)
     first_age = np.interp(person_of[:, AGE], np.linspace(0, 1, len(table.age_quantiles)), table.age_quantiles)
     return Visits(
         population=np.full(len(rows), population.seed, dtype=object),
@@ -108,7 +111,8 @@ def sample(population: Population, patients: range) -> Visits:
         visit=np.concatenate([np.arange(count) for count in counts]),
         source=_sources(person_of, np.concatenate(away), population),
         split=np.searchsorted(np.cumsum(population.splits)[:2], person_of[:, SPLIT], side="right"),
-        age=(first_age + np.concatenate(gaps)).astype(np.int64),
+        age=(first_age + years).astype(np.int64),
+        aged=(population.aging * years).astype(np.float32),
         female=person_of[:, SEX] >= table.male,
         ap=present[:, len(FINDINGS)],
         findings=findings,
