@@ -36,7 +36,12 @@ def test_one_line_adds_a_backbone_to_every_network(monkeypatch: pytest.MonkeyPat
     scenario = Scenario.from_yaml(NAMED.format("resnet34"))
     assert scenario.tasks["findings"].spec()["network"] == "resnet34"
     plugins.build("method", {"name": "fedavg", "network": "resnet34"})
-    for kind, name in (("task", "findings"), ("task", "frozen_findings"), ("adversary", "verifier")):
+    fields: tuple[tuple[plugins.Kind, str], ...] = (
+        ("task", "findings"),
+        ("adversary", "verifier"),
+        ("method", "dp_sgd"),
+    )
+    for kind, name in fields:
         told = plugins.load(kind, name).model_json_schema()["properties"]["network"]
         assert told["enum"] == list(ARCHITECTURES), "an editor offers it, too"
     with torch.device("meta"):
@@ -45,7 +50,8 @@ def test_one_line_adds_a_backbone_to_every_network(monkeypatch: pytest.MonkeyPat
 
 def test_no_field_has_a_list_of_its_own() -> None:
     """Whoever offers one of them offers all."""
-    for kind in ("method", "task", "adversary"):
+    kinds: tuple[plugins.Kind, ...] = ("method", "task", "adversary")
+    for kind in kinds:
         for name in plugins.names(kind):
             for field, told in plugins.load(kind, name).model_json_schema().get("properties", {}).items():
                 if set(told.get("enum", ())) & set(ARCHITECTURES):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return task_matrix
 
 
-def made_up(script: ModuleType, counts: dict[str, int]) -> object:
+def made_up(script: ModuleType, counts: dict[str, int]) -> Any:
     """So many films of each finding; whether there is pneumonia shows as a bright middle."""
     findings = np.repeat(list(counts), list(counts.values()))
     n = len(findings)
@@ -36,7 +37,8 @@ def made_up(script: ModuleType, counts: dict[str, int]) -> object:
     return script.RealFilms("toy", films, numbers, numbers, numbers // 2, nowhere, labels, tuple(counts), (none, none))
 
 
-def asked(script: ModuleType, cohort: object) -> tuple[list, dict[str, str]]:
+def asked(script: ModuleType, cohort: Any) -> Any:
+    """The tasks, and what is left out."""
     own = script.classes_of(cohort)
     fold = script.folds_of(cohort.units, script.FOLDS, stream(1))
     return script.questions("toy", own, cohort.units, fold)
