@@ -36,12 +36,8 @@ def test_one_line_adds_a_backbone_to_every_network(monkeypatch: pytest.MonkeyPat
     scenario = Scenario.from_yaml(NAMED.format("resnet34"))
     assert scenario.tasks["findings"].spec()["network"] == "resnet34"
     plugins.build("method", {"name": "fedavg", "network": "resnet34"})
-    fields: tuple[tuple[plugins.Kind, str], ...] = (
-        ("task", "findings"),
-        ("adversary", "verifier"),
-        ("method", "dp_sgd"),
-    )
-    for kind, name in fields:
+    fields: dict[str, plugins.Kind] = {"findings": "task", "verifier": "adversary", "dp_sgd": "method"}
+    for name, kind in fields.items():
         told = plugins.load(kind, name).model_json_schema()["properties"]["network"]
         assert told["enum"] == list(ARCHITECTURES), "an editor offers it, too"
     with torch.device("meta"):
