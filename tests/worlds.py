@@ -54,6 +54,7 @@ BUDGET: Mapping[str, int] = {
     "width": 4,
     "people": 4,
     "batch": 8,
+    "epochs": 2,
     "dimensions": 4,
     "bootstraps": 20,
     "min_positives": 2,

@@ -15,6 +15,7 @@ from fedcxr.adversaries._appearance import appearances, not_granted, pictures
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import RunContext
 from fedcxr.models import pretrained
+from fedcxr.models.architectures import ArchitectureName
 from fedcxr.plugins import File
 from fedcxr.questions import Answer, Answers
 from fedcxr.rng import stream
@@ -64,7 +65,7 @@ class Verifier(Adversary):
     answers: ClassVar[tuple[str, ...]] = ("linkage", "inner_linkage")
 
     attackers: tuple[Attacker, ...] = ("naive", "retrained", "linear", "fused")
-    network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
+    network: ArchitectureName = "narrow"
     width: int = pydantic.Field(default=24, ge=1, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(
         default=4, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"

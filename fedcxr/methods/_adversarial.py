@@ -16,6 +16,7 @@ from fedcxr.learning import Learning, Place
 from fedcxr.methods import FilmMethod, Films, Protect, Round, RunContext, Weights, to_eight_bits
 from fedcxr.methods import _generator as generators
 from fedcxr.models import pretrained
+from fedcxr.models.architectures import ArchitectureName, named
 from fedcxr.plugins import File
 from fedcxr.storage.checkpoint import digest, fingerprint
 from fedcxr.storage.version import versions
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
-Architecture = Literal["narrow", "resnet50", "densenet121"]
 DEVIATIONS = (
     "All networks step at once, from one forward pass. "
     "The verifier learns by softmax over all partners in the batch plus balanced cross-entropy, not from one label per "
@@ -66,8 +66,8 @@ class Adversarial(FilmMethod):
         le=16,
         description="side of the cells that the generator reads and writes: 1 sees more, 4 is fast",
     )
-    classifier: Architecture = "narrow"
-    verifier: Architecture = "narrow"
+    classifier: ArchitectureName = "narrow"
+    verifier: ArchitectureName = "narrow"
     width: int = pydantic.Field(default=16, ge=1, le=4096, description="channels of a narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(default=4, description="pixels per step of a narrow network's first layer")
     pretrained: Literal["none", "imagenet"] = pydantic.Field(
@@ -112,9 +112,9 @@ class Adversarial(FilmMethod):
         return self.model_copy(update=few)
 
     def required_files(self) -> tuple[Path, ...]:
-        named = {"classifier": self.classifier, "verifier": self.verifier}
-        opponents = [network for name, network in named.items() if self.against in (name, "both")]
-        bought = [network for network in opponents if network != "narrow"] or opponents
+        both = {"classifier": self.classifier, "verifier": self.verifier}
+        opponents = [network for name, network in both.items() if self.against in (name, "both")]
+        bought = [network for network in opponents if named(network).imagenet] or opponents
         files = [pretrained.find(network, self.pretrained) for network in bought]
         if self.weights is not None:
             generators.check_facts(Path(self.weights), self._facts())
@@ -202,8 +202,8 @@ class Adversarial(FilmMethod):
         from fedcxr.models.siamese import siamese
         from fedcxr.training import to_device
 
-        def design(architecture: Architecture) -> Design:
-            bought = "none" if architecture == "narrow" else self.pretrained
+        def design(architecture: str) -> Design:
+            bought = self.pretrained if named(architecture).imagenet else "none"
             return Design(architecture, self.width, self.stride, bought)
 
         generator = self.untrained(rng) if start is None else generators.network_of(self.generator, start)

@@ -19,7 +19,7 @@ from fedcxr.learning import Beginning, Learning, Report
 from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
 from fedcxr.learning.strategies import Name
 from fedcxr.methods._model import ModelMethod
-from fedcxr.models.pretrained import Architecture
+from fedcxr.models.architectures import ArchitectureName
 from fedcxr.plugins import File
 from fedcxr.view import Films, Weights
 
@@ -48,7 +48,7 @@ class NetworkMethod(ModelMethod):
     sealed: bool = pydantic.Field(
         False, description="each site's update under a key that it gives the coordinator: nobody on the way reads it"
     )
-    network: Architecture = "narrow"
+    network: ArchitectureName = "narrow"
     width: int = pydantic.Field(16, ge=1, le=1024, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(2, description="pixels per step of the narrow network's first layer")
     start: Literal["scratch", "public"] | File = pydantic.Field(

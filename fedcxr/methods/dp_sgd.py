@@ -17,6 +17,7 @@ from fedcxr.errors import Refused
 from fedcxr.learning import Guarantee, Report
 from fedcxr.methods import Round
 from fedcxr.methods._network import NetworkMethod
+from fedcxr.models.architectures import named
 from fedcxr.view import Weights
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class DpSgd(NetworkMethod):
             raise ValueError("noise_multiplier: so little noise guarantees nothing; 0 says so, 0.01 is the least else")
         if self.strategy == "fedprox":
             raise ValueError("strategy: fedprox is the sites' own work, which here is bounded steps and nothing else")
+        if self.train == "all" and not named(self.network).per_film:
+            raise ValueError(
+                f"network: gradients of single films cannot be had of {self.network}, and without them none is one "
+                "patient's to be bounded; train its last layer alone (train: head), or another network"
+            )
         if self.train == "head" and self.start == "scratch":
             raise ValueError("train: head: a network that has learnt nothing has no use for a last layer; set `start`")
         return self

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
+TRANSFORMER = "torchvision.models.vision_transformer"  # by name: our own networks need not wait for torchvision
+PLACES = 0.02  # standard deviation of what tells a transformer's patches where they are (Dosovitskiy et al. 2021)
 PRELU = 0.25  # the slope below zero that training begins with (He et al. 2015)
 _Norm = nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm
 
@@ -66,6 +68,13 @@ def _initialise(layer: nn.Module, name: str, rng: np.random.Generator) -> None:
             _reset_norm(layer)
         case nn.PReLU():
             layer.weight.fill_(PRELU)
+        case nn.MultiheadAttention():
+            _normal(layer.in_proj_weight, math.sqrt(1.0 / layer.embed_dim), rng)
+            _zero(layer.in_proj_bias)
+        case _ if type(layer).__module__ == TRANSFORMER and type(layer).__name__ == "VisionTransformer":
+            _zero(layer.class_token)  # type: ignore[arg-type]
+        case _ if type(layer).__module__ == TRANSFORMER and type(layer).__name__ == "Encoder":
+            _normal(layer.pos_embedding, PLACES, rng)  # type: ignore[arg-type]
         case _ if any(True for _ in layer.parameters(recurse=False)) or any(True for _ in layer.buffers(recurse=False)):
             # Memory from to_empty holds whatever was there before: a layer without a rule must not pass.
             raise TypeError(f"no rule to initialise {type(layer).__name__} ({name or 'the network itself'})")

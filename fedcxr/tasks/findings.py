@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pydantic
 
-from fedcxr.cohort import Cohort, Split
+from fedcxr.cohort import Cohort
 from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import DataError, Refused
 from fedcxr.methods import Form, Method, RunContext
-from fedcxr.metrics import MIN_POSITIVES, finding_aucs, scored_findings
-from fedcxr.metrics.bootstrap import mean_auc_interval
+from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.paired import of_findings
 from fedcxr.models import pretrained
+from fedcxr.models.architectures import ArchitectureName, named
 from fedcxr.plugins import File
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
-from fedcxr.table import Row, Table, figure, span
-from fedcxr.tasks import Bench, Bools, Evidence, Material, Task, Taught, Tested
+from fedcxr.table import Table
+from fedcxr.tasks import Bench, Evidence, Material, Task, Taught, Tested
+from fedcxr.tasks._findings import ARMS, Inputs, Labelled, Scored, demand_scored, figures_of, lent, released, told_of
 from fedcxr.tasks._references import beginning, curve, references
 from fedcxr.tasks._told import check_findings, told
-from fedcxr.verdict.utility import findings as in_words
 from fedcxr.view import Films, Weights
 
 if TYPE_CHECKING:
@@ -38,68 +37,12 @@ if TYPE_CHECKING:
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
 
-Inputs = Films | npt.NDArray[np.int8]  # films, or codes (n, c, h, w)
-Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
-Patients = npt.NDArray[np.object_]  # (n,)
-
-# What people are told of each arm, in this order; `result.json` has them in the order of ARMS.
-LEVELS = {
-    "raw": "trained and used on clean films: the ceiling",
-    "frozen": "trained on clean films, used on released ones",
-    "trained": "trained on releases, used on clean films",
-    "trained_released": "trained on releases, used on released films",
-    "unauthorised": "trained and used on what shows without a key",
-    "together": "the same learning, of all films at one place",
-    "alone": "the same learning, of each site alone; mean",
-    "start": "where learning began: no hospital's film",
-}
-ARMS = ("trained", "trained_released", "frozen", "raw", "unauthorised")
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Films or codes, and what is known of them."""
-
-    inputs: Inputs  # (n, ...)
-    labels: Labels  # (n, k)
-    patients: Patients  # for intervals by patient, never for training
-    findings: tuple[str, ...]  # k names
-
-    @classmethod
-    def of(cls, cohort: Cohort) -> Labelled:
-        """Clean films."""
-        return cls(cohort.films(), cohort.labels, cohort.patients, cohort.findings)
-
-    def same_as(self, other: Labelled) -> bool:
-        """Whether there is the very same to learn from both."""
-        same = np.array_equal(self.inputs, other.inputs)
-        return same and np.array_equal(self.labels, other.labels, equal_nan=True)
-
 
 class Lesson(NamedTuple):
     """What is shared, in the form that a classifier reads."""
 
     learnt_from: Labelled
     read: Labelled
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What a classifier said of some films."""
-
-    labels: Labels
-    scores: npt.NDArray[np.float32]  # (n, k)
-    patients: Patients  # for intervals
-    findings: tuple[str, ...]  # k names
-
-
-def _released(evidence: Material, inputs: Inputs, rows: Bools) -> Labelled:
-    return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.findings)
-
-
-def _lent(evidence: Evidence, inputs: Inputs, split: Split) -> Labelled:
-    rows, labels = evidence.lent(split)
-    return Labelled(inputs[rows], labels, evidence.patients[rows], evidence.findings)
 
 
 def _scored(network: Classifier, films: Labelled, bench: Bench) -> Scored:
@@ -131,7 +74,7 @@ class Findings(Task):
         description="what is trained on: films (as their recipient sees them), purified codes, or codes as published; "
         "a model that is shared is tested as it is",
     )
-    network: Literal["narrow", "resnet50", "densenet121"] = "narrow"
+    network: ArchitectureName = "narrow"
     width: int = pydantic.Field(default=16, ge=1, description="channels of the narrow network's first layer")
     stride: Literal[2, 4] = pydantic.Field(
         default=2, description="pixels per step of the narrow network's first layer: 2 sees more, 4 is faster"
@@ -155,7 +98,7 @@ class Findings(Task):
 
     @pydantic.model_validator(mode="after")
     def _network_for_codes(self) -> Findings:
-        if self.on == "codes" and self.network != "narrow":
+        if self.on == "codes" and named(self.network).made_by is not None:
             raise ValueError(f"network: {self.network} reads films; codes as published need `narrow`")
         return self
 
@@ -173,16 +116,7 @@ class Findings(Task):
         return () if weights is None else (weights,)
 
     def demand(self, cohort: Cohort) -> None:
-        test = cohort.where("test")
-        there, not_there = ((test.labels == state).sum(axis=0) for state in (1, 0))
-        if (there + not_there).any() and not scored_findings(test.labels, self.min_positives).any():
-            told = zip(test.findings, there, not_there, strict=True)
-            raise DataError(
-                "no finding can be scored on the films of test, so their usefulness would stay unknown",
-                given=", ".join(f"{name} {yes} with, {no} without" for name, yes, no in told if yes + no),
-                allowed=f"{self.min_positives} films with a finding and as many without (tasks.findings.min_positives)",
-                do="more films in test (splits.shares), other findings, or tasks={} to attack alone",
-            )
+        demand_scored(cohort.where("test"), self.min_positives, "findings")
 
     def foresee(self, cohort: Cohort, bench: Bench) -> None:
         """The classifier of clean films needs no release."""
@@ -292,11 +226,11 @@ class Findings(Task):
             return None
         opened = np.ones_like(evidence.view.opened) if self.on == "codes" else evidence.view.opened
         inputs = cast(Inputs, evidence.view.forms[self.on])
-        return Lesson(*(_released(evidence, inputs, evidence.rows(split) & opened) for split in ("train", "test")))
+        return Lesson(*(released(evidence, inputs, evidence.rows(split) & opened) for split in ("train", "test")))
 
     def _outside(self, evidence: Evidence, pictures: Films, bench: Bench) -> Scored:
         """What somebody without a key reads off pictures like those they learnt from."""
-        train, test = (_lent(evidence, pictures, split) for split in ("train", "test"))
+        train, test = (lent(evidence, pictures, split) for split in ("train", "test"))
         if (pictures == pictures[:1]).all():  # nothing to learn, and nothing to read
             return Scored(test.labels, np.zeros_like(test.labels), test.patients, test.findings)
         return _scored(self.train(train, bench, "without a key"), test, bench)
@@ -321,16 +255,7 @@ class Findings(Task):
         return loaded(self._network(films, bench), made)
 
     def table(self, figures: Mapping[str, Any]) -> Table:
-        rows = [
-            Row(f"{level}: {meaning}", (figure(mean["value"]), span(mean["ci95"])))
-            for level, meaning in LEVELS.items()
-            if figures.get(level) is not None and (mean := figures[level]["mean_auc"])
-        ]
-        skipped = figures["raw"]["skipped"] if figures["raw"] else ()
-        notes = (f"too few films with it, or without, to score: {', '.join(skipped)}",) if skipped else ()
-        return Table(
-            "How useful: mean AUC of the findings", ("AUC", "95 % interval"), tuple(rows), notes, in_words(figures)
-        )
+        return told_of(figures, "How useful: mean AUC of the findings")
 
     def train(self, films: Labelled, bench: Bench, stage: str) -> Classifier:
         """A classifier of the findings on these films, or on codes."""
@@ -356,23 +281,5 @@ class Findings(Task):
         return to_device(classifier(design, films.labels.shape[1], rng), bench.compute)
 
     def _figures(self, one: Scored, seed: int) -> dict[str, Any]:
-        labels, scores, patients, findings = one.labels, one.scores, one.patients, one.findings
-        aucs = finding_aucs(labels, scores, findings, self.min_positives)
         # The same draws of patients in every arm, so that arms can be compared.
-        rng = stream(seed, "findings", "bootstrap")
-        intervals = mean_auc_interval(labels, scores, patients, rng, self.bootstraps, min_positives=self.min_positives)
-        positives = (labels == 1).sum(axis=0)
-        return {
-            "mean_auc": _figure(aucs.mean_auc, intervals.mean_auc),
-            "per_finding": {
-                name: None
-                if aucs.per_finding[name] is None
-                else {**_figure(aucs.per_finding[name], interval), "positives": int(count)}
-                for name, interval, count in zip(findings, intervals.per_finding, positives, strict=True)
-            },
-            "skipped": list(aucs.skipped),
-        }
-
-
-def _figure(value: float | None, interval: tuple[float, float] | None) -> dict[str, Any]:
-    return {"value": value, "ci95": None if interval is None else list(interval)}
+        return figures_of(one, stream(seed, "findings", "bootstrap"), self.bootstraps, self.min_positives)

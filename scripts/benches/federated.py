@@ -211,7 +211,7 @@ def _quickstart_site(name: str, place: int) -> tuple[Any, Any, Any]:
 
     scenario = _scenario(name)
     films = Experiment.open(scenario, cache_folder()).site(scenario.site_names[place]).where("train")
-    return classifier(Design(name), len(films.findings), stream(0)), films.films(), films.labels  # type: ignore[arg-type]
+    return classifier(Design(name), len(films.findings), stream(0)), films.films(), films.labels
 
 
 def _steady(ends: list[float]) -> float:

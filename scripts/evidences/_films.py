@@ -44,7 +44,7 @@ def halves(patients: npt.NDArray[np.object_], rng: np.random.Generator) -> tuple
 class ByPatient:
     """Means with 95 % intervals from resampled patients: films of one patient are not independent."""
 
-    def __init__(self, patients: npt.NDArray[np.object_], rng: np.random.Generator, draws: int = 1000) -> None:
+    def __init__(self, patients: npt.NDArray[np.generic], rng: np.random.Generator, draws: int = 1000) -> None:
         owner = np.unique(patients, return_inverse=True)[1]
         people = int(owner.max()) + 1
         self.weights = rng.multinomial(people, np.full(people, 1 / people), size=draws)[:, owner].astype(np.float64)

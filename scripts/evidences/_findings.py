@@ -14,7 +14,8 @@ from fedcxr.metrics import stratified_auc
 from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
 from fedcxr.rng import derive, stream
 from fedcxr.tasks import Bench
-from fedcxr.tasks.findings import Findings, Labelled
+from fedcxr.tasks._findings import Labelled
+from fedcxr.tasks.findings import Findings
 from fedcxr.training import predict, to_tensor
 from fedcxr.training.compute import Compute
 

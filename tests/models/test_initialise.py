@@ -10,20 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from fedcxr.models.architectures import ARCHITECTURES
 from fedcxr.models.backbone import Design
 from fedcxr.models.initialise import build
-from fedcxr.models.pretrained import Architecture
 from fedcxr.rng import stream
 
-ARCHITECTURES: tuple[Architecture, ...] = ("narrow", "resnet50", "densenet121")
 
-
-def weights(architecture: Architecture, seed: int) -> dict[str, torch.Tensor]:
+def weights(architecture: str, seed: int) -> dict[str, torch.Tensor]:
     return build(lambda: Design(architecture, 4).backbone(), stream(seed)).state_dict()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_weights_depend_on_the_seed_alone_and_global_state_stays(architecture: Architecture) -> None:
+@pytest.mark.parametrize("architecture", ["narrow", "densenet121"])
+def test_weights_depend_on_the_seed_alone_and_global_state_stays(architecture: str) -> None:
     before = random.getstate(), repr(np.random.get_state()), torch.get_rng_state()
     first = weights(architecture, 1)
     assert (random.getstate(), repr(np.random.get_state())) == before[:2]
@@ -35,7 +33,7 @@ def test_weights_depend_on_the_seed_alone_and_global_state_stays(architecture: A
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_number_is_initialised(architecture: Architecture) -> None:
+def test_every_number_is_initialised(architecture: str) -> None:
     network = build(lambda: Design(architecture, 4).backbone(), stream(1))
     for name, tensor in network.state_dict().items():
         assert torch.isfinite(tensor.float()).all(), name

@@ -31,7 +31,8 @@ from fedcxr.release import Release
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
 from fedcxr.tasks import Bench, Taught
-from fedcxr.tasks.findings import Findings, Labelled
+from fedcxr.tasks._findings import Labelled
+from fedcxr.tasks.findings import Findings
 from fedcxr.training import arrays_of, loaded, predict
 from fedcxr.training.compute import Compute
 from sites import policy, premises

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import evidences
 import numpy as np
 import pytest
+from evidences import showing
+from evidences import squares as evidence
 
 from fedcxr.cohort import SPLITS, Cohort
 from fedcxr.errors import DataError
@@ -22,30 +23,6 @@ from fedcxr.view import View
 
 FP32 = Compute.choose("cpu", "fp32")
 TASK = Findings(width=4, steps=60, batch=32, learning_rate=1e-2, bootstraps=20, shift=1)
-
-
-def evidence(films: int = 240, split: list[int] | None = None) -> Evidence:
-    """Squares in two corners are two findings; a third finding is too rare to be measured. Releases are clean."""
-    rng = stream(1, "toy findings")
-    labels = (rng.random((films, 3)) < 0.4).astype(np.float32)
-    labels[:, 2] = 0.0
-    clean = rng.integers(0, 100, size=(films, 16, 16), dtype=np.uint8)
-    clean[labels[:, 0] == 1, 2:8, 2:8] += 120
-    clean[labels[:, 1] == 1, 8:14, 8:14] += 120
-    labels[::9, 1] = np.nan
-    return evidences.evidence(
-        clean,
-        clean.copy(),
-        labels,
-        [SPLITS.index("test" if i % 3 == 0 else "train") for i in range(films)] if split is None else split,
-        ("Upper", "Lower", "Rare"),
-        [f"p{i // 2}" for i in range(films)],
-    )
-
-
-def showing(given: Evidence, forms: dict[str, np.ndarray], opened: np.ndarray | None = None) -> Evidence:
-    """The same evidence of which its recipient sees something else."""
-    return replace(given, view=replace(given.view, forms=forms, opened=given.view.opened if opened is None else opened))
 
 
 def measure(given: Evidence, task: Findings = TASK, seed: int = 1) -> tuple[dict[str, Any], set[str]]:
