@@ -302,7 +302,7 @@ def _many(options: argparse.Namespace) -> dict[str, Any]:
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as out, Meter() as meter:
-        scenario = _scenario("narrow", sites=100, rounds=2, steps=2, width=4, batch=4)
+        scenario = _scenario("narrow", sites=100, rounds=2, steps=2, width=4, batch=2)  # the smallest has 3 films
         run = simulate(scenario, Options(Path(out), "inline"))
         assert run.result is not None
         answered = sum(site["status"] == "ok" for site in run.result["sites"])
