@@ -286,7 +286,10 @@ class Findings(Task):
         return loaded(self._network(films, bench), made)
 
     def table(self, figures: Mapping[str, Any]) -> Table:
-        return told_of(figures, "How useful: mean AUC of the findings")
+        table = told_of(figures, "How useful: mean AUC of the findings")
+        left = (figures.get("label_noise") or {}).get("uncorrected", {})
+        notes = tuple(f"labels taken for right: {name}, since {why}" for name, why in left.items())
+        return replace(table, notes=(*table.notes, *notes))
 
     def train(self, films: Labelled, bench: Bench, stage: str, believed: Believed | None = None) -> Classifier:
         """A classifier of the findings on these films, or on codes; `believed` of their labels, if it is known yet."""
