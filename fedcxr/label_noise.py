@@ -16,6 +16,7 @@ from fedcxr.plugins import File
 LARGEST_FILE = 1 << 20  # bytes of a table of rates
 
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+Finding = Annotated[str, pydantic.Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")]
 
 
 class Noun(pydantic.BaseModel):
@@ -45,7 +46,7 @@ class LabelNoise(Noun):
     specificity: Share | None = pydantic.Field(
         default=None, description="of every finding: share of the films without it that are labelled without"
     )
-    findings: dict[str, Rates] = pydantic.Field(default={}, description="of single findings, instead")
+    findings: dict[Finding, Rates] = pydantic.Field(default={}, description="of single findings, instead")
     file: File | None = pydantic.Field(
         default=None, description="YAML or JSON: `FINDING: {sensitivity: ..., specificity: ...}`, instead"
     )
