@@ -11,7 +11,7 @@ from fedcxr.cohort import Cohort
 from fedcxr.protocol import context_of
 from fedcxr.questions import PROTECTED
 from fedcxr.questions._matches import Match, Matches
-from fedcxr.runs import Run
+from fedcxr.runs import Run, agreement_map
 from fedcxr.runs.learning_curve import learning_curve
 from fedcxr.runs.match_sheet import Row, Told, match_sheet
 from fedcxr.runs.pictures import comparison, png, sheet
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PICTURED_FILMS = 4
 FOLDER, README = "pictures", "README.txt"
 MATCHES = ".matches.png"  # behind the name of a question; no site's name has a dot
-CURVE = ".curve.png"  # behind the name of a task
+CURVE, AGREEMENT = ".curve.png", ".icc.png"  # behind the name of a task
 
 WARNING = """\
 These pictures hold original films of patients.
@@ -37,6 +37,7 @@ These pictures hold original films of patients.
 SITE.png             films as they are, as they were released, and what changed
 QUESTION.matches.png films that were attacked, what was released of them, and whom the adversary took them for:
                      which films are of one person can be read off it
+TASK.icc.png         how well each radiomics feature agrees with that of the films themselves: no film is in it
 TASK.curve.png       how good a model was that sites learnt together, round by round: no film is in it
 
 This folder is readable by its owner only (folder 0700, files 0600). Leave it so, keep it where the films themselves are
@@ -98,6 +99,14 @@ def draw_learning(run: Run, utility: Mapping[str, Mapping[str, Any]]) -> list[st
             names.append(f"{name.replace(':', '.')}{CURVE}")
             _keep(run, names[-1], picture)
     return names
+
+
+def draw_agreement(run: Run, utility: Mapping[str, Mapping[str, Any]]) -> None:
+    """Which features of films agree with those of the films themselves, where a task tells that of each."""
+    for name, outcome in utility.items():
+        picture = agreement_map.of_run(outcome["measured"] or {}, method_told(run.scenario))
+        if picture is not None:
+            _keep(run, f"{name.replace(':', '.')}{AGREEMENT}", picture)
 
 
 def _shown(question: str, outcomes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Matches]]:

@@ -83,6 +83,7 @@ def _measure(
     ahead.done()
     utility = _utility(run, evidence, compute)
     drawing.draw_learning(run, utility)
+    drawing.draw_agreement(run, utility)
     controls.done(run.scenario.compute.timeout_s)  # whoever is not ready by then is ended below
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedcxr.simulation.threat import Put, Threat
+from fedcxr.verdict import ended
 from server.attack import Attack
 
-UNTOLD: Mapping[str, Any] = {"converged": None, "curve": []}  # of a question that does not ask how an attacker rose
+# Of a question that does not ask how an attacker rose.
+UNTOLD: Mapping[str, Any] = {"converged": None, "effort": None, "curve": []}
 GUESSED = "its code is from outside, and could have guessed the seed: draw a secret (--fresh-secret)"
 
 
@@ -62,14 +64,14 @@ def worst_case(attacks: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not scored:
         return None
     worst = max(scored, key=lambda attack: float(attack["auc"]["value"]))
-    converged = worst.get("converged")
     return {
         "question": worst["question"],
         "adversary": worst["adversary"],
         "attacker": worst["attacker"],
         "auc": {"value": worst["auc"]["value"], "ci95": worst["auc"]["ci95"]},
-        "converged": converged,
-        "lower_bound": converged is not True or any(_may_pass(attack, worst) for attack in scored),
+        "converged": worst.get("converged"),
+        "effort": worst.get("effort"),
+        "lower_bound": ended(worst) is not True or any(_may_pass(attack, worst) for attack in scored),
         # A high figure stands whatever the controls say; a low one needs every attacker's controls.
         "conclusive": all(attack["conclusive"] for attack in attacks),
     }

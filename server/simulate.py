@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fedcxr.data import cache_folder
 from fedcxr.errors import ConfigError, EngineBroken, TooFewSites
 from fedcxr.runs import Run
+from fedcxr.runs.machine import gpus
 from fedcxr.runs.stages import COLLECT
 from fedcxr.scenario import Scenario
 from fedcxr.simulation.experiment import Experiment
@@ -207,7 +208,7 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
             server_app(run),
             client_app(),
             num_supernodes=len(run.scenario.site_names),
-            backend_config=backend(run.scenario, scratch, address, _gpus()),
+            backend_config=backend(run.scenario, scratch, address, len(gpus())),
         )
     except Exception as error:  # Flower wraps whatever happens in its engine in a RuntimeError
         failure.note(run.folder, error)
@@ -230,14 +231,6 @@ def backend(scenario: Scenario, scratch: Path, address: str, gpus: int) -> dict[
         "init_args": init_args(scratch, address) | ours,
         "client_resources": {"num_cpus": 1, "num_gpus": round(each, 4)},
     }
-
-
-def _gpus() -> int:
-    """Without importing torch, which an engine does not need."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip()])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from fedcxr.adversaries._membership_signals import SIGNALS, Evidence, Films, Rou
 from fedcxr.adversaries._shadows import Training
 from fedcxr.methods import Form, RunContext
 from fedcxr.questions import Answer, Answers
+from fedcxr.questions._rising import STEPS
 from fedcxr.view import Weights
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Membership(Adversary):
                 continue
             signal = SIGNALS[attacker]
             told = {"scores": signal(evidence).astype(np.float32)}
+            if attacker == "loss":  # no shadows, nothing learnt
+                told[STEPS] = np.array(0, dtype=np.int64)
             if attacker != "loss" and self.shadows >= 4:
                 told["half"] = signal(evidence.by(self.shadows // 4 * 2)).astype(np.float32)
             answers[attacker] = told

@@ -13,6 +13,7 @@ from fedcxr.errors import DataError
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Form, RunContext
 from fedcxr.questions import Answer, Answers
+from fedcxr.questions._rising import STEPS
 from fedcxr.questions.linkage import Scores
 from fedcxr.rng import stream
 from fedcxr.view import Rows, Weights
@@ -85,7 +86,12 @@ class Support(Adversary):
                 scores[attacker][seen.rows] = judged
             done += len(seen.rows)
             progress("support", done, len(leak.view))
-        return {attacker: {"scores": found} for attacker, found in scores.items()}
+        return {attacker: self._at_once(attacker, found, leak.own) for attacker, found in scores.items()}
+
+    def _at_once(self, attacker: str, scores: Scores, own: Owned) -> Answer:
+        """`learned` follows in closed form from all films that it owns, if it studied them all."""
+        whole = attacker == "learned" and len(own.people) <= self.studied
+        return {"scores": scores, **({STEPS: np.array(0, dtype=np.int64)} if whole else {})}
 
     def _join(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         """Codes with each other, which takes a learnt metric."""
@@ -96,7 +102,7 @@ class Support(Adversary):
         sites = np.asarray(leak.given.arrays["sites"], dtype=np.int64)
         scores = _linking.joined(seen, sites, self._album(leak.own, rng), rng)
         progress("support, inner", len(scores), len(scores))
-        return {"learned": {"scores": scores}}
+        return {"learned": self._at_once("learned", scores, leak.own)}
 
     def _reconstruct(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         from fedcxr.adversaries._support_net import Budget

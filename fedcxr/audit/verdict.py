@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fedcxr.table import figure, span
+
 Level = Literal["no conclusion", "patients are found", "films are found", "nothing was found"]
 
 FAINT = 0.75  # AUC of the very film below which there may be another reason, such as the order of two lists
@@ -93,12 +95,14 @@ def _of(question: str, answer: Mapping[str, Any]) -> str:
     best = _best(answer)
     value, ci95 = best["auc"]["value"], best["auc"]["ci95"]
     right = "another film of the same patient" if question == "person" else "the film's own original"
-    span = _span(ci95)
+    told = _told(value, ci95)
     if not worst["found"]:
-        unseen = "" if smallest is None else f" Among so many patients an AUC below {smallest:.2f} would go unnoticed."
+        unseen = (
+            "" if smallest is None else f" Among so many patients an AUC below {figure(smallest)} would go unnoticed."
+        )
         return (
             f"Asked to tell {right} from a film of somebody else, no attacker did better than chance beyond doubt "
-            f"(best: {worst['attacker']}, AUC {value:.2f}{span}).{unseen}"
+            f"(best: {worst['attacker']}, {told}).{unseen}"
         )
     first = ""
     if best["rank1"] is not None:
@@ -110,7 +114,7 @@ def _of(question: str, answer: Mapping[str, Any]) -> str:
     return (
         f"Shown a released film, {right} and a film of somebody else, the best attacker ({worst['attacker']}) "
         f"picks the right one in at least {math.floor(100 * least)} of 100 cases, where guessing gets 50 "
-        f"(AUC {value:.2f}{span}).{first}"
+        f"({told}).{first}"
     )
 
 
@@ -125,13 +129,12 @@ def _by_source(person: Mapping[str, Any]) -> str:
             "cannot tell."
         )
     value, ci95 = best["same_source_auc"]["value"], best["same_source_auc"]["ci95"]
-    span = _span(ci95)
     shown = (
         "patients are recognised, and not only where their films are from"
         if ci95 is not None and ci95[0] > 0.5
         else "that more is recognised than where films are from was not shown"
     )
-    return f"{why}; where the other film is of the same source, the AUC is {value:.2f}{span}: {shown}."
+    return f"{why}; where the other film is of the same source: {_told(value, ci95)}; {shown}."
 
 
 def _best(answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,8 +145,8 @@ def _best(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     return best
 
 
-def _span(ci95: Sequence[float] | None) -> str:
-    return "" if ci95 is None else f", 95 % interval {ci95[0]:.2f} to {ci95[1]:.2f}"
+def _told(value: float, ci95: Sequence[float] | None) -> str:
+    return f"AUC {figure(value)}" + ("" if ci95 is None else f", 95 % interval {span(ci95)}")
 
 
 def _unrelated(resemblance: Mapping[str, Any]) -> list[str]:

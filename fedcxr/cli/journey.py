@@ -22,6 +22,7 @@ NAMES = {
     "sites": "hospitals release their films",
     "federated learning": "hospitals learn together, round by round",
     "fidelity": "released films are compared with their originals",
+    "texture": "the texture of released films is compared with that of their originals",
 }
 ENDINGS = {
     "without a key": "learning from what shows without a key",

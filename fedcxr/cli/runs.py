@@ -102,6 +102,7 @@ def show(folder: Path, result: Mapping[str, Any] | None, format: Format) -> None
     """A result on one screen with what hospitals told of their work, or whole."""
     from fedcxr.cli import console
     from fedcxr.runs import site_logs
+    from fedcxr.runs.stored import as_promised
 
     logs = site_logs.lines(folder) if format is Format.text else []
     if result is None:
@@ -110,7 +111,8 @@ def show(folder: Path, result: Mapping[str, Any] | None, format: Format) -> None
     if format is Format.json:
         typer.echo(json.dumps(result, indent=1))
     else:
-        console.summary(result, folder, console.stdout())
+        with as_promised(folder):
+            console.summary(result, folder, console.stdout())
         typer.echo("\n".join(["", *logs]) if logs else "", nl=bool(logs))
 
 
@@ -120,13 +122,16 @@ def _place(out: Path, kit: Path | None) -> Path:
 
 
 def _read(named: Sequence[str], out: Path) -> tuple[list[Stored], list[FedcxrError]]:
-    """Those that can be read, and why the others cannot."""
-    from fedcxr.runs import stored
+    """Those that can be read and compared, and why the others cannot."""
+    from fedcxr.runs import beside, stored
 
     readable, damaged = [], []
     for name in named:
         try:
-            readable.append(stored.Stored.read(stored.found(name, out)))
+            run = stored.Stored.read(stored.found(name, out))
+            with stored.as_promised(run.folder):
+                beside.compared_table(beside.compared([run]))
+            readable.append(run)
         except FedcxrError as error:
             damaged.append(error)
     return readable, damaged

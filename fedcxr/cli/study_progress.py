@@ -13,6 +13,7 @@ from fedcxr.cli.journey import Journey, lasting
 from fedcxr.cli.progress import Tail, bar
 from fedcxr.cli.tables import plain
 from fedcxr.runs import stages
+from fedcxr.runs.comparison import MEETS
 from fedcxr.runs.conduct import Standing
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class _Watched:
         return time.monotonic() - self.began if self.seconds is None else self.seconds
 
 
+def _met(standing: Standing) -> str:
+    """Of a run that is over and has constraints; the table at the end judges a policy's runs together."""
+    return MEETS[standing.meets] if standing.state == "done" and standing.trial.constraints else ""
+
+
 class StudyScreen:
     """Hears of runs from the threads that conduct them, and shows them."""
 
@@ -73,7 +79,8 @@ class StudyScreen:
     def seen(self, standing: Standing) -> None:
         with self._lock:
             if standing.state == "running":
-                journey = Journey(stages.planned(standing.scenario), standing.scenario.method.learning is not None)
+                scenario = standing.trial.scenario
+                journey = Journey(stages.planned(scenario), scenario.method.learning is not None)
                 tail = Tail(standing.folder / "events.jsonl")
                 self._runs[standing.number] = _Watched(standing, journey, tail, time.monotonic())
             else:
@@ -107,14 +114,16 @@ class StudyScreen:
         rest = "" if left is None else f", about {lasting(left)} left"
         head = f"{bar(over / of if of else 0.0)} {over} of {of} runs  {lasting(time.monotonic() - self._began)}{rest}"
         table = Table(box=None, pad_edge=False)
-        for name in ("state", "done", "time"):
-            table.add_column(name, no_wrap=True, justify="left" if name == "state" else "right")
+        bound = any(run.standing.trial.constraints for run in runs)
+        for name in ("state", "done", "time", *(["meets"] if bound else [])):
+            table.add_column(name, no_wrap=True, justify="left" if name in ("state", "meets") else "right")
         table.add_column("run", no_wrap=True, overflow="ellipsis")
         # Those at work last, where the eye is; of those that are over as many as there is room for.
         ordered = sorted(runs, key=lambda run: (run.seconds is None, run.standing.number))
         for run in ordered[-max(self._console.height - ROUND_IT, 1) :]:
             done = f"{run.journey.done:.0%}" if run.seconds is None else ""
-            table.add_row(run.standing.state, done, lasting(run.lasted), plain(run.standing.described))
+            met = [_met(run.standing)] if bound else []
+            table.add_row(run.standing.state, done, lasting(run.lasted), *met, plain(run.standing.trial.described))
         return Group(Text(head, no_wrap=True, overflow="ellipsis"), table)
 
     def _listed(self) -> tuple[list[_Watched], int]:

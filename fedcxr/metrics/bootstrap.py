@@ -8,7 +8,7 @@ is an ordinary weighted AUC, computed exactly and for many replicates at once; i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,6 +164,17 @@ def group_mean_intervals(
     several = [len(np.unique(owner[groups[:, column]])) > 1 for column in range(groups.shape[1])]
     found = np.concatenate(means, axis=1)
     return [_interval(own, level) if varies else None for own, varies in zip(found, several, strict=True)]
+
+
+def replicates_of(
+    figures: Callable[[Weights], npt.NDArray[np.float64]],
+    patients: Ids,
+    rng: np.random.Generator,
+    replicates: int = 1000,
+) -> npt.NDArray[np.float64]:  # (replicates, k)
+    """Any k figures of n films, from how often each film counts: (n, r) of r replicates make (r, k)."""
+    owners, owner = np.unique(patients, return_inverse=True)
+    return np.concatenate([figures(times[owner]) for times in _draws(len(owners), replicates, rng, len(owner))])
 
 
 def _replicates(

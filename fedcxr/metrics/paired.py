@@ -1,4 +1,4 @@
-"""Replicates of an AUC that can be subtracted from another run's, whatever that run did with the films.
+"""Replicates of a figure that can be subtracted from another run's, whatever that run did with the films.
 
 How often a patient is drawn in a replicate follows from the patient's name alone: once on average, as Poisson's law has
 it. So two runs draw the patients that they have in common equally often, whichever others they have, and in the
@@ -8,7 +8,7 @@ that their figures stand or fall together shows as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcxr.metrics import MIN_POSITIVES, Bools, Floats, Ids, scored_findings
-from fedcxr.metrics._ranking import Indices, Weights, kept, rank, row_means
+from fedcxr.metrics._ranking import Indices, Weights, kept, rank, row_means, share
 from fedcxr.rng import stream
 
 REPLICATES = 500  # the standard error that they give is right to 3 %
@@ -68,6 +68,27 @@ def of_findings(labels: Floats, scores: Floats, patients: Ids, min_positives: in
     drawn = _weights(names, cells)
     means = [row_means(np.stack([ranking.aucs(times) for ranking in rankings], axis=1)) for times in drawn]
     return Replicates.of(len(names), np.concatenate(means))
+
+
+def of_films(patients: Ids, figure: Callable[[Weights], npt.NDArray[np.float64]]) -> Replicates | None:
+    """Of any figure of n films, from how often each counts, (n, r); None unless they are of two patients or more."""
+    names, owner = np.unique(patients, return_inverse=True)
+    if len(names) < 2:
+        return None
+    drawn = _weights(names, len(owner))
+    return Replicates.of(len(names), np.concatenate([figure(times[owner]) for times in drawn]))
+
+
+def of_means(values: Floats, patients: Ids) -> Replicates | None:
+    """Of the mean of a figure per film, (n,), nan where a film has none; None where two patients do not have it."""
+    known = ~np.isnan(values)
+    some = values[known].astype(np.float64)
+
+    def mean(times: Weights) -> npt.NDArray[np.float64]:
+        drawn = times.astype(np.float64)
+        return share(some @ drawn, drawn.sum(axis=0))
+
+    return of_films(patients[known], mean)
 
 
 def _weights(names: Ids, cells: int) -> Iterator[Weights]:

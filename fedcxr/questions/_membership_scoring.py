@@ -16,6 +16,7 @@ from fedcxr.metrics.bootstrap import auc_interval
 from fedcxr.metrics.epsilon import Bound, epsilon_at_least, halves
 from fedcxr.metrics.paired import Replicates, of_pairs
 from fedcxr.questions import PROTECTED, Answer, Answers, Heard
+from fedcxr.questions._rising import effortless
 from fedcxr.rng import stream
 from fedcxr.table import figure
 
@@ -99,6 +100,7 @@ def score_attack(heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
                 "conclusive": not doubts,
                 "inconclusive_because": "; ".join(doubts) or None,
                 "converged": None,  # nobody asks whether more shadow models than these would tell more
+                "effort": False if effortless(answer) else None,
                 "seconds": seconds,
             }
         )

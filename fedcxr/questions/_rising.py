@@ -3,6 +3,8 @@
 Whoever trains goes up a ladder of budgets, each twice the one before, and may answer at every rung: `scores at 1/2` is
 what it answers after half of the steps that it took in all. Nothing of this is believed for an attacker's own good: a
 figure of its own that is none is left out, and an answer along the way can only show that the last one is no end.
+Whoever takes no steps, because what it answers follows at once from all that it holds, says 0 steps: it has no effort
+that could be raised. Whoever says nothing may have, and nobody has looked.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ SCORES, STEPS, HELD_OUT, AGAIN = "scores", "steps", "held_out", "scores again"
 RULE = (
     f"converged: the last doubling of the budget raised the AUC by less than {TOLERANCE:g}, no earlier answer is "
     f"better by {TOLERANCE:g} or more, and the AUC's interval lies above .5. Null where an attacker does not train, or "
-    "where it never rose from chance: a flat line at chance proves nothing. A worst case that is not converged, or "
-    "that another attacker who still rises may pass, is a lower bound."
+    "where it never rose from chance: a flat line at chance proves nothing. `effort` is false where an attacker has "
+    "none that could be raised, because its answer follows at once from all that it holds. A worst case that is "
+    "neither, or that another attacker who still rises may pass, is a lower bound."
 )
 
 Measure = Callable[[npt.NDArray[Any]], float | None]  # the AUC of scores
@@ -43,7 +46,7 @@ def parts(scores: Part) -> dict[str, Part]:
     return {
         SCORES: scores,
         **earlier,
-        STEPS: Part((), np.int64, optional=True),  # taken in all
+        STEPS: Part((), np.int64, optional=True),  # taken in all; 0: see above
         # The attacker's own validation figure at every rung, an AUC; nan where it has none.
         HELD_OUT: Part((len(SHARES),), np.float32, optional=True, gaps=True),
         AGAIN: Part(scores.shape, scores.dtype, optional=True),  # the same attack from another seed
@@ -65,17 +68,20 @@ class Curve:
 
     rungs: tuple[Rung, ...] = ()
     converged: bool | None = None
+    effort: bool | None = None  # whether there is one to be raised; None: nobody said
     rising: bool | None = None  # whether the attacker's own validation rose in the last doubling; None: it has none
 
     @property
     def figures(self) -> dict[str, Any]:
         """As they stand in result.json."""
         told = [{"budget": rung.budget, "auc": rung.auc, "held_out": rung.held_out} for rung in self.rungs]
-        return {"converged": self.converged, "curve": told}
+        return {"converged": self.converged, "effort": self.effort, "curve": told}
 
 
 def curve(answer: Answer, auc: float | None, ci95: Sequence[float] | None, measure: Measure) -> Curve:
     """Of an answer whose AUC is `auc`; `measure` is asked for those along the way."""
+    if effortless(answer):
+        return Curve(effort=False)
     steps = int(answer.get(STEPS, np.int64(0)))
     if not 1 <= steps < LONGEST:
         return Curve()
@@ -91,7 +97,12 @@ def curve(answer: Answer, auc: float | None, ci95: Sequence[float] | None, measu
     )
     before, last = held_out[-2:]
     rising = None if before is None or last is None else last - before >= TOLERANCE
-    return Curve(rungs, _converged(rungs, shares, ci95), rising)
+    return Curve(rungs, _converged(rungs, shares, ci95), True, rising)
+
+
+def effortless(answer: Answer) -> bool:
+    """Whether an attacker says that it has no effort that could be raised."""
+    return STEPS in answer and int(answer[STEPS]) == 0
 
 
 def _converged(rungs: Sequence[Rung], shares: Sequence[int], ci95: Sequence[float] | None) -> bool | None:

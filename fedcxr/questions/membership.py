@@ -15,6 +15,7 @@ from fedcxr.metrics.paired import Replicates
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, no_film
 from fedcxr.questions._by_heart import by_heart
 from fedcxr.questions._membership_scoring import OVERFITTED, RULE, Truth, replicates, score_attack
+from fedcxr.questions._rising import STEPS
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, share, span
 from fedcxr.verdict.membership import membership as in_words
@@ -71,7 +72,8 @@ class Membership(Question):
         truth = Truth(roles.member[rows], people, asked.labels, guarantee, world.patients[rows])
         scores = Part((len(rows),), np.float32)
         nothing = view.take(np.zeros(0, dtype=np.intp))  # of what was released, the model alone
-        return Asked(nothing, {"scores": scores, "half": Part(scores.shape, scores.dtype, optional=True)}, truth, given)
+        half = Part(scores.shape, scores.dtype, optional=True)
+        return Asked(nothing, {"scores": scores, "half": half, STEPS: Part((), np.int64, optional=True)}, truth, given)
 
     def score(self, heard: Mapping[str, Heard], seed: int) -> list[dict[str, Any]]:
         return score_attack(heard, seed)

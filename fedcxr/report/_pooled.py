@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fedcxr.verdict import ended
+
 Figure = Mapping[str, Any]
 UNKNOWN = {"value": None, "ci95": None}
 TELLING = ("auc", "link_rate", "over_mean_db")  # the first of these that an entry of another question has
@@ -74,7 +76,7 @@ def _reasons(entry: Mapping[str, Any]) -> list[str]:
 def _attacker(who: tuple[str, str, str], found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     question, adversary, attacker = who
     reasons = dict.fromkeys(str(one.get("inconclusive_because")) for one in found if not one["conclusive"])
-    ended = [one.get("converged") for one in found]
+    ends = [ended(one) for one in found]
     strong = [one.get("control_raw_auc", one.get("control_overfitted_auc")) for one in found]
     chance = [one.get("control_shuffled_auc", one.get("control_members_auc")) for one in found]
     return {
@@ -90,7 +92,8 @@ def _attacker(who: tuple[str, str, str], found: Sequence[Mapping[str, Any]]) -> 
         "control_must_be_chance": max((one for one in chance if one is not None), key=_off, default=None),
         "conclusive": not reasons,
         "inconclusive_because": list(reasons),
-        "converged": False if False in ended else None if None in ended else True,
+        "converged": False if False in ends else None if None in ends else True,
+        "effort": False if all(one.get("effort") is False for one in found) else None,
         "curve": _curve([one.get("curve") or () for one in found]),
     }
 

@@ -43,6 +43,7 @@ class Attack(_Part):
     conclusive: bool | None = _says("whether its controls held", None)
     inconclusive_because: str | None = _says("which control failed, and what to do", None)
     converged: bool | None = _says("whether it had stopped rising; null: nobody asked", None)
+    effort: bool | None = _says("false: it takes no steps, and has no effort that could be raised", None)
     curve: tuple[Point, ...] | None = _says("what it reached on the way", None)
     rank1: float | None = _says("share of releases whose first guess was right", None)
     tpr_at_fpr: dict[str, float | None] | None = _says("share of right pairs found, by the false alarms allowed", None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedcxr.report._residual import together
-from fedcxr.verdict import GUESSING, Figure
+from fedcxr.verdict import GUESSING, Figure, ended
 
 Entry = Mapping[str, Any]
 Result = Mapping[str, Any]
@@ -247,6 +247,6 @@ def _sighting(
         control,
         held=conclusive is True,
         doubt=None if conclusive is True else entry["inconclusive_because"] or NO_CONTROL,
-        converged=entry.get("converged"),
+        converged=ended(entry),
         **more,
     )

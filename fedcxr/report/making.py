@@ -14,7 +14,7 @@ from fedcxr.report.answer import answer
 from fedcxr.report.frontier import dominated
 from fedcxr.report.page import page
 from fedcxr.report.policies import policy
-from fedcxr.report.reading import Read, Shelf
+from fedcxr.report.reading import Shelf
 from fedcxr.report.words import threat
 from fedcxr.storage.disk import explained, write_atomic
 from fedcxr.storage.private import private_folder
@@ -76,7 +76,7 @@ def report(folder: Path, with_pictures: bool | None = None) -> Report:
         if read and one["unassessed"]:
             shelf.lacking.append(f"{one['name']} has no assessment: {one['unassessed']}")
         policies.append(one)
-        if with_pictures is not False and read and (with_pictures or _made_up(read[0])):
+        if with_pictures is not False and read and (with_pictures or read[0].made_up):
             shown[one["name"]] = pictures.of(read[0].folder)
     if not any(one["runs"] for one in policies):
         raise DataError(
@@ -118,13 +118,6 @@ def _unlike(name: str, others: Sequence[str]) -> str:
         number += 1
         told = f"{name} ({number})"
     return told
-
-
-def _made_up(read: Read) -> bool:
-    """Whether all films are rendered: nobody is on them."""
-    sites = read.result["scenario"].get("sites")
-    cohort = read.result["scenario"].get("cohort") or {}
-    return not isinstance(sites, Mapping | list) and cohort.get("source") == "phantom"
 
 
 def _threats(policies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

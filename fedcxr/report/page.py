@@ -7,8 +7,8 @@ from typing import Any
 
 from fedcxr.page import document as whole
 from fedcxr.page import items, paragraphs, text
-from fedcxr.report import _sections as sections
-from fedcxr.report._sections import Drawing
+from fedcxr.report import _of_attackers, _of_evidence, _of_policies
+from fedcxr.report._drawing import Drawing
 from fedcxr.report._style import SCRIPT, STYLE
 from fedcxr.report.pictures import Picture
 
@@ -18,19 +18,19 @@ EVERYBODY = (OFFICER, CLINICIAN, ENGINEER)
 
 # By name of its place on the page: its head, for whom it is, and what draws it; an empty one is left out.
 SECTIONS: Mapping[str, tuple[str, Sequence[str], Callable[[Drawing], str]]] = {
-    "policies": ("Which policies meet the constraints", EVERYBODY, sections.policies),
-    "frontier": ("Usefulness against risk", EVERYBODY, sections.frontier),
-    "findings": ("Usefulness by finding", (CLINICIAN, ENGINEER), sections.findings),
-    "attackers": ("The attackers, and whether to believe them", (OFFICER, ENGINEER), sections.attackers),
-    "curves": ("What more effort, or more data, gives an attacker", (ENGINEER,), sections.curves),
-    "members": ("Membership and formal guarantees", (OFFICER, ENGINEER), sections.members),
-    "differences": ("Which differences can be told", (CLINICIAN, ENGINEER), sections.differences),
-    "cost": ("What it costs", (ENGINEER,), sections.cost),
-    "pictures": ("What was released looks like this", (CLINICIAN, OFFICER), sections.pictures),
-    "doubts": ("What could not be told, and why", EVERYBODY, sections.doubts),
-    "threat": ("What the attackers knew and held", (OFFICER, ENGINEER), sections.threat),
-    "officer": ("For the impact assessment", (OFFICER,), sections.officer),
-    "provenance": ("Where the figures come from", (OFFICER, ENGINEER), sections.provenance),
+    "policies": ("Which policies meet the constraints", EVERYBODY, _of_policies.policies),
+    "frontier": ("Usefulness against risk", EVERYBODY, _of_policies.frontier),
+    "findings": ("Usefulness by finding", (CLINICIAN, ENGINEER), _of_policies.findings),
+    "attackers": ("The attackers, and whether to believe them", (OFFICER, ENGINEER), _of_attackers.attackers),
+    "curves": ("What more effort, or more data, gives an attacker", (ENGINEER,), _of_attackers.curves),
+    "members": ("Membership and formal guarantees", (OFFICER, ENGINEER), _of_attackers.members),
+    "differences": ("Which differences can be told", (CLINICIAN, ENGINEER), _of_policies.differences),
+    "cost": ("What it costs", (ENGINEER,), _of_policies.cost),
+    "pictures": ("What was released looks like this", (CLINICIAN, OFFICER), _of_policies.pictures),
+    "doubts": ("What could not be told, and why", EVERYBODY, _of_attackers.doubts),
+    "threat": ("What the attackers knew and held", (OFFICER, ENGINEER), _of_evidence.threat),
+    "officer": ("For the impact assessment", (OFFICER,), _of_evidence.officer),
+    "provenance": ("Where the figures come from", (OFFICER, ENGINEER), _of_evidence.provenance),
 }
 
 # How much is shown of many policies, from everything to what fits on a page in any case.

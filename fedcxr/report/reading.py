@@ -10,11 +10,11 @@ from typing import Any
 
 import pydantic
 
-from fedcxr.errors import ConfigError, StorageError, one_line
+from fedcxr.errors import ConfigError, FedcxrError, StorageError, one_line
 from fedcxr.plugins import explain
 from fedcxr.report import _shape
-from fedcxr.runs import SCHEMA
 from fedcxr.runs.identity import is_marked
+from fedcxr.runs.stored import result_of, versions_of
 from fedcxr.storage.disk import read_json
 from fedcxr.storage.version import code_version
 
@@ -34,6 +34,12 @@ class Read:
     @property
     def of_other_code(self) -> bool:
         return self.code != code_version()
+
+    @property
+    def made_up(self) -> bool:
+        """Whether all films are rendered: nobody is on them."""
+        sites, cohort = (self.result["scenario"].get(part) or {} for part in ("sites", "cohort"))
+        return not isinstance(sites, Mapping | list) and cohort.get("source") == "phantom"
 
 
 @dataclass
@@ -93,7 +99,7 @@ class Shelf:
             if isinstance(told, Mapping) and told.get("schema") != COMPARED:
                 raise StorageError(f"study.json is of schema {one_line(told.get('schema'), 20)}, and not {COMPARED}")
             return _shape.comparison(told)
-        except (StorageError, RecursionError, pydantic.ValidationError) as error:
+        except (StorageError, pydantic.ValidationError) as error:
             self.lacking.append(f"study.json cannot be read: {_why(error)}")
             return None
 
@@ -107,13 +113,9 @@ class Shelf:
             self.lacking.append(f"{folder.name} {state}: `--resume` goes on with it")
             return None
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            result = read_json(path)
-            schema = result.get("schema") if isinstance(result, Mapping) else None
-            if schema != SCHEMA:
-                raise StorageError(f"its result is of schema {one_line(schema, 20)}, and not {SCHEMA}")
-            return Read(folder, _shape.result(result), digest, _code(folder))
-        except (OSError, StorageError, RecursionError, pydantic.ValidationError) as error:
+            result = _shape.result(result_of(folder))
+            return Read(folder, result, hashlib.sha256(path.read_bytes()).hexdigest(), _code(folder))
+        except (OSError, FedcxrError, pydantic.ValidationError) as error:
             self.lacking.append(f"{folder.name} cannot be read: {_why(error)}")
             return None
 
@@ -126,16 +128,15 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _code(folder: Path) -> str | None:
+    """Which version made it; a result that nobody marked is read all the same."""
     try:
-        marker = read_json(folder / "run.json")
-    except (StorageError, RecursionError):
+        told = versions_of(folder).get("fedcxr")
+    except StorageError:
         return None
-    versions = marker.get("versions") if isinstance(marker, Mapping) else None
-    told = versions.get("fedcxr") if isinstance(versions, Mapping) else None
     return told if isinstance(told, str) else None
 
 
 def _why(error: BaseException) -> str:
     if isinstance(error, pydantic.ValidationError):
         return one_line(explain(error, "result", _shape.Result))
-    return one_line(error if str(error) else type(error).__name__)
+    return one_line(error)

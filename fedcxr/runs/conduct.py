@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Literal
 
 from fedcxr.errors import Interrupted, TooFewSites
 from fedcxr.runs import Run
-from fedcxr.runs.study import Study
-from fedcxr.scenario import Scenario
+from fedcxr.runs.constraints import judged, meets
+from fedcxr.runs.machine import Machine, Share
+from fedcxr.runs.plan import Memory
+from fedcxr.runs.study import Study, Trial
 from fedcxr.storage.disk import explained, write_atomic
 from fedcxr.storage.private import private_folder
-
-Cores = frozenset[int]
 
 GRACE = 10.0  # seconds that runs have to clean up once they are told to stop
 # What another attempt may do away with; a killed run's code is negative.
@@ -46,10 +45,10 @@ class Standing:
 
     number: int  # from 1
     of: int  # how many runs there are to do
-    scenario: Scenario
-    described: str  # by what it differs from the others
+    trial: Trial
     folder: Path
     state: Literal["running", "done", "failed"] = "running"
+    meets: bool | None = None  # whether it meets all its constraints; None: it has none, or that cannot be told
 
 
 @dataclass(frozen=True)
@@ -87,27 +86,26 @@ def conduct(
     # With it, whoever has the folder alone can compare the runs once more.
     write_atomic(folder / "study.yaml", study.to_yaml().encode())
     dealt = list(study.runs())
-    finished = {s.run_name for s, _ in dealt if Run.place(out, s).own_result is not None}
-    waiting = [(s, described) for s, described in dealt if not options.resume or s.run_name not in finished]
+    finished = {one.scenario.run_name for one in dealt if Run.place(out, one.scenario).own_result is not None}
+    waiting = [one for one in dealt if not options.resume or one.scenario.run_name not in finished]
     afresh = f", and {len(finished)} are made afresh; --resume keeps them"
     again = afresh if finished and not options.resume else ""
     told(f"{study.name}: {len(finished)} of {len(dealt)} runs are on file{again}")
-    outdated = {s.run_name for s, _ in waiting if options.resume and Run.place(out, s).of_other_code}
+    outdated = {
+        one.scenario.run_name for one in waiting if options.resume and Run.place(out, one.scenario).of_other_code
+    }
     if outdated:
         told(f"{study.name}: {len(outdated)} were made by another version of the code, and are made afresh")
-    shares = shared_out(options.jobs)
-    if len(shares) < options.jobs:
-        told(f"{study.name}: {len(shares)} runs at once instead of {options.jobs}, for there are no more cores")
-    places: SimpleQueue[Cores] = SimpleQueue()
-    for share in shares:
-        places.put(share)
-    commands = Commands()
+    machine, commands = Machine(options.jobs), Commands()
+    if machine.jobs < options.jobs:
+        told(f"{study.name}: {machine.jobs} runs at once instead of {options.jobs}, for there are no more cores")
+    memory = Memory(out) if machine.jobs > 1 else None
 
-    def run(numbered: tuple[int, tuple[Scenario, str]]) -> Failure | None:
-        number, (scenario, described) = numbered
+    def run(numbered: tuple[int, Trial]) -> Failure | None:
+        number, trial = numbered
+        scenario = trial.scenario
         place = Run.place(out, scenario).folder
-        standing = Standing(number, len(waiting), scenario, described, place)
-        seen(standing)
+        standing = Standing(number, len(waiting), trial, place)
         file = folder / "scenarios" / f"{scenario.run_name}.yaml"
         write_atomic(file, scenario.to_yaml().encode())
         # Nothing is imported from the folder that the user happens to be in, where others may write.
@@ -115,36 +113,35 @@ def conduct(
         command += ["--out", str(out), "--engine", options.engine, "--format", "json"]
         command += ["--resume"] if options.resume and scenario.run_name not in outdated else []
         command += ["--ray-address", options.ray_address] if options.ray_address else []
-        share = places.get()
-        try:
-            code, said = commands.run(command, share if len(shares) > 1 else None)
-        finally:
-            places.put(share)
+        takes = memory.expected(scenario) if memory else 0.0
+
+        def waits() -> None:
+            needed = f"runs like it took {takes / 2**30:.1f} GiB, beside those at work"
+            told(f"{number} of {len(waiting)}: {file.stem} waits for memory: {needed}")
+
+        with machine.share(takes, scenario.compute.device != "cpu", waits) as share:
+            seen(standing)
+            code, said = commands.run(command, share)
+        if memory:
+            memory.learn(place)
         complaint = (said.strip() or f"exit code {code}").splitlines()[-1] if code else ""
-        if not complaint and Run.place(out, scenario).own_result is None:
+        result = None if complaint else Run.place(out, scenario).own_result
+        if not complaint and result is None:
             complaint = "the code has changed since this study began"
-        seen(replace(standing, state="failed" if complaint else "done"))
-        if complaint:
+        if result is None:
+            seen(replace(standing, state="failed"))
             told(f"{number} of {len(waiting)}: {file.stem} failed: {complaint}")
             return Failure(file.stem, complaint, code or TooFewSites.exit_code)
+        seen(replace(standing, state="done", meets=meets(judged(trial.constraints, [result], 1))))
         told(f"{number} of {len(waiting)}: {file.stem}")
         return None
 
-    with ThreadPoolExecutor(len(shares)) as pool:
+    with ThreadPoolExecutor(machine.jobs) as pool:
         try:
             return [failure for failure in pool.map(run, enumerate(waiting, start=1)) if failure is not None]
         except BaseException:
             commands.stop()
             raise
-
-
-def shared_out(jobs: int) -> list[Cores]:
-    """The cores that this process may use, in as many shares as runs go on at once: no more than there are cores."""
-    if not hasattr(os, "sched_getaffinity"):
-        return [frozenset()] * jobs
-    cores = sorted(os.sched_getaffinity(0))
-    jobs = min(jobs, len(cores))
-    return [frozenset(cores[place::jobs]) for place in range(jobs)]
 
 
 class Commands:
@@ -155,8 +152,8 @@ class Commands:
         self._running: list[subprocess.Popen[str]] = []
         self._stopped = False
 
-    def run(self, command: Sequence[str], cores: Cores | None = None) -> tuple[int, str]:
-        """Exit code, and what it said on stderr; what it says on stdout is on file as well. None: on all cores.
+    def run(self, command: Sequence[str], share: Share) -> tuple[int, str]:
+        """Exit code, and what it said on stderr; what it says on stdout is on file as well.
 
         How many processes and threads a run starts, it decides by the cores that it may use, and so do its children.
         """
@@ -169,12 +166,13 @@ class Commands:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
+                env=share.environment,
                 process_group=0,  # a terminal's Ctrl-C is ours to pass on: a second one ends a command at once
             )
             self._running.append(process)
-            if cores:
+            if share.cores:
                 with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(process.pid, cores)
+                    os.sched_setaffinity(process.pid, share.cores)
         try:
             said = process.communicate()[1]
         finally:

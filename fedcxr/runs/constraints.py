@@ -2,9 +2,9 @@
 
 `PATH >= NUMBER`, also with <=, < or >. A figure with an interval keeps to a bound if all of the interval does, breaks
 it if none of it does, and otherwise it cannot be told. What an attacker reached is the least that is given away unless
-its controls held and it had stopped rising: that can break an upper bound, and never keep to one. Nor does a guarantee
-per film or per pixel say what holds per patient. Where nothing is guaranteed, a bound of the guarantee is broken. What
-is unknown is never good news.
+its controls held and it had stopped rising, or has no effort that could be raised: the least can break an upper bound,
+and never keep to one. Nor does a guarantee per film or per pixel say what holds per patient. Where nothing is
+guaranteed, a bound of the guarantee is broken. What is unknown is never good news.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from fedcxr.errors import ConfigError
 from fedcxr.scenario import Scenario
+from fedcxr.verdict import ended
 
 FORM = re.compile(
     r"\s*(?P<path>[^\s<>=]+)\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*", re.ASCII
@@ -125,6 +126,7 @@ class Found:
     exact: bool = False
     unit: str = ""  # of a guarantee
     least: str | None = None  # why it may be more in truth; None: it is what it says
+    effortless: bool = False  # of an attacker that has no effort to raise
 
     def keeps(self, constraint: Constraint) -> bool | None:
         """Whether it keeps to the bound; None: that cannot be told."""
@@ -153,7 +155,9 @@ def _below(node: Any, parts: Sequence[str], attack: Mapping[str, Any] | None, pa
         yield from _below(node.get(parts[0]), parts[1:], attack, path) if isinstance(node, Mapping) else ()
     elif isinstance(node, Mapping) and node.get("value") is not None:
         low, high = node.get("ci95") or (None, None)
-        yield Found(node["value"], low, high, least=_least(attack) if path.startswith("privacy.") else None)
+        attack = attack if path.startswith("privacy.") else None
+        effortless = attack is not None and attack.get("effort") is False
+        yield Found(node["value"], low, high, least=_least(attack), effortless=effortless)
     elif isinstance(node, int | float) and not isinstance(node, bool):
         yield Found(node, node, node, exact=True)
 
@@ -164,10 +168,10 @@ def _least(attack: Mapping[str, Any] | None) -> str | None:
         return None
     if attack.get("conclusive") is not True:
         return "a control of the attack failed" if "conclusive" in attack else "the attack has no control"
-    if attack.get("converged") is False:
+    if ended(attack) is False:
         return "the attacker was still rising when it was stopped"
-    if attack.get("converged") is None:
-        return "nobody asked whether the attacker still rises"
+    if ended(attack) is None:
+        return "nobody measured whether more effort would find more"
     return "another attacker still rises" if attack.get("lower_bound") else None
 
 
@@ -231,7 +235,9 @@ def _judgement(
     if len(results) < runs:
         missing = runs - len(results)
         return None, value, f"is {shown}, {right} {constraint.bound:g}, but {missing} of {runs} runs are not on file"
-    return True, value, f"is {shown}, {right} {constraint.bound:g}"
+    at_once = constraint.upper and any(one.effortless for found in every for one in found)
+    why = "; who takes no steps has no effort to raise" if at_once else ""
+    return True, value, f"is {shown}, {right} {constraint.bound:g}{why}"
 
 
 def _of_run(kept: Sequence[bool | None]) -> bool | None:

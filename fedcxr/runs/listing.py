@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedcxr.errors import FedcxrError, StorageError
+from fedcxr.errors import FedcxrError
 from fedcxr.runs import comparison, stages
 from fedcxr.runs.identity import is_marked
-from fedcxr.runs.stored import short_name
+from fedcxr.runs.stored import as_promised, result_of, short_name
 from fedcxr.storage.disk import explained, read_json
 from fedcxr.table import Row, Table, figure
 
@@ -89,17 +89,17 @@ def _listed(folder: Path) -> Listed:
     changed = (result if result.is_file() else folder).stat().st_mtime
     about: dict[str, Any] = {"folder": str(folder), "name": folder.parent.name, "method": name, "seed": number}
     try:
-        told = read_json(result) if result.is_file() else None
-        sites = told["sites"] if told is not None else _collected(folder)
-        answered = None if sites is None else sum(site["status"] == "ok" for site in sites)
-        if told is None:
-            return Listed(**about, sites=answered, state="unfinished", changed=changed)
-        main = {name: (comparison.FIGURES[name](told) or {"value": None})["value"] for name in MAIN}
-        formal = told["privacy"]["formal"]
-        return Listed(**about, sites=answered, state="done", changed=changed, figures=main, formal=formal)
-    except (FedcxrError, KeyError, TypeError, AttributeError, OSError) as error:
-        because = error if isinstance(error, StorageError) else f"its result lacks {error}"
-        return Listed(**about, sites=None, state="damaged", changed=changed, because=str(because))
+        with as_promised(folder), explained(folder):
+            told = result_of(folder) if result.is_file() else None
+            sites = told["sites"] if told is not None else _collected(folder)
+            answered = None if sites is None else sum(site["status"] == "ok" for site in sites)
+            if told is None:
+                return Listed(**about, sites=answered, state="unfinished", changed=changed)
+            main = {name: (comparison.FIGURES[name](told) or {"value": None})["value"] for name in MAIN}
+            formal = told["privacy"]["formal"]
+            return Listed(**about, sites=answered, state="done", changed=changed, figures=main, formal=formal)
+    except FedcxrError as error:
+        return Listed(**about, sites=None, state="damaged", changed=changed, because=str(error))
 
 
 def _collected(folder: Path) -> Any:

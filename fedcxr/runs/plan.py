@@ -7,6 +7,7 @@ and adversaries. Where there is no such run it is unknown.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,16 @@ from fedcxr.runs.identity import is_marked
 from fedcxr.runs.study import Study
 from fedcxr.scenario import Scenario
 from fedcxr.storage.disk import read_json
+
+MIB = 2**20
+UNREADABLE = (
+    FedcxrError,
+    AttributeError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)  # what a result of another shape ends in
 
 
 @dataclass(frozen=True)
@@ -51,25 +62,44 @@ class _Earlier:
     alike: tuple[object, ...]
     seconds: float
     disk: int
+    memory: float  # bytes at most; 0: unknown
 
     @classmethod
     def of(cls, folder: Path) -> _Earlier:
         result = read_json(folder / "result.json")
         run, scenario = result["run"], result["scenario"]
         alike = _alike(run["method"], run["preset"], scenario)
-        return cls(run["id"], alike, float(run["wall_s"]), _size(folder))
+        memory = float(result["cost"].get("peak_rss_mb") or 0.0) * MIB
+        return cls(run["id"], alike, float(run["wall_s"]), _size(folder), memory)
+
+
+class Memory:
+    """How much memory runs take, as far as those on file tell; a study's own tell as they end."""
+
+    def __init__(self, out: Path) -> None:
+        self._known = list(_earlier(out))
+
+    def expected(self, scenario: Scenario) -> float:
+        """Bytes, the most of any run of the kind; 0 where there is none."""
+        same, _ = _like(scenario, self._known)
+        return max((one.memory for one in same), default=0.0)
+
+    def learn(self, folder: Path) -> None:
+        """Of a run that has ended, if it has a result."""
+        with contextlib.suppress(*UNREADABLE):
+            self._known.append(_Earlier.of(folder))
 
 
 def planned(study: Study, out: Path) -> list[Planned]:
     """Every run of a study, in the order in which they would be done."""
     earlier = list(_earlier(out))
     plan = []
-    for scenario, described in study.runs():
-        run = Run.place(out, scenario)
+    for trial in study.runs():
+        run = Run.place(out, trial.scenario)
         if run.own_result is not None:
-            plan.append(Planned(described, run.folder, on_file=True))
+            plan.append(Planned(trial.described, run.folder, on_file=True))
         else:
-            plan.append(Planned(described, run.folder, False, *_expected(scenario, earlier)))
+            plan.append(Planned(trial.described, run.folder, False, *_expected(trial.scenario, earlier)))
     return plan
 
 
@@ -93,21 +123,26 @@ def _earlier(out: Path) -> Iterator[_Earlier]:
         if is_marked(folder) and (folder / "result.json").is_file():
             try:
                 yield _Earlier.of(folder)
-            except (FedcxrError, KeyError, TypeError, ValueError):
+            except UNREADABLE:
                 continue
 
 
 def _expected(scenario: Scenario, earlier: Sequence[_Earlier]) -> tuple[float | None, float | None, str | None]:
-    method = scenario.method.plugin_name()
-    same = [one for one in earlier if one.scenario == scenario.id]
-    by = "of this scenario"
-    if not same:
-        own = _alike(method, scenario.preset, scenario.document())
-        same, by = [one for one in earlier if one.alike == own], f"of {method} at {scenario.preset} on such films"
+    same, by = _like(scenario, earlier)
     if not same:
         return None, None, None
     seconds, disk = statistics.fmean(one.seconds for one in same), statistics.fmean(one.disk for one in same)
     return seconds, disk, f"{len(same)} {'run' if len(same) == 1 else 'runs'} {by}"
+
+
+def _like(scenario: Scenario, earlier: Sequence[_Earlier]) -> tuple[list[_Earlier], str]:
+    """Runs of the kind, and in words which that is."""
+    same = [one for one in earlier if one.scenario == scenario.id]
+    if same:
+        return same, "of this scenario"
+    method = scenario.method.plugin_name()
+    own = _alike(method, scenario.preset, scenario.document())
+    return [one for one in earlier if one.alike == own], f"of {method} at {scenario.preset} on such films"
 
 
 def _alike(method: str, preset: str, scenario: Mapping[str, Any]) -> tuple[object, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,25 +33,49 @@ class Stored:
     def read(cls, folder: Path) -> Self:
         if not is_marked(folder):
             raise ConfigError("this folder is not a run", given=folder, do="fedcxr runs list")
-        if not (folder / "result.json").is_file():
-            raise DataError("this run has no result", given=folder, do="it is unfinished: run it again with --resume")
-        marker, result = read_json(folder / "run.json"), read_json(folder / "result.json")
-        if not isinstance(result, dict) or result.get("schema") != SCHEMA:
-            schema = result.get("schema") if isinstance(result, dict) else type(result).__name__
-            raise OtherVersion("this result is of another schema", given=f"{schema} in {folder}", allowed=str(SCHEMA))
+        result = result_of(folder)
         missing = [part for part in PARTS if not isinstance(result.get(part), dict | list)]
         if missing:
             raise DataError("this result is damaged", given=f"no {', '.join(missing)} in {folder / 'result.json'}")
-        versions = marker.get("versions") if isinstance(marker, dict) else None
         with explained(folder):
             notes = sorted((folder / "releases").glob("*.json"))
-        digests = {note.stem: str(read_json(note).get("digest")) for note in notes}
+        with as_promised(folder):
+            digests = {note.stem: str(read_json(note).get("digest")) for note in notes}
         scenario = read_file(folder / "scenario.yaml")
-        return cls(folder, scenario, result, versions if isinstance(versions, dict) else {}, digests)
+        return cls(folder, scenario, result, versions_of(folder), digests)
 
     @property
     def name(self) -> str:
         return short_name(self.folder)
+
+
+@contextmanager
+def as_promised(folder: Path) -> Iterator[None]:
+    """Say that a run is damaged, where something in it is of another shape than whoever reads it was promised."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}; --debug shows where"
+        raise DataError("what is stored of this run is damaged", given=folder, do=why) from error
+
+
+def result_of(folder: Path) -> Mapping[str, Any]:
+    """What a run found out, whatever its parts are: a document of our schema."""
+    if not (folder / "result.json").is_file():
+        raise DataError("this run has no result", given=folder, do="it is unfinished: run it again with --resume")
+    result = read_json(folder / "result.json")
+    schema = result.get("schema") if isinstance(result, dict) else f"a {type(result).__name__}"
+    if schema != SCHEMA:
+        raise OtherVersion("this result is of another schema", given=f"{schema} in {folder.name}", allowed=str(SCHEMA))
+    found: Mapping[str, Any] = result
+    return found
+
+
+def versions_of(folder: Path) -> Mapping[str, str]:
+    """Of the code that made a run; nothing where its marker says none."""
+    marker = read_json(folder / "run.json")
+    versions = marker.get("versions") if isinstance(marker, dict) else None
+    return versions if isinstance(versions, dict) else {}
 
 
 def short_name(folder: Path) -> str:

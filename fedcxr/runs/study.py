@@ -83,11 +83,11 @@ class Study(Section):
                 said |= own
         check(common, said)
 
-    def runs(self) -> Iterator[tuple[Scenario, str]]:
-        """Every scenario, with what it differs in; seed after seed, so that one stopped early can be compared."""
+    def runs(self) -> Iterator[Trial]:
+        """Every run, seed after seed, so that a study that is stopped early can be compared."""
         for seed in self.seeds:
             for cell in self.cells():
-                yield cell.scenario(seed), f"{cell.described()}, seed {seed}"
+                yield Trial(cell.scenario(seed), f"{cell.described()}, seed {seed}", cell.constraints)
 
     @property
     def size(self) -> int:
@@ -113,6 +113,15 @@ class Study(Section):
     def to_yaml(self) -> str:
         """A file from which the same study is read, flags and all."""
         return to_text(self.model_dump(mode="json"))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a study."""
+
+    scenario: Scenario
+    described: str  # by what it differs from the others
+    constraints: tuple[Constraint, ...]  # what it must meet
 
 
 @dataclass(frozen=True)

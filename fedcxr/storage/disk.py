@@ -65,7 +65,7 @@ def read_json(path: Path) -> Any:
     """What `write_json` wrote."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StorageError("cannot read a stored file", given=path, do=str(error)) from None
 
 

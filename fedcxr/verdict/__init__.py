@@ -45,6 +45,12 @@ class Figure:
         return f"{times(self.value)} of 100 ({between})"
 
 
+def ended(attack: Mapping[str, Any]) -> bool | None:
+    """Whether more effort would find no more; None: nobody knows. Who has no effort that could be raised has ended."""
+    found: bool | None = True if attack.get("effort") is False else attack.get("converged")
+    return found
+
+
 def times(value: float) -> str:
     """How often of 100 times; no rounding makes a certainty of what is none."""
     whole = round(100 * value)

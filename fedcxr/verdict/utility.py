@@ -1,4 +1,4 @@
-"""How useful is what was released? The rules that make sentences of the figures of findings and of fidelity."""
+"""How useful is what was released? The rules that make sentences of the figures of the tasks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ JUDGED = {
 }
 
 ALIKE, RECOGNISABLE = 0.95, 0.7  # SSIM
+KEPT, PARTLY = 0.9, 0.5  # shares of radiomics features that agree excellently
 
 
 def level(shared: Figure, ceiling: Figure | None) -> Level:
@@ -125,3 +126,67 @@ def fidelity(figures: Mapping[str, Any]) -> tuple[str, ...]:
     if ssim is not None:
         said.append(f"Likeness (SSIM; 1 is the very film) is {ssim:.2f}.")
     return (*said, f"This rests on {films:,} films.", "That films look different does not hide whose they are.")
+
+
+def segmentation(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """A headline and sentences about `utility.segmentation`."""
+    clean, guess = _dice(figures, "clean", "clean"), Figure.of(figures["guess"]["dice"])
+    learnt, read = _dice(figures, "released", "released"), _dice(figures, "clean", "released")
+    shared = learnt if learnt.value is not None else read
+    least = guess.value
+    if shared.value is None or clean.value is None or least is None:
+        return ("Whether the anatomy survives is unknown: no released film with a mask could be tested.",)
+    if not clean.surely_above(least):
+        headline = (
+            "No conclusion about the anatomy: even on clean films no outline was found beyond guessing its place."
+        )
+    elif not shared.surely_above(least):
+        headline = "The anatomy was not shown to survive: outlines are found no better than by guessing their place."
+    elif shared.value >= clean.value - AS_GOOD:
+        headline = "The anatomy survives: outlines are found as well as on clean films."
+    elif (shared.value - least) / (clean.value - least) >= MOST:
+        headline = "Most of the anatomy survives: outlines are found nearly as well as on clean films."
+    else:
+        headline = "Part of the anatomy survives: outlines are found clearly worse than on clean films."
+    said = [
+        headline,
+        f"Where the outline lies is found with a Dice of {_of_one(clean)} on clean films, and of {_of_one(learnt)} on "
+        f"released ones by a network that learnt from such; one that learnt from clean films reaches {_of_one(read)} "
+        f"there. 1 is the very outline; the average outline, whatever film is shown, gets {_of_one(guess)}.",
+    ]
+    if read.value is not None and clean.surely_above(least) and not read.surely_above(least):
+        said.append("Whoever is used to clean films would do no better on released ones than by guessing.")
+    outside = _dice(figures, "unauthorised", "unauthorised")
+    if outside.value is not None:
+        more = "outlines are still found" if outside.surely_above(least) else "no outline was found beyond guessing"
+        said.append(f"Without a key {more}: {_of_one(outside)}.")
+    return tuple(said)
+
+
+def _dice(figures: Mapping[str, Any], trained: str, tested: str) -> Figure:
+    arm = (figures[trained] or {}).get(tested)
+    return Figure.of(arm["dice"] if arm else None)
+
+
+def _of_one(dice: Figure) -> str:
+    return "an unknown number" if dice.value is None else f"{dice.value:.3f}"
+
+
+def texture(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """A headline and sentences about `utility.texture`."""
+    kept, mean = (Figure.of(figures[name]) for name in ("excellent", "mean_icc"))
+    if kept.value is None or mean.value is None:
+        return ("Whether texture is kept is unknown: there are too few films, or nothing that varies.",)
+    if kept.surely_above(KEPT):
+        headline = "Radiomics of what was shared are nearly all those of the films themselves."
+    elif kept.value >= PARTLY:
+        headline = "Radiomics of what was shared are in part those of the films themselves."
+    else:
+        headline = "Radiomics of what was shared are mostly not those of the films themselves."
+    told = [f"{count} {name}" for name, count in figures["classes"].items() if count]
+    where = "inside the lungs" if figures["inside"] == "lungs" else "of whole films"
+    return (
+        headline,
+        f"Of features {where} {kept.told} agree excellently (ICC above .75); by class: {', '.join(told)}.",
+        f"This rests on {figures['films']:,} films. A feature that does not vary among them is not counted.",
+    )

@@ -1,11 +1,12 @@
 """What a study costs: twelve arms under three seeds, and what its runs share, which each alone would make anew.
 
-    scripts/bench study                    # 36 runs of the preset quick; and six of them one by one
+    scripts/bench study                    # 36 runs of the preset quick; and each arm once, one by one
     scripts/bench study --seeds 1 --alone 3
 
 `study`   all runs, two at once, in a cache that is empty at first
 `alone`   some of them, spread over the arms, one after the other, each in an empty cache of its own
-`saved`   of processor time, by a run on average; wall-clock time would say what else the machine was doing
+`saved`   of processor time, by a run on average, which is of the same arms only where each was made alone as well;
+          wall-clock time would say what else the machine was doing
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> None:
     """Run both, and print what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--alone", type=int, default=6, metavar="N", help="runs that are made one by one")
+    parser.add_argument("--alone", type=int, default=len(ARMS), metavar="N", help="runs that are made one by one")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     seeds = list(range(options.seeds))
@@ -54,7 +55,7 @@ def main() -> None:
         wall, together = _studied(place / "all", list(ARMS), seeds, options.jobs)
         told = f"{wall / 60:.1f} min, {together / len(every):.1f} s a run"
         print(f"study  {len(every)} runs, {options.jobs} at once: {told}")
-        chosen = every[:: max(1, len(every) // options.alone)][: options.alone]
+        chosen = [(ARMS[at * len(ARMS) // options.alone], seeds[at % len(seeds)]) for at in range(options.alone)]
         alone = [_studied(place / f"alone-{at}", [arm], [seed], 1)[1] for at, (arm, seed) in enumerate(chosen)]
     same = [ARMS.index(arm) for arm, _ in chosen]
     print(f"alone  {len(chosen)} runs (arms {', '.join(map(str, same))}): {fmean(alone):.1f} s a run")

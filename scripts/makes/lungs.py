@@ -28,7 +28,6 @@ from _randomised import Randomiser, phantoms
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
 
 from fedcxr.cli.console import counted, stderr
 from fedcxr.models.lungs import DESIGN, SHIPPED, SIZE, LungFinder, implausible, ship, shipped, standardised
@@ -36,6 +35,7 @@ from fedcxr.models.unet import UNet, unet
 from fedcxr.rng import stream
 from fedcxr.training import Plan, fit, to_device
 from fedcxr.training.compute import Compute
+from fedcxr.training.segmentation import outline_loss
 
 SEED = 0
 PATIENTS, BATCH = 3000, 32
@@ -81,17 +81,11 @@ def trained(steps: int) -> UNet:
     def loss(step: int) -> Tensor:
         films, lungs = examples.draw(BATCH)
         logits = network(standardised(films).to(memory_format=torch.channels_last))
-        return F.binary_cross_entropy_with_logits(logits, lungs) + soft_dice_loss(logits.sigmoid(), lungs)
+        return outline_loss(logits, lungs)
 
     with counted("steps", stderr()) as told:
         fit(network, loss, Plan(steps, PLAN.learning_rate, PLAN.weight_decay, average=PLAN.average), compute, told)
     return network
-
-
-def soft_dice_loss(found: Tensor, truth: Tensor) -> Tensor:
-    """1 - Dice, film by film: a small pair of lungs counts as much as a large one."""
-    both, either = (found * truth).sum((1, 2, 3)), (found + truth).sum((1, 2, 3))
-    return 1 - ((2 * both + 1) / (either + 1)).mean()
 
 
 def write(network: UNet, path: Path | None) -> None:

@@ -141,6 +141,7 @@ def test_whoever_was_learnt_by_heart_is_found(single: Cohort) -> None:
         assert 0.3 < entry["control_members_auc"] < 0.7
     assert entries["loss"]["curve"] == []
     assert [point["budget"] for point in entries["rmia"]["curve"]] == [0.5, 1.0]
+    assert {name for name, entry in entries.items() if entry["effort"] is False} == {"loss"}
 
 
 def test_without_rounds_there_is_no_trajectory_and_without_shadows_no_curve(single: Cohort) -> None:

@@ -14,6 +14,7 @@ from fedcxr.adversaries.support import Support
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.knowledge import Holding
 from fedcxr.methods.none import Unprotected
+from fedcxr.questions._rising import STEPS
 from fedcxr.training.compute import Compute
 
 FP32 = Compute.choose("cpu", "fp32")
@@ -66,6 +67,13 @@ def test_codes_with_the_same_values_for_every_film_tell_nobody_apart(sides: TwoS
     assert len(np.unique(scores["learned"])) == 1
     for attacker in ("values", "decoded"):  # all that these find is whom any film is like
         assert np.ptp(scores[attacker], axis=0).max() < 1e-5
+
+
+def test_learned_has_no_effort_to_raise_if_it_studied_all_films_it_owns(sides: TwoSides) -> None:
+    given = sides.leak(codes_of("sca"))
+    for studied, steps in ((len(given.own.people), {"learned": 0}), (len(given.own.people) - 1, {})):
+        answers = EVERYTHING.model_copy(update={"studied": studied}).answer("linkage", given, {}, 1, FP32, ignore)
+        assert {name: int(answer[STEPS]) for name, answer in answers.items() if STEPS in answer} == steps
 
 
 def test_codes_are_linked_with_each_other_across_sites_by_what_is_public(sides: TwoSides) -> None:

@@ -22,6 +22,8 @@ from fedcxr.cli.site_progress import Sites
 from fedcxr.cli.study_progress import StudyScreen, remaining
 from fedcxr.runs import stages
 from fedcxr.runs.conduct import Standing
+from fedcxr.runs.constraints import Constraint
+from fedcxr.runs.study import Trial
 from fedcxr.scenario import Scenario
 
 SCENARIO = Scenario.parse({"sites": 2, "method": "noise"})
@@ -197,7 +199,7 @@ def test_a_study_is_a_table_with_what_is_left(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=60, height=8, force_terminal=True)
     screen = StudyScreen(console, jobs=1)
     for number in (1, 2):
-        standing = Standing(number, 3, SCENARIO, "noise, seed 0", tmp_path)
+        standing = Standing(number, 3, Trial(SCENARIO, "noise, seed 0", ()), tmp_path)
         screen.seen(standing)
         if number == 1:
             screen.seen(replace(standing, state="done"))
@@ -208,3 +210,25 @@ def test_a_study_is_a_table_with_what_is_left(tmp_path: Path) -> None:
     assert "1 of 3 runs  0 s, about 0 s left" in said
     assert [line.split()[0] for line in said.splitlines()[2:4]] == ["done", "running"]
     assert said.endswith("1 of 3: noise; about 0 s left\n")
+
+
+def test_a_study_says_which_runs_meet_their_constraints_as_they_end(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=80, height=20)
+    screen = StudyScreen(console, jobs=2)
+    bound = (Constraint.parse("cost.bytes_up <= 5"),)
+    for number, meets in enumerate((True, False, None), start=1):
+        standing = Standing(number, 5, Trial(SCENARIO, f"arm {number}", bound), tmp_path)
+        screen.seen(standing)
+        screen.seen(replace(standing, state="done", meets=meets))
+    for number, constraints in ((4, bound), (5, ())):
+        standing = Standing(number, 5, Trial(SCENARIO, f"arm {number}", constraints), tmp_path)
+        screen.seen(standing)
+    screen.seen(replace(standing, state="done"))
+    with console.capture() as captured:
+        console.print(screen.drawn())
+    _, head, *rows = captured.get().splitlines()
+    assert head.split() == ["state", "done", "time", "meets", "run"]
+    told = {line.rstrip()[-5:]: line for line in rows}
+    assert [("yes" in told[f"arm {n}"], " no " in told[f"arm {n}"]) for n in (1, 2)] == [(True, False), (False, True)]
+    assert "cannot be told" in told["arm 3"]
+    assert not any(said in told[f"arm {n}"] for n in (4, 5) for said in ("yes", " no ", "told"))

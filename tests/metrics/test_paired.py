@@ -7,7 +7,7 @@ import pytest
 
 from fedcxr.metrics import auc
 from fedcxr.metrics.bootstrap import auc_interval
-from fedcxr.metrics.paired import MOST_NEGATIVES, REPLICATES, _weights, of_findings, of_pairs
+from fedcxr.metrics.paired import MOST_NEGATIVES, REPLICATES, _weights, of_findings, of_means, of_pairs
 from fedcxr.rng import stream
 
 PEOPLE = np.array([f"p{number:03}" for number in range(120)], dtype=object)
@@ -60,3 +60,18 @@ def test_what_one_patient_decides_has_none() -> None:
     labels, scores = scored(1.0)
     assert of_findings(labels, scores, np.repeat(PEOPLE[:1], len(PEOPLE))) is None
     assert len(labels) < MOST_NEGATIVES
+
+
+def test_a_mean_is_that_of_whoever_was_drawn_as_often() -> None:
+    """A film without the figure counts for nobody, and a patient with several as often for each."""
+    values = np.append(stream(2, "figures").random(len(PEOPLE)), [0.5, np.nan])
+    patients = np.append(PEOPLE, PEOPLE[:2])
+    found = of_means(values, patients)
+    assert found is not None
+    [times] = _weights(PEOPLE, 1)
+    often = np.append(times[:-1, 7], [times[0, 7], 0]).astype(int)
+    drawn = np.repeat(np.arange(len(values)), often)
+    assert found.values[7] == pytest.approx(values[drawn].mean(), abs=1e-5)
+    assert found.patients == len(PEOPLE)
+    assert of_means(values[:2], patients[[0, 0]]) is None
+    assert of_means(np.full(3, np.nan), PEOPLE[:3]) is None

@@ -69,7 +69,14 @@ def test_without_an_answer_at_half_of_the_steps_the_last_doubling_is_unknown() -
 def test_who_does_not_train_has_no_curve() -> None:
     told = {"scores": np.full(1, 0.7)}
     assert curve_of(told) == _rising.Curve()
-    assert curve_of(told).figures == {"converged": None, "curve": []}
+    assert curve_of(told).figures == {"converged": None, "effort": None, "curve": []}
+    assert curve_of({**told, STEPS: np.array(-1)}).effort is None
+
+
+def test_who_takes_no_steps_has_no_effort_that_could_be_raised() -> None:
+    told = curve_of({**answer(0.6, 0.7), STEPS: np.array(0)})
+    assert told.figures == {"converged": None, "effort": False, "curve": []}
+    assert curve_of(answer(0.6, 0.7)).effort is True
 
 
 @pytest.mark.parametrize(

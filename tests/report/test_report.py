@@ -164,7 +164,10 @@ def test_what_cannot_be_read_is_named_in_one_line_and_the_rest_is_reported(tmp_p
     assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1
     assert "the report was written, without what could not be read" in done.stderr
     page_said = Parsed((study / "report.html").read_text()).said
-    assert "dp_pix-0123-0 cannot be read: its result is of schema 2, and not 1" in page_said
+    assert (
+        "dp_pix-0123-0 cannot be read: this result is of another schema; given: 2 in dp_pix-0123-0; allowed: 1"
+        in page_said
+    )
     assert "none-0123-0 cannot be read" in page_said
     assert "synth-0123-0 cannot be read: result: cost.bytes_up" in page_said
     assert "sca-0123-0 is unfinished" in page_said
@@ -201,6 +204,36 @@ def test_what_is_no_run_and_what_has_no_result_ends_in_one_line(tmp_path: Path) 
     (folder / "result.json").unlink()
     with pytest.raises(DataError, match=r"there is no result to report on.*is unfinished"):
         report(folder)
+
+
+@pytest.fixture
+def opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only browser there is; where it writes which page it was told to show."""
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/shown\n')
+    browser.chmod(0o700)
+    monkeypatch.setenv("BROWSER", str(browser))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "shown"
+
+
+def test_the_page_is_opened_in_the_browser_that_somebody_chose(tmp_path: Path, opens: Path) -> None:
+    folder = put(tmp_path / "a study", whole())
+    done = fedcxr("report", folder, "--open")
+    assert (done.returncode, "browser" in done.stderr) == (0, False)
+    assert opens.read_text().strip() == (folder / "report.html").resolve().as_uri()
+
+
+def test_where_there_is_no_browser_it_is_said_where_the_page_is(
+    tmp_path: Path, opens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BROWSER")
+    monkeypatch.setenv("PATH", str(tmp_path))  # wherever one may be installed
+    folder = put(tmp_path / "study", whole())
+    done = fedcxr("report", folder, "--open")
+    assert (done.returncode, opens.exists()) == (0, False)
+    assert done.stderr.splitlines()[-1] == f"no browser could be started; open {folder / 'report.html'} by hand"
 
 
 def test_pictures_of_patients_are_shown_only_where_that_is_asked_for(tmp_path: Path) -> None:

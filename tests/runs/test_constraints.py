@@ -51,6 +51,9 @@ def test_a_figure_that_no_result_has_is_refused_with_the_nearest() -> None:
             check([Constraint.parse(nobody_asked)], figures)
 
 
+AT_ONCE = {"converged": None, "effort": False}  # of an attacker that takes no steps
+
+
 def result(**changes: Any) -> dict[str, Any]:
     """Of one run; `trained` and `worst` as value and ends."""
     trained, worst = changes.get("trained", (0.8, 0.79, 0.82)), changes.get("worst", (0.5, 0.45, 0.55))
@@ -91,7 +94,14 @@ def verdict(text: str, *results: dict[str, Any], runs: int | None = None) -> tup
         (f"{WORST} <= 0.6", {}, True, "at or below 0.6"),
         (f"{WORST} <= 0.6", {"attack": {"conclusive": False}}, None, "a control of the attack failed"),
         (f"{WORST} <= 0.6", {"attack": {"converged": False, "lower_bound": True}}, None, "still rising"),
-        (f"{WORST} <= 0.6", {"attack": {"converged": None, "lower_bound": True}}, None, "nobody asked"),
+        (f"{WORST} <= 0.6", {"attack": {"converged": None, "lower_bound": True}}, None, "nobody measured"),
+        (f"{WORST} <= 0.6", {"attack": {"converged": None, "effort": None}}, None, "nobody measured"),
+        (f"{WORST} <= 0.6", {"attack": AT_ONCE}, True, "at or below 0.6; who takes no steps has no effort to raise"),
+        (f"{WORST} <= 0.6", {"attack": {**AT_ONCE, "conclusive": False}}, None, "a control of the attack failed"),
+        (f"{WORST} <= 0.6", {"attack": {**AT_ONCE, "lower_bound": True}}, None, "another attacker still rises"),
+        (f"{WORST} <= 0.4", {"attack": AT_ONCE}, False, "above 0.4"),
+        (f"{WORST} >= 0.4", {"attack": AT_ONCE}, True, "at or above 0.4."),
+        ("privacy.membership.auc <= 0.6", {"attack": AT_ONCE, "members": [(0.5, 0.4, 0.55)]}, True, "no steps"),
         (f"{WORST} <= 0.6", {"attack": {"lower_bound": True}}, None, "another attacker still rises"),
         (f"{WORST} <= 0.4", {"attack": {"conclusive": False}}, False, "above 0.4"),  # that it breaks a bound stands
         (f"{WORST} >= 0.4", {"attack": {"converged": False}}, True, "at or above 0.4"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fedcxr.cli.runs import runs_compare, runs_diff, runs_list
+from fedcxr.cli.runs import runs_compare, runs_diff, runs_list, runs_show
 from fedcxr.cli.tables import show
 from fedcxr.errors import ConfigError, DataError, OtherVersion, UnknownName
 from fedcxr.runs import beside, listing
@@ -81,7 +81,17 @@ def test_runs_are_listed_with_their_figures_and_damaged_ones_with_the_reason(tmp
     assert "result.json" in str(told[str(cut)].because)
 
 
-@pytest.mark.parametrize("result", [[], {"schema": 1}, {"sites": 3}, {"sites": [{}]}, RESULT | {"privacy": None}])
+@pytest.mark.parametrize(
+    "result",
+    [
+        [],
+        {"schema": 1},
+        RESULT | {"schema": 2},
+        {"schema": 1, "sites": 3},
+        {"schema": 1, "sites": [{}]},
+        RESULT | {"privacy": None},
+    ],
+)
 def test_whatever_lies_there_ends_no_list(tmp_path: Path, result: Any) -> None:
     written(tmp_path, "a", result)
     whole = written(tmp_path, "b")
@@ -115,6 +125,30 @@ def test_runs_at_hospitals_lie_in_the_coordinators_kit(tmp_path: Path, capsys: p
     assert told["folder"] == str(folder)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"utility": {"findings": 3}}, {"cost": {"seconds": 5}}, {"privacy": {"attacks": [3], "worst_case": None}}]
+)
+def test_whoever_shows_or_compares_a_damaged_run_says_so_in_a_line(
+    tmp_path: Path, wrong: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, "a", RESULT | wrong)
+    written(tmp_path, "b")
+    with pytest.raises(DataError, match="what is stored of this run is damaged"):
+        runs_show("noise-a", tmp_path)
+    with pytest.raises(DataError, match="1 of 2 runs cannot be compared"):
+        runs_compare(["noise-a", "noise-b"], tmp_path)
+    said = capsys.readouterr()
+    assert "noise-bbbbbbbb-0" in said.out
+    assert "left out: what is stored of this run is damaged" in said.err
+
+
+def test_a_note_of_another_shape_is_damage_too(tmp_path: Path) -> None:
+    folder = written(tmp_path, "a")
+    write_json(folder / "releases" / "site-1.json", ["digest"])
+    with pytest.raises(DataError, match=f"is damaged; given: {folder}"):
+        Stored.read(folder)
+
+
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +168,7 @@ def test_a_run_is_found_by_path_name_and_beginning(tmp_path: Path) -> None:
     [
         (None, DataError, "no result"),
         ({"schema": 2}, OtherVersion, "another schema; given: 2"),
-        ([], OtherVersion, "given: list"),
+        ([], OtherVersion, "given: a list"),
         ({"schema": 1, "sites": []}, DataError, "no run, scenario, environment, utility, privacy, cost"),
     ],
 )

@@ -18,8 +18,9 @@ import yaml
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
 from fedcxr.runs.comparison import FIGURES, compare, keep, load, screen, table
-from fedcxr.runs.conduct import Commands, Cores, Options, conduct, shared_out
-from fedcxr.runs.plan import planned, summed
+from fedcxr.runs.conduct import Commands, Options, Standing, conduct
+from fedcxr.runs.machine import Cores, Machine, Share, gpus, shared_out
+from fedcxr.runs.plan import Memory, planned, summed
 from fedcxr.runs.study import Study
 from fedcxr.storage.disk import write_json
 
@@ -32,6 +33,9 @@ TINY: dict[str, Any] = {
 
 
 RESULT: dict[str, Any] = {"utility": {"findings": None}, "privacy": {"attacks": [], "worst_case": None}}
+
+
+ALL = Share(frozenset())
 
 
 def written(tmp_path: Path, **document: Any) -> Path:
@@ -131,7 +135,7 @@ def test_runs_of_other_code_are_made_afresh(tmp_path: Path, monkeypatch: pytest.
     told: list[str] = []
     commands: list[list[str]] = []
 
-    def simulate(self: Commands, command: list[str], cores: Cores | None) -> tuple[int, str]:
+    def simulate(self: Commands, command: list[str], share: Share) -> tuple[int, str]:
         """Makes the second run, and leaves the third to somebody whose code has changed."""
         commands.append(command)
         if Path(command[5]).stem == runs[1].scenario.run_name:
@@ -188,9 +192,9 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
 def test_flags_change_every_run_of_a_study(tmp_path: Path) -> None:
     file = written(tmp_path, cases=[{"method": "noise"}, {"method": "noise", "sites": 3}])
     study = Study.read(file, ["method.scale=0.3", "compute.device=cpu"])
-    for scenario, _ in study.runs():
-        assert scenario.method.spec()["scale"] == 0.3
-        assert scenario.compute.device == "cpu"
+    for trial in study.runs():
+        assert trial.scenario.method.spec()["scale"] == 0.3
+        assert trial.scenario.compute.device == "cpu"
     with pytest.raises(ConfigError, match="noise, seed 0; noise, sites 3, seed 0"):
         Study.read(file, ["sites=2"])
 
@@ -198,14 +202,14 @@ def test_flags_change_every_run_of_a_study(tmp_path: Path) -> None:
 def test_commands_that_are_stopped_end_soon_and_no_other_begins() -> None:
     commands, done = Commands(), []
     waits = [sys.executable, "-c", "import time; time.sleep(60)"]
-    thread = threading.Thread(target=lambda: done.append(commands.run(waits)))
+    thread = threading.Thread(target=lambda: done.append(commands.run(waits, ALL)))
     thread.start()
     while not commands._running:
         time.sleep(0.01)
     commands.stop()
     thread.join(5.0)
     assert [code for code, _ in done] == [-signal.SIGTERM]
-    assert commands.run(waits)[0] == 130
+    assert commands.run(waits, ALL)[0] == 130
 
 
 # Constraints, names and plans -----------------------------------------------------------------------------------------
@@ -278,9 +282,15 @@ def test_what_constraints_and_cases_may_not_say(tmp_path: Path, document: Any, s
 def test_whoever_has_the_folder_alone_compares_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [{"name": "films", "method": "none"}, {"method": "noise"}]
     study = Study.read(written(tmp_path, cases=cases, constraints=["cost.bytes_up <= 500"]), ["sites=3"])
-    monkeypatch.setattr(Commands, "run", lambda self, command, cores: (0, ""))
-    conduct(study, Options(tmp_path), print)
-    finish(tmp_path, study, 0)
+
+    def simulate(self: Commands, command: list[str], share: Share) -> tuple[int, str]:
+        finish(tmp_path, study, 0)
+        return 0, ""
+
+    monkeypatch.setattr(Commands, "run", simulate)
+    seen: list[Standing] = []
+    assert conduct(study, Options(tmp_path), print, seen.append) == []
+    assert [(one.state, one.meets) for one in seen] == [("running", None), ("done", True)] * 2
     again = Study.read(tmp_path / "tiny" / "study.yaml")
     assert again == study
     assert compare(again, tmp_path) == compare(study, tmp_path)
@@ -309,7 +319,107 @@ def test_runs_at_once_share_the_cores_out(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(shared_out(99)) == 5
 
 
-def test_a_command_stays_on_its_cores(tmp_path: Path) -> None:
-    core = frozenset([max(os.sched_getaffinity(0))])
-    looks = "import os, sys, time; time.sleep(0.3); sys.exit(len(os.sched_getaffinity(0)))"
-    assert Commands().run([sys.executable, "-c", looks], core)[0] == 1
+def test_a_command_stays_on_its_cores_and_on_its_gpu(tmp_path: Path) -> None:
+    core: Cores = frozenset([max(os.sched_getaffinity(0))])
+    looks = "import os, sys, time; time.sleep(0.3); "
+    looks += "sys.exit(10 * len(os.sched_getaffinity(0)) + int(os.environ['CUDA_VISIBLE_DEVICES']))"
+    assert Commands().run([sys.executable, "-c", looks], Share(core, "3"))[0] == 13
+
+
+# Memory and GPUs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 4 cores, 10 bytes of memory and two GPUs, the names of which are 0 and 7."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2, 3})
+    monkeypatch.setattr("fedcxr.runs.machine.free_memory", lambda: 10)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, 7")
+
+
+def at_once(
+    machine: Machine, takes: list[float], on_gpu: bool = False
+) -> tuple[list[set[int]], list[int], list[Share]]:
+    """Who was at work beside each run as it began, who had to wait, and their shares: each leaves when nobody comes."""
+    beside, waited, shares = [set[int]() for _ in takes], list[int](), list[Share]()
+    working, lock = set[int](), threading.Lock()
+    leave = [threading.Event() for _ in takes]
+
+    def run(number: int) -> None:
+        with machine.share(takes[number], on_gpu, lambda: waited.append(number)) as share:
+            with lock:
+                working.add(number)
+                beside[number] = set(working)
+                shares.append(share)
+            leave[number].wait(10)
+            with lock:
+                working.remove(number)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(takes))]
+    for number, thread in enumerate(threads):
+        thread.start()
+        until = time.monotonic() + 5
+        while not beside[number] and number not in waited and time.monotonic() < until:
+            time.sleep(0.001)
+    for number, thread in enumerate(threads):
+        leave[number].set()
+        thread.join(10)
+    return beside, waited, shares
+
+
+@pytest.mark.usefixtures("large")
+def test_runs_that_took_more_memory_together_than_is_free_do_not_begin_at_once() -> None:
+    beside, waited, _ = at_once(Machine(4), [6, 6, 4])
+    assert beside == [{0}, {1, 2}, {0, 2}]
+    assert waited == [1]
+
+
+@pytest.mark.usefixtures("large")
+def test_one_alone_begins_whatever_it_took_and_so_do_those_of_which_nothing_is_on_file() -> None:
+    beside, waited, _ = at_once(Machine(4), [60, 0, 0])
+    assert (beside, waited) == ([{0}, {0, 1}, {0, 1, 2}], [])
+    beside, waited, _ = at_once(Machine(4), [0, 0, 0, 10])
+    assert (beside[3], waited) == ({0, 1, 2, 3}, [])
+
+
+@pytest.mark.usefixtures("large")
+def test_each_run_has_a_gpu_the_least_used_first() -> None:
+    _, _, shares = at_once(Machine(3), [0, 0, 0], on_gpu=True)
+    assert [share.gpu for share in shares] == ["0", "7", "0"]
+    assert {core for share in shares for core in share.cores} == {0, 1, 2, 3}
+    machine = Machine(2)
+    for _ in range(2):  # what was given back is lent again
+        with machine.share(0, True, pytest.fail) as share:
+            assert share.gpu == "0"
+    with machine.share(0, False, pytest.fail) as share:
+        assert (share.gpu, share.environment) == (None, dict(os.environ))
+    with Machine(1).share(0, True, pytest.fail) as share:
+        assert share == ALL
+
+
+def test_gpus_are_those_that_are_to_be_seen_or_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("fedcxr.runs.machine.GPUS", tmp_path)
+    for name in ("0000:01", "0000:02"):
+        (tmp_path / name).mkdir()
+    for visible, found in (("GPU-1a,GPU-2b", ["GPU-1a", "GPU-2b"]), ("", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert gpus() == found
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert gpus() == ["0", "1"]
+
+
+def test_memory_is_expected_by_runs_of_the_kind_and_learnt_from_those_that_end(tmp_path: Path) -> None:
+    study = Study.read(written(tmp_path, cases=[{"method": "noise"}, {"method": "none"}], seeds=[0, 1]))
+    noise, none = (cell.scenario(1) for cell in study.cells())
+    memory = Memory(tmp_path)
+    assert memory.expected(noise) == 0
+    finish(tmp_path, study, 0)
+    for scenario, peak in ((noise, 512), (none, None)):
+        place = Run.place(tmp_path, scenario.model_copy(update={"seed": 0})).folder
+        told = json.loads((place / "result.json").read_text())
+        told["cost"]["peak_rss_mb"] = peak
+        write_json(place / "result.json", told)
+        memory.learn(place)
+    memory.learn(tmp_path)
+    assert (memory.expected(noise), memory.expected(none)) == (512 * 2**20, 0)
+    assert Memory(tmp_path).expected(noise) == 512 * 2**20

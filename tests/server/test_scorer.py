@@ -135,6 +135,12 @@ def test_a_worst_case_is_a_lower_bound_unless_the_attacker_converged(
     assert (worst["converged"], worst["lower_bound"]) == (best[1], lower_bound)
 
 
+def test_a_worst_case_of_an_attacker_that_takes_no_steps_is_no_lower_bound() -> None:
+    worst = worst_case([{**attack("a", "x", 0.6, converged=None), "effort": False}, attack("a", "y", 0.4)])
+    assert worst is not None
+    assert (worst["converged"], worst["effort"], worst["lower_bound"]) == (None, False, False)
+
+
 def test_a_question_that_does_not_ask_how_an_attacker_rose_leaves_a_lower_bound() -> None:
     told = attack("a", "x", 0.9)
     del told["converged"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fedcxr.verdict import Figure, times
 from fedcxr.verdict.recovery import attributes, pictures, same_film
-from fedcxr.verdict.utility import Level, fidelity, findings, level
+from fedcxr.verdict.utility import Level, fidelity, findings, level, segmentation
 
 CEILING = Figure(0.8, 0.75, 0.85)
 
@@ -97,6 +97,28 @@ def picture(gain: float | None, low: float = 0.0, **changes: Any) -> dict[str, A
     ends = None if gain is None else [low, gain + 1]
     gained = {"over_mean_db": {"value": gain, "ci95": ends}, "conclusive": None, "inconclusive_because": None}
     return about | gained | changes
+
+
+@pytest.mark.parametrize(
+    ("clean", "released", "said"),
+    [
+        (around(0.96, 0.01), around(0.955, 0.01), "The anatomy survives"),
+        (around(0.96, 0.01), around(0.94, 0.01), "Most of the anatomy survives"),
+        (around(0.96, 0.01), around(0.88, 0.01), "Part of the anatomy survives"),
+        (around(0.96, 0.01), around(0.81, 0.02), "The anatomy was not shown to survive"),
+        (around(0.81, 0.02), around(0.81, 0.02), "No conclusion about the anatomy"),
+        (around(0.96, 0.01), None, "Whether the anatomy survives is unknown"),
+    ],
+)
+def test_what_is_left_of_the_anatomy_is_told_beside_a_guess(clean: Figure, released: Figure | None, said: str) -> None:
+    """Of a Dice of .8 that the average outline gets without any film, nothing is a method's merit."""
+    arms = {"clean": outlined(clean), "released": outlined(released), "unauthorised": None}
+    told = segmentation({"clean": arms, "released": arms, "unauthorised": None, "guess": outlined(around(0.8))})
+    assert told[0].startswith(said)
+
+
+def outlined(dice: Figure | None) -> dict[str, Any] | None:
+    return None if dice is None else {"dice": {"value": dice.value, "ci95": [dice.low, dice.high]}}
 
 
 def test_pictures_are_recovered_whatever_a_control_says_and_not_shown_only_where_controls_held() -> None:

@@ -23,6 +23,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "ray": ("simulation", "the engine ray of simulations"),
     "pyarrow": ("parquet", "tables in Parquet"),
     "matplotlib": ("plots", "the diagrams of scripts/evidence"),
+    "tensorboard": ("tensorboard", "fedcxr report --tensorboard"),
 }
 PATHS = ("/usr/sbin", "/usr/local/sbin")  # where nginx is, outside of a user's PATH
 
