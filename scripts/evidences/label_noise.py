@@ -21,7 +21,7 @@ def main() -> None:
     """Print one row per case, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a folder of finished runs with the task `findings`")
-    rows = read_json(parser.parse_args().study / "study.json")["rows"]
+    rows = [row for row in read_json(parser.parse_args().study / "study.json")["rows"] if row["runs"]]
     aucs = {row["name"]: [_raw(one)["value"] for one in found(row)] for row in rows}
     (right,) = (row["name"] for row in rows if "cohort.mislabelled" not in row["differs"])
     print("| " + " | ".join(HEADS) + " |\n" + "|---" * len(HEADS) + "|")
