@@ -1,0 +1,66 @@
+"""The section about tasks: of each the main figure, and under every policy the table that whoever ran it was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedcxr.page import text
+from fedcxr.page.tables import drawn
+from fedcxr.report._cells import task_in_words
+from fedcxr.report._drawing import Drawing, Policy
+from fedcxr.table import figure
+
+MOST_ROWS = 40  # of one table: a task without a table of its own may have hundreds of figures
+
+
+def tasks(drawing: Drawing) -> str:
+    """Whatever tasks there are, in the order of the scenario."""
+    return "".join(_task(drawing, task, main) for task, main in drawing.document["tasks"].items())
+
+
+def _task(drawing: Drawing, task: str, main: Mapping[str, Any]) -> str:
+    shown = [policy for policy in drawing.detailed if (policy["tasks"].get(task) or {"table": None})["table"]]
+    parts = [f"<h3>{text(task_in_words(task))}</h3>"]
+    if main["name"] is not None:
+        parts.append(f"<p>{text(main['name'])}: {text(main['says'])}; more is better, and 1 the best.</p>")
+    if not shown and drawing.full:
+        parts.append("<p>It does not apply to what was shared.</p>")
+    opened = " open" if len(shown) == 1 else ""
+    for policy in shown:
+        told = policy["tasks"][task]
+        reached = "" if main["name"] is None else f": {text(main['name'])} {figure(told['value'])}"
+        summary = f"<summary>{drawing.number(policy)}&ensp;{text(policy['name'])}{reached}</summary>"
+        parts.append(f'<details class="part"{opened}>{summary}{_shown(policy, task, told)}</details>')
+    having = sum(task in policy["tasks"] for policy in drawing.known)
+    return "".join(parts) + (drawing.rest(len(shown), having, "report.json") if shown or not drawing.full else "")
+
+
+def _shown(policy: Policy, task: str, told: Mapping[str, Any]) -> str:
+    table = told["table"]
+    headline, *others = table["verdict"] or [""]
+    parts = [f"<p><strong>{text(headline)}</strong> {text(' '.join(others))}</p>"] if headline else []
+    rows = [
+        (
+            "",
+            [
+                f"{text(row['about'])}{_doubt(row['doubt'])}",
+                *(text(cell) for cell in row["cells"]),
+                *[""] * (len(table["heads"]) - len(row["cells"])),
+            ],
+        )
+        for row in table["rows"][:MOST_ROWS]
+    ]
+    caption = f"{policy['name']}, {task_in_words(task)}: {table['title']}"
+    parts.append(drawn(caption, ("of what", *table["heads"]), rows) if rows else "")
+    notes = list(table["notes"])
+    if len(table["rows"]) > len(rows):
+        notes.insert(0, f"{len(rows)} of {len(table['rows'])} figures are shown; report.json has all")
+    if len(told["seeds"]) > 1:
+        seeds = ", ".join(f"{one['seed']} {figure(one['value'])}" for one in told["seeds"])
+        notes.insert(0, f"this table is of seed {table['seed']}; the main figure by seed: {seeds}")
+    return "".join([*parts, *(f'<p class="soft">{text(note[0].upper() + note[1:])}.</p>' for note in notes if note)])
+
+
+def _doubt(doubt: str) -> str:
+    return f'<small class="doubt">{text(doubt)}</small>' if doubt else ""
