@@ -7,7 +7,7 @@ from typing import Any
 
 from fedcxr.page import text
 from fedcxr.page.tables import drawn
-from fedcxr.report._cells import task_in_words
+from fedcxr.report._cells import some_of, task_in_words
 from fedcxr.report._drawing import Drawing, Policy
 from fedcxr.table import figure
 
@@ -20,20 +20,25 @@ def tasks(drawing: Drawing) -> str:
 
 
 def _task(drawing: Drawing, task: str, main: Mapping[str, Any]) -> str:
-    shown = [policy for policy in drawing.detailed if (policy["tasks"].get(task) or {"table": None})["table"]]
-    parts = [f"<h3>{text(task_in_words(task))}</h3>"]
+    asked = [policy for policy in drawing.detailed if task in policy["tasks"]]
+    shown = [policy for policy in asked if policy["tasks"][task]["table"]]
+    without = [str(policy["name"]) for policy in asked if policy not in shown]
+    head = task_in_words(task)
+    parts = [f"<h3>{text(head[:1].upper() + head[1:])}</h3>"]
     if main["name"] is not None:
         parts.append(f"<p>{text(main['name'])}: {text(main['says'])}; more is better, and 1 the best.</p>")
-    if not shown and drawing.full:
-        parts.append("<p>It does not apply to what was shared.</p>")
     opened = " open" if len(shown) == 1 else ""
     for policy in shown:
         told = policy["tasks"][task]
         reached = "" if main["name"] is None else f": {text(main['name'])} {figure(told['value'])}"
         summary = f"<summary>{drawing.number(policy)}&ensp;{text(policy['name'])}{reached}</summary>"
         parts.append(f'<details class="part"{opened}>{summary}{_shown(policy, task, told)}</details>')
-    having = sum(task in policy["tasks"] for policy in drawing.known)
-    return "".join(parts) + (drawing.rest(len(shown), having, "report.json") if shown or not drawing.full else "")
+    if without:
+        parts.append(
+            f'<p class="soft">No figure under {text(some_of(without))}: it does not apply, or cannot be read.</p>'
+        )
+    all_asked = sum(task in policy["tasks"] for policy in drawing.known)
+    return "".join(parts) + drawing.rest(len(asked), all_asked, "report.json")
 
 
 def _shown(policy: Policy, task: str, told: Mapping[str, Any]) -> str:
@@ -52,7 +57,7 @@ def _shown(policy: Policy, task: str, told: Mapping[str, Any]) -> str:
         for row in table["rows"][:MOST_ROWS]
     ]
     caption = f"{policy['name']}, {task_in_words(task)}: {table['title']}"
-    parts.append(drawn(caption, ("of what", *table["heads"]), rows) if rows else "")
+    parts.append(drawn(caption, ("of what", *table["heads"]), rows, kind="told") if rows else "")
     notes = list(table["notes"])
     if len(table["rows"]) > len(rows):
         notes.insert(0, f"{len(rows)} of {len(table['rows'])} figures are shown; report.json has all")

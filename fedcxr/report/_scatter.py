@@ -68,6 +68,7 @@ def _grid(at: Any, across: tuple[float, float], up: tuple[float, float], step: f
         start, end = at(tenth / 10, up[0]), at(tenth / 10, up[1])
         parts.append(line(start, end, "chance" if tenth == 5 else "grid"))
         parts.append(label((start[0], start[1] + 16), f"{tenth / 10:.1f}", "tick"))
+    step = step / 5 if up[1] - up[0] < 1.5 * step else step
     for place in range(round(up[0] / step), round(up[1] / step) + 1):
         start, end = at(across[0], place * step), at(across[1], place * step)
         parts += [line(start, end, "grid"), label((start[0] - 8, start[1] + 4), f"{place * step:.3g}", "name")]
