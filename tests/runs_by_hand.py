@@ -54,21 +54,10 @@ def whole(
 
 def outlined(dice: float) -> Told:
     """What `segmentation` measured, where its networks do equally well on all films."""
-    names = (
-        "jaccard",
-        "false_negatives",
-        "false_positives",
-        "surface_mean",
-        "surface_std",
-        "hausdorff",
-        "hausdorff_95",
-    )
-    arm = {
-        "dice": figure(dice, dice - 0.01, dice + 0.01),
-        **{name: figure(0.5) for name in names},
-        "films": 9,
-        "nothing_found": 0,
-    }
+    areas = ("jaccard", "false_negatives", "false_positives")
+    distances = ("surface_mean", "surface_std", "hausdorff", "hausdorff_95")
+    others = {name: figure(0.5) for name in (*areas, *distances)}
+    arm = {"dice": figure(dice, dice - 0.01, dice + 0.01), **others, "films": 9, "nothing_found": 0}
     kinds = {kind: {"clean": arm, "released": arm, "unauthorised": None} for kind in ("clean", "released")}
     left = {"train": {"without_mask": 0, "empty_mask": 0}}
     return {**kinds, "unauthorised": None, "guess": {**arm, "dice": figure(0.4)}, "side": 64, "left_out": left}

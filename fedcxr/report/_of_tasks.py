@@ -11,6 +11,7 @@ from fedcxr.report._cells import some_of, task_in_words
 from fedcxr.report._drawing import Drawing, Policy
 from fedcxr.table import figure
 
+MOST_POLICIES = 24  # of which a task's own table is shown
 MOST_ROWS = 40  # of one table: a task without a table of its own may have hundreds of figures
 
 
@@ -20,7 +21,7 @@ def tasks(drawing: Drawing) -> str:
 
 
 def _task(drawing: Drawing, task: str, main: Mapping[str, Any]) -> str:
-    asked = [policy for policy in drawing.detailed if task in policy["tasks"]]
+    asked = [policy for policy in drawing.detailed if task in policy["tasks"]][:MOST_POLICIES]
     shown = [policy for policy in asked if policy["tasks"][task]["table"]]
     without = [str(policy["name"]) for policy in asked if policy not in shown]
     head = task_in_words(task)
@@ -34,9 +35,8 @@ def _task(drawing: Drawing, task: str, main: Mapping[str, Any]) -> str:
         summary = f"<summary>{drawing.number(policy)}&ensp;{text(policy['name'])}{reached}</summary>"
         parts.append(f'<details class="part"{opened}>{summary}{_shown(policy, task, told)}</details>')
     if without:
-        parts.append(
-            f'<p class="soft">No figure under {text(some_of(without))}: it does not apply, or cannot be read.</p>'
-        )
+        why = "it does not apply, or cannot be read"
+        parts.append(f'<p class="soft">No figure under {text(some_of(without))}: {why}.</p>')
     all_asked = sum(task in policy["tasks"] for policy in drawing.known)
     return "".join(parts) + drawing.rest(len(asked), all_asked, "report.json")
 

@@ -191,10 +191,8 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
 
 
 def test_the_main_figures_of_tasks_have_columns_where_some_run_has_them(tmp_path: Path) -> None:
-    tasks = {"findings": {}, "fidelity": {}, "texture": {}, "segmentation": {}}
-    study = Study.read(
-        written(tmp_path, cases=[{"method": "none"}, {"method": "noise"}], scenario={**TINY, "tasks": tasks})
-    )
+    scenario = {**TINY, "tasks": ["findings", "fidelity", "texture", "segmentation"]}
+    study = Study.read(written(tmp_path, cases=[{"method": "none"}, {"method": "noise"}], scenario=scenario))
     told = {"findings": {"trained": {"mean_auc": figure(0.8, 0.7, 0.9)}}, "fidelity": {"ssim": {"value": 0.5}}}
     kept = {"none": {"mean_icc": figure(1.0, 1.0, 1.0)}, "noise": None}
     for cell in study.cells():
@@ -222,9 +220,7 @@ def test_the_main_figures_of_tasks_have_columns_where_some_run_has_them(tmp_path
 
 
 def test_where_usefulness_was_measured_by_other_tasks_alone_no_column_of_findings_is_empty(tmp_path: Path) -> None:
-    study = Study.read(
-        written(tmp_path, scenario={**TINY, "tasks": {"texture": {}}}, constraints=["cost.bytes_up <= 5"])
-    )
+    study = Study.read(written(tmp_path, scenario={**TINY, "tasks": ["texture"]}))
     run = Run.place(tmp_path, next(study.cells()).scenario(0))
     with run.begun(resume=False):
         write_json(run.folder / "result.json", {**RESULT, "utility": {"texture": {"mean_icc": figure(0.5)}}})
