@@ -66,6 +66,12 @@ class Report:
 
 def report(folder: Path, with_pictures: bool | None = None) -> Report:
     """Of a run's folder or a study's. Pictures of real patients are shown only where that is asked for."""
+    document, shown = _read(folder, with_pictures)
+    return Report(json.loads(document), shown)
+
+
+def _read(folder: Path, with_pictures: bool | None) -> tuple[str, dict[str, Sequence[pictures.Picture]]]:
+    """The document as text: of hundreds of policies, what it was made of is forgotten before anything is drawn."""
     shelf = Shelf.open(folder)
     policies: list[dict[str, Any]] = []
     shown: dict[str, Sequence[pictures.Picture]] = {}
@@ -105,7 +111,7 @@ def report(folder: Path, with_pictures: bool | None = None) -> Report:
         "code_sha256": code_version(),
         "pictures_of_patients": bool(with_pictures) and any(shown.values()),
     }
-    return Report(json.loads(json.dumps(_unsaid(document))), {_unsaid(name): told for name, told in shown.items()})
+    return json.dumps(_unsaid(document)), {_unsaid(name): told for name, told in shown.items()}
 
 
 def _write(path: Path, document: object) -> None:
