@@ -377,8 +377,9 @@ def _draw(told: list[dict[str, Any]], file: Path) -> None:
         place.grid(alpha=0.3)
     for place in axes[len(panels) :]:
         place.set_axis_off()
-    figure.supxlabel("false positive rate", fontsize=9)
-    figure.supylabel("true positive rate", fontsize=9)
+    for place in axes[: len(panels)]:
+        place.set_xlabel("false positive rate", fontsize=8)
+        place.set_ylabel("true positive rate", fontsize=8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=7)
     figure.savefig(file, dpi=100)
 

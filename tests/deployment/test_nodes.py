@@ -55,10 +55,9 @@ METHODS: dict[str, dict[str, Any]] = {
     **COMPARED,
     "sca-keyed": {"name": "sca", "ambiguation": "keyed"},
     "sealed": {"name": "sealed"},
-    "dp_pix": {"name": "dp_pix"},
     "dp_sgd": {"name": "dp_sgd", "rounds": 1, "steps": 1, "batch": 8},
 }
-TOLD = {"noise": {FINDINGS_IN_ORDER}, "dp_pix": {FINDINGS_IN_ORDER}}  # in the clear, as their documentation says
+TOLD = {"noise": {FINDINGS_IN_ORDER}}  # in the clear, as their documentation says
 LEAKY = "leaky:Leaky"
 WAYS: tuple[Way, ...] = ("up", "down")
 PAUSE_S = 55.0  # in which all hospitals answer once the first has; Flower ends a run whose app is silent for a minute
@@ -241,7 +240,7 @@ def test_a_hospital_reaches_the_gate_and_nothing_else(runs: Runs) -> None:
 def test_what_crosses_the_wire_and_what_the_coordinator_keeps_show_no_film_no_name_and_no_key(
     runs: Runs, method: str
 ) -> None:
-    """Findings in the clear, which noise and dp_pix release, are found: so would be those that others seal."""
+    """Findings in the clear, which noise releases, are found: so would be those that others seal."""
     conducted = runs.of(method, METHODS[method])
     run, search = conducted.run, conducted.secrets
     crossed, files = runs.crossed(method), runs.on_file(run)
