@@ -43,12 +43,32 @@ def whole(
         "per_finding": {name: figure(useful, useful - 0.1, useful + 0.1) for name in findings},
     }
     told["utility"] = {"findings": {"trained": arm, "trained_released": None, "frozen": None, "raw": arm}}
+    told["utility"] |= {"segmentation": outlined(useful + 0.1), "texture": textured(useful - 0.1)}
     told["privacy"]["worst_case"] = {
         **{part: attack[part] for part in ("question", "adversary", "attacker", "auc", "converged", "conclusive")},
         "lower_bound": attack["converged"] is not True,
     }
     told["cost"] = {"bytes_up": 2e6, "bytes_down": 1e3, "peak_rss_mb": 512.0, "seconds": {"total": 60.0}}
     return told
+
+
+def outlined(dice: float) -> Told:
+    """What `segmentation` measured, where its networks do equally well on all films."""
+    areas = ("jaccard", "false_negatives", "false_positives")
+    distances = ("surface_mean", "surface_std", "hausdorff", "hausdorff_95")
+    others = {name: figure(0.5) for name in (*areas, *distances)}
+    arm = {"dice": figure(dice, dice - 0.01, dice + 0.01), **others, "films": 9, "nothing_found": 0}
+    kinds = {kind: {"clean": arm, "released": arm, "unauthorised": None} for kind in ("clean", "released")}
+    left = {"train": {"without_mask": 0, "empty_mask": 0}}
+    return {**kinds, "unauthorised": None, "guess": {**arm, "dice": figure(0.4)}, "side": 64, "left_out": left}
+
+
+def textured(icc: float) -> Told:
+    """What `texture` measured of one family of features."""
+    some = {"mean_icc": figure(icc, icc - 0.1, icc + 0.1), "excellent": figure(0.25), "median_are": 0.5}
+    some["classes"] = {"poor": 3, "fair": 0, "good": 0, "excellent": 1}
+    alone = {"families": {"glcm": some}, "constant": [], "without_mask": 0, "inside": "lungs", "films": 9}
+    return {**some, **alone, "frd": {"value": None, "floor": None}, "unauthorised": None}
 
 
 def put(study: Path, told: Mapping[str, Any], code: str | None = None) -> Path:

@@ -87,7 +87,11 @@ def runs_diff(
     from fedcxr.runs import beside, stored
 
     place = _place(out, kit)
-    told = beside.diff(*(stored.Stored.read(stored.found(one, place)) for one in (left, right)))
+    both = [stored.Stored.read(stored.found(one, place)) for one in (left, right)]
+    for run in both:
+        with stored.as_promised(run.folder):
+            beside.diff_tables(beside.diff(run, run))
+    told = beside.diff(*both)
     if format is Format.json:
         typer.echo(json.dumps(told, indent=1))
         return

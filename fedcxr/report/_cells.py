@@ -25,6 +25,17 @@ def ends(told: Mapping[str, Any]) -> tuple[str, str]:
     return figure(told["value"]), span(told["ci95"])
 
 
+def task_in_words(task: object, name: object = None) -> str:
+    """A task at the head of a column, with what its figure is called."""
+    told = str(task).replace("_", " ")
+    return told if name is None else f"{told} ({name})"
+
+
+def usefulness_head(policies: Sequence[Policy]) -> str:
+    """Of the figure by which policies stand."""
+    return task_in_words(policies[0]["utility"]["task"], policies[0]["utility"]["name"])
+
+
 def risk_cell(policy: Policy) -> str:
     """The worst attack, with all that is doubtful about it, and what holders of keys reach."""
     risk = policy["risk"]

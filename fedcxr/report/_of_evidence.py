@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fedcxr.page import items, text
 from fedcxr.page.plots import data
 from fedcxr.page.tables import drawn
@@ -55,8 +58,7 @@ def provenance(drawing: Drawing) -> str:
                 str(run["seed"]),
                 f"<code>{text(run['command'])}</code>",
                 f"<code>{text(run['result_sha256'][:16])}</code>",
-                f"<code>{text((run['code_sha256'] or UNKNOWN)[:16])}</code>"
-                + ("<small>another version</small>" if run["of_other_code"] else ""),
+                _code(run),
             ],
         )
         for name, run in runs[: drawing.rows]
@@ -68,3 +70,11 @@ def provenance(drawing: Drawing) -> str:
         + data("Every run", drawn("Runs", heads, rows))
         + drawing.rest(min(len(runs), drawing.rows), len(runs), "report.json")
     )
+
+
+def _code(run: Mapping[str, Any]) -> str:
+    """Which made a run, and what is to be said of that."""
+    if run["code_sha256"] is None:
+        return f"{UNKNOWN}<small>{text(run['code_unknown_because'])}</small>"
+    other = "<small>another version</small>" if run["of_other_code"] else ""
+    return f"<code>{text(run['code_sha256'][:16])}</code>{other}"

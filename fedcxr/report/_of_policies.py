@@ -9,7 +9,15 @@ from fedcxr.page import text
 from fedcxr.page.plots import Mark, data, marks
 from fedcxr.page.tables import drawn, table
 from fedcxr.report import _scatter
-from fedcxr.report._cells import UNKNOWN, ends, figure_cell, guarantee_cell, risk_cell
+from fedcxr.report._cells import (
+    UNKNOWN,
+    ends,
+    figure_cell,
+    guarantee_cell,
+    risk_cell,
+    task_in_words,
+    usefulness_head,
+)
 from fedcxr.report._drawing import Drawing, Policy
 from fedcxr.report.words import QUESTIONS
 
@@ -23,8 +31,9 @@ STATES = {
 def policies(drawing: Drawing) -> str:
     """One row each, which a script may sift."""
     constrained = any(policy["constraints"] for policy in drawing.policies)
-    heads = ["policy", *(["constraints"] if constrained else []), "findings (AUC)", "worst attack (AUC)"]
-    heads += ["guarantee", "runs"]
+    others = _other_tasks(drawing)
+    heads = ["policy", *(["constraints"] if constrained else []), usefulness_head(drawing.policies)]
+    heads += ["worst attack (AUC)", *others.values(), "guarantee", "runs"]
     listed = drawing.policies[: drawing.rows]
     rows = []
     for policy in listed:
@@ -32,7 +41,8 @@ def policies(drawing: Drawing) -> str:
         name = f"{drawing.number(policy)}&ensp;{text(policy['name'])}{_lesser(policy)}"
         verdict = [f'<span class="{kind}">{said}</span>'] if constrained else []
         wanted = "" if policy["runs"] == policy["wanted"] else f" of {policy['wanted']}"
-        cells = [name, *verdict, figure_cell(policy["utility"]), risk_cell(policy), guarantee_cell(policy["formal"])]
+        cells = [name, *verdict, figure_cell(policy["utility"]), risk_cell(policy)]
+        cells += [*(figure_cell(policy["tasks"].get(task)) for task in others), guarantee_cell(policy["formal"])]
         rows.append((f'data-state="{state}"', [*cells, f"{policy['runs']}{wanted}"]))
     caption = "Policies: usefulness, worst attack and guarantee"
     note = "" if constrained else "<p>No constraint is on file, so that none of them passes or fails.</p>"
@@ -44,6 +54,16 @@ def policies(drawing: Drawing) -> str:
         + drawing.rest(len(listed), len(drawing.policies), "tables/policies.csv")
         + (_constraints(listed) if constrained else "")
     )
+
+
+def _other_tasks(drawing: Drawing) -> dict[str, str]:
+    """With their heads, those of which some policy has the main figure, but for the one by which policies stand."""
+    return {
+        task: task_in_words(task, main["name"])
+        for task, main in drawing.document["tasks"].items()
+        if task != drawing.policies[0]["utility"]["task"]
+        and any((policy["tasks"].get(task) or {"value": None})["value"] is not None for policy in drawing.policies)
+    }
 
 
 def _filter(constrained: bool) -> str:
@@ -92,7 +112,8 @@ def frontier(drawing: Drawing) -> str:
         if not picture:
             continue
         rows = [(f"{drawing.number(p)} {p['name']}", *ends(p["utility"]), *ends(p["risk"]), _place(p)) for p in shown]
-        heads = ("policy", "findings", "95 % interval", "worst attack", "95 % interval", "place")
+        useful = usefulness_head(shown)
+        heads = ("policy", useful, "95 % interval", "worst attack (AUC)", "95 % interval", "place")
         told = QUESTIONS.get(question)
         parts += [
             f"<h3>{text(told.head if told else question)}</h3>",

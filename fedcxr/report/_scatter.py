@@ -1,4 +1,4 @@
-"""The privacy-utility frontier as a drawing: policies by their worst attack and by how well findings are told."""
+"""The privacy-utility frontier as a drawing: policies by their worst attack and by how useful what they share is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedcxr.page.svg import WIDTH, circle, label, line, svg
+from fedcxr.report._cells import usefulness_head
 
 HEIGHT, LEFT, BOTTOM, TOP = 400.0, 52.0, 44.0, 14.0
 RIGHT = WIDTH - 18.0
 NEAR = 13.0  # units within which two numbers would lie on each other
-BOUND = re.compile(r"(utility\.findings\.trained\.mean_auc|privacy\.worst_case\.auc) [<>]=? ([\d.e+-]+)")
+BOUND = r"({figure}|privacy\.worst_case\.auc) [<>]=? ([\d.e+-]+)"  # a constraint on what is drawn
+MOST_LINES = 12  # of the grid, from the least useful to the most
 
 
 def scatter(question: str, policies: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
@@ -22,15 +24,17 @@ def scatter(question: str, policies: Sequence[tuple[int, Mapping[str, Any]]]) ->
         return ""
     ys = [y for _, p in known for y in (p["utility"]["value"], *(p["utility"]["ci95"] or ()))]
     xs = [x for _, p in known for x in (p["risk"]["value"], *(p["risk"]["ci95"] or ()))]
-    low, high = _tenth(min(ys), down=True), _tenth(max(ys), down=False)
-    first, last = min(0.47, _tenth(min(xs), down=True)), 1.0
+    step = _step(max(ys) - min(ys))
+    low, high = math.floor(min(ys) / step) * step, math.ceil(max(ys) / step) * step
+    first, last = min(0.47, math.floor(min(xs) * 10) / 10), 1.0
 
     def at(risk: float, useful: float) -> tuple[float, float]:
-        across = (risk - first) / (last - first)
-        up = (useful - low) / max(high - low, 0.1)
-        return LEFT + across * (RIGHT - LEFT), HEIGHT - BOTTOM - up * (HEIGHT - BOTTOM - TOP)
+        right, above = (risk - first) / (last - first), (useful - low) / max(high - low, step)
+        return LEFT + right * (RIGHT - LEFT), HEIGHT - BOTTOM - above * (HEIGHT - BOTTOM - TOP)
 
-    parts = [*_grid(at, (first, last), (low, high)), *_bounds(at, known, question, (first, last), (low, high))]
+    head = usefulness_head([policy for _, policy in known])
+    across, up = (first, last), (low, high)
+    parts = [*_grid(at, across, up, step, head), *_bounds(at, known, question, across, up)]
     taken: dict[tuple[float, float], list[int]] = {}
     for number, policy in known:
         useful, risk = policy["utility"], policy["risk"]
@@ -48,7 +52,7 @@ def scatter(question: str, policies: Sequence[tuple[int, Mapping[str, Any]]]) ->
     for (x, y), numbers in taken.items():
         parts.append(label((x + (7 if x < RIGHT - 24 else -7), y - 8), ", ".join(map(str, numbers)), _side(x)))
     told = "; ".join(
-        f"{number} {policy['name']}: findings {policy['utility']['value']:.3f}, attack {policy['risk']['value']:.3f}"
+        f"{number} {policy['name']}: {head} {policy['utility']['value']:.3f}, attack {policy['risk']['value']:.3f}"
         for number, policy in known[:40]
     )
     return svg(f"Usefulness against the worst attack ({question})", HEIGHT, parts, told)
@@ -58,19 +62,20 @@ def _side(x: float) -> str:
     return "value" if x < RIGHT - 24 else "name"
 
 
-def _grid(at: Any, across: tuple[float, float], up: tuple[float, float]) -> list[str]:
+def _grid(at: Any, across: tuple[float, float], up: tuple[float, float], step: float, head: str) -> list[str]:
     parts = []
     for tenth in range(math.ceil(across[0] * 10), round(across[1] * 10) + 1):
         start, end = at(tenth / 10, up[0]), at(tenth / 10, up[1])
         parts.append(line(start, end, "chance" if tenth == 5 else "grid"))
         parts.append(label((start[0], start[1] + 16), f"{tenth / 10:.1f}", "tick"))
-    for tenth in range(round(up[0] * 10), round(up[1] * 10) + 1):
-        start, end = at(across[0], tenth / 10), at(across[1], tenth / 10)
-        parts += [line(start, end, "grid"), label((start[0] - 8, start[1] + 4), tenth / 10, "name")]
+    step = step / 5 if up[1] - up[0] < 1.5 * step else step
+    for place in range(round(up[0] / step), round(up[1] / step) + 1):
+        start, end = at(across[0], place * step), at(across[1], place * step)
+        parts += [line(start, end, "grid"), label((start[0] - 8, start[1] + 4), f"{place * step:.3g}", "name")]
     middle = (LEFT + RIGHT) / 2
     parts.append(label((middle, HEIGHT - 8), "worst attack (AUC): less is given away on the left", "title"))
     turned = f'transform="rotate(-90 12 {(HEIGHT - BOTTOM + TOP) / 2:.0f})"'
-    words = label((12, (HEIGHT - BOTTOM + TOP) / 2), "findings (AUC)", "title")
+    words = label((12, (HEIGHT - BOTTOM + TOP) / 2), head, "title")
     return [*parts, words.replace("<text ", f"<text {turned} ", 1)]
 
 
@@ -83,9 +88,10 @@ def _bounds(
 ) -> list[str]:
     """Constraints on the two figures that are drawn."""
     found = dict.fromkeys(str(one["constraint"]) for _, p in known for one in p["constraints"])
+    form = re.compile(BOUND.format(figure=re.escape(known[0][1]["utility"]["figure"])))
     parts = []
     for told in found:
-        match = BOUND.fullmatch(told)
+        match = form.fullmatch(told)
         if match is None:
             continue
         bound = float(match[2])
@@ -98,6 +104,6 @@ def _bounds(
     return parts
 
 
-def _tenth(value: float, *, down: bool) -> float:
-    tenths = value * 10
-    return (int(tenths) if down else -int(-tenths // 1)) / 10
+def _step(reach: float) -> float:
+    """A tenth, unless that gives more lines than a drawing takes: figures of others' tasks may be of any size."""
+    return 0.1 if reach <= MOST_LINES / 10 else float(10.0 ** math.ceil(math.log10(reach / MOST_LINES)))

@@ -188,6 +188,14 @@ class Row(_Part):
     meets: bool | None = None
 
 
+class Main(_Part):
+    """The main figure of a task."""
+
+    path: str
+    name: str
+    says: str
+
+
 class Difference(_Part):
     """Between two policies."""
 
@@ -206,6 +214,7 @@ class Comparison(_Part):
 
     study: str
     seeds: tuple[int, ...]
+    tasks: dict[str, Main] = {}
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...] = ()
 
@@ -214,6 +223,11 @@ def result(document: object) -> Mapping[str, Any]:
     """The document itself, if it is one."""
     Result.model_validate(document)
     return cast("Mapping[str, Any]", document)
+
+
+def figure(document: object) -> dict[str, Any]:
+    """A figure with its interval; of what was not measured, both unknown."""
+    return Figure.model_validate({"value": None} if document is None else document).model_dump(mode="json")
 
 
 def comparison(document: object) -> Mapping[str, Any]:

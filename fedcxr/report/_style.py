@@ -27,6 +27,7 @@ td small, th small { display: block; color: var(--soft); font-size: .8rem; font-
 th small { white-space: normal; } thead th { vertical-align: bottom; }
 table.long td { white-space: normal; text-align: left; }
 table.long th { text-align: left; min-width: 9rem; } .notice ul { list-style: none; padding: 0; }
+table.told th[scope=row] { min-width: 9rem; white-space: normal; }
 td.words { text-align: left; white-space: normal; min-width: 14rem; }
 .figure { margin: 1rem 0; overflow-x: auto; } .figure svg { min-width: 34rem; max-width: 46rem; }
 svg .kept { fill: var(--calm); } svg .lesser { fill: var(--paper); stroke: var(--soft); stroke-width: 1.5; }

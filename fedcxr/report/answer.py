@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedcxr.report._cells import task_in_words
 from fedcxr.report.words import QUESTIONS
+from fedcxr.table import figure, span
 from fedcxr.verdict import IN_BRACKETS, Figure, listed
 
 MOST_NAMED = 4
@@ -48,8 +50,10 @@ def _unconstrained(policies: Sequence[Policy], known: Sequence[Policy]) -> str:
     if not scored:
         return f"{begin}, and of none of {len(policies)} is known how useful it is."
     best = max(scored, key=lambda policy: float(policy["utility"]["value"]))
-    told = Figure.of(best["utility"]).told
-    return f"{begin}; the most useful of {len(policies)} is {best['name']}, which tells findings right in {told}."
+    begin = f"{begin}; the most useful of {len(policies)} is {best['name']}"
+    if best["utility"]["arm"] is None:
+        return f"{begin}, whose {_of_a_task(best)}."
+    return f"{begin}, which tells findings right in {Figure.of(best['utility']).told}."
 
 
 def _worst(known: Sequence[Policy]) -> str:
@@ -65,11 +69,21 @@ def _useful(policy: Policy) -> str:
     told, raw = Figure.of(policy["utility"]), Figure.of(policy["arms"]["raw"])
     if told.value is None:
         return "How useful it is to share in this way is unknown: nothing was learnt from what was shared."
+    if policy["utility"]["arm"] is None:
+        table = policy["tasks"][policy["utility"]["task"]]["table"] or {"verdict": []}
+        return f"{' '.join([*table['verdict'][:1], ''])}The {_of_a_task(policy)}."
     ceiling = "" if raw.value is None else f", and one that learnt from unprotected films in {raw.told}"
     return (
         f"Shown a film with a finding and one without, what was learnt picks the right one in {told.told}{ceiling}; "
         f"{IN_BRACKETS}."
     )
+
+
+def _of_a_task(policy: Policy) -> str:
+    """What was measured by another task than findings, in whose words an AUC is told."""
+    told, figure_of = policy["utility"], task_in_words(policy["utility"]["task"], policy["utility"]["name"])
+    ends = "interval unknown" if told["ci95"] is None else span(told["ci95"])
+    return f"main figure of {figure_of} is {figure(told['value'])} ({ends})"
 
 
 def _found(policy: Policy) -> str:

@@ -15,6 +15,7 @@ from fedcxr.report.frontier import dominated
 from fedcxr.report.page import page
 from fedcxr.report.policies import policy
 from fedcxr.report.reading import Shelf
+from fedcxr.report.usefulness import about, judge
 from fedcxr.report.words import threat
 from fedcxr.storage.disk import explained, write_atomic
 from fedcxr.storage.private import private_folder
@@ -65,16 +66,23 @@ class Report:
 
 def report(folder: Path, with_pictures: bool | None = None) -> Report:
     """Of a run's folder or a study's. Pictures of real patients are shown only where that is asked for."""
+    document, shown = _read(folder, with_pictures)
+    return Report(json.loads(document), shown)
+
+
+def _read(folder: Path, with_pictures: bool | None) -> tuple[str, dict[str, Sequence[pictures.Picture]]]:
+    """The document as text: of hundreds of policies, what it was made of is forgotten before anything is drawn."""
     shelf = Shelf.open(folder)
     policies: list[dict[str, Any]] = []
     shown: dict[str, Sequence[pictures.Picture]] = {}
     for row, read in shelf.policies():
         if row is None and not read:
             continue
-        one = policy(row, read)
+        one = policy(row, read, shelf.study)
         one["name"] = _unlike(str(one["name"]), [other["name"] for other in policies])
         if read and one["unassessed"]:
             shelf.lacking.append(f"{one['name']} has no assessment: {one['unassessed']}")
+        shelf.lacking += one["unread"]
         policies.append(one)
         if with_pictures is not False and read and (with_pictures or read[0].made_up):
             shown[one["name"]] = pictures.of(read[0].folder)
@@ -84,6 +92,9 @@ def report(folder: Path, with_pictures: bool | None = None) -> Report:
             given=shelf.lacking[0] if shelf.lacking else folder,
             do="let a run end first: the command that began it, with --resume",
         )
+    names = dict.fromkeys(task for one in policies for task in one["tasks"])
+    tasks = {task: about(task, shelf.study) for task in names}
+    judge(policies, tasks)
     for one, by in zip(policies, dominated(policies), strict=True):
         one["dominated_by"] = by
     document = {
@@ -91,6 +102,7 @@ def report(folder: Path, with_pictures: bool | None = None) -> Report:
         "single": shelf.single,
         "title": str(shelf.study["study"]) if shelf.study else _title(policies, folder),
         "answer": answer(policies, single=shelf.single),
+        "tasks": tasks,
         "policies": policies,
         "differences": [dict(one) for one in (shelf.study or {}).get("differences") or ()],
         "threat": _threats(policies),
@@ -99,7 +111,7 @@ def report(folder: Path, with_pictures: bool | None = None) -> Report:
         "code_sha256": code_version(),
         "pictures_of_patients": bool(with_pictures) and any(shown.values()),
     }
-    return Report(json.loads(json.dumps(_unsaid(document))), {_unsaid(name): told for name, told in shown.items()})
+    return json.dumps(_unsaid(document)), {_unsaid(name): told for name, told in shown.items()}
 
 
 def _write(path: Path, document: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedcxr.page import document as whole
 from fedcxr.page import items, paragraphs, text
-from fedcxr.report import _of_attackers, _of_evidence, _of_policies
+from fedcxr.report import _of_attackers, _of_evidence, _of_policies, _of_tasks
 from fedcxr.report._drawing import Drawing
 from fedcxr.report._style import SCRIPT, STYLE
 from fedcxr.report.pictures import Picture
@@ -21,6 +21,7 @@ SECTIONS: Mapping[str, tuple[str, Sequence[str], Callable[[Drawing], str]]] = {
     "policies": ("Which policies meet the constraints", EVERYBODY, _of_policies.policies),
     "frontier": ("Usefulness against risk", EVERYBODY, _of_policies.frontier),
     "findings": ("Usefulness by finding", (CLINICIAN, ENGINEER), _of_policies.findings),
+    "tasks": ("Usefulness, task by task", (CLINICIAN, ENGINEER), _of_tasks.tasks),
     "attackers": ("The attackers, and whether to believe them", (OFFICER, ENGINEER), _of_attackers.attackers),
     "curves": ("What more effort, or more data, gives an attacker", (ENGINEER,), _of_attackers.curves),
     "members": ("Membership and formal guarantees", (OFFICER, ENGINEER), _of_attackers.members),

@@ -10,18 +10,23 @@ from fedcxr.errors import one_line
 from fedcxr.report import dpia
 from fedcxr.report._pooled import UNKNOWN, attackers, findings, others, pooled
 from fedcxr.report.reading import Read
+from fedcxr.report.usefulness import FIRST, about, measured
 
 ARMS = ("trained", "trained_released", "frozen", "raw")
 JUDGED = ("trained", "trained_released", "frozen")  # a policy's usefulness is the first of these that it has
 
 
-def policy(row: Mapping[str, Any] | None, read: Sequence[Read]) -> dict[str, Any]:
+def policy(
+    row: Mapping[str, Any] | None, read: Sequence[Read], study: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """From its row of study.json, if it has one, and from its results; there is one at least of both."""
     results = [one.result for one in read]
     told = attackers(results)
     arms = {arm: pooled(_mean(result, arm) for result in results) for arm in ARMS}
     judged = next((arm for arm in JUDGED if arms[arm]["value"] is not None), None)
     assessment, unassessed = _assessed(results)
+    tasks, unread = measured(results, study)
+    main = about(FIRST, study)
     return {
         "name": _name(row, results),
         "differs": dict(row["differs"]) if row else {},
@@ -30,7 +35,15 @@ def policy(row: Mapping[str, Any] | None, read: Sequence[Read]) -> dict[str, Any
         "seeds": [result["run"]["seed"] for result in results],
         "meets": row.get("meets") if row else None,
         "constraints": [dict(one) for one in row.get("constraints") or ()] if row else [],
-        "utility": {"arm": judged, **(arms[judged] if judged else UNKNOWN)},
+        "utility": {
+            "task": FIRST,
+            "name": main["name"],
+            "figure": f"utility.{FIRST}.{main['path']}",
+            "arm": judged,
+            **(arms[judged] if judged else UNKNOWN),
+        },
+        "tasks": tasks,
+        "unread": unread,
         "arms": arms,
         "findings": {arm: findings(results, arm) for arm in ARMS},
         "risk": _risk(results, told),
@@ -157,6 +170,7 @@ def _provenance(read: Read) -> dict[str, Any]:
         "device": run.get("device"),
         "result_sha256": read.digest,
         "code_sha256": read.code,
+        "code_unknown_because": read.code_unknown,
         "of_other_code": read.of_other_code,
         "versions": {name: environment[name] for name in sorted(environment)},
         "command": f"fedcxr simulate {Path(read.folder.name) / 'scenario.yaml'}",

@@ -30,10 +30,12 @@ class Read:
     result: Mapping[str, Any]
     digest: str  # SHA-256 of result.json
     code: str | None  # the version of the code that made it
+    code_unknown: str | None = None  # why that cannot be told
 
     @property
     def of_other_code(self) -> bool:
-        return self.code != code_version()
+        """Whether it is known to be."""
+        return self.code is not None and self.code != code_version()
 
     @property
     def made_up(self) -> bool:
@@ -114,7 +116,10 @@ class Shelf:
             return None
         try:
             result = _shape.result(result_of(folder))
-            return Read(folder, result, hashlib.sha256(path.read_bytes()).hexdigest(), _code(folder))
+            code, unknown = _code(folder)
+            if unknown is not None:
+                self.lacking.append(f"{folder.name} is reported, and which code made it is unknown: {unknown}")
+            return Read(folder, result, hashlib.sha256(path.read_bytes()).hexdigest(), code, unknown)
         except (OSError, FedcxrError, pydantic.ValidationError) as error:
             self.lacking.append(f"{folder.name} cannot be read: {_why(error)}")
             return None
@@ -127,13 +132,13 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _code(folder: Path) -> str | None:
-    """Which version made it; a result that nobody marked is read all the same."""
+def _code(folder: Path) -> tuple[str | None, str | None]:
+    """Which version made it, or why nobody can tell; its result is read all the same."""
     try:
         told = versions_of(folder).get("fedcxr")
-    except StorageError:
-        return None
-    return told if isinstance(told, str) else None
+    except StorageError as error:
+        return None, _why(error)
+    return (told, None) if isinstance(told, str) else (None, "run.json names no version of the code")
 
 
 def _why(error: BaseException) -> str:

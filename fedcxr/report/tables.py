@@ -35,8 +35,8 @@ class Flat:
 
 
 def of(policies: Sequence[Mapping[str, Any]]) -> list[Flat]:
-    """Policies, findings and attackers."""
-    return [_policies(policies), _findings(policies), _attackers(policies)]
+    """Policies, what tasks measured of each, findings, and attackers."""
+    return [_policies(policies), _tasks(policies), _findings(policies), _attackers(policies)]
 
 
 def csv(table: Flat) -> str:
@@ -63,23 +63,35 @@ def escaped(words: str) -> str:
 
 
 def _policies(policies: Sequence[Mapping[str, Any]]) -> Flat:
+    useful = f"{policies[0]['utility']['name']} of {policies[0]['utility']['task']}"
     heads = (
-        *("policy", "runs", "meets", "AUC of findings", "low", "high", "question", "attacker", "worst AUC"),
+        *("policy", "runs", "meets", useful, "low", "high", "question", "attacker", "worst AUC"),
         *("worst low", "worst high", "lower bound", "conclusive", "epsilon", "delta", "unit", "seconds", "MB sent"),
     )
     rows = []
     for one in policies:
-        useful, risk, formal, cost = one["utility"], one["risk"], one["formal"] or {}, one["cost"]
+        gain, risk, formal, cost = one["utility"], one["risk"], one["formal"] or {}, one["cost"]
         sent = cost["bytes_up"]
         rows.append(
             (
-                *(one["name"], one["runs"], one["meets"], useful["value"], *(useful["ci95"] or (None, None))),
+                *(one["name"], one["runs"], one["meets"], gain["value"], *(gain["ci95"] or (None, None))),
                 *(risk["question"], risk["attacker"], risk["value"], *(risk["ci95"] or (None, None))),
                 *(risk["lower_bound"], risk["conclusive"], formal.get("epsilon"), formal.get("delta")),
                 *(formal.get("unit"), cost["seconds"], None if sent is None else sent / 1e6),
             )
         )
     return Flat("policies", heads, tuple(rows))
+
+
+def _tasks(policies: Sequence[Mapping[str, Any]]) -> Flat:
+    """The main figure of every task that was run; a task without one has a line all the same."""
+    heads = ("policy", "task", "figure", "value", "low", "high")
+    rows = [
+        (one["name"], task, told["figure"], told["value"], *(told["ci95"] or (None, None)))
+        for one in policies
+        for task, told in one["tasks"].items()
+    ]
+    return Flat("tasks", heads, tuple(rows))
 
 
 def _findings(policies: Sequence[Mapping[str, Any]]) -> Flat:

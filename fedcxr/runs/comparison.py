@@ -6,14 +6,17 @@ import csv
 import io
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fedcxr.runs import Run, differences
 from fedcxr.runs.constraints import judged, meets
+from fedcxr.runs.measured import figure_at
 from fedcxr.runs.study import Study
 from fedcxr.storage.disk import read_json, write_atomic, write_json
 from fedcxr.table import Row, Table, figure, span
+from fedcxr.tasks import Main
 from fedcxr.verdict import listed
 
 Figure = Mapping[str, Any]  # as results hold them: value and ci95
@@ -30,9 +33,12 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "worst": lambda result: (result["privacy"]["worst_case"] or {"auc": None})["auc"],
     "member": lambda result: _highest(result["privacy"].get("membership", [])),
 }
+HERE = ("findings",)  # tasks of which some of these are figures, so that their main one has a column already
 UNKNOWN = figure(None)
+NOTHING: Mapping[str, Any] = {"mean": None, "std": None, "ci95": None}  # known of a figure
 MEETS = {True: "yes", False: "no", None: "cannot be told"}
-ALWAYS = ("meets", "runs", "trained", "95 %", "worst", "95 % ", "time", "MB sent")
+ALWAYS = ("meets", "runs", "worst", "95 % ", "time", "MB sent")
+USEFUL = ("trained", "95 %")  # likewise, unless it is by other tasks alone that usefulness was measured
 OF_MODELS = (
     "member: AUC of whoever tells patients who were learnt from; epsilon: what is guaranteed, and to whom",
     "alone: the same learning at each site alone, mean; start: where learning began, without any hospital's film",
@@ -46,13 +52,16 @@ NOTES = (
 
 def compare(study: Study, out: Path) -> dict[str, Any]:
     """What this code's runs on file say: per cell each figure's mean and spread over seeds, and if controls held."""
-    rows, policies = [], list[differences.Policy]()
+    rows, policies = list[dict[str, Any]](), list[differences.Policy]()
+    mains: dict[str, Main] = {}
     for cell in study.cells():
         runs = {seed: Run.place(out, cell.scenario(seed)) for seed in study.seeds}
         finished = {seed: result for seed, run in runs.items() if (result := run.own_result) is not None}
         results = list(finished.values())
         attacks = [attack for result in results for attack in result["privacy"]["attacks"]]
         judgements = judged(cell.constraints, results, len(runs))
+        tasks = {name: task.main for name, task in cell.scenario(study.seeds[0]).tasks.items() if task.main is not None}
+        mains |= tasks
         policies.append(_by_figure({seed: differences.measured(runs[seed], one) for seed, one in finished.items()}))
         rows.append(
             {
@@ -61,6 +70,10 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
                 "name": cell.described(),
                 "runs": len(results),
                 "figures": {name: _over_seeds([look(r) for r in results]) for name, look in FIGURES.items()},
+                "tasks": {
+                    name: _over_seeds([figure_at(result, name, main.path) for result in results])
+                    for name, main in tasks.items()
+                },
                 "conclusive": all(attack["conclusive"] for attack in attacks) if attacks else None,
                 "converged": _converged(results),
                 "guarantee": _guarantee(results),
@@ -70,12 +83,18 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
                 "meets": meets(judgements),
             }
         )
-    compared = differences.compared([str(row["name"]) for row in rows], policies, _best(rows))
+    measured = {
+        name: asdict(main)
+        for name, main in mains.items()
+        if any(row["tasks"].get(name, NOTHING)["mean"] is not None for row in rows)
+    }
+    compared = differences.compared([str(row["name"]) for row in rows], policies, _best(rows, list(measured)))
     return {
         "schema": 1,
         "study": study.name,
         "seeds": list(study.seeds),
         "constraints": list(study.constraints),
+        "tasks": measured,
         "rows": rows,
         "differences": compared,
     }
@@ -87,9 +106,12 @@ def _by_figure(measured: Mapping[int, Mapping[str, differences.Measured]]) -> di
     return {name: {seed: one[name] for seed, one in measured.items() if name in one} for name in names}
 
 
-def _best(rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """The place of the most useful policy that meets the constraints."""
-    useful = [(row["figures"]["trained"]["mean"], -place) for place, row in enumerate(rows) if row["meets"]]
+def _best(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> int | None:
+    """The place of the most useful policy that meets the constraints: by findings, or else by the first task."""
+    judge = next((name for name in HERE if name in tasks), next(iter(tasks), None))
+    if judge is None:
+        return None
+    useful = [(row["tasks"].get(judge, NOTHING)["mean"], -place) for place, row in enumerate(rows) if row["meets"]]
     known = [(mean, place) for mean, place in useful if mean is not None]
     return -max(known)[1] if known else None
 
@@ -109,13 +131,14 @@ def _lines(comparison: Mapping[str, Any]) -> Iterator[list[object]]:
     rows = comparison["rows"]
     keys = list(dict.fromkeys(key for row in rows for key in row["differs"]))
     parts = ("mean", "std", "low", "high")
-    figures = [f"{name} {part}" for name in FIGURES for part in parts]
+    tasks = _of_tasks(comparison)
+    figures = [f"{name} {part}" for name in (*FIGURES, *tasks) for part in parts]
     formal = ("epsilon", "delta", "unit")
     costs = ("seconds", "bytes_up", "bytes_down")
     bound = ["meets"] if any(row["constraints"] for row in rows) else []
     yield ["scenario", *keys, "runs", *figures, "controls held", "converged", *formal, *costs, *bound, "folders"]
     for row in rows:
-        found = [row["figures"][name] for name in FIGURES]
+        found = [*(row["figures"][name] for name in FIGURES), *(row["tasks"].get(name, NOTHING) for name in tasks)]
         cells = [cell for one in found for cell in (one["mean"], one["std"], *(one["ci95"] or (None, None)))]
         yield [
             row["described"],
@@ -140,17 +163,20 @@ def load(folder: Path) -> dict[str, Any]:
 def screen(comparison: Mapping[str, Any], folder: Path) -> Table:
     """A comparison for a terminal: first what matters most, which a narrow one shows in its first block."""
     bound = any(row["constraints"] for row in comparison["rows"])
-    cells = [dict(_cells(row, bound)) for row in comparison["rows"]]
+    tasks = _of_tasks(comparison)
+    cells = [dict(_cells(row, bound, list(tasks))) for row in comparison["rows"]]
     # What no row has is no column: films have no members, and models no released films.
-    heads = [head for head in cells[0] if head in ALWAYS or any(one[head] != UNKNOWN for one in cells)] if cells else []
+    always = ALWAYS if tasks else (*ALWAYS, *USEFUL)
+    heads = [head for head in cells[0] if head in always or any(one[head] != UNKNOWN for one in cells)] if cells else []
     rows = [
         Row(row["described"], tuple(one[head] for head in heads), _doubt(row))
         for row, one in zip(comparison["rows"], cells, strict=True)
     ]
     shared = "member" in heads
     notes = (
-        *NOTES,
+        *(NOTES if {"raw", "frozen", "trained"} & set(heads) else NOTES[1:]),
         *(OF_MODELS if shared else ()),
+        *(f"{name}: {main['name']}, {main['says']}" for name, main in tasks.items()),
         f"runs are below {folder}; study.csv there has all figures of each",
         *(f"{row['name']}: {MEETS[row['meets']]}. {_reasons(row)}" for row in comparison["rows"] if row["constraints"]),
     )
@@ -173,13 +199,18 @@ def _reasons(row: Mapping[str, Any]) -> str:
     return " ".join(one["because"] for one in row["constraints"] if one["met"] is row["meets"])
 
 
-def _cells(row: Mapping[str, Any], bound: bool) -> Iterator[tuple[str, str]]:
+def _of_tasks(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """The main figures of tasks that have columns of their own."""
+    return {name: main for name, main in comparison["tasks"].items() if name not in HERE}
+
+
+def _cells(row: Mapping[str, Any], bound: bool, tasks: Sequence[str]) -> Iterator[tuple[str, str]]:
     """By head; the interval of a figure stands behind it under as many spaces as tell it from others."""
-    figures = row["figures"]
+    figures = {**row["figures"], **{name: row["tasks"].get(name, NOTHING) for name in tasks}}
     if bound:
         yield "meets", MEETS[row["meets"]] if row["constraints"] else "nothing asked"
     yield "runs", str(row["runs"])
-    for spaces, name in enumerate(("trained", "worst", "member")):
+    for spaces, name in enumerate(("trained", "worst", "member", *tasks)):
         if name in figures:
             yield name, _shown(figures[name])
             yield "95 %" + " " * spaces, span(figures[name]["ci95"]) if figures[name]["ci95"] else UNKNOWN
@@ -210,10 +241,12 @@ def table(comparison: Mapping[str, Any]) -> str:
         for name in FIGURES
         if any(row["figures"].get(name, {}).get("mean") is not None for row in comparison["rows"])
     ]
-    heads = ["scenario", "runs", *known, "epsilon", "controls", "converged"]
+    tasks = list(_of_tasks(comparison))
+    heads = ["scenario", "runs", *known, *tasks, "epsilon", "controls", "converged"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in comparison["rows"]:
-        figures = [*(_shown(row["figures"][name]) for name in known), _epsilon(row.get("guarantee"))]
+        found = [*(row["figures"][name] for name in known), *(row["tasks"].get(name, NOTHING) for name in tasks)]
+        figures = [*map(_shown, found), _epsilon(row.get("guarantee"))]
         held = {True: "held", False: "**failed**", None: "-"}[row["conclusive"]]
         end = {True: "yes", False: "**lower bound**", None: "-"}[row.get("converged")]
         lines.append(f"| {' | '.join([row['described'], str(row['runs']), *figures, held, end])} |")

@@ -26,7 +26,8 @@ def curves(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
 
 def _below(name: str, told: Any) -> Iterator[tuple[str, Figure]]:
     if isinstance(told, Mapping) and "value" in told:
-        yield name, Figure(told["value"], *(told.get("ci95") or ()))
+        low, high = told.get("ci95") or (None, None)
+        yield name, Figure(*(None if one is None else float(one) for one in (told["value"], low, high)))
     elif isinstance(told, Mapping | list):
         for _, own, below in _parts(name, told, NOT_OF_FIGURES):
             yield from _below(own, below)

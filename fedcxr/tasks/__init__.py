@@ -128,6 +128,15 @@ class Taught:
     findings: tuple[str, ...]  # what it tells of a film, in this order
 
 
+@dataclass(frozen=True)
+class Main:
+    """The one figure of a task by which ways of sharing stand beside each other: more is better, and 1 the best."""
+
+    path: str  # one of the task's `bounds`
+    name: str  # what it is called at the head of a column
+    says: str  # what it is, as a sentence goes on after `how good is it:`
+
+
 Tested = Mapping[str, Array]  # what comes back from one site: figures of its films, and never a film
 
 
@@ -135,6 +144,7 @@ class Task(Plugin):
     """Answers: how good is what one can do with the releases? Its fields are keys under `tasks:` in a scenario."""
 
     bounds: ClassVar[tuple[str, ...]] = ()  # its figures with intervals, by path, to which a study may set a bound
+    main: ClassVar[Main | None] = None  # which of these tables of many runs show; None: none of them
 
     @property
     def forms(self) -> tuple[Form, ...]:

@@ -27,7 +27,7 @@ from fedcxr.plugins import File
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Table
-from fedcxr.tasks import Bench, Evidence, Material, Task, Taught, Tested
+from fedcxr.tasks import Bench, Evidence, Main, Material, Task, Taught, Tested
 from fedcxr.tasks._findings import ARMS, Inputs, Labelled, Scored, demand_scored, figures_of, lent, released, told_of
 from fedcxr.tasks._references import beginning, curve, references
 from fedcxr.tasks._told import check_findings, told
@@ -87,6 +87,11 @@ class Findings(Task):
 
     bounds: ClassVar[tuple[str, ...]] = tuple(
         f"{arm}.{figure}" for arm in (*ARMS, "together", "start") for figure in ("mean_auc", "per_finding.*")
+    )
+    main: ClassVar[Main | None] = Main(
+        "trained.mean_auc",
+        "AUC",
+        "how well a classifier that learnt from what was shared tells findings on clean films",
     )
     paper: ClassVar[str | None] = "Packhaeuser et al., MICCAI 2023 (`frozen`); all others: ours"
 

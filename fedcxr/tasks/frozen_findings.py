@@ -25,7 +25,7 @@ from fedcxr.plugins import File
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of
 from fedcxr.table import Table
-from fedcxr.tasks import Bench, Bools, Evidence, Task
+from fedcxr.tasks import Bench, Bools, Evidence, Main, Task
 from fedcxr.tasks._findings import ARMS, Labelled, Scored, demand_scored, figures_of, lent, released, told_of
 from fedcxr.view import Films
 
@@ -56,6 +56,11 @@ class FrozenFindings(Task):
 
     bounds: ClassVar[tuple[str, ...]] = tuple(
         f"{arm}.{figure}" for arm in ARMS for figure in ("mean_auc", "per_finding.*")
+    )
+    main: ClassVar[Main | None] = Main(
+        "frozen.mean_auc",
+        "AUC",
+        "how well one layer behind a frozen backbone, which learnt from clean films, tells findings of released ones",
     )
     paper: ClassVar[str | None] = "Noise against re-identification in chest X-rays (`frozen`); all others: ours"
     deviations: ClassVar[str | None] = (

@@ -20,7 +20,7 @@ from fedcxr.metrics.surfaces import AREAS, DISTANCES, agreement
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of
 from fedcxr.table import Row, Table, figure, span
-from fedcxr.tasks import Bench, Bools, Evidence, Task
+from fedcxr.tasks import Bench, Bools, Evidence, Main, Task
 from fedcxr.verdict.utility import segmentation as in_words
 from fedcxr.view import Films, Masks
 
@@ -115,6 +115,12 @@ class Segmentation(Task):
     bounds: ClassVar[tuple[str, ...]] = (
         *(f"{trained}.{tested}.{name}" for trained in KINDS for tested in KINDS for name in FIGURES),
         *(f"guess.{name}" for name in FIGURES),
+    )
+
+    main: ClassVar[Main | None] = Main(
+        "released.released.dice",
+        "Dice",
+        "how well a network that learnt from released films outlines organs on released films",
     )
 
     organ: Organ = "lungs"

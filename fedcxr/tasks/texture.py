@@ -21,7 +21,7 @@ from fedcxr.metrics.paired import of_films
 from fedcxr.metrics.radiomics import BINS, FAMILIES, NAMES, features
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, span
-from fedcxr.tasks import Bench, Evidence, Task
+from fedcxr.tasks import Bench, Evidence, Main, Task
 from fedcxr.verdict.utility import texture as in_words
 from fedcxr.view import Array, Rows
 
@@ -82,6 +82,10 @@ class Texture(Task):
         f"{arm}{path}"
         for arm in ("", "unauthorised.")
         for path in ("mean_icc", "excellent", "families.*.mean_icc", "features.*.icc")
+    )
+
+    main: ClassVar[Main | None] = Main(
+        "mean_icc", "ICC", "how closely radiomics features of what was shared agree with those of the films themselves"
     )
 
     where: Literal["auto", "lungs", "film"] = pydantic.Field(

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from runs_by_hand import compared, put, row, three, whole
+from results_by_hand import figure
+from runs_by_hand import compared, outlined, put, row, textured, three, whole
 
 from fedcxr.errors import ConfigError, DataError, printable
 from fedcxr.report import tables
@@ -149,6 +150,98 @@ def test_what_holders_of_keys_see_stands_beside_what_others_do(tmp_path: Path) -
     made = report(put(tmp_path, told))
     assert "server, which was granted keys, is right in 99 of 100 (98 to 100)." in made.document["answer"][1]
     assert "with keys: 0.990" in Parsed(page(made.document, made.shown)).said
+
+
+def test_every_task_that_was_measured_is_on_the_page_and_in_the_tables(tmp_path: Path) -> None:
+    made = report(three(tmp_path / "board"))
+    place = made.write(tmp_path / "out")
+    said = Parsed(place.read_text()).said
+    heads = "policy constraints findings (AUC) worst attack (AUC) segmentation (Dice) texture (ICC) guarantee runs"
+    assert heads in said
+    assert "0.930 0.920 to 0.940" in said  # of sealed, in the table of policies
+    assert "1 sealed: Dice 0.930 The anatomy survives: outlines are found as well as on clean films." in said
+    assert "neighbours (GLCM) 0.730 0.630 to 0.830 0.250 0.5 3 0 0 1" in said
+    # By hand there is less than its own table takes: what there is of it is told.
+    assert "trained mean_auc 0.830 0.810 to 0.850" in said
+    with (tmp_path / "out" / "tables" / "tasks.csv").open(newline="") as file:
+        lines = {(line["policy"], line["task"]): line for line in csv.DictReader(file)}
+    assert len(lines) == 9
+    assert lines["sealed", "texture"]["figure"] == "utility.texture.mean_icc"
+    found = [float(lines["sealed", "segmentation"][part]) for part in ("value", "low", "high")]
+    assert found == pytest.approx([0.93, 0.92, 0.94])
+    typeset = (tmp_path / "out" / "tables" / "tasks.tex").read_text()
+    assert r"sealed & texture & utility.texture.mean\_icc & 0.730 & 0.630 & 0.830 \\" in typeset
+
+
+def test_without_findings_policies_stand_by_the_first_task_that_has_a_main_figure(tmp_path: Path) -> None:
+    for method, dice in (("none", 0.93), ("noise", 0.91)):
+        for seed in (0, 1):
+            told = whole(method, seed)
+            told["utility"] = {"fidelity": None, "segmentation": outlined(dice - 0.01 * seed), "texture": textured(0.5)}
+            put(tmp_path / "board", told)
+    made = report(tmp_path / "board")
+    answer = made.document["answer"][0]
+    assert "the most useful of 2 is none, whose main figure of segmentation (Dice) is 0.925" in answer
+    first, _ = made.document["policies"]
+    assert first["utility"]["figure"] == "utility.segmentation.released.released.dice"
+    assert first["utility"]["value"] == pytest.approx(0.905)
+    assert first["utility"]["ci95"] == pytest.approx([0.89, 0.92])
+    assert first["dominated_by"]["name"] == "none"
+    drawn = page(made.document, made.shown)
+    assert ">segmentation (Dice)</text>" in drawn  # beside the axis
+    said = Parsed(drawn).said
+    assert "findings (AUC)" not in said
+    assert "This table is of seed 0; the main figure by seed: 0 0.930, 1 0.920." in said
+    assert "No figure under none; noise: it does not apply, or cannot be read." in said
+    alone = report(tmp_path / "board" / "none-0123-0").document["answer"][0]
+    assert alone.startswith("The anatomy survives: outlines are found as well as on clean films.")
+
+
+def test_a_task_from_outside_is_told_by_what_is_stored_and_its_code_is_never_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "edges_of_theirs.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    task = "edges_of_theirs:Edges"
+    told = whole()
+    told["utility"] = {task: {"kept": {"value": 0.25, "ci95": [0.2, 0.3]}, "films": 7}}
+    folder = put(tmp_path / "board", told)
+    compared(folder.parent, [row([folder], "noise", None)])
+    assert report(folder.parent).document["policies"][0]["utility"]["value"] is None
+    stored = json.loads((folder.parent / "study.json").read_text())
+    stored["tasks"] = {task: {"path": "kept", "name": "kept", "says": "how much of all edges is kept"}}
+    (folder.parent / "study.json").write_text(json.dumps(stored))
+    made = report(folder.parent)
+    made.complain()
+    assert made.document["policies"][0]["utility"]["value"] == 0.25
+    said = Parsed(page(made.document, made.shown)).said
+    assert "kept: how much of all edges is kept" in said
+    assert "kept 0.250 0.200 to 0.300" in said
+
+
+@pytest.mark.parametrize("wrong", ["much", float("nan")])
+def test_what_a_task_measured_and_nobody_can_read_is_named(tmp_path: Path, wrong: Any) -> None:
+    told = whole()
+    told["utility"]["texture"]["mean_icc"] = figure(wrong)
+    made = report(put(tmp_path, told))
+    (lacking,) = made.lacking
+    assert lacking.startswith("texture of noise-0123, seed 0, cannot be read: its figures are of another shape")
+    assert made.document["policies"][0]["tasks"]["texture"]["value"] is None
+    made.write(tmp_path / "out")
+
+
+def test_where_the_marker_of_a_run_is_cut_its_report_says_so(tmp_path: Path) -> None:
+    folder = put(tmp_path, whole())
+    (folder / "run.json").write_text('{"format": 2, "ver')
+    done = fedcxr("report", folder)
+    assert done.returncode == 3
+    (line,) = [line for line in done.stderr.splitlines() if "run.json" in line]
+    assert "noise-0123-0 is reported, and which code made it is unknown" in line
+    assert "another version of the code" not in done.stderr
+    said = Parsed((folder / "report.html").read_text()).said
+    _, provenance = said.split("Where the figures come from Data-protection officer", 1)
+    assert "unknown" in provenance
+    assert "run.json" in provenance
 
 
 def test_what_cannot_be_read_is_named_in_one_line_and_the_rest_is_reported(tmp_path: Path) -> None:

@@ -142,6 +142,24 @@ def test_whoever_shows_or_compares_a_damaged_run_says_so_in_a_line(
     assert "left out: what is stored of this run is damaged" in said.err
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"utility": {"findings": {"value": "much"}}},
+        {"utility": {"findings": {"value": 1.0, "ci95": [0.5]}}},
+        {"environment": ["torch"]},
+    ],
+)
+@pytest.mark.parametrize("names", [("noise-a", "noise-b"), ("noise-b", "noise-a")])
+def test_whoever_asks_what_differs_from_a_damaged_run_is_told_which_that_is(
+    tmp_path: Path, wrong: dict[str, Any], names: tuple[str, str]
+) -> None:
+    folder = written(tmp_path, "a", RESULT | wrong)
+    written(tmp_path, "b")
+    with pytest.raises(DataError, match=f"what is stored of this run is damaged; given: {folder}"):
+        runs_diff(*names, tmp_path)
+
+
 def test_a_note_of_another_shape_is_damage_too(tmp_path: Path) -> None:
     folder = written(tmp_path, "a")
     write_json(folder / "releases" / "site-1.json", ["digest"])

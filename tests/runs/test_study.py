@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from results_by_hand import figure
 
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
@@ -187,6 +188,46 @@ def test_figures_are_means_and_spreads_over_seeds(tmp_path: Path) -> None:
     with keep(compare(study, tmp_path), tmp_path).with_suffix(".csv").open(newline="") as file:
         (line,) = csv.DictReader(file)
     assert (line["runs"], line["naive high"], line["worst low"], line["seconds"]) == ("2", "0.9", "", "")
+
+
+def test_the_main_figures_of_tasks_have_columns_where_some_run_has_them(tmp_path: Path) -> None:
+    scenario = {**TINY, "tasks": ["findings", "fidelity", "texture", "segmentation"]}
+    study = Study.read(written(tmp_path, cases=[{"method": "none"}, {"method": "noise"}], scenario=scenario))
+    told = {"findings": {"trained": {"mean_auc": figure(0.8, 0.7, 0.9)}}, "fidelity": {"ssim": {"value": 0.5}}}
+    kept = {"none": {"mean_icc": figure(1.0, 1.0, 1.0)}, "noise": None}
+    for cell in study.cells():
+        run = Run.place(tmp_path, cell.scenario(0))
+        texture = kept[run.scenario.method.plugin_name()]
+        with run.begun(resume=False):
+            write_json(run.folder / "result.json", {**RESULT, "utility": {**told, "texture": texture}})
+    found = compare(study, tmp_path)
+    assert {name: main["path"] for name, main in found["tasks"].items()} == {
+        "findings": "trained.mean_auc",
+        "texture": "mean_icc",
+    }
+    assert [row["tasks"]["texture"]["mean"] for row in found["rows"]] == [1.0, None]
+    shown = screen(found, tmp_path)
+    assert shown.heads == ("runs", "trained", "95 %", "worst", "95 %", "texture", "95 %", "time", "MB sent")
+    assert [row.cells[5:7] for row in shown.rows] == [("1.000", "1.000 to 1.000"), ("unknown", "unknown")]
+    assert table(found).splitlines()[0] == "| scenario | runs | trained | texture | epsilon | controls | converged |"
+    with keep(found, tmp_path).with_suffix(".csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["trained mean"], line["texture mean"], line["texture high"]) for line in lines] == [
+        ("0.8", "1.0", "1.0"),
+        ("0.8", "", ""),
+    ]
+    assert not {"findings mean", "segmentation mean", "fidelity mean"} & set(lines[0])
+
+
+def test_where_usefulness_was_measured_by_other_tasks_alone_no_column_of_findings_is_empty(tmp_path: Path) -> None:
+    study = Study.read(written(tmp_path, scenario={**TINY, "tasks": ["texture"]}))
+    run = Run.place(tmp_path, next(study.cells()).scenario(0))
+    with run.begun(resume=False):
+        write_json(run.folder / "result.json", {**RESULT, "utility": {"texture": {"mean_icc": figure(0.5)}}})
+    shown = screen(compare(study, tmp_path), tmp_path)
+    assert "trained" not in shown.heads
+    assert "texture" in shown.heads
+    assert not any("findings" in note for note in shown.notes)
 
 
 def test_flags_change_every_run_of_a_study(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from fedcxr import plugins
 from fedcxr.cohort import Cohort
 from fedcxr.errors import ConfigError
 from fedcxr.release import NOBODY, Release
+from fedcxr.runs.measured import figure_at
 from fedcxr.storage.artefacts import Artefacts
 from fedcxr.table import Table
 from fedcxr.tasks import Bench, Evidence, Material, Task
@@ -120,6 +121,18 @@ def test_figures_do_not_depend_on_what_patients_are_called(
     index = evidence.cohort.index.assign(patient=[names[patient] for patient in evidence.cohort.patients])
     renamed = replace(evidence, cohort=replace(evidence.cohort, index=index))
     assert plain(task_of(name).measure(renamed, BENCH)) == plain(measured(name))
+
+
+def test_its_main_figure_is_one_that_it_measures_and_to_which_bounds_are_set(
+    name: str, measured: Callable[[str], dict[str, Any]]
+) -> None:
+    main = task_of(name).main
+    if main is None:
+        return
+    assert main.path in task_of(name).bounds
+    found = figure_at({"utility": {name: measured(name)}}, name, main.path)
+    assert found is not None
+    assert found["value"] is None or found["value"] <= 1.0
 
 
 def test_its_table_is_text(name: str, measured: Callable[[str], dict[str, Any]]) -> None:
