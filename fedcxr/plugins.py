@@ -155,10 +155,11 @@ def document(values: Mapping[str, Any], where: str) -> str:
 def explain(error: pydantic.ValidationError, where: str, model: type[pydantic.BaseModel]) -> ConfigError:
     """The first of pydantic's complaints as one line in our own form."""
     first = error.errors(include_url=False, include_context=False)[0]
-    path = ".".join(part for part in map(str, first["loc"]) if not part.startswith(UNION_TAGS))
+    parts = [part for part in map(str, first["loc"]) if not part.startswith(UNION_TAGS)]
+    path = ".".join(parts)
     if first["type"] == "extra_forbidden":
-        owner = _model_at(model, first["loc"][:-1])
-        return UnknownName(f"key in {where}", str(first["loc"][-1]), owner.model_fields)
+        owner, within = _model_at(model, first["loc"][:-1]), ".".join(parts[:-1])
+        return UnknownName(": ".join(filter(None, [f"key in {where}", within])), parts[-1], owner.model_fields)
     said = first["msg"].removeprefix("Value error, ")  # how pydantic introduces what our own checks say
     # A check of several values together names them itself; it was given all there are.
     told = first["type"] == "missing" or (first["type"] == "value_error" and not path)

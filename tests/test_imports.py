@@ -18,9 +18,9 @@ TREES = ("fedcxr", "sites", "server")
 # A part of the library imports from parts further left only. `import fedcxr` itself imports nothing.
 LINE = (
     "errors rng answer < cohort partition plugins release steps storage fence pairs metrics models < learning wire "
-    "< keys training data table page < verdict < codes context view < methods < world reading sealed_update "
-    "< knowledge < questions < adversaries tasks < scenario < deployment < protocol runs < audit report simulation "
-    "< orders < cli < python"
+    "label_noise < keys training data table page < verdict < codes context view < methods < world reading "
+    "sealed_update < knowledge < questions < adversaries tasks < scenario < deployment < protocol runs "
+    "< audit report simulation < orders < cli < python"
 )
 LAYERS = [layer.split() for layer in LINE.split(" < ")]
 LAYER = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}

@@ -275,7 +275,7 @@ def test_an_unknown_key_deep_inside_is_told_with_the_keys_of_its_place() -> None
     class Outer(pydantic.BaseModel):
         inner: Inner = Inner()
 
-    with pytest.raises(UnknownName, match=r"given: dept; allowed: depth; did you mean 'depth'"):
+    with pytest.raises(UnknownName, match=r"key in outer: inner; given: dept; allowed: depth; did you mean 'depth'"):
         plugins.validate(Outer, {"inner": {"dept": 2}}, "outer")
 
 

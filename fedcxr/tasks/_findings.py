@@ -50,6 +50,10 @@ class Labelled:
         """Clean films."""
         return cls(cohort.films(), cohort.labels, cohort.patients, cohort.findings)
 
+    def take(self, rows: Bools) -> Labelled:
+        """Some of them."""
+        return Labelled(self.inputs[rows], self.labels[rows], self.patients[rows], self.findings)
+
     def same_as(self, other: Labelled) -> bool:
         """Whether there is the very same to learn from both."""
         same = np.array_equal(self.inputs, other.inputs)

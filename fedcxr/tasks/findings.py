@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pydantic
 
+from fedcxr import label_noise
 from fedcxr.cohort import Cohort
 from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import DataError, Refused
+from fedcxr.label_noise import LabelNoise, Rates
 from fedcxr.methods import Form, Method, RunContext
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.paired import of_findings
@@ -33,6 +35,7 @@ from fedcxr.view import Films, Weights
 
 if TYPE_CHECKING:
     from fedcxr.models.classifier import Classifier
+    from fedcxr.training.label_noise import Correction
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
@@ -43,6 +46,24 @@ class Lesson(NamedTuple):
 
     learnt_from: Labelled
     read: Labelled
+
+
+class Believed(NamedTuple):
+    """How often the labels that are learnt from are right."""
+
+    rates: tuple[Rates | None, ...]  # by finding; None: they are taken for right
+    unable: Mapping[str, str]  # findings of which that could not be found out, and why
+
+    def told(self, films: Labelled) -> dict[str, Any]:
+        """For result.json."""
+        named = zip(films.findings, self.rates, strict=True)
+        return {
+            "rates": {name: None if one is None else one.model_dump() for name, one in named},
+            "uncorrected": dict(self.unable),
+        }
+
+
+FOLDS = 2  # in which labels are read off films that the others taught; each costs a training
 
 
 def _scored(network: Classifier, films: Labelled, bench: Bench) -> Scored:
@@ -96,6 +117,9 @@ class Findings(Task):
         default=0.1, ge=0, lt=1, description="labels are drawn towards one half by so much"
     )
     rare: float = pydantic.Field(default=3.0, ge=1, description="a rare finding's films count at most so many times")
+    label_noise: LabelNoise = pydantic.Field(
+        default=LabelNoise(), description="how often the labels that are learnt from are right; the loss allows for it"
+    )
     min_positives: int = pydantic.Field(
         default=MIN_POSITIVES, ge=1, description="rarer findings in the test are skipped"
     )
@@ -117,10 +141,13 @@ class Findings(Task):
         return evidence.view.model is not None or super().applies(evidence)
 
     def required_files(self) -> tuple[Path, ...]:
-        weights = pretrained.find(self.network, self.pretrained)
-        return () if weights is None else (weights,)
+        weights, rates = pretrained.find(self.network, self.pretrained), self.label_noise.file
+        if rates is not None:
+            label_noise.read(Path(rates))
+        return tuple(Path(file) for file in (weights, rates) if file is not None)
 
     def demand(self, cohort: Cohort) -> None:
+        self.label_noise.of(cohort.findings)
         demand_scored(cohort.where("test"), self.min_positives, "findings")
 
     def foresee(self, cohort: Cohort, bench: Bench) -> None:
@@ -139,7 +166,8 @@ class Findings(Task):
         lesson, context = self._lesson(evidence), RunContext.on(bench.compute)
         arms: dict[str, Scored] = {}
         with bench.compute.session():
-            shared = None if lesson is None else self.train(lesson.learnt_from, bench, "released")
+            believed = None if lesson is None else self._believed(lesson.learnt_from, bench)
+            shared = None if lesson is None else self.train(lesson.learnt_from, bench, "released", believed)
             # The same bytes would train the same classifier again.
             unprotected = lesson is not None and lesson.learnt_from.same_as(Labelled.of(train))
             ceiling = shared if shared is not None and unprotected else self._ceiling(train, bench)
@@ -159,7 +187,10 @@ class Findings(Task):
         figures = {arm: self._figures(one, bench.seed) for arm, one in arms.items()}
         for arm, one in arms.items():
             bench.keep(f"{arm}.mean_auc", of_findings(one.labels, one.scores, one.patients, self.min_positives))
-        return {arm: figures.get(arm) for arm in ARMS} | self._of_a_federation(evidence, test, bench)
+        told = {arm: figures.get(arm) for arm in ARMS} | self._of_a_federation(evidence, test, bench)
+        if self.label_noise.on and lesson is not None and believed is not None:
+            told["label_noise"] = believed.told(lesson.learnt_from)
+        return told
 
     def _of_a_federation(self, evidence: Evidence, test: Cohort, bench: Bench) -> dict[str, Any]:
         """What its model is compared with, and how good that was after some of its rounds; nothing of other methods."""
@@ -260,18 +291,58 @@ class Findings(Task):
         return loaded(self._network(films, bench), made)
 
     def table(self, figures: Mapping[str, Any]) -> Table:
-        return told_of(figures, "How useful: mean AUC of the findings")
+        table = told_of(figures, "How useful: mean AUC of the findings")
+        left = (figures.get("label_noise") or {}).get("uncorrected", {})
+        notes = tuple(f"labels taken for right: {name}, since {why}" for name, why in left.items())
+        return replace(table, notes=(*table.notes, *notes))
 
-    def train(self, films: Labelled, bench: Bench, stage: str) -> Classifier:
-        """A classifier of the findings on these films, or on codes."""
+    def train(self, films: Labelled, bench: Bench, stage: str, believed: Believed | None = None) -> Classifier:
+        """A classifier of the findings on these films, or on codes; `believed` of their labels, if it is known yet."""
+        from fedcxr.training.label_noise import Correction
+
+        correction = None
+        if self.label_noise.on:
+            rates = (believed or self._believed(films, bench)).rates
+            correction = Correction.of(rates, self.label_noise.unknown, films.labels, bench.compute.device)
+        return self._taught(films, bench, "batches", f"findings {stage}", correction)
+
+    def _taught(
+        self, films: Labelled, bench: Bench, batches: str, stage: str, correction: Correction | None
+    ) -> Classifier:
         from fedcxr.training.classifier import Recipe, teach
 
         network = self._network(films, bench)
         how = self.model_dump(include={field.name for field in dataclasses.fields(Recipe)})
-        rng = stream(bench.seed, "findings", "batches")
-        progress = partial(bench.progress, f"findings {stage}")
-        teach(network, films.inputs, films.labels, Recipe(**how), rng, bench.compute, progress)
+        rng, progress = stream(bench.seed, "findings", batches), partial(bench.progress, stage)
+        teach(network, films.inputs, films.labels, Recipe(**how), rng, bench.compute, progress, correction=correction)
         return network
+
+    def _believed(self, films: Labelled, bench: Bench) -> Believed:
+        """How often these labels are right, as was given or as the films have it."""
+        given = self.label_noise.of(films.findings)
+        nobody = {
+            name: "no film is labelled with it"
+            for name, positives in zip(films.findings, (films.labels == 1).any(axis=0), strict=True)
+            if not positives
+        }
+        if not self.label_noise.estimated:
+            return Believed(
+                tuple(None if name in nobody else rate for name, rate in zip(films.findings, given, strict=True)),
+                nobody,
+            )
+        from fedcxr.training import predict
+        from fedcxr.training.label_noise import confident, folds
+
+        scores, part = np.zeros_like(films.labels), folds(len(films.labels), FOLDS, bench.seed)
+        for number in range(FOLDS):
+            others, own = films.take(part != number), films.take(part == number)
+            stage = f"findings labels {number + 1} of {FOLDS}"
+            network = self._taught(others, bench, f"fold {number}", stage, None)
+            scores[part == number] = predict(network, own.inputs, bench.compute)
+        rates, unable = confident(films.labels, scores, films.findings)
+        found = (own if own is not None else one for own, one in zip(given, rates, strict=True))
+        left = {name: why for name, why in unable.items() if name in nobody or name not in self.label_noise.findings}
+        return Believed(tuple(found), left)
 
     def _network(self, films: Labelled, bench: Bench) -> Classifier:
         """Not yet trained."""

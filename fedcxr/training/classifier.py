@@ -14,6 +14,7 @@ from fedcxr.models.classifier import Classifier, findings_loss
 from fedcxr.models.stem import Synthesis
 from fedcxr.training import Plan, epochs, fit, shifted, shifted_along, to_tensor
 from fedcxr.training.compute import Compute
+from fedcxr.training.label_noise import Correction, corrected_loss
 
 Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.int8]  # films (n, h, w), or codes (n, c, h, w)
 Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
@@ -45,10 +46,12 @@ def teach(
     *,
     plan: Plan | None = None,
     penalty: Callable[[], Tensor] | None = None,
+    correction: Correction | None = None,
 ) -> None:
     """Train the network, from wherever it stands, to tell the findings `labels` of `films`; `rng` draws all batches.
 
-    `plan` is another than the recipe's, such as that of one turn of many; `penalty` is added to every loss.
+    `plan` is another than the recipe's, such as that of one turn of many; `penalty` is added to every loss;
+    `correction` says how often labels are wrong.
     """
     order = epochs(len(films), recipe.batch, rng)
     truth = torch.tensor(labels.copy(), device=compute.device)  # a table may lend them for reading, or backwards
@@ -64,7 +67,11 @@ def teach(
     def loss(step: int) -> Tensor:
         rows = next(order)
         logits = network.read(shown(films[rows]))
-        told = findings_loss(logits, truth[torch.from_numpy(rows).to(compute.device)], weights, recipe.smoothing)
+        known = truth[torch.from_numpy(rows).to(compute.device)]
+        if correction is None:
+            told = findings_loss(logits, known, weights, recipe.smoothing)
+        else:
+            told = corrected_loss(logits, known, weights, correction, recipe.smoothing)
         return told if penalty is None else told + penalty()
 
     plan = plan or Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)

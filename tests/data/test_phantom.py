@@ -18,6 +18,7 @@ from fedcxr.cohort import FINDINGS, SPLITS
 from fedcxr.data.phantom import Phantom, store
 from fedcxr.data.phantom.anatomy import BODY, anatomies
 from fedcxr.data.phantom.fit_tables import exceed_both, statistics, tetrachoric
+from fedcxr.data.phantom.labels import Mislabelled, Reading
 from fedcxr.data.phantom.render import outlines, render
 from fedcxr.data.phantom.styles import STYLES, style_of
 from fedcxr.data.phantom.tables import BOOSTED, tables
@@ -159,6 +160,54 @@ def test_the_table_does_not_depend_on_size_and_names_are_unique(nih: pd.DataFram
 def test_two_populations_have_no_name_in_common() -> None:
     names = [set(Phantom(patients=20, seed=seed).table()["patient"]) for seed in (0, 1, -1, 2**70)]
     assert len(set().union(*names)) == 4 * 20
+
+
+# --- labels -------------------------------------------------------------------------------------------------------
+
+
+def test_labels_are_as_wrong_as_is_said_where_they_teach_and_right_where_they_test() -> None:
+    right = Phantom(patients=2000)
+    wrong = right.model_copy(
+        update={
+            "mislabelled": Mislabelled(
+                sensitivity=0.8, specificity=0.9, sources={"source-2": Reading(sensitivity=0.6), "source-3": Reading()}
+            )
+        }
+    )
+    truth, told = right.table(), wrong.table()
+    pd.testing.assert_frame_equal(truth.drop(columns=list(FINDINGS)), told.drop(columns=list(FINDINGS)))
+    rates = {"source-1": (0.8, 0.9), "source-2": (0.6, 1.0), "source-3": (1.0, 1.0)}
+    for source, (sensitivity, specificity) in rates.items():
+        here = ((truth["source"] == source) & (truth["split"] != "test")).to_numpy()
+        shown, labelled = (frame.loc[here, list(FINDINGS)].to_numpy() == 1 for frame in (truth, told))
+        for present, share in ((True, sensitivity), (False, specificity)):
+            agrees = (labelled == shown)[shown == present]
+            assert abs(agrees.mean() - share) <= 4 * np.sqrt(share * (1 - share) / len(agrees))
+    tested = truth["split"] == "test"
+    pd.testing.assert_frame_equal(truth[tested], told[tested])
+
+
+def test_a_wrong_label_hangs_on_its_film_alone_and_stays_wrong_at_higher_rates() -> None:
+    def turned(share: float, patients: int = 200) -> np.ndarray:
+        right = Phantom(patients=patients)
+        wrong = right.model_copy(update={"mislabelled": Mislabelled(sensitivity=1 - share, specificity=1 - share)})
+        same: np.ndarray = (right.table() != wrong.table())[list(FINDINGS)].to_numpy()
+        return same
+
+    few, many = turned(0.2), turned(0.4)
+    assert (few <= many).all()
+    np.testing.assert_array_equal(turned(0.2, patients=20), few[: len(turned(0.2, patients=20))])
+
+
+def test_films_are_rendered_once_for_all_labels(tmp_path: Path) -> None:
+    right = SMALL.open(tmp_path)
+    wrong = SMALL.model_copy(update={"mislabelled": Mislabelled(sensitivity=0.5, specificity=0.5)})
+    told = wrong.open(tmp_path)
+    assert len(visible(tmp_path)) == 1
+    np.testing.assert_array_equal(told.films(), right.films())
+    pd.testing.assert_frame_equal(told.index, wrong.table(), check_dtype=False)
+    assert (told.labels != right.labels).mean() > 0.3
+    assert "mislabelled" not in (tmp_path / visible(tmp_path)[0] / "spec.json").read_text()
 
 
 # --- films --------------------------------------------------------------------------------------------------------
@@ -461,6 +510,8 @@ def test_a_file_in_place_of_the_cache_is_a_data_error(tmp_path: Path) -> None:
         {"splits": (0.5, 0.1, 0.1)},
         {"splits": (1.2, -0.2, 0.0)},
         {"colour": "red"},
+        {"mislabelled": {"sensitivity": 1.2}},
+        {"sources": 3, "mislabelled": {"sources": {"source-4": {"sensitivity": 0.8}}}},
     ],
 )
 def test_wrong_parameters(wrong: dict[str, object]) -> None:

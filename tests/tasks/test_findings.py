@@ -12,12 +12,15 @@ from evidences import showing
 from evidences import squares as evidence
 
 from fedcxr.cohort import SPLITS, Cohort
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, UnknownName
+from fedcxr.label_noise import LabelNoise, Rates
 from fedcxr.methods import Films, Form, Judged, RunContext, Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
 from fedcxr.tasks import Bench, Evidence
+from fedcxr.tasks._findings import Labelled
 from fedcxr.tasks.findings import Findings
+from fedcxr.training import arrays_of
 from fedcxr.training.compute import Compute
 from fedcxr.view import View
 
@@ -140,6 +143,30 @@ def test_films_are_not_changed() -> None:
     released.flags.writeable = given.clean.flags.writeable = False
     measure(given, TASK.model_copy(update={"steps": 2}))
     assert np.array_equal(released, before)
+
+
+def test_wrong_labels_are_allowed_for_and_what_could_not_be_found_out_is_named() -> None:
+    told = LabelNoise(findings={"Upper": Rates(sensitivity=0.7, specificity=0.9)})
+    estimated = told.model_copy(update={"estimated": True})
+    films, bench = Labelled.of(evidence().cohort), Bench(1, FP32, lambda *progress: None)
+    plain, corrected = (
+        arrays_of(task.train(films, bench, "clean")) for task in (TASK, TASK.model_copy(update={"label_noise": told}))
+    )
+    assert any((plain[name] != corrected[name]).any() for name in plain)
+    task = TASK.model_copy(update={"label_noise": estimated})
+    figures, stages = measure(evidence(), task)
+    assert stages == {"findings released", "findings labels 1 of 2", "findings labels 2 of 2"}
+    found = figures["label_noise"]
+    assert found["rates"]["Upper"] == {"sensitivity": 0.7, "specificity": 0.9}  # what is given outranks it
+    assert found["rates"]["Lower"]["sensitivity"] > 0.9
+    assert found["uncorrected"] == {"Rare": "no film is labelled with it"}
+    assert "labels taken for right: Rare, since no film is labelled with it" in task.table(figures).notes
+
+
+def test_rates_of_a_finding_that_these_films_do_not_have_are_refused() -> None:
+    told = LabelNoise(findings={"Uper": Rates(sensitivity=0.7, specificity=0.9)})
+    with pytest.raises(UnknownName, match="did you mean 'Upper'"):
+        TASK.model_copy(update={"label_noise": told}).demand(evidence().cohort)
 
 
 def test_a_cohort_without_test_films_is_an_error() -> None:

@@ -14,6 +14,7 @@ import pydantic
 
 from fedcxr.cohort import ORGANS, Annotation, Cohort
 from fedcxr.data import Source
+from fedcxr.data.phantom.labels import Mislabelled, labelled
 from fedcxr.data.phantom.visits import Population, Visits, sample
 from fedcxr.errors import ConfigError
 from fedcxr.partition import Partition
@@ -51,6 +52,9 @@ class Phantom(Source):
     splits: tuple[Share, Share, Share] = pydantic.Field(
         (0.7, 0.1, 0.2), description="Shares of patients in train, val and test."
     )
+    mislabelled: Mislabelled = pydantic.Field(
+        Mislabelled(), description="How often labels of train and val are right; films stay, and test tells the truth."
+    )
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -58,6 +62,8 @@ class Phantom(Source):
             raise ValueError(f"splits must sum to 1, not {sum(self.splits):g}")
         if self.patient_overlap > 0 and self.sources < 2:
             raise ValueError("patient_overlap needs at least two sources")
+        if "sources" in self.model_fields_set:
+            self.mislabelled.check(self.sources)
         return self
 
     @property
@@ -102,7 +108,7 @@ class Phantom(Source):
 
     def table(self) -> pd.DataFrame:
         """The index table, without rendering anything."""
-        return self._visits().index()
+        return labelled(self._visits().index(), self.mislabelled, self.seed)
 
     def masks(
         self, rows: Sequence[int] | npt.NDArray[np.intp] | slice
@@ -117,8 +123,10 @@ class Phantom(Source):
         """The whole cohort; rendered into `cache` on first use, mapped from there afterwards."""
         from fedcxr.data.phantom import outlines, store
 
-        cohort = store.open_cohort(self.spec(), self._order, Path(cache), workers, progress)
-        return replace(cohort, annotations=outlines.anatomical(len(cohort), self._order))
+        drawn = {key: value for key, value in self.spec().items() if key != "mislabelled"}  # which changes no film
+        cohort = store.open_cohort(drawn, self._order, Path(cache), workers, progress)
+        index = labelled(cohort.index, self.mislabelled, self.seed)
+        return replace(cohort, index=index, annotations=outlines.anatomical(len(cohort), self._order))
 
     def _order(self) -> Order:
         from fedcxr.data.phantom.store import Order
