@@ -24,7 +24,7 @@ from fedcxr.methods import Films, Masks
 from fedcxr.models.siamese import Siamese
 from fedcxr.pairs.sampler import Rows
 from fedcxr.questions import Answer
-from fedcxr.questions._rising import SCORES
+from fedcxr.questions._rising import SCORES, STEPS
 from fedcxr.rng import stream
 from fedcxr.training import Plan
 from fedcxr.training.compute import Compute
@@ -57,8 +57,9 @@ class Case:
 
     @property
     def silence(self) -> Answer:
-        """Of every pair the same."""
-        return {SCORES: np.zeros((len(self.released), len(self.known)), dtype=np.float32)}
+        """Of every pair the same, and no steps: of pictures that are all alike there is nothing to learn."""
+        scores = np.zeros((len(self.released), len(self.known)), dtype=np.float32)
+        return {SCORES: scores, STEPS: np.array(0, dtype=np.int64)}
 
     @cached_property
     def views(self) -> Views:

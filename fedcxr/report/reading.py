@@ -136,9 +136,9 @@ def _code(folder: Path) -> tuple[str | None, str | None]:
     """Which version made it, or why nobody can tell; its result is read all the same."""
     try:
         told = versions_of(folder).get("fedcxr")
-    except StorageError as error:
-        return None, _why(error)
-    return (told, None) if isinstance(told, str) else (None, "run.json names no version of the code")
+    except StorageError:
+        return None, f"its run.json {'cannot be read' if is_marked(folder) else 'is not there'}"
+    return (told, None) if isinstance(told, str) else (None, "its run.json names no version")
 
 
 def _why(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from fedcxr.knowledge import Holding
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods.noise import Noise
 from fedcxr.methods.none import Unprotected
+from fedcxr.questions._rising import effortless
 from fedcxr.rng import stream
 from fedcxr.training.compute import Compute
 from fedcxr.view import Weights
@@ -151,6 +152,7 @@ def test_where_all_releases_look_the_same_nobody_trains_and_every_pair_gets_the_
     found = link(every, alike, {})  # nothing was prepared, so that nobody could have gone on from it
     assert list(found) == list(every.attackers)
     assert all(scores.shape == (40, 40) and not scores.any() for scores in found.values())
+    assert all(effortless(answer) for answer in every.answer("linkage", alike, {}, 1, FP32, ignore).values())
     same[0, 0, 0] ^= 1
     almost = every._case(replace(given, view=open_view(same)), False, 1, FP32, ignore)
     told = {f"{part} {what}": np.zeros(300 if part == "own" else 40) for part in PARTS for what in ("sex", "age")}
