@@ -167,10 +167,11 @@ class Findings(Task):
         arms: dict[str, Scored] = {}
         with bench.compute.session():
             believed = None if lesson is None else self._believed(lesson.learnt_from, bench)
-            shared = None if lesson is None else self.train(lesson.learnt_from, bench, "released", believed)
-            # The same bytes would train the same classifier again.
-            unprotected = lesson is not None and lesson.learnt_from.same_as(Labelled.of(train))
-            ceiling = shared if shared is not None and unprotected else self._ceiling(train, bench)
+            ceiling, shared = self._ceiling(train, bench), None
+            if lesson is not None:
+                # The same bytes would train the same classifier again.
+                unprotected = lesson.learnt_from.same_as(Labelled.of(train))
+                shared = ceiling if unprotected else self.train(lesson.learnt_from, bench, "released", believed)
             arms["raw"] = _scored(ceiling, Labelled.of(test), bench)
             if lesson is not None and shared is not None:
                 own = evidence.own(self.on, evidence.films("test"), context)

@@ -51,7 +51,7 @@ def test_the_four_figures_have_the_promised_form() -> None:
     given = evidence()
     assert figures["raw"]["per_finding"]["Upper"]["positives"] == (given.labels[given.split == 2, 0] == 1).sum()
     json.dumps(figures, allow_nan=False)
-    assert stages == {"findings released"}  # the same bytes are not trained on twice
+    assert stages == {"findings clean"}  # the same bytes are not trained on twice
 
 
 def test_each_arm_is_trained_and_tested_on_the_films_it_names() -> None:
@@ -155,7 +155,7 @@ def test_wrong_labels_are_allowed_for_and_what_could_not_be_found_out_is_named()
     assert any((plain[name] != corrected[name]).any() for name in plain)
     task = TASK.model_copy(update={"label_noise": estimated})
     figures, stages = measure(evidence(), task)
-    assert stages == {"findings released", "findings labels 1 of 2", "findings labels 2 of 2"}
+    assert stages == {"findings clean", "findings labels 1 of 2", "findings labels 2 of 2"}
     found = figures["label_noise"]
     assert found["rates"]["Upper"] == {"sensitivity": 0.7, "specificity": 0.9}  # what is given outranks it
     assert found["rates"]["Lower"]["sensitivity"] > 0.9
