@@ -24,7 +24,7 @@ from fedcxr.methods import Films, Masks
 from fedcxr.models.siamese import Siamese
 from fedcxr.pairs.sampler import Rows
 from fedcxr.questions import Answer
-from fedcxr.questions._rising import SCORES, STEPS
+from fedcxr.questions._rising import SCORES, WITHOUT_EFFORT
 from fedcxr.rng import stream
 from fedcxr.training import Plan
 from fedcxr.training.compute import Compute
@@ -59,7 +59,7 @@ class Case:
     def silence(self) -> Answer:
         """Of every pair the same, and no steps: of pictures that are all alike there is nothing to learn."""
         scores = np.zeros((len(self.released), len(self.known)), dtype=np.float32)
-        return {SCORES: scores, STEPS: np.array(0, dtype=np.int64)}
+        return {SCORES: scores, **WITHOUT_EFFORT}
 
     @cached_property
     def views(self) -> Views:

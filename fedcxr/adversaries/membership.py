@@ -13,7 +13,7 @@ from fedcxr.adversaries._membership_signals import SIGNALS, Evidence, Films, Rou
 from fedcxr.adversaries._shadows import Training
 from fedcxr.methods import Form, RunContext
 from fedcxr.questions import Answer, Answers
-from fedcxr.questions._rising import STEPS
+from fedcxr.questions._rising import WITHOUT_EFFORT
 from fedcxr.view import Weights
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Membership(Adversary):
             signal = SIGNALS[attacker]
             told = {"scores": signal(evidence).astype(np.float32)}
             if attacker == "loss":  # no shadows, nothing learnt
-                told[STEPS] = np.array(0, dtype=np.int64)
+                told |= WITHOUT_EFFORT
             if attacker != "loss" and self.shadows >= 4:
                 told["half"] = signal(evidence.by(self.shadows // 4 * 2)).astype(np.float32)
             answers[attacker] = told

@@ -13,7 +13,7 @@ from fedcxr.errors import DataError
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Form, RunContext
 from fedcxr.questions import Answer, Answers
-from fedcxr.questions._rising import STEPS
+from fedcxr.questions._rising import WITHOUT_EFFORT
 from fedcxr.questions.linkage import Scores
 from fedcxr.rng import stream
 from fedcxr.view import Rows, Weights
@@ -91,7 +91,7 @@ class Support(Adversary):
     def _at_once(self, attacker: str, scores: Scores, own: Owned) -> Answer:
         """`learned` follows in closed form from all films that it owns, if it studied them all."""
         whole = attacker == "learned" and len(own.people) <= self.studied
-        return {"scores": scores, **({STEPS: np.array(0, dtype=np.int64)} if whole else {})}
+        return {"scores": scores, **(WITHOUT_EFFORT if whole else {})}
 
     def _join(self, leak: Leak, seed: int, compute: Compute, progress: Progress) -> Answers:
         """Codes with each other, which takes a learnt metric."""

@@ -100,6 +100,9 @@ def curve(answer: Answer, auc: float | None, ci95: Sequence[float] | None, measu
     return Curve(rungs, _converged(rungs, shares, ci95), True, rising)
 
 
+WITHOUT_EFFORT: Answer = {STEPS: np.array(0, dtype=np.int64)}  # what whoever takes no steps adds to an answer
+
+
 def effortless(answer: Answer) -> bool:
     """Whether an attacker says that it has no effort that could be raised."""
     return STEPS in answer and int(answer[STEPS]) == 0

@@ -70,6 +70,18 @@ class Scored:
     findings: tuple[str, ...]  # k names
 
 
+def train_and_test(evidence: Evidence) -> tuple[Cohort, Cohort]:
+    """The sites' films that a classifier of clean films learns from, and those that all are tested on."""
+    train, test = (evidence.cohort.take(evidence.films(split)) for split in ("train", "test"))
+    if not len(train) or not len(test):
+        raise DataError(
+            "findings need films to train on and films to test on",
+            given=f"{len(train)} and {len(test)}",
+            do="use a larger cohort",
+        )
+    return train, test
+
+
 def released(evidence: Material, inputs: Inputs, rows: Bools) -> Labelled:
     """Some of what was shared."""
     return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.findings)

@@ -16,7 +16,7 @@ import pydantic
 from fedcxr import label_noise
 from fedcxr.cohort import Cohort
 from fedcxr.data._vocabulary import known_by
-from fedcxr.errors import DataError, Refused
+from fedcxr.errors import Refused
 from fedcxr.label_noise import LabelNoise, Rates
 from fedcxr.methods import Form, Method, RunContext
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
@@ -28,7 +28,18 @@ from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Table
 from fedcxr.tasks import Bench, Evidence, Main, Material, Task, Taught, Tested
-from fedcxr.tasks._findings import ARMS, Inputs, Labelled, Scored, demand_scored, figures_of, lent, released, told_of
+from fedcxr.tasks._findings import (
+    ARMS,
+    Inputs,
+    Labelled,
+    Scored,
+    demand_scored,
+    figures_of,
+    lent,
+    released,
+    told_of,
+    train_and_test,
+)
 from fedcxr.tasks._references import beginning, curve, references
 from fedcxr.tasks._told import check_findings, told
 from fedcxr.view import Films, Weights
@@ -156,21 +167,15 @@ class Findings(Task):
             self._ceiling(cohort.where("train"), bench)
 
     def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
-        train, test = (evidence.cohort.take(evidence.films(split)) for split in ("train", "test"))
-        if not len(train) or not len(test):
-            raise DataError(
-                "findings need films to train on and films to test on",
-                given=f"{len(train)} and {len(test)}",
-                do="use a larger cohort",
-            )
+        train, test = train_and_test(evidence)
         lesson, context = self._lesson(evidence), RunContext.on(bench.compute)
         arms: dict[str, Scored] = {}
         with bench.compute.session():
             believed = None if lesson is None else self._believed(lesson.learnt_from, bench)
-            ceiling, shared = self._ceiling(train, bench), None
+            # The same bytes would train the same classifier again.
+            unprotected = lesson is not None and lesson.learnt_from.same_as(Labelled.of(train))
+            ceiling, shared = self._ceiling(train, bench, believed if unprotected else None), None
             if lesson is not None:
-                # The same bytes would train the same classifier again.
-                unprotected = lesson.learnt_from.same_as(Labelled.of(train))
                 shared = ceiling if unprotected else self.train(lesson.learnt_from, bench, "released", believed)
             arms["raw"] = _scored(ceiling, Labelled.of(test), bench)
             if lesson is not None and shared is not None:
@@ -272,13 +277,13 @@ class Findings(Task):
             return Scored(test.labels, np.zeros_like(test.labels), test.patients, test.findings)
         return _scored(self.train(train, bench, "without a key"), test, bench)
 
-    def _ceiling(self, clean: Cohort, bench: Bench) -> Classifier:
-        """The classifier of clean films, which other runs may have trained before."""
+    def _ceiling(self, clean: Cohort, bench: Bench, believed: Believed | None = None) -> Classifier:
+        """The classifier of clean films, which other runs may have trained before; `believed` as in `train`."""
         from fedcxr.training import arrays_of, loaded
 
         films, compute = Labelled.of(clean), bench.compute
         if bench.artefacts is None:
-            return self.train(films, bench, "clean")
+            return self.train(films, bench, "clean", believed)
         key = bench.artefacts.key(
             "classifier",
             task={k: v for k, v in self.spec().items() if k not in ("min_positives", "bootstraps")},
@@ -288,7 +293,7 @@ class Findings(Task):
             compute=compute.settings,
             pretrained=[digest_of_file(file) for file in self.required_files()],
         )
-        made = bench.artefacts.made(key, lambda: arrays_of(self.train(films, bench, "clean")))
+        made = bench.artefacts.made(key, lambda: arrays_of(self.train(films, bench, "clean", believed)))
         return loaded(self._network(films, bench), made)
 
     def table(self, figures: Mapping[str, Any]) -> Table:

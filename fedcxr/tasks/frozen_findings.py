@@ -26,7 +26,17 @@ from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of
 from fedcxr.table import Table
 from fedcxr.tasks import Bench, Bools, Evidence, Main, Task
-from fedcxr.tasks._findings import ARMS, Labelled, Scored, demand_scored, figures_of, lent, released, told_of
+from fedcxr.tasks._findings import (
+    ARMS,
+    Labelled,
+    Scored,
+    demand_scored,
+    figures_of,
+    lent,
+    released,
+    told_of,
+    train_and_test,
+)
 from fedcxr.view import Films
 
 if TYPE_CHECKING:
@@ -120,13 +130,7 @@ class FrozenFindings(Task):
             eyes.plain(cohort.where("test").films())
 
     def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
-        train, test = (evidence.cohort.take(evidence.films(split)) for split in ("train", "test"))
-        if not len(train) or not len(test):
-            raise DataError(
-                "findings need films to train on and films to test on",
-                given=f"{len(train)} and {len(test)}",
-                do="use a larger cohort",
-            )
+        train, test = train_and_test(evidence)
         clean = Labelled.of(test)
         pictures = np.asarray(evidence.view.forms["films"], dtype=np.uint8)
         learnt_from, read = (

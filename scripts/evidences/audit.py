@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _ending import in_one_line
 from _real_cohorts import RealFilms, covid, enough, kermany
 from PIL import Image
 
 from fedcxr.audit import Folders, audit
 from fedcxr.data import cache_folder
-from fedcxr.errors import FedcxrError
 from fedcxr.methods import FilmMethod
 from fedcxr.protocol import COORDINATOR, context_of, teach_step
 from fedcxr.rng import stream
@@ -52,7 +52,7 @@ HEAD = ("collection", "method", "fused", "best", "one source", "rank 1", "film",
 def main() -> None:
     """One line for each collection and method; what cannot be audited ends with one line and its code."""
     options = _options()
-    try:
+    with in_one_line():
         collections = [COLLECTIONS[name](options.data, SIZE) for name in options.only or COLLECTIONS]
         for cohort in collections:
             enough(cohort)
@@ -60,9 +60,6 @@ def main() -> None:
         for method in options.methods or METHODS:
             for cohort, films in zip(collections, protected(collections, method, options.seed), strict=True):
                 print(_line((cohort.name, method, *found(cohort, films, options))), flush=True)
-    except FedcxrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 def _options() -> argparse.Namespace:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _ending import in_one_line
 from _findings import answered, questions
 from _real_cohorts import RealFilms, covid, enough, folds_of, kermany
 from _scorers import Corpus, Matrix, Recipe, among
@@ -34,7 +35,6 @@ from fedcxr.adversaries._registration import registered
 from fedcxr.adversaries._shipped import Verifier
 from fedcxr.codes.support import correlation
 from fedcxr.data._pool import in_parallel
-from fedcxr.errors import FedcxrError
 from fedcxr.metrics import stratified_auc
 from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
 from fedcxr.models.relative import relative
@@ -48,11 +48,8 @@ BASELINE = "correlation"
 
 def main() -> None:
     """Score all pairs in six ways, and all films in two; what cannot show anything ends with one line and code 3."""
-    try:
+    with in_one_line():
         _run(_options())
-    except FedcxrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 def _run(options: argparse.Namespace) -> None:

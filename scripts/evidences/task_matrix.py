@@ -30,6 +30,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from _ending import in_one_line
 from _films import ByPatient
 from _real_cohorts import RealFilms, covid, folds_of, kermany
 from sklearn.linear_model import LogisticRegression
@@ -39,7 +40,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fedcxr import plugins
 from fedcxr.cohort import Cohort
-from fedcxr.errors import DataError, FedcxrError
+from fedcxr.errors import DataError
 from fedcxr.methods import RunContext
 from fedcxr.methods._coded import release_key
 from fedcxr.methods.sca import Sca
@@ -102,11 +103,8 @@ class Question:
 
 def main() -> None:
     """A block of lines per task; what cannot show anything ends with one line and its exit code."""
-    try:
+    with in_one_line():
         _run(_options())
-    except FedcxrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 def _options() -> argparse.Namespace:
