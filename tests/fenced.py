@@ -67,7 +67,7 @@ class Fenced:
     def run(self, given: object = None) -> str:
         """What it printed."""
         child = self.start()
-        said, errors = child.communicate(json.dumps(given), timeout=60)
+        said, errors = child.communicate(json.dumps(given), timeout=300)
         assert child.returncode == 0, errors
         return said
 

@@ -17,7 +17,7 @@ from fedcxr.scenario import Scenario
 def fedcxr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "COLUMNS": "100"}
     command = [sys.executable, "-m", "fedcxr.cli", *arguments]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_help_is_light(command: tuple[str, ...]) -> None:
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(
-        [sys.executable, "-c", look], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", look], env=environment, capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stderr.strip() == "[]"
     if command:
@@ -141,7 +141,7 @@ def test_what_a_command_starts_imports_nothing_from_the_folder_one_is_in(traps: 
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "FEDCXR_CACHE": str(traps)}
     films = ("--set", "patients=600", "--set", "size=64", "--workers", "2")
     command = [sys.executable, "-c", script, "data", "check", *films]
-    done = subprocess.run(command, env=environment, cwd=traps, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, cwd=traps, capture_output=True, text=True, timeout=300, check=False)
     assert not (traps / "sprung").exists()
     assert done.returncode == 0, done.stderr
 
@@ -159,7 +159,7 @@ def test_a_command_ends_with_its_code_whatever_its_threads_are_at() -> None:
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-c", script, "methods", "nonsense"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown method")
     assert len(done.stderr.splitlines()) == 1

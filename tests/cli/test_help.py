@@ -33,7 +33,7 @@ CONTEXTS = list(commands(ROOT, click.Context(ROOT, info_name="fedcxr", terminal_
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | variables
     command = [sys.executable, "-m", "fedcxr.cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: context.command_path)

@@ -342,7 +342,7 @@ def test_from_a_shell_without_a_terminal(tmp_path: Path) -> None:
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
             check=False, start_new_session=True,
         )  # fmt: skip
 
@@ -375,6 +375,6 @@ def test_help_imports_no_cryptography() -> None:
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     ended = subprocess.run(
-        [sys.executable, "-c", look], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", look], env=environment, capture_output=True, text=True, timeout=300, check=True
     )
     assert ended.stderr.strip() == "[]"

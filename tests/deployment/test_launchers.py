@@ -71,6 +71,6 @@ def test_a_flower_without_a_name_starts_nothing(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FLWR_HOME": str(tmp_path)}
     environment |= {"FEDCXR_SIMULATION": "1"}  # or else it fences itself in first
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode != 0
     assert "install_from_fab" in done.stderr

@@ -36,7 +36,7 @@ def ran(root: Path, folder: Path, job: str, seconds: float = 30.0) -> dict[str, 
     """What came of a job in a child of a fresh process."""
     code = RUN.format(job=job, seconds=seconds)
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], cwd=root, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code, str(folder)], cwd=root, capture_output=True, text=True, timeout=300, check=True
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

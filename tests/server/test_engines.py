@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from server.simulate import QUIET, Options, _wait, backend, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ray = pytest.mark.slow
+PATIENCE_S = 300.0  # of every wait here: what ends a test that hangs, and no measure of speed
 
 
 def scenario(**changes: Any) -> Scenario:
@@ -36,7 +35,7 @@ def scenario(**changes: Any) -> Scenario:
         "method": {"name": "noise", "scale": 0.3},
         "tasks": {},
         "adversaries": {},
-        "compute": {"device": "cpu", "precision": "fp32", "timeout_s": 60.0},
+        "compute": {"device": "cpu", "precision": "fp32", "timeout_s": PATIENCE_S},
     }
     return Scenario.parse({**document, **changes})
 
@@ -116,9 +115,7 @@ def test_a_site_that_releases_the_wrong_thing_is_dropped(tmp_path: Path, method:
 
 def test_a_site_that_hangs_is_dropped_when_the_time_is_over(tmp_path: Path) -> None:
     slow = scenario(method=fault("hang"), min_sites=4, compute={"timeout_s": 3.0, "workers": 5})
-    start = time.monotonic()
     run = simulate(slow, Options(tmp_path, "inline"))
-    assert time.monotonic() - start < 60
     assert "no answer within 3 s" in entries(run)["site-2"]["reason"]
 
 
@@ -158,13 +155,15 @@ def test_nothing_outlives_a_killed_command(tmp_path: Path) -> None:
     plan.write_text(scenario(method=fault("hang", once=str(tmp_path / "happened"))).to_yaml())
     command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--out", str(tmp_path / "runs")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FEDCXR_MARK": str(tmp_path)}
-    victim = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    _until((tmp_path / "happened").exists, 60)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    _until(lambda: not _marked(tmp_path), 20)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, **quiet) as victim:
+        try:
+            _until((tmp_path / "happened").exists)
+        finally:
+            victim.kill()
+    _until(lambda: not _marked(tmp_path))
     again = [*command, "--resume", "--format", "json"]
-    done = subprocess.run(again, env=environment, capture_output=True, timeout=120, check=True)
+    done = subprocess.run(again, env=environment, capture_output=True, timeout=PATIENCE_S, check=True)
     assert json.loads(done.stdout)["run"]["complete"] is True
 
 
@@ -182,7 +181,7 @@ def test_a_cluster_that_runs_is_used_and_left_as_it_was(tmp_path: Path, short_pa
         stderr=subprocess.DEVNULL,
     )
     try:
-        _until(lambda: _listens(port), 60)
+        _until(lambda: _listens(port))
         run = simulate(scenario(), Options(tmp_path, "ray", ray_address=f"127.0.0.1:{port}"))
         assert all(entry["status"] == "ok" for entry in entries(run).values())
         assert head.poll() is None
@@ -213,11 +212,11 @@ def test_flwr_run_does_the_same_on_flowers_own_runtime(tmp_path: Path, short_pat
         stderr=subprocess.DEVNULL,
     )
     try:
-        _until(lambda: _listens(port), 60)
+        _until(lambda: _listens(port))
         config = f'scenario="{plan}" out="{tmp_path / "runs"}" simulation=true'
         command = [str(bin_folder / "flwr"), "run", str(ROOT), "here", "--federation-config", "num-supernodes=5"]
-        subprocess.run([*command, "--run-config", config], env=environment, check=True, timeout=120)
-        _until(lambda: list(tmp_path.rglob("result.json")), 120)
+        subprocess.run([*command, "--run-config", config], env=environment, check=True, timeout=PATIENCE_S)
+        _until(lambda: list(tmp_path.rglob("result.json")))
     finally:
         end_group(superlink)
     (found,) = tmp_path.rglob("result.json")
@@ -239,10 +238,10 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _until(true: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
+def _until(true: Callable[[], Any]) -> None:
+    end = time.monotonic() + PATIENCE_S
     while not true():
-        assert time.monotonic() < end, f"not within {seconds} s"
+        assert time.monotonic() < end, f"not within {PATIENCE_S:.0f} s"
         time.sleep(0.1)
 
 
@@ -258,7 +257,7 @@ def _marked(mark: Path) -> list[str]:
     return found
 
 
-@ray
+@pytest.mark.slow
 def test_no_process_imports_from_the_folder_one_is_in(
     short_path: Path, traps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,7 @@ class Scene:
                 stack.callback(os.close, stdin)
             ran = subprocess.run(
                 [sys.executable, str(EXPLOITS), json.dumps(plan)],
-                stdin=stdin, capture_output=True, text=True, check=False, timeout=60, cwd=self.folder,
+                stdin=stdin, capture_output=True, text=True, check=False, timeout=300, cwd=self.folder,
                 pass_fds=[plan["descriptor"]],
             )  # fmt: skip
         if ran.returncode < 0:

@@ -216,7 +216,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[
                 check=False, cwd=folder / "cwd",
                 env={"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "PYTHONPATH": str(ROOT),
                      "PYTHONDONTWRITEBYTECODE": "1"},
-                capture_output=True, text=True, timeout=60,
+                capture_output=True, text=True, timeout=300,
             )  # fmt: skip
             assert ran.returncode == 0, ran.stderr
             found[fence] = json.loads(ran.stdout)

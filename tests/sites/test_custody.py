@@ -138,7 +138,7 @@ print(json.dumps(said))
 
 def test_the_nodes_user_gets_one_answers_keys_and_touches_neither_vault_nor_words_nor_journal(profile: Path) -> None:
     node = as_user(NODE, "-c", ASKS, str(profile), stdout=subprocess.PIPE)
-    said = json.loads(node.communicate(timeout=120)[0])
+    said = json.loads(node.communicate(timeout=300)[0])
     assert said.pop("spring") == "site-1"
     # Whatever budget the asking side claims, the keeper's own reading of the profile counts.
     assert "budget" in said.pop("summer")
@@ -152,7 +152,7 @@ def test_the_nodes_user_gets_one_answers_keys_and_touches_neither_vault_nor_word
 
 def test_nobody_but_the_nodes_user_reaches_the_keeper(profile: Path) -> None:
     stranger = as_user(65532, "-c", ASKS, str(profile), stdout=subprocess.PIPE)
-    said = json.loads(stranger.communicate(timeout=120)[0])
+    said = json.loads(stranger.communicate(timeout=300)[0])
     assert "cannot be reached" in said["spring"]
     assert "Permission denied" in said["spring"]
 
@@ -173,7 +173,7 @@ def test_a_profile_that_is_not_roots_or_the_keepers_starts_no_agent(profile: Pat
     shutil.copy(profile, other)
     os.chown(other, NODE, NODE)
     refused = as_user(KEEPER, "-m", "sites.custody", str(other), stderr=subprocess.PIPE)
-    _, said = refused.communicate(timeout=60)
+    _, said = refused.communicate(timeout=300)
     assert refused.returncode != 0
     assert "others may write the profile" in said
     assert "Traceback" not in said

@@ -383,7 +383,7 @@ def test_two_processes_lose_no_change(box: EncryptedFile, root: Path) -> None:
     command = [sys.executable, "-c", ADDS, str(box.folder), WORDS.decode()]
     running = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in running:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said
     assert box.read() == CONTENT + b"+" * 100
 

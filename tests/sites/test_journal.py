@@ -467,16 +467,17 @@ def test_an_agent_of_a_damaged_journal_charges_nobody(vault: Vault, folder: Path
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    """One that has answered, and that has refused a contribution from outside."""
     folder = tmp_path_factory.mktemp("hospital")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv(VARIABLE, str(folder / "words"))
-        asked = Asked.at(folder)
-        with asked.allowing(journal=str(folder / "left" / "journal")):
-            yield asked
+    with Asked.started(folder) as asked, asked.allowing(journal=str(folder / "left" / "journal")):
+        assert asked.answer(method={"name": "noise", "scale": 0.125}).status == "ok"
+        assert asked.answer(method="os:system").status == "refused"
+        yield asked
 
 
 def test_a_node_enters_what_leaves_and_what_is_refused(hospital: Asked) -> None:
     journal = hospital.root.parent / "left" / "journal"
+    before = len(read(journal).entries)
     answer = hospital.answer(method={"name": "noise", "scale": 0.5})
     assert answer.status == "ok"
     release = Release.from_bytes(answer.release)
@@ -486,8 +487,9 @@ def test_a_node_enters_what_leaves_and_what_is_refused(hospital: Asked) -> None:
     assert wire.unpack_answer(hospital.hears(stranger)).reason == Code.COORDINATOR
     hello = greeting(wire.Hello("run", bytes(32)))
     assert wire.unpack_introduction(hospital.hears(hello, wire.HELLO)).status == "ok"
-    begun, signed, *refused = read(journal).entries
-    assert begun.facts["site"] == "charite"
+    entered = read(journal).entries
+    signed, *refused = entered[before:]
+    assert entered[0].facts["site"] == "charite"
     assert signed.facts["digest"] == release.digest()
     assert (signed.facts["method"], signed.facts["films"]) == ("noise", answer.images)
     assert [one.facts["code"] for one in refused] == [Code.CONTRIBUTION, Code.SOURCES]

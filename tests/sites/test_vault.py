@@ -392,7 +392,7 @@ for number in range(25):
 def test_two_processes_at_one_ring_lose_nothing(vault: Vault, tmp_path: Path, root: Path) -> None:
     running = [python(root, "-c", BEGINS, str(tmp_path / "ring"), WORDS.decode(), name) for name in "ab"]
     for process in running:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said
     ring = vault.ring
     assert {made.release for made in ring.releases} == {f"{name}-{n}" for name in "ab" for n in range(25)}
