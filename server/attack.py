@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,12 @@ from fedcxr.protocol import attack_seed
 from fedcxr.questions import PROTECTED, Heard
 from fedcxr.runs import Run
 from fedcxr.simulation.threat import Put, Threat
-from fedcxr.storage.artefacts import Artefacts, digest_of_file
-from fedcxr.storage.checkpoint import Checkpoint
+from fedcxr.storage.artefacts import Artefacts
 from fedcxr.storage.disk import read_json
-from fedcxr.storage.version import versions
 from server import adversary as process
-from server import answers, left, prepared
+from server import answers, left
 from server import leak as leaks
+from server.lent import Lent
 from server.limits import Limits
 from server.sandbox import OURS
 
@@ -66,7 +65,7 @@ class Attack:
         if not (self._folder / process.PLAN).is_file():
             left.remove(self._folder)
             self._plan().write(self._folder)
-            self._lend_prepared()
+            self._lent.lend_prepared()
         self._process = subprocess.Popen(
             command("server.adversary", str(self._folder)),
             stdin=subprocess.DEVNULL,
@@ -130,37 +129,18 @@ class Attack:
                     do="choose another --out or FEDCXR_CACHE, or move the films",
                 )
 
-    def _lend_prepared(self) -> None:
-        """Spare it the preparation that it went through for another run."""
-        for made, key in self._preparations():
-            arrays = self._artefacts.get(key)
-            if arrays is not None:
-                Checkpoint(arrays, {}).write(made)
+    @property
+    def _lent(self) -> Lent:
+        return Lent(self._artefacts, self._folder, self.adversary, self._threat.scenario.method)
 
-    def keep_prepared(self) -> None:
-        """Keep what it prepared, for other runs: it may not write outside its own folder."""
-        for made, key in self._preparations():
-            if self._artefacts.get(key) is None:
-                self._artefacts.put(key, prepared.read(made, self._limits.disk))
-
-    def _preparations(self) -> Iterator[tuple[Path, str]]:
-        """Where it prepares, and all that this depends on; nothing, where no other run would believe it."""
-        from fedcxr.training.compute import Compute  # here and not above: it imports torch, which takes seconds
-
-        plan = process.Plan.read(self._folder)
-        compute = Compute.choose(**plan.compute)
-        for step in plan.steps if self.adversary.lends else ():
-            if step.prepared_by == step.leak:
-                key = self._artefacts.key(
-                    "prepared",
-                    adversary=step.adversary,
-                    holds=step.holds,
-                    seed=plan.seed,
-                    compute=compute.settings,
-                    files=[digest_of_file(file) for file in self.adversary.required_files()],
-                    versions=versions([type(self.adversary)]),
-                )
-                yield process.prepared_file(self._folder, step.leak), key
+    def keep_for_others(self, put: Mapping[str, Mapping[str, Put]]) -> None:
+        """What other runs may take over: its preparations, and its answers where nothing was protected."""
+        self._lent.keep_prepared(self._limits.disk)
+        for question, where in self._controls:
+            one, leak = put[question].get(where), _leak(question, where)
+            if one is not None and not one.setting.world.protects:
+                heard = answers.load(process.outcome_folder(self._folder, leak), one.asked.parts)
+                self._lent.keep_answers(leak, leaks.contents(self._folder / leak), heard)
 
     def _steps(self) -> list[process.Step]:
         """Every question in every world, and what is held from the start of each: controls come last."""
@@ -200,9 +180,13 @@ class Attack:
 
     def _hand_over(self, asked: Sequence[tuple[str, str]], put: Mapping[str, Mapping[str, Put]]) -> None:
         for question, where in asked:
-            one = put[question].get(where)
-            folder = self._folder / _leak(question, where)
-            leaks.save(one.leak if one else None, one.asked if one else None, folder)
+            one, leak = put[question].get(where), _leak(question, where)
+            if one is None:
+                leaks.save(None, None, self._folder / leak)
+            elif one.setting.world.protects:
+                leaks.save(one.leak, one.asked, self._folder / leak)
+            else:
+                leaks.save(one.leak, one.asked, self._folder / leak, partial(self._lent.lend_answers, leak))
 
     @property
     def awaits_controls(self) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,26 +44,56 @@ def save_early(held: Mapping[str, Holding], leak: Path) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
-def save(leak: Leak | None, asked: Asked | None, folder: Path) -> None:
-    """Write the rest, once the sites have released; None: there is nothing to ask."""
-    if (folder / COMPLETE).is_file():
+def save(
+    leak: Leak | None,
+    asked: Asked | None,
+    folder: Path,
+    about_to_end: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> None:
+    """Write the rest, once the sites have released; None: there is nothing to ask.
+
+    `about_to_end` hears what the leak holds, by fingerprints, and what is asked, before anybody reads of it.
+    """
+    if is_complete(folder):
         return
-    if leak is None or asked is None:
-        write_json(folder / COMPLETE, None)
-        return
+    told = None if leak is None or asked is None else _save_late(leak, asked, folder)
+    if told is not None:
+        about_to_end(told)
+    write_json(folder / COMPLETE, told)
+
+
+def _save_late(leak: Leak, asked: Asked, folder: Path) -> dict[str, Any]:
     view = leak.view
     seen = Holding({**{f"form {form}": array for form, array in view.forms.items()}, **_rows(view)})
     early = read_json(folder / EARLY)
     if view.model is not None:
         Checkpoint(view.model, {}).write(folder / MODEL)
     late = {k: _save(one, folder, HELD.format(k)) for k, one in leak.holdings.items() if k not in early}
-    parts = {
-        name: [list(part.shape), np.dtype(part.dtype).name, part.optional, part.gaps]
-        for name, part in asked.parts.items()
+    return {
+        "view": _save(seen, folder, VIEW),
+        "model": None if view.model is None else {name: digest_of(array) for name, array in view.model.items()},
+        "holdings": early | late,
+        "given": None if leak.given is None else _save(leak.given, folder, GIVEN),
+        "parts": {
+            name: [list(part.shape), np.dtype(part.dtype).name, part.optional, part.gaps]
+            for name, part in asked.parts.items()
+        },
     }
-    given = None if leak.given is None else _save(leak.given, folder, GIVEN)
-    told = {"view": _save(seen, folder, VIEW), "holdings": early | late, "given": given, "parts": parts}
-    write_json(folder / COMPLETE, told)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether it may be read."""
+    return (folder / COMPLETE).is_file()
+
+
+def contents(folder: Path) -> Any:
+    """What a complete leak holds, by fingerprints, and what is asked; None: nothing is."""
+    return read_json(folder / COMPLETE)
+
+
+def parts_of(told: Mapping[str, Any]) -> dict[str, Part]:
+    """What an answer to this leak consists of."""
+    return {name: Part(tuple(shape), np.dtype(dtype), *flags) for name, (shape, dtype, *flags) in told["parts"].items()}
 
 
 def early_files(folder: Path) -> list[Path]:
@@ -78,13 +108,13 @@ def load_early(folder: Path) -> dict[str, Holding]:
 
 def wait_for(folder: Path) -> None:
     """Until the whole leak is there. Whoever writes it ends this process if it never will be."""
-    while not (folder / COMPLETE).is_file():
+    while not is_complete(folder):
         time.sleep(LOOK_EVERY)
 
 
 def read(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
     """The whole leak, and what an answer consists of; None: nothing is asked."""
-    told = read_json(folder / COMPLETE)
+    told = contents(folder)
     if told is None:
         return None
     seen = _load(folder, VIEW, told["view"]).arrays
@@ -97,10 +127,7 @@ def read(folder: Path) -> tuple[Leak, dict[str, Part]] | None:
     )
     holdings = {kind: _load(folder, HELD.format(kind), own) for kind, own in told["holdings"].items()}
     given = None if told["given"] is None else _load(folder, GIVEN, told["given"])
-    parts = {
-        name: Part(tuple(shape), np.dtype(dtype), *flags) for name, (shape, dtype, *flags) in told["parts"].items()
-    }
-    return Leak(view, holdings, given), parts
+    return Leak(view, holdings, given), parts_of(told)
 
 
 def _rows(view: View) -> dict[str, npt.NDArray[Any]]:

@@ -88,7 +88,7 @@ def _measure(
     for attack in waiting:
         attack.wait(time.monotonic() + run.scenario.compute.timeout_s)
         run.stage(stages.attack(attack.name), partial(scorer.score, threat, put, attack))
-        attack.keep_prepared()
+        attack.keep_for_others(put)
         attack.clear()
     outcomes = {name: run.outcome(stages.attack(name)) for name in attacks}
     drawing.draw_matches(run, experiment.cohort, put, evidence.unauthorised, outcomes)

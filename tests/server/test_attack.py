@@ -269,10 +269,10 @@ def test_an_adversary_that_ends_keeps_nobody_waiting(make_consortium: MakeConsor
     leak_controls([attack], consortium.put)
 
 
-def test_what_it_prepared_is_lent_to_no_other_run(begun: Any, tmp_path: Path) -> None:
-    attack, _ = begun("TalksToItsControls")
+def test_what_it_made_is_lent_to_no_other_run(begun: Any, tmp_path: Path) -> None:
+    attack, consortium = begun("TalksToItsControls")
     waited(attack)
-    attack.keep_prepared()
+    attack.keep_for_others(consortium.put)
     assert Artefacts(tmp_path / "artefacts").entries() == ()
 
 

@@ -155,7 +155,7 @@ def test_nothing_outlives_a_killed_command(tmp_path: Path) -> None:
     plan.write_text(scenario(method=fault("hang", once=str(tmp_path / "happened"))).to_yaml())
     command = [sys.executable, "-m", "fedcxr.cli", "simulate", str(plan), "--out", str(tmp_path / "runs")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FEDCXR_MARK": str(tmp_path)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env=environment, **quiet) as victim:
         try:
             _until((tmp_path / "happened").exists)

@@ -45,6 +45,7 @@ CLEAN = {
     "findings clean",
     "attack linkage protected: verifier clean",
     "attack linkage control_shuffled: verifier clean",
+    "attack linkage control_raw: verifier retrained",
 }
 
 
