@@ -20,6 +20,7 @@ from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
 from fedcxr.learning.strategies import Name
 from fedcxr.methods._model import ModelMethod
 from fedcxr.models.architectures import ArchitectureName
+from fedcxr.models.options import Comorbidity, Scanners
 from fedcxr.plugins import File
 from fedcxr.view import Films, Weights
 
@@ -60,6 +61,8 @@ class NetworkMethod(ModelMethod):
     batch: int = pydantic.Field(32, ge=1, le=4096)
     shift: int = pydantic.Field(2, ge=0, description="augmentation: films are moved by up to so many pixels")
     smoothing: float = pydantic.Field(0.1, ge=0, lt=1, description="labels are drawn towards one half by so much")
+    normalise: Scanners = "none"
+    comorbidity: Comorbidity = False
 
     @pydantic.model_validator(mode="after")
     def _of_a_strategy(self) -> Self:
@@ -107,7 +110,7 @@ class NetworkMethod(ModelMethod):
     def initial(self, rng: np.random.Generator) -> Weights:
         from fedcxr.models.classifier import classifier
 
-        fresh = self._shared(classifier(self._design, len(self.findings), rng))
+        fresh = self._shared(classifier(self._design, len(self.findings), rng, comorbid=self.comorbidity))
         return _read(self.start, fresh) if isinstance(self.start, File) else fresh
 
     def begun(self, public: Cohort, rng: np.random.Generator, context: RunContext, start: Weights) -> Weights:
@@ -162,14 +165,15 @@ class NetworkMethod(ModelMethod):
     def _design(self) -> Design:
         from fedcxr.models.backbone import Design
 
-        return Design(self.network, self.width, self.stride, norm=self.normalised)
+        return Design(self.network, self.width, self.stride, norm=self.normalised, normalise=self.normalise)
 
     def _loaded(self, weights: Weights, compute: Compute) -> Classifier:
         """The network with what was learnt; statistics that stayed elsewhere are those of no films."""
         from fedcxr.models.classifier import taught
         from fedcxr.training import to_device
 
-        return to_device(taught(self._design, len(self.findings), weights), compute)
+        network = taught(self._design, len(self.findings), weights, comorbid=self.comorbidity)
+        return to_device(network, compute)
 
     def _shared(self, network: Classifier) -> Weights:
         """What of a network is shared."""

@@ -16,6 +16,7 @@ from fedcxr.errors import ConfigError
 from fedcxr.models.architectures import named
 from fedcxr.models.narrow import Narrow, NarrowOnCodes, Relative, Stride
 from fedcxr.models.normalisation import Norm, without_batches
+from fedcxr.models.options import Normalise
 from fedcxr.models.pretrained import find
 from fedcxr.models.stem import Synthesis
 
@@ -65,7 +66,7 @@ Backbone = Narrow | NarrowOnCodes | ImagenetBackbone
 
 @dataclass(frozen=True)
 class Design:
-    """Which backbone, and where its weights come from."""
+    """Which backbone, what films are made before it reads them, and where its weights come from."""
 
     architecture: str = "narrow"
     width: int = 16  # of the narrow network; the others have the widths of their papers
@@ -75,6 +76,7 @@ class Design:
     placed: bool = False  # codes whose numbers stand where the coder has put them: films can be made of these
     relative: Relative = "film"  # of the narrow network: against what it sees a pixel
     norm: Norm = "batch"
+    normalise: Normalise = "none"  # films, before anything reads them
 
     def stem(self) -> Synthesis | nn.Identity:
         """What turns what is given into what the backbone reads, not yet initialised."""

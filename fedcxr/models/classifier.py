@@ -12,43 +12,62 @@ from torch.nn import functional as F
 
 from fedcxr.models.backbone import Backbone, Design
 from fedcxr.models.initialise import build, rebuild
+from fedcxr.models.options import Normalise
+from fedcxr.models.scanner import Normalised
 from fedcxr.models.stem import Synthesis
 
 
 class Classifier(nn.Module):
-    """A backbone and one linear layer, behind a stem if it is given something else than the backbone reads."""
+    """A backbone and one linear layer, behind a stem if it is given something else than the backbone reads.
 
-    def __init__(self, backbone: Backbone, findings: int, stem: Synthesis | nn.Identity) -> None:
+    `comorbid`: what it says of a finding is moved by what it says of all, as it learns; at first by nothing.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        findings: int,
+        stem: Synthesis | nn.Identity,
+        normalise: Normalise = "none",
+        *,
+        comorbid: bool = False,
+    ) -> None:
         super().__init__()
         self.stem = stem
+        self.alike = Normalised(normalise)
         self.backbone = backbone
         self.head = nn.Linear(backbone.features, findings)
+        self.comorbid = nn.Linear(findings, findings, bias=False) if comorbid else None
 
     def forward(self, given: Tensor) -> Tensor:  # films (n, 1, h, w) in [0, 1], or codes -> (n, findings) logits
         return self.read(self.stem(given))
 
     def read(self, films: Tensor) -> Tensor:
         """The same of what the stem has made."""
-        logits: Tensor = self.head(self.backbone(films))
-        return logits
+        logits: Tensor = self.head(self.backbone(self.alike(films)))
+        return logits if self.comorbid is None else logits + self.comorbid(torch.tanh(logits / 2))
 
 
-def classifier(design: Design, findings: int, rng: np.random.Generator) -> Classifier:
+def classifier(design: Design, findings: int, rng: np.random.Generator, *, comorbid: bool = False) -> Classifier:
     """A classifier ready to be trained."""
-    network = build(lambda: _described(design, findings), rng)
+    network = build(lambda: _described(design, findings, comorbid), rng)
+    if network.comorbid is not None:
+        nn.init.zeros_(network.comorbid.weight)
     if isinstance(network.stem, Synthesis):
         network.stem.start()
     design.load_pretrained(network.backbone)
     return network
 
 
-def taught(design: Design, findings: int, weights: Mapping[str, npt.NDArray[np.generic]]) -> Classifier:
+def taught(
+    design: Design, findings: int, weights: Mapping[str, npt.NDArray[np.generic]], *, comorbid: bool = False
+) -> Classifier:
     """A classifier with what an equal one has learnt."""
-    return rebuild(lambda: _described(design, findings), weights)
+    return rebuild(lambda: _described(design, findings, comorbid), weights)
 
 
-def _described(design: Design, findings: int) -> Classifier:
-    return Classifier(design.backbone(), findings, design.stem())
+def _described(design: Design, findings: int, comorbid: bool) -> Classifier:
+    return Classifier(design.backbone(), findings, design.stem(), design.normalise, comorbid=comorbid)
 
 
 def findings_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:

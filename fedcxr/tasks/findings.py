@@ -23,6 +23,7 @@ from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.paired import of_findings
 from fedcxr.models import pretrained
 from fedcxr.models.architectures import ArchitectureName, named
+from fedcxr.models.options import Comorbidity, Scanners
 from fedcxr.plugins import File
 from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
@@ -131,15 +132,19 @@ class Findings(Task):
     label_noise: LabelNoise = pydantic.Field(
         default=LabelNoise(), description="how often the labels that are learnt from are right; the loss allows for it"
     )
+    normalise: Scanners = "none"
+    comorbidity: Comorbidity = False
     min_positives: int = pydantic.Field(
         default=MIN_POSITIVES, ge=1, description="rarer findings in the test are skipped"
     )
     bootstraps: int = pydantic.Field(default=1000, ge=1)
 
     @pydantic.model_validator(mode="after")
-    def _network_for_codes(self) -> Findings:
+    def _for_codes(self) -> Findings:
         if self.on == "codes" and named(self.network).made_by is not None:
             raise ValueError(f"network: {self.network} reads films; codes as published need `narrow`")
+        if self.on != "films" and self.normalise != "none":
+            raise ValueError(f"normalise: {self.normalise} is for films, and codes are none; `on: films` reads films")
         return self
 
     @property
@@ -358,9 +363,11 @@ class Findings(Task):
 
         channels = films.inputs.shape[1] if films.inputs.ndim == 4 else 1
         placed = channels > 1 and self.on == "purified"
-        design = Design(self.network, self.width, self.stride, self.pretrained, channels, placed)
+        design = Design(
+            self.network, self.width, self.stride, self.pretrained, channels, placed, normalise=self.normalise
+        )
         rng = stream(bench.seed, "findings", "weights")
-        return to_device(classifier(design, films.labels.shape[1], rng), bench.compute)
+        return to_device(classifier(design, films.labels.shape[1], rng, comorbid=self.comorbidity), bench.compute)
 
     def _figures(self, one: Scored, seed: int) -> dict[str, Any]:
         # The same draws of patients in every arm, so that arms can be compared.

@@ -75,6 +75,31 @@ def test_a_film_that_is_normalised_by_itself_tells_nothing_of_others(cohort: Coh
     np.testing.assert_allclose(method.predict(cohort.films()[:1], weights, CPU), whole[:1], atol=1e-5)
 
 
+def test_a_network_makes_films_alike_by_itself_wherever_it_is_used(make_cohort: MakeCohort) -> None:
+    """Where the model is tested, and for whoever asks what a film does to its weights."""
+    method, cohort = FedAvg(normalise="bands", norm="group", **TINY), make_cohort((2,) * 4, size=48)
+    start, weights = learnt(method, cohort)
+    told, plainly = (one.predict(cohort.films(), weights, CPU) for one in (method, FedAvg(norm="group", **TINY)))
+    assert np.abs(told - plainly).max() > 0.02
+    step = method.one_step(start, np.ones((len(cohort), 2), dtype=np.float32), CPU.compute)
+    assert step is not None
+    films = to_tensor(cohort.films(), CPU.compute).requires_grad_()
+    slopes = torch.autograd.grad(step.loss(films), step.weights, create_graph=True)
+    (back,) = torch.autograd.grad(torch.stack([slope.square().sum() for slope in slopes]).sum(), films)
+    assert back.isfinite().all()
+    assert (back.abs().amax((1, 2, 3)) > 0).all()
+
+
+def test_what_is_said_of_a_finding_may_learn_from_the_others(cohort: Cohort) -> None:
+    method = FedAvg(comorbidity=True, **TINY)
+    start, ended = learnt(method, cohort)
+    assert not start["comorbid.weight"].any()
+    assert ended["comorbid.weight"].all()
+    without = {name: array for name, array in start.items() if name != "comorbid.weight"}
+    same = FedAvg(**TINY).predict(cohort.films(), without, CPU)
+    np.testing.assert_array_equal(method.predict(cohort.films(), start, CPU), same)
+
+
 def test_fedprox_keeps_weights_near_what_was_sent(cohort: Cohort) -> None:
     free = FedAvg(**{**TINY, "steps": 6})
     held = FedAvg(**{**TINY, "steps": 6}, strategy="fedprox", options={"proximal_mu": 1000.0})

@@ -28,6 +28,15 @@ FP32 = Compute.choose("cpu", "fp32")
 TASK = Findings(width=4, steps=60, batch=32, learning_rate=1e-2, bootstraps=20, shift=1)
 
 
+def labelled() -> Labelled:
+    given = evidence()
+    return Labelled(given.clean, given.labels, given.patients, given.findings)
+
+
+def with_others() -> Findings:
+    return TASK.model_copy(update={"comorbidity": True})
+
+
 def measure(given: Evidence, task: Findings = TASK, seed: int = 1) -> tuple[dict[str, Any], set[str]]:
     stages: set[str] = set()
     figures = task.measure(given, Bench(seed, FP32, lambda stage, step, steps: stages.add(stage)))
@@ -64,6 +73,26 @@ def test_each_arm_is_trained_and_tested_on_the_films_it_names() -> None:
     assert value["trained_released"] > 0.95
     assert value["frozen"] < 0.7
     assert value["trained"] < 0.7
+
+
+def test_films_of_another_exposure_are_read_as_if_they_had_the_first() -> None:
+    """The same films, released at half the contrast and brighter."""
+    given = evidence()
+    faint = (100 + 0.4 * given.clean).astype(np.uint8)
+    task = TASK.model_copy(update={"normalise": "histogram"})
+    figures, _ = measure(showing(given, {"films": faint}), task)
+    assert figures["frozen"]["mean_auc"]["value"] > 0.95
+
+
+@pytest.mark.parametrize("on", ["codes", "purified"])
+def test_codes_are_no_films_to_be_made_alike(on: Any) -> None:
+    with pytest.raises(ValueError, match="normalise: bands is for films"):
+        Findings(on=on, normalise="bands")
+
+
+def test_another_way_to_make_films_alike_is_another_classifier() -> None:
+    arrays = [arrays_of(task.train(labelled(), Bench(1, FP32), "x")) for task in (TASK, with_others())]
+    assert set(arrays[1]) - set(arrays[0]) == {"comorbid.weight"}
 
 
 def test_a_release_that_holds_nothing_teaches_nothing() -> None:
