@@ -40,6 +40,7 @@ class Preset(StrEnum):
 
     quick = "quick"
     default = "default"
+    robust = "robust"
     paper = "paper"
 
 

@@ -24,7 +24,7 @@ from fedcxr.scenario.sections import Section, Shares
 from fedcxr.scenario.sites import numbered
 from fedcxr.tasks import Task
 
-Preset = Literal["quick", "default", "paper"]
+Preset = Literal["quick", "default", "robust", "paper"]
 
 
 class ComputePlan(Section):

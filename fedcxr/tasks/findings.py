@@ -121,6 +121,12 @@ class Findings(Task):
         default="none", description="none, imagenet or a safetensors file"
     )
     steps: int = pydantic.Field(default=1000, ge=1)
+    most_epochs: int | None = pydantic.Field(
+        default=None,
+        ge=1,
+        description="fewer steps, so that no film is seen more often: a few hundred films seen too often are learnt by "
+        "heart",
+    )
     batch: int = pydantic.Field(default=32, ge=2)
     learning_rate: float = pydantic.Field(default=4e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.05, ge=0)
@@ -324,6 +330,8 @@ class Findings(Task):
 
         network = self._network(films, bench)
         how = self.model_dump(include={field.name for field in dataclasses.fields(Recipe)})
+        if self.most_epochs is not None:
+            how["steps"] = min(self.steps, max(1, self.most_epochs * len(films.labels) // self.batch))
         rng, progress = stream(bench.seed, "findings", batches), partial(bench.progress, stage)
         teach(network, films.inputs, films.labels, Recipe(**how), rng, bench.compute, progress, correction=correction)
         return network

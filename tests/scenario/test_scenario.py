@@ -560,7 +560,7 @@ def test_knowledge_that_is_not_mentioned_stays_as_usual_for_the_method(preset: s
     assert Scenario.parse(one.document()) == one
 
 
-@pytest.mark.parametrize("preset", ["quick", "default", "paper"])
+@pytest.mark.parametrize("preset", ["quick", "default", "robust", "paper"])
 def test_sca_is_attacked_where_it_leaks_unless_told_otherwise(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedcxr.plugins.Plugin.required_files", lambda self: ())
 

@@ -95,6 +95,16 @@ def test_another_way_to_make_films_alike_is_another_classifier() -> None:
     assert set(arrays[1]) - set(arrays[0]) == {"comorbid.weight"}
 
 
+def test_no_film_is_seen_more_often_than_it_may_be() -> None:
+    films, planned = labelled(), list[int]()
+    twice = 2 * len(films.labels) // TASK.batch
+    assert 0 < twice < TASK.steps
+    for most in (None, 1000, 2):
+        task = TASK.model_copy(update={"most_epochs": most})
+        task.train(films, Bench(1, FP32, lambda stage, step, steps: planned.append(steps)), "x")
+        assert {planned.pop() for _ in range(len(planned))} == {twice if most == 2 else TASK.steps}
+
+
 def test_a_release_that_holds_nothing_teaches_nothing() -> None:
     given = evidence()
     noise = stream(5).integers(0, 256, size=given.clean.shape, dtype=np.uint8)
