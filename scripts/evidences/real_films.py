@@ -39,6 +39,7 @@ from fedcxr.metrics import stratified_auc
 from fedcxr.metrics.bootstrap import auc_difference_interval, auc_interval
 from fedcxr.models.relative import relative
 from fedcxr.rng import stream
+from fedcxr.scenario.document import preset_of
 from fedcxr.tasks.findings import Findings
 from fedcxr.training.compute import Compute
 
@@ -66,7 +67,8 @@ def _run(options: argparse.Namespace) -> None:
         if options.only != "findings":
             pairs, elsewhere = _verification(films, verifier, options)
         if options.only != "verification":
-            task = Findings(steps=options.findings_steps)
+            robust = preset_of("robust")["tasks"]["findings"] if options.robust else {}
+            task = Findings(**{**robust, "steps": options.findings_steps})
             asked = questions(*films)
             found = [entry for question in asked for entry in answered(question, task, options.seed, compute)]
     cost = {"cpu_minutes": round((time.process_time() - started + elsewhere) / 60, 1), "precision": compute.precision}
@@ -90,6 +92,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--networks", type=int, default=1, help="tuned with different seeds, scores averaged")
     parser.add_argument("--jobs", type=int, default=1, help="processes that tune; the figures are the same")
     parser.add_argument("--findings-steps", type=int, default=300)
+    parser.add_argument("--robust", action="store_true", help="the classifier of --preset robust")
     parser.add_argument("--only", choices=("verification", "findings"))
     parser.add_argument("--format", choices=("table", "json"), default="table")
     return parser.parse_args()
