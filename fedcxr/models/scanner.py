@@ -21,6 +21,7 @@ from fedcxr.models.options import Normalise
 BORDER = 1 / 8  # of the film on each side, where letters, edges of the beam and arms are
 FAINT = 2e-3  # of the grey scale: a band with less is empty, and is not blown up
 LEVELS = 32  # of a film's own grey values, between which the histogram is straight
+GREYS = 256  # at which that is known
 MIDDLE, SPREAD = 0.5, 0.2  # of what comes out, about
 # Bands of structure up to so many 64ths of a film, and their energies on phantoms of six scanners; last what is larger.
 REACHES = (1, 2, 4, 8)
@@ -48,15 +49,23 @@ def _standardised(films: Tensor) -> Tensor:
 
 
 def _equalised(films: Tensor) -> Tensor:
-    """Each grey value becomes the share of the film's middle that is darker."""
-    flat = _inner(films).flatten(1).sort(dim=1).values
-    ranks = torch.linspace(0, flat.shape[1] - 1, LEVELS + 1, device=films.device).round().long()
-    known = flat[:, ranks].contiguous()  # (n, levels + 1) grey values, of which 0, 1/32, ... 1 of the film are darker
-    given = films.flatten(1)
-    above = torch.searchsorted(known, given.detach().contiguous(), right=True).clamp(1, LEVELS)
+    """Each grey value becomes the share of the film's middle that is darker, read off a curve of each film's own."""
+    curve = _curve(_inner(films)[..., ::2, ::2].flatten(1))
+    place = films.flatten(1).clamp(0, 1) * GREYS
+    below = place.detach().long().clamp(max=GREYS - 1)
+    low, high = curve.gather(1, below), curve.gather(1, below + 1)
+    return (low + (place - below) * (high - low)).view_as(films)
+
+
+def _curve(seen: Tensor) -> Tensor:  # (n, pixels) -> (n, greys + 1)
+    """Which share of these is darker than each of the grey values."""
+    ranks = torch.linspace(0, seen.shape[1] - 1, LEVELS + 1, device=seen.device).round().long()
+    known = seen.sort(dim=1).values[:, ranks].contiguous()  # 0, 1/32, ... 1 are darker than these
+    greys = torch.linspace(0, 1, GREYS + 1, device=seen.device).expand(len(seen), -1).contiguous()
+    above = torch.searchsorted(known.detach(), greys, right=True).clamp(1, LEVELS)
     low, high = known.gather(1, above - 1), known.gather(1, above)
-    share = (given - low) / (high - low).clamp(min=FAINT)
-    return ((above - 1 + share.clamp(0, 1)) / LEVELS).view_as(films)
+    share = (greys - low) / (high - low).clamp(min=FAINT)
+    return (above - 1 + share.clamp(0, 1)) / LEVELS
 
 
 def _balanced(films: Tensor) -> Tensor:

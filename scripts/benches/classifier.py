@@ -3,7 +3,7 @@
     scripts/bench classifier
     scripts/bench classifier --steps 20 --turns 15
 
-Both take turns on the same films in one process, on one thread and in processor time; the ratio is the median of those
+All take turns on the same films in one process, on one thread and in processor time; each ratio is the median of those
 of single turns. An option may cost 1.25 times a plain step.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -28,8 +29,27 @@ from fedcxr.training.label_noise import Correction
 FINDINGS = 14
 
 
+@dataclass(frozen=True)
+class Option:
+    """What a step does beside a plain one."""
+
+    design: Design = Design()  # noqa: RUF009  it is frozen
+    comorbid: bool = False
+    corrected: bool = False
+
+
+OPTIONS = {
+    "plain": Option(),
+    "labels": Option(corrected=True),
+    "film": Option(Design(normalise="film")),
+    "histogram": Option(Design(normalise="histogram")),
+    "bands": Option(Design(normalise="bands")),
+    "comorbidity": Option(comorbid=True),
+}
+
+
 def main() -> None:
-    """Train as many steps with and without, turn by turn."""
+    """Train as many steps with each option, turn by turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
@@ -44,21 +64,22 @@ def main() -> None:
     rates = [Rates(sensitivity=0.8, specificity=0.9)] * FINDINGS
     correction = Correction.of(rates, 0.5, labels, compute.device)
 
-    def took(told: Correction | None) -> float:
-        network = to_device(classifier(Design(), FINDINGS, stream(0, "bench", "weights")), compute)
-        recipe = Recipe(options.steps, options.batch)
+    def took(option: Option) -> float:
+        network = classifier(option.design, FINDINGS, stream(0, "bench", "weights"), comorbid=option.comorbid)
+        recipe, told = Recipe(options.steps, options.batch), correction if option.corrected else None
         began = time.process_time()
-        teach(network, films, labels, recipe, stream(0, "bench", "batches"), compute, correction=told)
+        teach(
+            to_device(network, compute), films, labels, recipe, stream(0, "bench", "batches"), compute, correction=told
+        )
         return (time.process_time() - began) / int(options.steps)
 
     with compute.session():
-        took(None)  # imports, caches
-        turns = [(took(None), took(correction)) for _ in range(options.turns)]
-    plain, corrected = (1000 * median(turn[which] for turn in turns) for which in (0, 1))
-    ratio = median(other / one for one, other in turns)
-    told = f"{options.batch} films of {options.size} px, {compute.precision}, median of {options.turns} turns"
-    print(f"step    plain {plain:7.1f} ms  ({told})")
-    print(f"labels        {corrected:7.1f} ms  {ratio:.3f} times a plain one")
+        took(OPTIONS["plain"])  # imports, caches
+        turns = [{name: took(option) for name, option in OPTIONS.items()} for _ in range(options.turns)]
+    print(f"{options.batch} films of {options.size} px, {compute.precision}, median of {options.turns} turns")
+    for name in OPTIONS:
+        step, ratio = median(turn[name] for turn in turns), median(turn[name] / turn["plain"] for turn in turns)
+        print(f"{name:<12} {1000 * step:7.1f} ms a step  {ratio:.3f} times a plain one")
 
 
 if __name__ == "__main__":
