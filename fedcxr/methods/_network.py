@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fedcxr.models.normalisation import Norm
     from fedcxr.training import Plan
     from fedcxr.training.compute import Compute
+    from fedcxr.training.label_noise import Correction
     from fedcxr.training.one_step import OneStep
 
 BATCHES = "num_batches_tracked"  # nothing is computed with it, and it tells how many batches a site has
@@ -143,7 +144,14 @@ class NetworkMethod(ModelMethod):
         from fedcxr.training.one_step import OneStep
 
         plan = self.first_step
-        return None if plan is None else OneStep.of(self._loaded(start, compute), labels, self.smoothing, plan, compute)
+        if plan is None:
+            return None
+        correction, network = self.correction(labels, compute), self._loaded(start, compute)
+        return OneStep.of(network, labels, self.smoothing, plan, compute, correction=correction)
+
+    def correction(self, labels: npt.NDArray[np.float32], compute: Compute) -> Correction | None:
+        """What the loss is told of how often these labels are right; None: they are taken for right."""
+        return None
 
     def predict(self, films: Films, weights: Weights, context: RunContext) -> npt.NDArray[np.float32]:
         from fedcxr.training import predict

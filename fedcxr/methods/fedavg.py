@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.context import RunContext
 from fedcxr.errors import DataError
+from fedcxr.label_noise import LabelNoise
 from fedcxr.learning import CentralNoise, Guarantee, Learning, Report
 from fedcxr.methods import Round
 from fedcxr.methods._network import NetworkMethod
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from fedcxr.models.classifier import Classifier
     from fedcxr.models.normalisation import Norm
     from fedcxr.training import Plan
+    from fedcxr.training.compute import Compute
+    from fedcxr.training.label_noise import Correction
 
 
 class FedAvg(NetworkMethod):
@@ -43,6 +47,11 @@ class FedAvg(NetworkMethod):
         description="statistics of batches: shared and averaged, kept at each site (whoever uses the network takes "
         "those of the films it is used on), or none, each film being normalised by itself",
     )
+    label_noise: LabelNoise = pydantic.Field(
+        LabelNoise(),
+        description="how often labels are right, at all sites or, `estimated`, at each by what the model says of its "
+        "films before a turn; the loss allows for it",
+    )
     weighting: Literal["films", "equal"] = pydantic.Field("films", description="what a site's voice is worth")
     central: CentralNoise | None = pydantic.Field(
         None, description="let the coordinator bound each site's update, and add noise: privacy of whole sites"
@@ -52,6 +61,8 @@ class FedAvg(NetworkMethod):
     def _consistent(self) -> Self:
         if self.central is not None and self.norm == "shared":
             raise ValueError("norm: statistics of batches are bounded by nothing; with `central`, `group` or `local`")
+        if self.label_noise.file is not None:
+            raise ValueError("label_noise.file: hospitals read no file that a scenario names; give `findings`")
         return self
 
     @property
@@ -93,14 +104,32 @@ class FedAvg(NetworkMethod):
             )
         compute, begun = context.compute, self.initial(rng) if start is None else start
         recipe = Recipe(self.steps, self.batch, shift=self.shift, smoothing=self.smoothing)
-        plan = self._plan(self.steps, turn)
+        plan, labels = self._plan(self.steps, turn), self.labels(cohort)
         with compute.session():
             network = self._loaded(begun, compute)
+            scores = self.predict(cohort.films(), begun, context) if self.label_noise.estimated else None
             teach(
-                network, cohort.films(), self.labels(cohort), recipe, rng, compute,
+                network, cohort.films(), labels, recipe, rng, compute,
                 partial(context.progress, "learning"), plan=plan, penalty=self._penalty(network),
+                correction=self.correction(labels, compute, scores),
             )  # fmt: skip
         return self._shared(network)
+
+    def correction(
+        self, labels: npt.NDArray[np.float32], compute: Compute, scores: npt.NDArray[np.float32] | None = None
+    ) -> Correction | None:
+        """Nothing of a finding that no film shows, or of which a site's films do not tell how often it is right."""
+        if not self.label_noise.on:
+            return None
+        from fedcxr.training.label_noise import Correction, confident
+
+        rates = list(self.label_noise.of(self.findings))
+        if scores is not None:
+            estimated, _ = confident(labels, scores, self.findings)
+            rates = [own if own is not None else one for own, one in zip(rates, estimated, strict=True)]
+        there = (labels == 1).any(axis=0)
+        known = [rate if some else None for rate, some in zip(rates, there, strict=True)]
+        return Correction.of(known, self.label_noise.unknown, labels, compute.device)
 
     @property
     def first_step(self) -> Plan | None:

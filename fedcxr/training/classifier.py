@@ -68,14 +68,20 @@ def teach(
         rows = next(order)
         logits = network.read(shown(films[rows]))
         known = truth[torch.from_numpy(rows).to(compute.device)]
-        if correction is None:
-            told = findings_loss(logits, known, weights, recipe.smoothing)
-        else:
-            told = corrected_loss(logits, known, weights, correction, recipe.smoothing)
+        told = told_loss(logits, known, weights, recipe.smoothing, correction)
         return told if penalty is None else told + penalty()
 
     plan = plan or Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)
     fit(network, loss, plan, compute, progress)
+
+
+def told_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float, correction: Correction | None
+) -> Tensor:
+    """The loss of labels that are taken for right, or that are known to be wrong at some rates."""
+    if correction is None:
+        return findings_loss(logits, labels, weights, smoothing)
+    return corrected_loss(logits, labels, weights, correction, smoothing)
 
 
 def class_weights(labels: Tensor, rare: float) -> Tensor:  # (k,)

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fedcxr.models.classifier import Classifier, findings_loss
+from fedcxr.models.classifier import Classifier
 from fedcxr.training import Plan
-from fedcxr.training.classifier import RARE, class_weights
+from fedcxr.training.classifier import RARE, class_weights, told_loss
 from fedcxr.training.compute import Compute
+from fedcxr.training.label_noise import Correction
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class OneStep:
         plan: Plan,
         compute: Compute,
         rare: float = RARE,
+        correction: Correction | None = None,
     ) -> OneStep:
         """The step that `teach` takes on films with these findings, (n, k) of 0, 1 or NaN."""
-        truth = torch.tensor(labels, device=compute.device)
+        truth = torch.tensor(labels.copy(), device=compute.device)
         weights = class_weights(truth, rare)
         network.train()
-        return cls(network, lambda films: findings_loss(network(films), truth, weights, smoothing), plan)
+        return cls(network, lambda films: told_loss(network(films), truth, weights, smoothing, correction), plan)
 
     @property
     def names(self) -> tuple[str, ...]:

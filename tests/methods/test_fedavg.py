@@ -100,6 +100,39 @@ def test_what_is_said_of_a_finding_may_learn_from_the_others(cohort: Cohort) -> 
     np.testing.assert_array_equal(method.predict(cohort.films(), start, CPU), same)
 
 
+def test_a_site_learns_otherwise_from_labels_that_it_does_not_believe(cohort: Cohort) -> None:
+    believed = FedAvg(**TINY)
+    doubted = FedAvg(label_noise={"sensitivity": 0.7, "specificity": 0.9}, **TINY)
+    ends = [learnt(method, cohort)[1] for method in (believed, doubted)]
+    assert distance(*ends) > 0
+    labels = doubted.labels(cohort)
+    step, plain = (one.one_step(ends[0], labels, CPU.compute) for one in (doubted, believed))
+    assert step is not None
+    assert plain is not None
+    films = to_tensor(cohort.films(), CPU.compute)
+    assert step.loss(films).item() != plain.loss(films).item()
+
+
+def test_each_site_finds_out_by_itself_how_often_its_labels_are_right() -> None:
+    """From what the model that it was sent says of its films, and of no finding of which that does not tell."""
+    method = FedAvg(
+        label_noise={"estimated": True, "findings": {"Edema": {"sensitivity": 0.6, "specificity": 0.8}}}, **TINY
+    )
+    truth = stream(3).random(400) < 0.5
+    wrong = np.where(truth, stream(4).random(400) < 0.2, stream(5).random(400) < 0.1)
+    labels = np.stack([truth ^ wrong, truth], axis=1).astype(np.float32)
+    scores = np.where(truth, 4.0, -4.0)[:, None].repeat(2, axis=1).astype(np.float32)
+    told = method.correction(labels, CPU.compute, scores)
+    assert told is not None
+    assert told.sensitivity.tolist() == pytest.approx([0.8, 0.6], abs=0.06)
+    assert told.specificity.tolist() == pytest.approx([0.9, 0.8], abs=0.06)
+    nothing = method.correction(labels[:8], CPU.compute, scores[:8])
+    assert nothing is not None
+    assert nothing.sensitivity.tolist() == pytest.approx([1.0, 0.6])
+    with pytest.raises(ValueError, match="no file that a scenario names"):
+        FedAvg(label_noise={"file": "/etc/passwd"}, **TINY)
+
+
 def test_fedprox_keeps_weights_near_what_was_sent(cohort: Cohort) -> None:
     free = FedAvg(**{**TINY, "steps": 6})
     held = FedAvg(**{**TINY, "steps": 6}, strategy="fedprox", options={"proximal_mu": 1000.0})
