@@ -3,6 +3,7 @@
     scripts/evidence audit --data DIR --jobs 2                      # DIR holds covid/ and kermany/
     scripts/evidence audit --data DIR --only covid --methods "noise .2" "dp_pix 8"
 
+`histogram` and `bands` are no methods: films are made alike, as whoever reads them may do, and nothing is hidden.
 Methods that learn do so on phantoms, as where the public has no film of anybody's. Films are written to a temporary
 folder, and audited there as by anyone who is handed two folders and a table; where a collection's films are from
 (covid: the publication) stands in that table. `fused` hears all attackers, `best` is the best of them alone; both are
@@ -29,9 +30,13 @@ from PIL import Image
 from fedcxr.audit import Folders, audit
 from fedcxr.data import cache_folder
 from fedcxr.methods import FilmMethod
+from fedcxr.models.options import Normalise
+from fedcxr.models.scanner import Normalised
 from fedcxr.protocol import COORDINATOR, context_of, teach_step
 from fedcxr.rng import stream
 from fedcxr.scenario import Scenario
+from fedcxr.training import to_tensor
+from fedcxr.training.compute import Compute
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
 
@@ -45,6 +50,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "privacy_net": {"name": "privacy_net", "fit": "public"},
     "prichexy_net .16": {"name": "prichexy_net", "mu": 0.16, "fit": "public"},
 }
+ALIKE: tuple[Normalise, ...] = ("histogram", "bands")
 COLLECTIONS = {"covid": covid, "kermany": kermany}
 HEAD = ("collection", "method", "fused", "best", "one source", "rank 1", "film", "converged", "verdict")
 
@@ -58,7 +64,8 @@ def main() -> None:
             enough(cohort)
         print(_line(HEAD), _line(["---"] * len(HEAD)), sep="\n", flush=True)
         for method in options.methods or METHODS:
-            for cohort, films in zip(collections, protected(collections, method, options.seed), strict=True):
+            shown = alike(collections, method) if method in ALIKE else protected(collections, method, options.seed)
+            for cohort, films in zip(collections, shown, strict=True):
                 print(_line((cohort.name, method, *found(cohort, films, options))), flush=True)
 
 
@@ -66,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder with covid/ and kermany/")
     parser.add_argument("--only", nargs="+", choices=COLLECTIONS, help="collections")
-    parser.add_argument("--methods", nargs="+", choices=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=(*METHODS, *ALIKE))
     parser.add_argument("--thorough", action="store_true", help="not quick")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes that attack; the figures are the same")
@@ -92,6 +99,12 @@ def protected(collections: Sequence[RealFilms], method: str, seed: int) -> list[
     assert isinstance(scenario.method, FilmMethod), "all of METHODS share films"
     protect = scenario.method.protector(weights, context_of(scenario, COORDINATOR, None))
     return [protect(cohort.films, stream(seed, "audit", cohort.name, method)) for cohort in collections]
+
+
+def alike(collections: Sequence[RealFilms], how: Normalise) -> list[Films]:
+    """The films of each collection as a network that makes them alike goes on to read them, in 8 bits."""
+    made = (Normalised(how)(to_tensor(cohort.films, Compute.choose("cpu", "fp32"))) for cohort in collections)
+    return [(films[:, 0].clamp(0, 1) * 255).round().byte().numpy() for films in made]
 
 
 def found(cohort: RealFilms, released: Films, options: argparse.Namespace) -> tuple[str, ...]:
