@@ -13,7 +13,7 @@ import pydantic
 
 from fedcxr.cohort import Cohort
 from fedcxr.context import RunContext
-from fedcxr.errors import DataError
+from fedcxr.errors import DataError, UnknownName
 from fedcxr.label_noise import LabelNoise
 from fedcxr.learning import CentralNoise, Guarantee, Learning, Report
 from fedcxr.methods import Round
@@ -63,6 +63,10 @@ class FedAvg(NetworkMethod):
             raise ValueError("norm: statistics of batches are bounded by nothing; with `central`, `group` or `local`")
         if self.label_noise.file is not None:
             raise ValueError("label_noise.file: hospitals read no file that a scenario names; give `findings`")
+        try:
+            self.label_noise.of(self.findings)
+        except UnknownName as error:
+            raise ValueError(str(error)) from None
         return self
 
     @property

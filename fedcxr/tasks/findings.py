@@ -150,7 +150,9 @@ class Findings(Task):
         if self.on == "codes" and named(self.network).made_by is not None:
             raise ValueError(f"network: {self.network} reads films; codes as published need `narrow`")
         if self.on != "films" and self.normalise != "none":
-            raise ValueError(f"normalise: {self.normalise} is for films, and codes are none; `on: films` reads films")
+            raise ValueError(
+                f"normalise: {self.normalise} is for films, which {self.on} are not; set `normalise: none`"
+            )
         return self
 
     @property

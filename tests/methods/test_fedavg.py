@@ -129,8 +129,19 @@ def test_each_site_finds_out_by_itself_how_often_its_labels_are_right() -> None:
     nothing = method.correction(labels[:8], CPU.compute, scores[:8])
     assert nothing is not None
     assert nothing.sensitivity.tolist() == pytest.approx([1.0, 0.6])
-    with pytest.raises(ValueError, match="no file that a scenario names"):
-        FedAvg(label_noise={"file": "/etc/passwd"}, **TINY)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"file": "/etc/passwd"}, "no file that a scenario names"),
+        ({"findings": {"Mess": {"sensitivity": 0.9, "specificity": 0.9}}}, "Mass"),
+        ({"sensitivity": 0.5, "specificity": 0.5}, "sum to more than 1"),
+    ],
+)
+def test_rates_that_say_nothing_or_are_of_nothing_are_refused(wrong: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        FedAvg(label_noise=wrong, **TINY)
 
 
 def test_fedprox_keeps_weights_near_what_was_sent(cohort: Cohort) -> None:
