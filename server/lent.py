@@ -51,7 +51,7 @@ class Lent:
         """Where it prepares, and all that this depends on."""
         for step in process.Plan.read(self.folder).steps:
             if self.adversary.lends and step.prepared_by == step.leak:
-                yield process.prepared_file(self.folder, step.leak), self._key("prepared", step)
+                yield process.prepared_file(self.folder, step.leak), self._called("prepared", step)
 
     def lend_answers(self, leak: str, told: Mapping[str, Any]) -> None:
         """Spare it an attack that it made for another run, on a leak that holds the same; before that is complete."""
@@ -84,9 +84,9 @@ class Lent:
             return None
         (step,) = (one for one in process.Plan.read(self.folder).steps if one.leak == leak)
         held = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-        return self._key("answered", step, leak=held, question=step.question, method=versions([type(self.method)]))
+        return self._called("answered", step, leak=held, question=step.question, method=versions([type(self.method)]))
 
-    def _key(self, kind: str, step: process.Step, **more: Any) -> str:
+    def _called(self, kind: str, step: process.Step, **more: Any) -> str:
         from fedcxr.training.compute import Compute  # here and not above: it imports torch, which takes seconds
 
         plan = process.Plan.read(self.folder)

@@ -135,7 +135,7 @@ class RollCall:
             elif len(nodes) > 1:
                 absent[site] = Refused(
                     "several nodes say that they are this site",
-                    given=f"{site}: {', '.join(map(str, nodes))}",
+                    given=f"{site}: {', '.join(map(str, sorted(nodes)))}",
                     do="stop all but one",
                 )
             elif not nodes:
