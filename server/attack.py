@@ -181,12 +181,8 @@ class Attack:
     def _hand_over(self, asked: Sequence[tuple[str, str]], put: Mapping[str, Mapping[str, Put]]) -> None:
         for question, where in asked:
             one, leak = put[question].get(where), _leak(question, where)
-            if one is None:
-                leaks.save(None, None, self._folder / leak)
-            elif one.setting.world.protects:
-                leaks.save(one.leak, one.asked, self._folder / leak)
-            else:
-                leaks.save(one.leak, one.asked, self._folder / leak, partial(self._lent.lend_answers, leak))
+            lend = partial(self._lent.lend_answers, leak)
+            leaks.save(one.leak if one else None, one.asked if one else None, self._folder / leak, lend)
 
     @property
     def awaits_controls(self) -> bool:

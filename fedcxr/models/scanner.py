@@ -44,8 +44,8 @@ class Normalised(nn.Module):
 
 def _standardised(films: Tensor) -> Tensor:
     middle = _inner(films)
-    mean, deviation = middle.mean((2, 3), keepdim=True), _energy(middle - middle.mean((2, 3), keepdim=True))
-    return MIDDLE + SPREAD * (films - mean) / deviation
+    mean = middle.mean((2, 3), keepdim=True)
+    return MIDDLE + SPREAD * (films - mean) / _energy(middle - mean)
 
 
 def _equalised(films: Tensor) -> Tensor:
