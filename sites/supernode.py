@@ -2,7 +2,8 @@
 
 Flower's own proves which key a node has, and has no switch for a client's certificate. So its connection is made here,
 by a client that is Flower's in everything but the TLS it speaks, and in what it makes of a link that is cut: Flower
-takes what TLS says of that for a certificate that is wrong, and ends the node.
+takes what TLS says of that for a certificate that is wrong, and ends the node. A cut may also leave a reply behind, and
+Flower's node would then be late by one for ever: see `in_turn`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import importlib
 import ssl
 import sys
 import time
-from collections.abc import Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from fedcxr.deployment.run_folder import EAGER
 
 LOOK = 1.0  # seconds between looks for a message, in place of three: every message waits for half of it
+PULL, PUSH = "_pull_and_store_message", "_push_messages"
 
 
 def main(certificate: str, key: str, authority: str, arguments: Sequence[str]) -> None:
@@ -50,12 +52,48 @@ def main(certificate: str, key: str, authority: str, arguments: Sequence[str]) -
                 raise
 
     (pull_objects.__kwdefaults__ or {}).update(EAGER)
-    waits = importlib.import_module("flwr.supernode.start_client_internal")  # a function has its name, too
-    setattr(waits, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, LOOK))))  # noqa: B010
+    node = importlib.import_module("flwr.supernode.start_client_internal")  # a function has its name, too
+    setattr(node, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, LOOK))))  # noqa: B010
+    in_turn(node)
     vars(fleet_http_connection)["FleetHttpClient"]  # where it is made; a Flower without it would go on with its own
     setattr(fleet_http_connection, "FleetHttpClient", Presenting)  # noqa: B010  it is theirs
     sys.argv = ["flower-supernode", *arguments]
     flower_supernode()
+
+
+def in_turn(node: ModuleType | SimpleNamespace) -> None:
+    """Have Flower's node go on sending until the message that it received last is answered.
+
+    Its own sends whatever replies there are, and looks for the next message. A link that is cut while the coordinator
+    is told that a message arrived leaves the reply to that one behind: it would go in place of the next, that one in
+    place of the one after it, and nobody would hear from this node in time again.
+    """
+    pull, push = vars(node)[PULL], vars(node)[PUSH]
+    unanswered = ""
+
+    def pull_one(*, receive: Callable[[], Any], **more: Any) -> int | None:
+        def receive_one() -> Any:
+            nonlocal unanswered
+            if received := receive():
+                unanswered = received[0].metadata.message_id
+            return received
+
+        run: int | None = pull(receive=receive_one, **more)
+        return run
+
+    def push_all(*, send: Callable[..., Any], **more: Any) -> None:
+        def send_one(reply: Any, *also: Any) -> Any:
+            nonlocal unanswered
+            if reply.metadata.reply_to_message_id == unanswered:
+                unanswered = ""
+            return send(reply, *also)
+
+        push(send=send_one, **more)
+        while unanswered:
+            push(send=send_one, **more)
+
+    setattr(node, PULL, pull_one)
+    setattr(node, PUSH, push_all)
 
 
 if __name__ == "__main__":
