@@ -26,6 +26,34 @@ SHOWN = 5.0  # times that a cell counts in which a finding is: most are without
 
 
 @dataclass(frozen=True)
+class Boxes:
+    """Where findings are on films: plain arrays, since they are asked for at every step."""
+
+    film: Rows  # (m,) in order
+    column: Rows  # (m,) of the findings
+    ends: npt.NDArray[np.int64]  # (m, 2, 2) of the pixels touched: down and right, first and behind the last
+
+    @classmethod
+    def of(cls, drawn: pd.DataFrame, labels: Labels, findings: Sequence[str]) -> Self:
+        """Those of what a film is labelled with: others would teach the contrary of its label."""
+        column = drawn["finding"].map({finding: number for number, finding in enumerate(findings)}).fillna(-1)
+        film, column = drawn["film"].to_numpy(np.intp), column.to_numpy(np.intp)
+        first = drawn[["y", "x"]].to_numpy(np.float64)
+        last = np.ceil(first + drawn[["h", "w"]].to_numpy(np.float64)).astype(np.int64)
+        first = np.floor(first).astype(np.int64)
+        ends = np.stack([first, np.maximum(last, first + 1)], axis=2)
+        shown = np.flatnonzero((column >= 0) & (labels[film, column] == 1))
+        shown = shown[np.argsort(film[shown], kind="stable")]
+        return cls(film[shown], column[shown], ends[shown])
+
+    def on(self, rows: Rows) -> tuple[Rows, Rows]:  # (p,) each
+        """Which boxes are on these films, and on which of them."""
+        begin, end = (np.searchsorted(self.film, rows, side) for side in ("left", "right"))
+        place = np.repeat(np.arange(len(rows)), end - begin)
+        return np.concatenate([np.arange(0), *map(np.arange, begin, end)]).astype(np.intp), place
+
+
+@dataclass(frozen=True)
 class Places:
     """What one site knows of places on its films, any of which may lack any of it.
 
@@ -36,7 +64,7 @@ class Places:
     cohort: Cohort
     organs: tuple[Organ, ...]  # channels, before those of findings
     labels: Labels  # of findings whose places are told; all unknown at a site without boxes
-    boxes: pd.DataFrame  # BOXES of this cohort and their `column` of labels, which have the finding
+    boxes: Boxes  # columns are those of labels
 
     @classmethod
     def of(cls, cohort: Cohort, labels: Labels, findings: Sequence[str], asked: Sequence[Annotation]) -> Self:
@@ -48,7 +76,7 @@ class Places:
             labels = labels[:, :0]
         elif drawn is None or not len(drawn):  # findings would be learnt to be nowhere
             labels = np.full_like(labels, np.nan)
-        return cls(cohort, organs, labels, _confirmed(boxes, labels, findings))
+        return cls(cohort, organs, labels, Boxes.of(boxes, labels, findings[: labels.shape[1]]))
 
     @property
     def known(self) -> tuple[Annotation, ...]:
@@ -80,14 +108,18 @@ class Places:
 
     def _findings(self, rows: Rows, by: Offsets, size: Size) -> Tensor:  # (n, k, h, w)
         cells = without(torch.from_numpy(self.labels[rows]), size)
-        shown = pd.DataFrame({"film": rows, "place": np.arange(len(rows))}).merge(self.boxes, on="film")
-        if len(shown):
-            pairs, pair = np.unique(shown[["place", "column"]].to_numpy(np.intp), axis=0, return_inverse=True)
-            drawn = np.zeros((len(pairs), *self.cohort.size), dtype=np.bool_)
-            for number, (x, y, w, h) in zip(pair, shown[["x", "y", "w", "h"]].to_numpy(np.float64), strict=True):
-                drawn[number, _touched(y, h), _touched(x, w)] = True
-            within = torch.from_numpy(moved(drawn, by[:, pairs[:, 0]])).float()
-            cells[tuple(torch.from_numpy(pairs).unbind(1))] = F.adaptive_max_pool2d(within, size)
+        boxes, place = self.boxes.on(rows)
+        if len(boxes):
+            ends, sides = self.boxes.ends[boxes], self.cohort.size
+            # A box is as high in all of its columns, so cells are those that it reaches both down and across.
+            down, across = (_reached(ends[:, axis], by[axis, place], sides[axis], size[axis]) for axis in range(2))
+            column = torch.from_numpy(self.boxes.column[boxes])
+            pairs = (torch.from_numpy(place) * cells.shape[1] + column)[:, None, None].expand(-1, *size)
+            reached = torch.zeros(cells.shape[0] * cells.shape[1], *size)
+            reached.scatter_reduce_(0, pairs, down[:, :, None] * across[:, None, :], "amax")
+            shown = torch.zeros(cells.shape[:2], dtype=torch.bool)
+            shown[torch.from_numpy(place), column] = True
+            cells[shown] = reached.view(cells.shape)[shown]
         return cells
 
 
@@ -109,16 +141,8 @@ def _mean_known(said: Tensor, cells: Tensor, shown: float) -> Tensor:
     return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
 
 
-def _confirmed(boxes: pd.DataFrame, labels: Labels, findings: Sequence[str]) -> pd.DataFrame:
-    """Those of what a film is labelled with: others would teach the contrary of its label."""
-    places = {finding: column for column, finding in enumerate(findings[: labels.shape[1]])}
-    column = boxes["finding"].map(places)
-    boxes, column = boxes[column.notna()], column.dropna().astype(np.intp)
-    found = boxes.assign(column=column, film=boxes["film"].astype(np.intp))
-    return found.loc[labels[found["film"].to_numpy(), column.to_numpy()] == 1]
-
-
-def _touched(start: float, length: float) -> slice:
-    """All pixels that a box touches, one at least."""
-    first = max(int(np.floor(start)), 0)
-    return slice(first, max(first + 1, int(np.ceil(start + length))))
+def _reached(ends: npt.NDArray[np.int64], by: npt.NDArray[np.int64], pixels: int, cells: int) -> Tensor:  # (m, cells)
+    """Which cells along a film a box reaches that was moved with it: 1 or 0; what `moved` repeats at an edge, too."""
+    shown = (np.arange(pixels) + by[:, None]).clip(0, pixels - 1)
+    inside = (shown >= ends[:, :1]) & (shown < ends[:, 1:])
+    return F.adaptive_max_pool1d(torch.from_numpy(inside).float(), cells)

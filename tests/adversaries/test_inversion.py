@@ -80,13 +80,12 @@ def test_an_update_tells_the_gradient_of_places_to_whoever_finds_them() -> None:
     masks = DrawnMasks(np.repeat(np.arange(SIDE)[:, None] < 8, SIDE, axis=1)[None].repeat(3, axis=0), np.ones(3, bool))
     method = of(optimiser="sgd", norm="group", learning_rate=0.01, anatomy=("lungs", "boxes"))
     step, before, after, films = stepped(method, 2, Annotations({"lungs": masks}, boxes))
-    told = torch.cat([one.flatten() for one in Told.by(step, before, after).gradients])
+    told = Told.by(step, before, after)
 
     def missed() -> float:
         own = torch.autograd.grad(step.loss(to_tensor(films, CPU)), step.weights)
-        return (
-            (told - torch.cat([g.flatten() for g in Told.by(step, before, after).bent(own)])).norm() / told.norm()
-        ).item()
+        one, other = (torch.cat([part.flatten() for part in parts]) for parts in (told.gradients, told.bent(own)))
+        return float((one - other).norm() / one.norm())
 
     (odds,) = step.sought
     assert odds.shape == (2, 3, 3, 3)
