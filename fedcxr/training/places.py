@@ -36,8 +36,9 @@ class Boxes:
     @classmethod
     def of(cls, drawn: pd.DataFrame, labels: Labels, findings: Sequence[str]) -> Self:
         """Those of what a film is labelled with: others would teach the contrary of its label."""
-        column = drawn["finding"].map({finding: number for number, finding in enumerate(findings)}).fillna(-1)
-        film, column = drawn["film"].to_numpy(np.intp), column.to_numpy(np.intp)
+        number = {finding: column for column, finding in enumerate(findings)}
+        column = np.array([number.get(finding, -1) for finding in drawn["finding"]], dtype=np.intp)
+        film = drawn["film"].to_numpy(np.intp)
         first = drawn[["y", "x"]].to_numpy(np.float64)
         last = np.ceil(first + drawn[["h", "w"]].to_numpy(np.float64)).astype(np.int64)
         first = np.floor(first).astype(np.int64)

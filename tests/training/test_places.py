@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +29,7 @@ FINDINGS = ("Mass", "Edema")
 STILL = np.zeros((2, 4), dtype=np.int64)
 EVERY = np.arange(4)
 MakeCohort = Callable[..., Cohort]
-Boxes = list[tuple[int, str, float, float, float, float]]
+Boxes = Sequence[tuple[int, str, float, float, float, float]]
 
 
 def boxed(cohort: Cohort, boxes: Boxes) -> Cohort:
@@ -113,7 +113,7 @@ def test_what_is_unknown_teaches_nothing_and_what_is_known_counts_as_it_weighs()
 
     of_findings = (surprise(said[1, 2, 0, 1], 1, SHOWN) + surprise(said[1, 1, 1, 1], 0)) / 2
     assert loss.item() == pytest.approx(OF_ORGANS * surprise(said[0, 0, 0, 0], 0.25) + OF_FINDINGS * of_findings)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert logits.grad is not None
     assert torch.equal(logits.grad != 0, ~cells.isnan())
 
@@ -126,7 +126,7 @@ def squares(films: int = 96) -> tuple[Cohort, npt.NDArray[np.float32]]:
     rng = stream(1, "squares")
     pixels = rng.integers(0, 100, size=(films, 32, 32), dtype=np.uint8)
     labels = (np.arange(films)[:, None] % 2 == np.arange(2)).astype(np.float32)
-    boxes: Boxes = []
+    boxes: list[tuple[int, str, float, float, float, float]] = []
     for film, x, y in zip(range(films), *rng.integers(0, 24, (2, films)), strict=True):
         if labels[film, 0]:
             pixels[film, y : y + 8, x : x + 8] += 120
@@ -168,9 +168,8 @@ def test_a_network_begins_and_learns_as_without_heads_where_there_is_nothing_for
     cohort, labels = squares()
     nothing = Places.of(_of(cohort.films()), labels, FINDINGS, ["lungs", "boxes"])
     plain, headed, told_nothing = network(0), network(3), network(3)
-    for one, other in zip(without_heads(headed).items(), plain.state_dict().items(), strict=True):
-        assert one[0] == other[0]
-        assert torch.equal(one[1], other[1])
+    for name, array in without_heads(headed).items():
+        assert torch.equal(array, plain.state_dict()[name])
     heads = headed.state_dict()["places.weight"].clone()
     for one, known in ((plain, None), (headed, None), (told_nothing, nothing)):
         teach(one, cohort.films(), labels, Recipe(4, 32), stream(2), FP32, places=known)
