@@ -285,7 +285,10 @@ class Findings(Task):
         patients = [np.array([f"{site} {number}" for number in own["patients"]], dtype=object) for site, own in parts]
         labels, scores = (np.concatenate([own[name] for _, own in parts]) for name in ("findings", "scores"))
         one = Scored(labels.astype(np.float32), scores.astype(np.float32), np.concatenate(patients), taught.findings)
-        return {**dict.fromkeys(ARMS), "trained": self._figures(one, bench.seed)}
+        hospital = np.repeat([site for site, _ in parts], [len(own["patients"]) for _, own in parts])
+        sites = {"site": {site: np.asarray(hospital == site) for site, _ in parts}}
+        groups = subgroups(one, sites, bench.seed, self.bootstraps, self.min_positives)
+        return {**dict.fromkeys(ARMS), "trained": self._figures(one, bench.seed), "subgroups": {"trained": groups}}
 
     def _lesson(self, evidence: Material) -> Lesson | None:
         """What is learnt from and what is read of all that was shared; None: there are no films or codes in it."""
