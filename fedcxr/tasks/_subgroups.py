@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,11 +63,15 @@ def _part(one: Scored, films: Bools, findings: Bools) -> Scored:
     return Scored(one.labels[films][:, findings], one.scores[films][:, findings], one.patients[films], names)
 
 
-def in_words(told: Mapping[str, Any]) -> Sequence[str]:
-    """The worst group of each kind, for people."""
-    worst = [
-        f"{kind} {kinds['worst']} {kinds['groups'][kinds['worst']]['mean_auc']['value']:.3f}"
-        for kind, kinds in told.items()
-        if kinds["worst"] is not None
-    ]
-    return [f"worst groups by sex, age and site, of who learnt from releases: {', '.join(worst)}"] if worst else []
+def in_words(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """The worst and the best group of each kind, for people: a line each."""
+    return tuple(
+        f"by {kind}: worst {_named(groups[0])}, best {_named(groups[-1])} (over {one['findings']} findings)"
+        for kind, one in told.items()
+        if one["worst"] is not None
+        and (groups := sorted(one["groups"].items(), key=lambda group: group[1]["mean_auc"]["value"]))
+    )
+
+
+def _named(group: tuple[str, Mapping[str, Any]]) -> str:
+    return f"{group[0]} {group[1]['mean_auc']['value']:.3f}"
