@@ -42,6 +42,8 @@ from fedcxr.tasks._findings import (
     train_and_test,
 )
 from fedcxr.tasks._references import beginning, curve, references
+from fedcxr.tasks._subgroups import groups_of, subgroups
+from fedcxr.tasks._subgroups import in_words as worst_groups
 from fedcxr.tasks._told import check_findings, told
 from fedcxr.view import Films, Weights
 
@@ -207,9 +209,19 @@ class Findings(Task):
         for arm, one in arms.items():
             bench.keep(f"{arm}.mean_auc", of_findings(one.labels, one.scores, one.patients, self.min_positives))
         told = {arm: figures.get(arm) for arm in ARMS} | self._of_a_federation(evidence, test, bench)
+        told["subgroups"] = self._subgroups(arms, test, bench)
         if self.label_noise.on and lesson is not None and believed is not None:
             told["label_noise"] = believed.told(lesson.learnt_from)
         return told
+
+    def _subgroups(self, arms: Mapping[str, Scored], test: Cohort, bench: Bench) -> dict[str, Any]:
+        """Of the classifiers that are tested on all clean films."""
+        groups = groups_of(test.index)
+        return {
+            arm: subgroups(arms[arm], groups, bench.seed, self.bootstraps, self.min_positives)
+            for arm in ("trained", "raw")
+            if arm in arms
+        }
 
     def _of_a_federation(self, evidence: Evidence, test: Cohort, bench: Bench) -> dict[str, Any]:
         """What its model is compared with, and how good that was after some of its rounds; nothing of other methods."""
@@ -273,7 +285,10 @@ class Findings(Task):
         patients = [np.array([f"{site} {number}" for number in own["patients"]], dtype=object) for site, own in parts]
         labels, scores = (np.concatenate([own[name] for _, own in parts]) for name in ("findings", "scores"))
         one = Scored(labels.astype(np.float32), scores.astype(np.float32), np.concatenate(patients), taught.findings)
-        return {**dict.fromkeys(ARMS), "trained": self._figures(one, bench.seed)}
+        hospital = np.repeat([site for site, _ in parts], [len(own["patients"]) for _, own in parts])
+        sites = {"site": {site: np.asarray(hospital == site) for site, _ in parts}}
+        groups = subgroups(one, sites, bench.seed, self.bootstraps, self.min_positives)
+        return {**dict.fromkeys(ARMS), "trained": self._figures(one, bench.seed), "subgroups": {"trained": groups}}
 
     def _lesson(self, evidence: Material) -> Lesson | None:
         """What is learnt from and what is read of all that was shared; None: there are no films or codes in it."""
@@ -313,7 +328,8 @@ class Findings(Task):
         table = told_of(figures, "How useful: mean AUC of the findings")
         left = (figures.get("label_noise") or {}).get("uncorrected", {})
         notes = tuple(f"labels taken for right: {name}, since {why}" for name, why in left.items())
-        return replace(table, notes=(*table.notes, *notes))
+        groups = worst_groups((figures.get("subgroups") or {}).get("trained", {}))
+        return replace(table, notes=(*table.notes, *notes, *groups))
 
     def train(self, films: Labelled, bench: Bench, stage: str, believed: Believed | None = None) -> Classifier:
         """A classifier of the findings on these films, or on codes; `believed` of their labels, if it is known yet."""

@@ -363,7 +363,9 @@ def test_a_wrong_test_is_its_sites(tmp_path: Path) -> None:
         for wrong, false in TESTS.items():
             left = told(Liars({wire.TEST: false}))
             assert left.keys() == {"site-1", "site-3"}, wrong
-        assert task.figures(left, taught, bench)["trained"]["mean_auc"]["value"] is not None
+        figures = task.figures(left, taught, bench)
+        assert figures["trained"]["mean_auc"]["value"] is not None
+        assert figures["subgroups"]["trained"]["site"]["groups"].keys() == {"site-1", "site-3"}
     for changes in FIGURES.values():
         with pytest.raises(Refused, match="a test of"):
             task.check(changed(honest[LIAR], **changes), taught)

@@ -271,7 +271,7 @@ def photographs(folder: Path) -> Cohort:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["phantom", "covid", "kermany"])
+@pytest.mark.parametrize("source", ["phantom", "covid"])
 def test_the_limits_fit_phantoms_and_real_films(source: str, nobodys_own_files: Path) -> None:
     if source != "phantom" and not (REAL / source).exists():
         pytest.skip(f"needs {REAL / source}, which may not be distributed; FEDCXR_TEST_DATA names another folder")

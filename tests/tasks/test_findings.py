@@ -18,7 +18,7 @@ from fedcxr.methods import Films, Form, Judged, RunContext, Weights
 from fedcxr.methods.none import Unprotected
 from fedcxr.rng import stream
 from fedcxr.tasks import Bench, Evidence
-from fedcxr.tasks._findings import Labelled
+from fedcxr.tasks._findings import ARMS, Labelled
 from fedcxr.tasks.findings import Findings
 from fedcxr.training import arrays_of
 from fedcxr.training.compute import Compute
@@ -45,7 +45,8 @@ def measure(given: Evidence, task: Findings = TASK, seed: int = 1) -> tuple[dict
 
 def test_the_four_figures_have_the_promised_form() -> None:
     figures, stages = measure(evidence())
-    assert list(figures) == ["trained", "trained_released", "frozen", "raw", "unauthorised"]
+    assert list(figures) == ["trained", "trained_released", "frozen", "raw", "unauthorised", "subgroups"]
+    assert set(figures.pop("subgroups")) == {"trained", "raw"}
     assert figures.pop("unauthorised") is None  # nothing is kept from anyone
     for arm in figures.values():
         assert set(arm) == {"mean_auc", "per_finding", "skipped"}
@@ -67,7 +68,7 @@ def test_each_arm_is_trained_and_tested_on_the_films_it_names() -> None:
     given = evidence()
     # Released films hold the findings upside down: a classifier learns from them, but not to read clean ones.
     figures, stages = measure(showing(given, {"films": 255 - given.clean}))
-    value = {name: arm["mean_auc"]["value"] for name, arm in figures.items() if arm}
+    value = {name: figures[name]["mean_auc"]["value"] for name in ARMS if figures[name]}
     assert stages == {"findings released", "findings clean"}
     assert value["raw"] > 0.95
     assert value["trained_released"] > 0.95
