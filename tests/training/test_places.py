@@ -19,6 +19,7 @@ from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import Classifier, classifier
 from fedcxr.models.narrow import Stride
 from fedcxr.rng import stream
+from fedcxr.tasks._references import _digest as digest
 from fedcxr.training import moved, offsets, predict, to_device
 from fedcxr.training.classifier import Recipe, teach
 from fedcxr.training.compute import Compute
@@ -177,3 +178,14 @@ def test_a_network_begins_and_learns_as_without_heads_where_there_is_nothing_for
         assert torch.equal(array, headed.state_dict()[name])
         torch.testing.assert_close(array, told_nothing.state_dict()[name])
     assert torch.equal(headed.state_dict()["places.weight"], heads)
+
+
+def test_what_is_kept_was_learnt_from_the_same_masks_and_boxes(
+    make_cohort: MakeCohort, annotated: Callable[..., Cohort]
+) -> None:
+    """What somebody learnt in the same way from the same films stands for it only if the same was drawn on them."""
+    plain, organs = make_cohort(), ["lungs"]
+    one, same, other = (annotated(plain, organs, seed) for seed in (1, 1, 2))
+    for annotation in ("lungs", "boxes"):
+        assert digest(one, annotation) == digest(same, annotation) != digest(other, annotation)
+        assert digest(plain, annotation) is None
