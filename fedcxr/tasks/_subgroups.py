@@ -66,7 +66,7 @@ def _part(one: Scored, films: Bools, findings: Bools) -> Scored:
 def in_words(told: Mapping[str, Any]) -> tuple[str, ...]:
     """The worst and the best group of each kind, for people: a line each."""
     return tuple(
-        f"by {kind}: worst {_named(groups[0])}, best {_named(groups[-1])} (over {one['findings']} findings)"
+        f"trained, by {kind}: worst {_named(groups[0])}, best {_named(groups[-1])} (over {one['findings']} findings)"
         for kind, one in told.items()
         if one["worst"] is not None
         and (groups := sorted(one["groups"].items(), key=lambda group: group[1]["mean_auc"]["value"]))

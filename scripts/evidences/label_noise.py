@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="a folder of finished runs with the task `findings`")
     rows = [row for row in read_json(parser.parse_args().study / "study.json")["rows"] if row["runs"]]
     aucs = {row["name"]: [_raw(one)["value"] for one in found(row)] for row in rows}
-    (right,) = (row["name"] for row in rows if "cohort.mislabelled" not in row["differs"])
+    right = next(row["name"] for row in rows if "cohort.mislabelled" not in row["differs"])
     print("| " + " | ".join(HEADS) + " |\n" + "|---" * len(HEADS) + "|")
     for row in rows:
         alike = (
@@ -31,10 +31,10 @@ def main() -> None:
             for one in rows
             if _wrong(one) == _wrong(row) and "tasks.findings.label_noise" not in one["differs"]
         )
-        plain = fmean(aucs[next(alike)])
-        told = row["name"] != right and "tasks.findings.label_noise" in row["differs"]
-        mean = fmean(aucs[row["name"]])
-        back = f"{(mean - plain) / (fmean(aucs[right]) - plain):.0%}" if told else ""
+        as_given = next(alike)
+        plain, mean = fmean(aucs[as_given]), fmean(aucs[row["name"]])
+        wins = row["name"] != as_given and _wrong(row) is not None
+        back = f"{(mean - plain) / (fmean(aucs[right]) - plain):.0%}" if wins else ""
         print("| " + " | ".join((row["name"], f"{mean:.3f}", _span(next(found(row))), back, *_told(row))) + " |")
 
 

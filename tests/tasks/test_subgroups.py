@@ -43,7 +43,7 @@ def test_the_group_that_is_read_worst_is_named_with_an_interval_below_all_others
     women, men = (told["sex"]["groups"][name]["mean_auc"] for name in ("F", "M"))
     assert men["ci95"][1] < women["ci95"][0]
     assert told["sex"]["groups"]["F"]["films"] == 80
-    assert in_words(told)[0].startswith("by sex: worst M 0.")
+    assert in_words(told)[0].startswith("trained, by sex: worst M 0.")
     assert in_words(told)[0].endswith("(over 2 findings)")
 
 
