@@ -74,14 +74,18 @@ def inverted(
     rng: np.random.Generator,
     progress: Callable[[int], None],
 ) -> list[Films]:
-    """So many films, in any order, after a quarter of the steps, half, and all of them."""
+    """So many films, in any order, after a quarter of the steps, half, and all of them.
+
+    What else the step hides is sought along with them, as labels are by Zhu et al. (2019), and not shown.
+    """
     told, weights = Told.by(step, *update), step.weights
     statistics = Statistics.by(step.network, *update)
     distance = DISTANCES[descent.distance]
     exposed = prior.exposure if _blind_to_exposure(step, prior, films) else None
     drawn = rng.normal(0, BEGUN, (films, 1, *prior.mean.shape)).astype(np.float32)
     sought = torch.from_numpy(drawn).to(prior.mean.device).requires_grad_()
-    optimiser = torch.optim.Adam([sought], lr=descent.learning_rate)
+    unknown = [sought, *step.sought]
+    optimiser = torch.optim.Adam(unknown, lr=descent.learning_rate)
     shown: list[Films] = []
     stops = [max(1, descent.steps // share) for share in SHARES]
     for number in range(descent.steps):
@@ -93,7 +97,8 @@ def inverted(
         misses = distance(told.gradients, told.bent(gradients)) + descent.total_variation * _variation(pictures)
         if seen:
             misses = misses + descent.statistics * statistics.missed(seen)
-        (sought.grad,) = torch.autograd.grad(misses, sought)
+        for one, slope in zip(unknown, torch.autograd.grad(misses, unknown), strict=True):
+            one.grad = slope
         optimiser.step()
         shown += [_developed(prior.films(sought), exposed)] * stops.count(number + 1)
         progress(number + 1)

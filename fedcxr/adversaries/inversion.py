@@ -87,9 +87,9 @@ class Inversion(Adversary):
         assert leak.mechanism is not None, "that was asked before"
         assert leak.given is not None, "the question comes with updates"
         updates, prior, shown = list(read(leak.given)), Prior.of(leak.own.films, compute), []
-        every = len(updates) * self.steps
+        every, size = len(updates) * self.steps, leak.own.films.shape[1:]
         for number, update in enumerate(updates):
-            step = leak.mechanism.one_step(update.before, update.labels, compute)
+            step = leak.mechanism.one_step(update.before, update.labels, size, compute)
             if step is None:
                 return None
             tell = partial(_along, progress, f"inversion {attacker}", number * self.steps, every)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import Annotation, Cohort
 from fedcxr.context import RunContext
 from fedcxr.errors import DataError
 from fedcxr.keys import ImageKey, ReleaseKey
@@ -73,6 +73,11 @@ class Method(Plugin):
     def learning(self) -> Learning | None:
         """Where, in how many rounds and by which strategy `learn` is used; None: it has nothing to do."""
         return None
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """What it learns from beside films and findings; a site without learns without."""
+        return ()
 
     def on_smoke_budget(self) -> Self:
         """The same method with less learning: what it promises, it promises at any budget."""
@@ -199,8 +204,13 @@ class Method(Plugin):
         """
         return None
 
-    def one_step(self, start: Weights, labels: npt.NDArray[np.float32], compute: Compute) -> OneStep | None:
-        """The step that `update` takes, for whoever knows all of it but the films; None: the method does not say."""
+    def one_step(
+        self, start: Weights, labels: npt.NDArray[np.float32], size: tuple[int, int], compute: Compute
+    ) -> OneStep | None:
+        """The step that `update` takes, for whoever knows all of it but the films, which are of this size.
+
+        None: the method does not say.
+        """
         return None
 
     def displacements(

@@ -111,7 +111,8 @@ class NetworkMethod(ModelMethod):
     def initial(self, rng: np.random.Generator) -> Weights:
         from fedcxr.models.classifier import classifier
 
-        fresh = self._shared(classifier(self._design, len(self.findings), rng, comorbid=self.comorbidity))
+        network = classifier(self._design, len(self.findings), rng, comorbid=self.comorbidity, places=self._places)
+        fresh = self._shared(network)
         return _read(self.start, fresh) if isinstance(self.start, File) else fresh
 
     def begun(self, public: Cohort, rng: np.random.Generator, context: RunContext, start: Weights) -> Weights:
@@ -139,15 +140,18 @@ class NetworkMethod(ModelMethod):
         """How far `update` goes, and with which optimiser; None: the method does not say."""
         return None
 
-    def one_step(self, start: Weights, labels: npt.NDArray[np.float32], compute: Compute) -> OneStep | None:
+    def one_step(
+        self, start: Weights, labels: npt.NDArray[np.float32], size: tuple[int, int], compute: Compute
+    ) -> OneStep | None:
         """The step that `update` takes, for whoever knows all but the films; None: the method does not say."""
-        from fedcxr.training.one_step import OneStep
+        from fedcxr.training.one_step import Hidden, OneStep
 
         plan = self.first_step
         if plan is None:
             return None
         correction, network = self.correction(labels, compute), self._loaded(start, compute)
-        return OneStep.of(network, labels, self.smoothing, plan, compute, correction=correction)
+        hidden = Hidden.of(network, labels, self.annotations, size, compute) if self.annotations else None
+        return OneStep.of(network, labels, self.smoothing, plan, compute, correction=correction, hidden=hidden)
 
     def correction(self, labels: npt.NDArray[np.float32], compute: Compute) -> Correction | None:
         """What the loss is told of how often these labels are right; None: they are taken for right."""
@@ -175,12 +179,21 @@ class NetworkMethod(ModelMethod):
 
         return Design(self.network, self.width, self.stride, norm=self.normalised, normalise=self.normalise)
 
+    @property
+    def _places(self) -> int:
+        """How many things' places heads of the network learn.
+
+        Heads are shared with the rest, small as they are: one that began anew in each turn would pull at all layers
+        below it before it had learnt where anything is.
+        """
+        return sum(len(self.findings) if one == "boxes" else 1 for one in self.annotations)
+
     def _loaded(self, weights: Weights, compute: Compute) -> Classifier:
         """The network with what was learnt; statistics that stayed elsewhere are those of no films."""
         from fedcxr.models.classifier import taught
         from fedcxr.training import to_device
 
-        network = taught(self._design, len(self.findings), weights, comorbid=self.comorbidity)
+        network = taught(self._design, len(self.findings), weights, comorbid=self.comorbidity, places=self._places)
         return to_device(network, compute)
 
     def _shared(self, network: Classifier) -> Weights:

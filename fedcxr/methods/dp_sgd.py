@@ -194,7 +194,9 @@ class DpSgd(NetworkMethod):
         told = {"steps": 1, "shift": 0, "sample_rate": 1.0, "noise_multiplier": self.noise, "epsilon": None}
         return self.model_copy(update=told)
 
-    def one_step(self, start: Weights, labels: npt.NDArray[np.float32], compute: Compute) -> OneStep | None:
+    def one_step(
+        self, start: Weights, labels: npt.NDArray[np.float32], size: tuple[int, int], compute: Compute
+    ) -> OneStep | None:
         """But for clipping and noise, which nobody can take back; of a last layer alone, nothing."""
         from fedcxr.training import Plan
         from fedcxr.training.one_step import OneStep

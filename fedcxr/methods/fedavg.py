@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import Annotation, Cohort
 from fedcxr.context import RunContext
+from fedcxr.data._vocabulary import align_cohort, canonical, union
 from fedcxr.errors import DataError, UnknownName
 from fedcxr.label_noise import LabelNoise
 from fedcxr.learning import CentralNoise, Guarantee, Learning, Report
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fedcxr.training import Plan
     from fedcxr.training.compute import Compute
     from fedcxr.training.label_noise import Correction
+    from fedcxr.training.places import Places
 
 
 class FedAvg(NetworkMethod):
@@ -57,10 +59,26 @@ class FedAvg(NetworkMethod):
         None, description="let the coordinator bound each site's update, and add noise: privacy of whole sites"
     )
 
+    anatomy: tuple[Annotation, ...] = pydantic.Field(
+        (),
+        description="heads of the narrow network learn with it where lungs and heart are, and in which part of a film "
+        "each finding is (boxes), at sites whose films have it; nobody asks them afterwards",
+    )
+
+    @pydantic.field_validator("anatomy")
+    @classmethod
+    def _in_one_order(cls, anatomy: tuple[Annotation, ...]) -> tuple[Annotation, ...]:
+        return tuple(one for one in get_args(Annotation) if one in anatomy)
+
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.central is not None and self.norm == "shared":
             raise ValueError("norm: statistics of batches are bounded by nothing; with `central`, `group` or `local`")
+        if self.anatomy and self.network != "narrow":
+            raise ValueError(
+                f"anatomy: heads read the narrow network's map of cells, and {self.network} has none; set network: "
+                "narrow, or leave anatomy out"
+            )
         if self.label_noise.file is not None:
             raise ValueError("label_noise.file: hospitals read no file that a scenario names; give `findings`")
         try:
@@ -72,6 +90,10 @@ class FedAvg(NetworkMethod):
     @property
     def learning(self) -> Learning:
         return replace(super().learning, central=self.central)
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        return self.anatomy
 
     @property
     def normalised(self) -> Norm:
@@ -115,9 +137,20 @@ class FedAvg(NetworkMethod):
             teach(
                 network, cohort.films(), labels, recipe, rng, compute,
                 partial(context.progress, "learning"), plan=plan, penalty=self._penalty(network),
-                correction=self.correction(labels, compute, scores),
+                correction=self.correction(labels, compute, scores), places=self._of_places(cohort, labels, context),
             )  # fmt: skip
         return self._shared(network)
+
+    def _of_places(self, cohort: Cohort, labels: npt.NDArray[np.float32], context: RunContext) -> Places | None:
+        """What these films tell of where things are, as far as it is asked for; None: nothing."""
+        if not self.anatomy:
+            return None
+        from fedcxr.training.places import Places
+
+        aligned = align_cohort(cohort, union(self.findings, cohort.findings))
+        places = Places.of(aligned, labels, [canonical(finding) for finding in self.findings], self.anatomy)
+        context.report({"anatomy": list(places.known)})
+        return places if places.known else None
 
     def correction(
         self, labels: npt.NDArray[np.float32], compute: Compute, scores: npt.NDArray[np.float32] | None = None

@@ -42,6 +42,12 @@ class Narrow(nn.Module):
         features: Tensor = self.layers(self._seen(films))
         return features.mean((2, 3))
 
+    def with_cells(self, films: Tensor) -> tuple[Tensor, Tensor]:  # (n, features), (n, features / 2, h / 8, w / 8)
+        """The same, and the map of cells of 8 x 8 pixels that it is read off: at either stride before the last two."""
+        cells: Tensor = self.layers[:-2](self._seen(films))
+        features: Tensor = self.layers[-2:](cells)
+        return features.mean((2, 3)), cells
+
     def _seen(self, films: Tensor) -> Tensor:
         """A film's own brightness and contrast are exposure, not anatomy; those of a part of it may be a shadow's."""
         if self.relative == "surroundings":

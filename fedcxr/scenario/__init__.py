@@ -11,6 +11,7 @@ import pydantic
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
+from fedcxr.cohort import Annotation
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.keys.provider import SERVER
@@ -234,10 +235,12 @@ class Scenario(Section):
         _check_questions(scenario)
         for name, task in scenario.tasks.items():
             _check_task(name, task, scenario.method)
-            _check_annotations(name, task, scenario)
+            _check_annotations(f"the task `{name}`", task.annotations, "remove it from `tasks`", scenario)
         for name, adversary in scenario.adversaries.items():
             _check_attack(name, adversary, scenario)
         _check_learning(scenario)
+        learner, narrower = f"the method {scenario.method.plugin_name()}", "take them out of `method`"
+        _check_annotations(learner, scenario.method.annotations, narrower, scenario)
         if scenario.cohort is None:
             scenario = scenario._with_own_films(document)
         else:
@@ -322,19 +325,19 @@ def _check_task(name: str, task: Task, method: Method) -> None:
         )
 
 
-def _check_annotations(name: str, task: Task, scenario: Scenario) -> None:
-    """Whether any site's films carry the masks or boxes that this task is measured on."""
-    if not task.annotations:
+def _check_annotations(who: str, needed: Sequence[Annotation], instead: str, scenario: Scenario) -> None:
+    """Whether any site's films carry the masks or boxes that a task is measured on, or a method learns from."""
+    if not needed:
         return
     sources = scenario.hospital_sources
     found = {annotation for source in sources for annotation in source.annotations}
-    missing = [annotation for annotation in task.annotations if annotation not in found]
+    missing = [annotation for annotation in needed if annotation not in found]
     if missing:
         raise ConfigError(
-            f"the task `{name}` needs annotations that no site's films have",
+            f"{who} needs annotations that no site's films have",
             given=f"{', '.join(missing)}; films of {', '.join(dict.fromkeys(s.plugin_name() for s in sources))}",
             allowed=", ".join(sorted(found)) or "none",
-            do="remove it from `tasks`, or choose a source that has them",
+            do=f"{instead}, or choose films that have them",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcxr.cohort import Cohort
+from fedcxr.cohort import Annotation, Cohort
 from fedcxr.errors import DataError
 from fedcxr.methods import Method, Round, RunContext, Weights
 from fedcxr.rng import stream
@@ -89,6 +89,7 @@ def _learnt(plain: Method, cohort: Cohort, start: Weights, bench: Bench, who: st
         "reference",
         method=plain.spec(),
         films=digest_of(cohort.films()),
+        places=[_digest(cohort, annotation) for annotation in plain.annotations],
         labels=digest_of(cohort.labels),
         findings=list(cohort.findings),
         start=digest(start),
@@ -98,3 +99,13 @@ def _learnt(plain: Method, cohort: Cohort, start: Weights, bench: Bench, who: st
         versions=versions([type(plain)]),
     )
     return dict(bench.artefacts.made(key, learn))
+
+
+def _digest(cohort: Cohort, annotation: Annotation) -> str | None:
+    """What stands for what somebody has drawn on films; None: nobody has."""
+    if annotation not in cohort.annotations.names:
+        return None
+    if annotation == "boxes":
+        return digest_of(np.frombuffer(cohort.boxes().to_csv(index=False).encode(), dtype=np.uint8))
+    drawn = cohort.masked(annotation)
+    return f"{digest_of(drawn)} {digest_of(cohort.mask(annotation, np.flatnonzero(drawn)))}"

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from fedcxr.models.classifier import Classifier, findings_loss
 from fedcxr.models.stem import Synthesis
-from fedcxr.training import Plan, epochs, fit, shifted, shifted_along, to_tensor
+from fedcxr.training import Plan, epochs, fit, moved, offsets, shifted, shifted_along, to_tensor
 from fedcxr.training.compute import Compute
 from fedcxr.training.label_noise import Correction, corrected_loss
+from fedcxr.training.places import Places
 
 Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.int8]  # films (n, h, w), or codes (n, c, h, w)
 Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
@@ -47,11 +48,13 @@ def teach(
     plan: Plan | None = None,
     penalty: Callable[[], Tensor] | None = None,
     correction: Correction | None = None,
+    places: Places | None = None,
 ) -> None:
     """Train the network, from wherever it stands, to tell the findings `labels` of `films`; `rng` draws all batches.
 
     `plan` is another than the recipe's, such as that of one turn of many; `penalty` is added to every loss;
-    `correction` says how often labels are wrong.
+    `correction` says how often labels are wrong; `places` where things are on these films, which the network's heads
+    for it learn along.
     """
     order = epochs(len(films), recipe.batch, rng)
     truth = torch.tensor(labels.copy(), device=compute.device)  # a table may lend them for reading, or backwards
@@ -66,9 +69,13 @@ def teach(
 
     def loss(step: int) -> Tensor:
         rows = next(order)
-        logits = network.read(shown(films[rows]))
         known = truth[torch.from_numpy(rows).to(compute.device)]
-        told = told_loss(logits, known, weights, recipe.smoothing, correction)
+        if places is None:
+            told = told_loss(network.read(shown(films[rows])), known, weights, recipe.smoothing, correction)
+        else:
+            by = offsets(len(rows), recipe.shift, rng)  # what `shifted` would draw: places move with films
+            logits, cells = network.read_with_places(to_tensor(moved(films[rows], by), compute))
+            told = told_loss(logits, known, weights, recipe.smoothing, correction) + places.loss(cells, rows, by)
         return told if penalty is None else told + penalty()
 
     plan = plan or Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)

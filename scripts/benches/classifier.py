@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 
+from fedcxr.cohort import BOXES, COLUMNS, FINDINGS, ORGANS, Annotation, Annotations, Cohort
 from fedcxr.label_noise import Rates
 from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
@@ -25,8 +28,7 @@ from fedcxr.training import to_device
 from fedcxr.training.classifier import Recipe, teach
 from fedcxr.training.compute import Compute
 from fedcxr.training.label_noise import Correction
-
-FINDINGS = 14
+from fedcxr.training.places import Places
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Option:
     design: Design = Design()  # noqa: RUF009  it is frozen
     comorbid: bool = False
     corrected: bool = False
+    anatomy: tuple[Annotation, ...] = ()
 
 
 OPTIONS = {
@@ -45,7 +48,36 @@ OPTIONS = {
     "histogram": Option(Design(normalise="histogram")),
     "bands": Option(Design(normalise="bands")),
     "comorbidity": Option(comorbid=True),
+    "organs": Option(anatomy=ORGANS),
+    "boxes": Option(anatomy=("boxes",)),
+    "both": Option(anatomy=(*ORGANS, "boxes")),
 }
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Masks that are there already."""
+
+    masks: npt.NDArray[np.bool_]  # (n, h, w)
+
+    @property
+    def there(self) -> npt.NDArray[np.bool_]:
+        return np.ones(len(self.masks), dtype=np.bool_)
+
+    def __getitem__(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        return self.masks[rows]
+
+
+def annotated(films: npt.NDArray[np.uint8], labels: npt.NDArray[np.float32], rng: np.random.Generator) -> Cohort:
+    """With two masks on each film, and a box of each finding."""
+    film, finding = np.nonzero(labels)
+    corners = pd.DataFrame(rng.random((len(film), 4)) * films.shape[1] / 2, columns=list(BOXES[2:]))
+    boxes = pd.concat([pd.DataFrame({"film": film, "finding": np.array(FINDINGS)[finding]}), corners], axis=1)
+    masks = {organ: Drawn(rng.random(films.shape) < 0.5) for organ in ORGANS}
+    index = pd.DataFrame({column: [""] * len(films) for column in COLUMNS}).join(
+        pd.DataFrame(labels, columns=list(FINDINGS))
+    )
+    return Cohort.whole(films, index, annotations=Annotations(masks, boxes))
 
 
 def main() -> None:
@@ -59,18 +91,20 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = stream(0, "bench", "classifier")
     films = rng.integers(0, 256, size=(8 * options.batch, options.size, options.size), dtype=np.uint8)
-    labels = (rng.random((len(films), FINDINGS)) < 0.2).astype(np.float32)
+    labels = (rng.random((len(films), len(FINDINGS))) < 0.2).astype(np.float32)
     compute = Compute.choose("cpu")
-    rates = [Rates(sensitivity=0.8, specificity=0.9)] * FINDINGS
-    correction = Correction.of(rates, 0.5, labels, compute.device)
+    rates = [Rates(sensitivity=0.8, specificity=0.9)] * len(FINDINGS)
+    correction, cohort = Correction.of(rates, 0.5, labels, compute.device), annotated(films, labels, rng)
 
     def took(option: Option) -> float:
-        network = classifier(option.design, FINDINGS, stream(0, "bench", "weights"), comorbid=option.comorbid)
+        asked, known = option.anatomy, len(FINDINGS)
+        heads = sum(known if one == "boxes" else 1 for one in asked)
+        weights = stream(0, "bench", "weights")
+        network = to_device(classifier(option.design, known, weights, comorbid=option.comorbid, places=heads), compute)
         recipe, told = Recipe(options.steps, options.batch), correction if option.corrected else None
-        began = time.process_time()
-        teach(
-            to_device(network, compute), films, labels, recipe, stream(0, "bench", "batches"), compute, correction=told
-        )
+        began, places = time.process_time(), Places.of(cohort, labels, FINDINGS, asked) if asked else None
+        batches = stream(0, "bench", "batches")
+        teach(network, films, labels, recipe, batches, compute, correction=told, places=places)
         return (time.process_time() - began) / int(options.steps)
 
     with compute.session():

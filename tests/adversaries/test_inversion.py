@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import DrawnMasks
 from holdings import leak, open_view
 from torch import nn
 from torch.nn import functional as F
@@ -18,7 +19,7 @@ from fedcxr.adversaries._told_gradient import Told
 from fedcxr.adversaries._told_statistics import Statistics
 from fedcxr.adversaries.inversion import Inversion
 from fedcxr.codes.support import correlation
-from fedcxr.cohort import COLUMNS, Cohort
+from fedcxr.cohort import BOXES, COLUMNS, Annotations, Cohort
 from fedcxr.errors import ConfigError
 from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import RunContext
@@ -33,6 +34,7 @@ from fedcxr.view import Films, Weights
 
 CPU = Compute.choose("cpu", "fp32")
 SIDE = 24
+NOTHING_DRAWN = Annotations()
 
 
 @cache
@@ -43,14 +45,16 @@ def blobs(films: int) -> Films:
     return (128 + 40 * shown).clip(0, 255).astype(np.uint8)
 
 
-def stepped(method: NetworkMethod, films: int) -> tuple[OneStep, Weights, Weights, Films]:
+def stepped(
+    method: NetworkMethod, films: int, annotations: Annotations = NOTHING_DRAWN
+) -> tuple[OneStep, Weights, Weights, Films]:
     """A site's step on so many films, as the coordinator knows it; and the films."""
     shown = blobs(40)[:films]
     labels = pd.DataFrame((np.arange(films)[:, None] == np.arange(2)).astype(float), columns=list(method.findings))
     index = pd.concat([pd.DataFrame({column: [""] * films for column in COLUMNS}), labels], axis=1)
-    batch, start = Cohort.whole(shown, index, method.findings), method.initial(stream(3, "start"))
+    batch, start = Cohort.whole(shown, index, method.findings, annotations), method.initial(stream(3, "start"))
     after = method.update(batch, start, stream(4), RunContext("cpu", "fp32"))
-    step = method.one_step(start, batch.labels.astype(np.float32), CPU)
+    step = method.one_step(start, batch.labels.astype(np.float32), batch.size, CPU)
     assert step is not None
     return step, start, after, shown
 
@@ -68,6 +72,29 @@ def test_an_update_tells_the_gradient(optimiser: str, norm: str) -> None:
     for name, one, other in zip(step.names, told.gradients, told.bent(own), strict=True):
         missed = (one - other).norm() / other.norm()
         assert missed < (1e-2 if optimiser == "sgd" else 0.3), name  # AdamW's step leaves less of large ones
+
+
+def test_an_update_tells_the_gradient_of_places_to_whoever_finds_them() -> None:
+    """What the attacker seeks along with films is all that it lacks; where boxes cannot be is known by the findings."""
+    boxes = pd.DataFrame([(0, "Mass", 8, 8, 8, 8), (1, "Nodule", 0, 0, 8, 16)], columns=list(BOXES))
+    masks = DrawnMasks(np.repeat(np.arange(SIDE)[:, None] < 8, SIDE, axis=1)[None].repeat(3, axis=0), np.ones(3, bool))
+    method = of(optimiser="sgd", norm="group", learning_rate=0.01, anatomy=("lungs", "boxes"))
+    step, before, after, films = stepped(method, 2, Annotations({"lungs": masks}, boxes))
+    told = Told.by(step, before, after)
+
+    def missed() -> float:
+        own = torch.autograd.grad(step.loss(to_tensor(films, CPU)), step.weights)
+        one, other = (torch.cat([part.flatten() for part in parts]) for parts in (told.gradients, told.bent(own)))
+        return float((one - other).norm() / one.norm())
+
+    (odds,) = step.sought
+    assert odds.shape == (2, 3, 3, 3)
+    assert missed() > 0.1
+    with torch.no_grad():
+        odds.fill_(-30)
+        odds[:, 0, 0] = odds[0, 1, 1, 1] = odds[1, 2, :2, 0] = 30
+        odds[0, 2] = odds[1, 1] = 5  # which the labels deny, and so nobody asks
+    assert missed() < 1e-2
 
 
 @pytest.mark.parametrize(("noise", "least", "most"), [(0.0, 0.999, 1.0), (2.0, -0.2, 0.2)])

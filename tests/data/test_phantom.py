@@ -17,6 +17,7 @@ import torch
 from fedcxr.cohort import FINDINGS, SPLITS
 from fedcxr.data.phantom import Phantom, store
 from fedcxr.data.phantom.anatomy import BODY, anatomies
+from fedcxr.data.phantom.boxes import boxes
 from fedcxr.data.phantom.fit_tables import exceed_both, statistics, tetrachoric
 from fedcxr.data.phantom.labels import Mislabelled, Reading
 from fedcxr.data.phantom.render import outlines, render
@@ -405,6 +406,44 @@ def test_masks_are_drawn_when_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(again.where("train").films(), cohort.where("train").films())
     with pytest.raises(AssertionError, match="nobody asked"):
         again.mask("heart", [0])
+
+
+def test_boxes_are_around_what_findings_change(tmp_path: Path) -> None:
+    """Of each finding alone, beside the same body without it: more changes within than outside, pixel by pixel."""
+    visits = SMALL._visits().take(slice(0, 12))
+    none = replace(visits, findings=np.zeros((12, 14), bool), severity=np.zeros((12, 14), np.float32))
+    healthy = render(0, none, 64).astype(int)
+    assert not len(boxes(0, none, 64))
+    for finding in ("Consolidation", "Effusion", "Mass", "Nodule", "Pneumonia", "Cardiomegaly"):
+        only = np.broadcast_to(np.array(FINDINGS) == finding, (12, 14))
+        ill = replace(visits, findings=only.copy(), severity=only.astype(np.float32))
+        drawn, changes = boxes(0, ill, 64), abs(render(0, ill, 64) - healthy)
+        assert set(drawn["finding"]) == {finding}
+        assert set(drawn["film"]) == set(range(12))
+        inside = np.zeros(healthy.shape, dtype=bool)
+        for film, _, x, y, w, h in drawn.itertuples(index=False):
+            assert min(x, y) >= 0 < min(w, h)
+            assert max(x + w, y + h) <= 64
+            inside[film, y : y + h, x : x + w] = True
+        share = [film[box].mean() > 1.5 * film[~box].mean() for film, box in zip(changes, inside, strict=True)]
+        assert np.mean(share) > 0.9, finding
+
+
+def test_boxes_are_drawn_once_and_change_no_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, asked = SMALL, SMALL.model_copy(update={"boxes": True})
+    films, cohort = plain.open(tmp_path), asked.open(tmp_path)
+    assert len(visible(tmp_path)) == 1
+    assert "boxes" not in (tmp_path / visible(tmp_path)[0] / "spec.json").read_text()
+    np.testing.assert_array_equal(cohort.films(), films.films())
+    assert (asked.annotations, films.annotations.names) == (("lungs", "heart", "boxes"), ("lungs", "heart"))
+    assert cohort.annotations.names == asked.annotations
+    drawn = cohort.boxes()
+    pd.testing.assert_frame_equal(drawn, boxes(0, SMALL._visits(), 32), check_dtype=False)
+    labelled = cohort.index.loc[drawn["film"]]
+    assert all(labelled.iloc[row][finding] == 1 for row, finding in enumerate(drawn["finding"]))
+    monkeypatch.setattr(Phantom, "_visits", None)
+    pd.testing.assert_frame_equal(asked.open(tmp_path).boxes(), drawn)
+    assert not asked.others(1).boxes
 
 
 def test_different_parameters_have_different_stores(tmp_path: Path) -> None:

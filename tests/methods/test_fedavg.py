@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_a_network_makes_films_alike_by_itself_wherever_it_is_used(make_cohort: 
     start, weights = learnt(method, cohort)
     told, plainly = (one.predict(cohort.films(), weights, CPU) for one in (method, FedAvg(norm="group", **TINY)))
     assert np.abs(told - plainly).max() > 0.02
-    step = method.one_step(start, np.ones((len(cohort), 2), dtype=np.float32), CPU.compute)
+    step = method.one_step(start, np.ones((len(cohort), 2), dtype=np.float32), cohort.size, CPU.compute)
     assert step is not None
     films = to_tensor(cohort.films(), CPU.compute).requires_grad_()
     slopes = torch.autograd.grad(step.loss(films), step.weights, create_graph=True)
@@ -106,7 +107,7 @@ def test_a_site_learns_otherwise_from_labels_that_it_does_not_believe(cohort: Co
     ends = [learnt(method, cohort)[1] for method in (believed, doubted)]
     assert distance(*ends) > 0
     labels = doubted.labels(cohort)
-    step, plain = (one.one_step(ends[0], labels, CPU.compute) for one in (doubted, believed))
+    step, plain = (one.one_step(ends[0], labels, cohort.size, CPU.compute) for one in (doubted, believed))
     assert step is not None
     assert plain is not None
     films = to_tensor(cohort.films(), CPU.compute)
@@ -142,6 +143,40 @@ def test_each_site_finds_out_by_itself_how_often_its_labels_are_right() -> None:
 def test_rates_that_say_nothing_or_are_of_nothing_are_refused(wrong: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         FedAvg(label_noise=wrong, **TINY)
+
+
+def test_places_of_things_are_learnt_at_sites_that_have_them(cohort: Cohort, annotated: Callable[..., Cohort]) -> None:
+    """Each site tells what it has learnt of them; one without learns as if nobody had asked, to the last bit."""
+    method, told = FedAvg(anatomy=("boxes", "heart", "lungs"), **TINY), list[Any]()
+    assert method.anatomy == ("lungs", "heart", "boxes")
+    context = replace(CPU, report=lambda facts: told.append(dict(facts)))
+    start, ends = method.initial(stream(0)), list[Weights]()
+    for films in (annotated(cohort, organs=["lungs"]), cohort):
+        ends.append(method.learn(films, stream(1), context, start, Round(0, 2)))
+    assert told == [{"anatomy": ["lungs", "boxes"]}, {"anatomy": []}]
+    assert start["places.weight"].shape == (4, 8, 1, 1)
+    before, after = (one["places.weight"].astype(float) for one in (start, ends[0]))
+    left = after / before  # nobody has a heart: it shrinks as all weights do
+    assert [bool(np.ptp(one) > 1e-5) for one in left] == [True, False, True, True]
+    plain_start, plain_end = learnt(FedAvg(**TINY), cohort)
+    assert {name: array.tobytes() for name, array in plain_start.items()}.items() <= {
+        name: array.tobytes() for name, array in start.items()
+    }.items()
+    for name, array in plain_end.items():
+        np.testing.assert_array_equal(array, ends[1][name])
+    np.testing.assert_array_equal(ends[1]["places.weight"], start["places.weight"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"anatomy": ["liver"]}, "'lungs', 'heart' or 'boxes'"),
+        ({"anatomy": ["lungs"], "network": "resnet18"}, "anatomy: .*resnet18 has none; set network: narrow"),
+    ],
+)
+def test_places_that_nobody_could_learn_are_refused(wrong: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        FedAvg(**wrong)
 
 
 def test_fedprox_keeps_weights_near_what_was_sent(cohort: Cohort) -> None:

@@ -504,6 +504,15 @@ def test_a_task_finds_the_annotations_it_is_measured_on(
     assert caught.value.exit_code == 2
 
 
+def test_a_method_finds_the_annotations_it_learns_from() -> None:
+    scenario = {"method": {"name": "fedavg", "anatomy": ["lungs", "boxes"]}, "tasks": {}, "adversaries": {}}
+    said = "the method fedavg needs annotations that no site's films have; given: boxes; films of phantom"
+    with pytest.raises(ConfigError, match=said):
+        Scenario.parse(scenario)
+    parsed = Scenario.parse({**scenario, "cohort": {**PHANTOM, "boxes": True}})
+    assert parsed.method.annotations == ("lungs", "boxes")
+
+
 @pytest.mark.parametrize(
     ("method", "on", "said"),
     [("noise", "purified", "films"), ("sealed", "codes", "films or purified"), ("noise", "codes", "films")],

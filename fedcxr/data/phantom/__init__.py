@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedcxr.data.phantom.store import Order
 
 MOST_SOURCES = 1000  # each with a scanner of its own
+CHANGES_NO_FILM = ("mislabelled", "boxes")  # of the parameters
 HOPELESS = 5.0  # sites without anybody, to be expected: all of them will not be spared
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -56,6 +57,8 @@ class Phantom(Source):
         Mislabelled(), description="How often labels of train and val are right; films stay, and test tells the truth."
     )
 
+    boxes: bool = pydantic.Field(False, description="Draw boxes around what each film shows of its findings.")
+
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         if abs(sum(self.splits) - 1) > 1e-6:
@@ -68,7 +71,7 @@ class Phantom(Source):
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:
-        return ORGANS
+        return (*ORGANS, "boxes") if self.boxes else ORGANS
 
     def peopled(self, root: int) -> Self:
         return self.model_copy(update={"seed": int.from_bytes(stream(root, "phantom", self.seed).bytes(16))})
@@ -78,7 +81,7 @@ class Phantom(Source):
         train, val, _ = self.splits
         held_out = val / (train + val) if train + val else 0.0
         number = self.patients if people is None else people
-        changed = {"patients": number, "splits": (1 - held_out, held_out, 0.0)}
+        changed = {"patients": number, "splits": (1 - held_out, held_out, 0.0), "boxes": False}
         return self.peopled(root).model_copy(update=changed)
 
     def resolved_for(self, sites: int, partition: Partition) -> Self:
@@ -123,10 +126,13 @@ class Phantom(Source):
         """The whole cohort; rendered into `cache` on first use, mapped from there afterwards."""
         from fedcxr.data.phantom import outlines, store
 
-        drawn = {key: value for key, value in self.spec().items() if key != "mislabelled"}  # which changes no film
+        drawn = {key: value for key, value in self.spec().items() if key not in CHANGES_NO_FILM}
         cohort = store.open_cohort(drawn, self._order, Path(cache), workers, progress)
         index = labelled(cohort.index, self.mislabelled, self.seed)
-        return replace(cohort, index=index, annotations=outlines.anatomical(len(cohort), self._order))
+        annotations = outlines.anatomical(len(cohort), self._order)
+        if self.boxes:
+            annotations = replace(annotations, boxes=store.open_boxes(drawn, self._order, Path(cache)))
+        return replace(cohort, index=index, annotations=annotations)
 
     def _order(self) -> Order:
         from fedcxr.data.phantom.store import Order

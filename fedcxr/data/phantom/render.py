@@ -44,12 +44,18 @@ def outlines(seed: int, visits: Visits, size: int) -> tuple[npt.NDArray[np.bool_
     """Masks (n, size, size) of the lungs and of the heart as a radiologist would outline them."""
     lung, heart = (np.empty((len(visits), size, size), dtype=bool) for _ in range(2))
     with one_thread():
-        for batch in _batches(len(visits), size):
-            chosen = visits.take(batch)
-            scene = _scene(seed, chosen, size, anatomies(seed, chosen.patient, chosen.aged), moments(seed, chosen))
+        for batch, scene in scenes(seed, visits, size):
             lung[batch] = (scene.chest.lungs() > 0.5)[..., :size].numpy()
             heart[batch] = (scene.chest.heart * scene.chest.above > 0.5)[..., :size].numpy()
     return lung, heart
+
+
+def scenes(seed: int, visits: Visits, size: int) -> Iterator[tuple[slice, Scene]]:
+    """What the films of these visits are drawn from, some films at a time."""
+    for batch in _batches(len(visits), size):
+        chosen = visits.take(batch)
+        anatomy, moment = anatomies(seed, chosen.patient, chosen.aged), moments(seed, chosen)
+        yield batch, _scene(seed, chosen, size, anatomy, moment)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 cache/phantom-<key>.lock       held while rendering; a second process waits, then finds the films
 cache/phantom-<key>.part/      images.npy being filled, and one byte per finished chunk in done
 cache/phantom-<key>/           images.npy, index.csv, spec.json: complete, appears by one rename
+cache/phantom-<key>/boxes-*.csv  beside them once somebody has asked for boxes, by a rename of its own
 """
 
 from __future__ import annotations
@@ -55,9 +56,7 @@ def open_cohort(
     spec: Mapping[str, Any], order: Callable[[], Order], cache: Path, workers: int, progress: Progress | None
 ) -> Cohort:
     """The cohort `spec` describes, rendered into `cache` first unless it is there."""
-    described = {"version": VERSION, **spec}
-    key = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
-    folder = cache / f"phantom-{key}"
+    described, folder = _described(spec, cache)
     with _as_storage_error(folder):
         private_folder(cache)
         if not folder.is_dir():
@@ -67,6 +66,29 @@ def open_cohort(
         pixels = np.load(folder / "images.npy", mmap_mode="r")
         index = pd.read_csv(folder / "index.csv", dtype=TEXT_COLUMNS)
     return Cohort.whole(pixels, index.astype(dict.fromkeys(FINDINGS, np.float32)))
+
+
+def open_boxes(spec: Mapping[str, Any], order: Callable[[], Order], cache: Path) -> pd.DataFrame:
+    """The boxes on the films of a cohort that is there, drawn when they are first asked for."""
+    from fedcxr.data.phantom import boxes  # here: it takes torch, and opening films does not
+
+    folder = _described(spec, cache)[1]
+    kept = folder / f"boxes-{boxes.VERSION}.csv"
+    with _as_storage_error(folder):
+        if not kept.exists():
+            with locked(folder.with_suffix(".lock")):
+                if not kept.exists():
+                    films, part = order(), kept.with_suffix(".part")
+                    boxes.boxes(films.seed, films.visits, films.size).to_csv(part, index=False)
+                    part.rename(kept)
+        return pd.read_csv(kept, dtype={"finding": str})
+
+
+def _described(spec: Mapping[str, Any], cache: Path) -> tuple[dict[str, Any], Path]:
+    """All that films of a cohort are made from, and the folder named by it."""
+    described = {"version": VERSION, **spec}
+    key = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return described, cache / f"phantom-{key}"
 
 
 def _make(folder: Path, described: Mapping[str, Any], order: Order, workers: int, progress: Progress | None) -> None:
