@@ -51,8 +51,9 @@ def test_a_result_keeps_the_promises_of_schema_1(finished: Run) -> None:
     assert result["schema"] == 1
     assert set(result["run"]) == {"id", "method", "seed", "engine", "preset", "device", "wall_s", "complete"}
     levels = result["utility"]["findings"]
-    assert set(levels) == {"trained", "trained_released", "frozen", "raw", "unauthorised"}
+    assert set(levels) == {"trained", "trained_released", "frozen", "raw", "unauthorised", "subgroups"}
     assert levels.pop("unauthorised") is None
+    assert {kind for arm in levels.pop("subgroups").values() for kind in arm} == {"sex", "age", "site"}
     for level in levels.values():
         low, high = level["mean_auc"]["ci95"]
         assert 0 <= low <= high <= 1

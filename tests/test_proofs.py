@@ -211,7 +211,7 @@ def test_a_shared_model_is_tested_as_it_is(finished: Callable[[str], Run]) -> No
     run = finished("learnt_from")
     arms = result_of(run)["utility"]["findings"]
     federation = {"together", "alone", "start", "curve"}
-    assert {name for name, arm in arms.items() if arm is not None} == {"trained", "raw", *federation}
+    assert {name for name, arm in arms.items() if arm is not None} == {"trained", "raw", "subgroups", *federation}
     assert all(0 < arms[name]["mean_auc"]["value"] < 1 for name in ("trained", "raw"))
     assert [site["released"] for site in result_of(run)["sites"]] == [0, 0]
     assert any(line.startswith("trained: trained on releases, used on clean films 0.") for line in printed(run))
@@ -234,7 +234,7 @@ def test_films_of_nobody_are_learnt_from_and_cannot_be_linked(finished: Callable
     result, held = result_of(run), Experiment.open(run.scenario, tmp_path).dealt
     assert [site["released"] for site in result["sites"]] == [round(1.5 * len(rows)) for rows in held.values()]
     arms = result["utility"]["findings"]
-    assert {name for name, arm in arms.items() if arm is not None} == {"trained", "raw"}
+    assert {name for name, arm in arms.items() if arm is not None} == {"trained", "raw", "subgroups"}
     assert result["utility"]["fidelity"] is None
     privacy = result["privacy"]
     assert (privacy["attacks"], privacy["worst_case"], privacy["label_floor"]) == ([], None, None)

@@ -60,6 +60,7 @@ METHODS: dict[str, dict[str, Any]] = {
 TOLD = {"noise": {FINDINGS_IN_ORDER}}  # in the clear, as their documentation says
 LEAKY = "leaky:Leaky"
 WAYS: tuple[Way, ...] = ("up", "down")
+GUARD_S = 300.0  # until the first hospital answers
 PAUSE_S = 55.0  # in which all hospitals answer once the first has; Flower ends a run whose app is silent for a minute
 BEGINNING = 256  # bytes of a release, by which it is known
 
@@ -123,8 +124,10 @@ class Runs:
 
     def _held(self, waiting: Future[Any], paused: list[psutil.Process]) -> bytes:
         """The SuperLink's memory, with the answer of every hospital in it."""
-        deadline = time.monotonic() + PAUSE_S
+        deadline, first = time.monotonic() + GUARD_S, True
         while True:
+            if first and paused:
+                deadline, first = time.monotonic() + PAUSE_S, False
             answers = [self._answer(site) for site in SITES] if paused else [b""]
             if all(answers):
                 held = memory(self.superlink())
