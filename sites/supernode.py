@@ -88,8 +88,7 @@ def in_turn(node: ModuleType | SimpleNamespace) -> None:
                 unanswered = ""
             return send(reply, *also)
 
-        push(send=send_one, **more)
-        while unanswered:
+        while unanswered:  # as it is whenever Flower's loop comes here, which it does once a message has come
             push(send=send_one, **more)
 
     setattr(node, PULL, pull_one)

@@ -20,7 +20,7 @@ from fedcxr.learning.bounds import STATISTICS, check_alike, check_weights
 from fedcxr.learning.strategies import Name
 from fedcxr.methods._model import ModelMethod
 from fedcxr.models.architectures import ArchitectureName
-from fedcxr.models.options import Comorbidity, Scanners
+from fedcxr.models.options import Comorbidity, Scanners, places_of
 from fedcxr.plugins import File
 from fedcxr.view import Films, Weights
 
@@ -186,7 +186,7 @@ class NetworkMethod(ModelMethod):
         Heads are shared with the rest, small as they are: one that began anew in each turn would pull at all layers
         below it before it had learnt where anything is.
         """
-        return sum(len(self.findings) if one == "boxes" else 1 for one in self.annotations)
+        return places_of(self.annotations, len(self.findings))
 
     def _loaded(self, weights: Weights, compute: Compute) -> Classifier:
         """The network with what was learnt; statistics that stayed elsewhere are those of no films."""

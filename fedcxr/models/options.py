@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import pydantic
@@ -18,3 +19,8 @@ Scanners = Annotated[
 Comorbidity = Annotated[
     bool, pydantic.Field(description="what is said of a finding is moved by what is said of all others, as is learnt")
 ]
+
+
+def places_of(anatomy: Sequence[str], findings: int) -> int:
+    """Of how many things heads learn the places: each organ is one, and with boxes each finding."""
+    return sum(findings if one == "boxes" else 1 for one in anatomy)

@@ -23,6 +23,7 @@ from fedcxr.cohort import BOXES, COLUMNS, FINDINGS, ORGANS, Annotation, Annotati
 from fedcxr.label_noise import Rates
 from fedcxr.models.backbone import Design
 from fedcxr.models.classifier import classifier
+from fedcxr.models.options import places_of
 from fedcxr.rng import stream
 from fedcxr.training import to_device
 from fedcxr.training.classifier import Recipe, teach
@@ -98,8 +99,7 @@ def main() -> None:
 
     def took(option: Option) -> float:
         asked, known = option.anatomy, len(FINDINGS)
-        heads = sum(known if one == "boxes" else 1 for one in asked)
-        weights = stream(0, "bench", "weights")
+        heads, weights = places_of(asked, known), stream(0, "bench", "weights")
         network = to_device(classifier(option.design, known, weights, comorbid=option.comorbid, places=heads), compute)
         recipe, told = Recipe(options.steps, options.batch), correction if option.corrected else None
         began, places = time.process_time(), Places.of(cohort, labels, FINDINGS, asked) if asked else None
