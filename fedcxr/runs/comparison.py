@@ -33,7 +33,7 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "worst": lambda result: (result["privacy"]["worst_case"] or {"auc": None})["auc"],
     "member": lambda result: _highest(result["privacy"].get("membership", [])),
 }
-HERE = ("findings",)  # tasks of which some of these are figures, so that their main one has a column already
+HERE = {"findings": "trained"}  # tasks of which some of these are figures, and which of them is their main one
 UNKNOWN = figure(None)
 NOTHING: Mapping[str, Any] = {"mean": None, "std": None, "ci95": None}  # known of a figure
 MEETS = {True: "yes", False: "no", None: "cannot be told"}
@@ -54,6 +54,7 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
     """What this code's runs on file say: per cell each figure's mean and spread over seeds, and if controls held."""
     rows, policies = list[dict[str, Any]](), list[differences.Policy]()
     mains: dict[str, Main] = {}
+    bounds = list(dict.fromkeys(constraint.path for cell in study.cells() for constraint in cell.constraints))
     for cell in study.cells():
         runs = {seed: Run.place(out, cell.scenario(seed)) for seed in study.seeds}
         finished = {seed: result for seed, run in runs.items() if (result := run.own_result) is not None}
@@ -62,7 +63,9 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
         judgements = judged(cell.constraints, results, len(runs))
         tasks = {name: task.main for name, task in cell.scenario(study.seeds[0]).tasks.items() if task.main is not None}
         mains |= tasks
-        policies.append(_by_figure({seed: differences.measured(runs[seed], one) for seed, one in finished.items()}))
+        columns = {HERE.get(name, name): (name, main.path) for name, main in tasks.items()}
+        measured = {seed: differences.measured(runs[seed], one, columns, bounds) for seed, one in finished.items()}
+        policies.append(_by_figure(measured))
         rows.append(
             {
                 "differs": dict(cell.differs),
@@ -83,18 +86,18 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
                 "meets": meets(judgements),
             }
         )
-    measured = {
+    told = {
         name: asdict(main)
         for name, main in mains.items()
         if any(row["tasks"].get(name, NOTHING)["mean"] is not None for row in rows)
     }
-    compared = differences.compared([str(row["name"]) for row in rows], policies, _best(rows, list(measured)))
+    compared = differences.compared([str(row["name"]) for row in rows], policies, _best(rows, list(told)))
     return {
         "schema": 1,
         "study": study.name,
         "seeds": list(study.seeds),
         "constraints": list(study.constraints),
-        "tasks": measured,
+        "tasks": told,
         "rows": rows,
         "differences": compared,
     }
@@ -102,7 +105,7 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
 
 def _by_figure(measured: Mapping[int, Mapping[str, differences.Measured]]) -> differences.Policy:
     """What runs have to be compared by, turned from seeds to figures."""
-    names = {name for one in measured.values() for name in one}
+    names = dict.fromkeys(name for one in measured.values() for name in one)
     return {name: {seed: one[name] for seed, one in measured.items() if name in one} for name in names}
 
 
