@@ -134,7 +134,7 @@ def _lines(comparison: Mapping[str, Any]) -> Iterator[list[object]]:
     rows = comparison["rows"]
     keys = list(dict.fromkeys(key for row in rows for key in row["differs"]))
     parts = ("mean", "std", "low", "high")
-    tasks = _of_tasks(comparison)
+    tasks = of_tasks(comparison)
     figures = [f"{name} {part}" for name in (*FIGURES, *tasks) for part in parts]
     formal = ("epsilon", "delta", "unit")
     costs = ("seconds", "bytes_up", "bytes_down")
@@ -166,7 +166,7 @@ def load(folder: Path) -> dict[str, Any]:
 def screen(comparison: Mapping[str, Any], folder: Path) -> Table:
     """A comparison for a terminal: first what matters most, which a narrow one shows in its first block."""
     bound = any(row["constraints"] for row in comparison["rows"])
-    tasks = _of_tasks(comparison)
+    tasks = of_tasks(comparison)
     cells = [dict(_cells(row, bound, list(tasks))) for row in comparison["rows"]]
     # What no row has is no column: films have no members, and models no released films.
     always = ALWAYS if tasks else (*ALWAYS, *USEFUL)
@@ -202,7 +202,7 @@ def _reasons(row: Mapping[str, Any]) -> str:
     return " ".join(one["because"] for one in row["constraints"] if one["met"] is row["meets"])
 
 
-def _of_tasks(comparison: Mapping[str, Any]) -> dict[str, Any]:
+def of_tasks(comparison: Mapping[str, Any]) -> dict[str, Any]:
     """The main figures of tasks that have columns of their own."""
     return {name: main for name, main in comparison["tasks"].items() if name not in HERE}
 
@@ -213,7 +213,7 @@ def _cells(row: Mapping[str, Any], bound: bool, tasks: Sequence[str]) -> Iterato
     if bound:
         yield "meets", MEETS[row["meets"]] if row["constraints"] else "nothing asked"
     yield "runs", str(row["runs"])
-    for spaces, name in enumerate(("trained", "worst", "member", *tasks)):
+    for spaces, name in enumerate((*differences.MAIN, *tasks)):
         if name in figures:
             yield name, _shown(figures[name])
             yield "95 %" + " " * spaces, span(figures[name]["ci95"]) if figures[name]["ci95"] else UNKNOWN
@@ -244,7 +244,7 @@ def table(comparison: Mapping[str, Any]) -> str:
         for name in FIGURES
         if any(row["figures"].get(name, {}).get("mean") is not None for row in comparison["rows"])
     ]
-    tasks = list(_of_tasks(comparison))
+    tasks = list(of_tasks(comparison))
     heads = ["scenario", "runs", *known, *tasks, "epsilon", "controls", "converged"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in comparison["rows"]:

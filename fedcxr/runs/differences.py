@@ -32,7 +32,7 @@ SURE = 0.05  # corrected p value at or below which a difference is told
 POWER = 0.8  # with which `patients_needed` would tell a difference as large as the one observed
 NONE = 0.0005  # a difference that rounds to nothing, for which no number of patients is named
 FEWEST = 100  # replicates that a standard error takes
-FIGURES = ("trained", "worst", "member")  # that come first, as the columns of a study are called
+MAIN = ("trained", "worst", "member")  # figures that come first wherever there are any, as a study's columns are called
 NO_REPLICATES = "no replicates on file"
 
 
@@ -115,7 +115,7 @@ def compared(names: Sequence[str], policies: Sequence[Policy], best: int | None 
     references = dict.fromkeys([0] if best is None else [0, best])
     pairs = [(left, right) for right in references for left in range(len(names)) if left != right]
     pairs = [pair for number, pair in enumerate(pairs) if pair[::-1] not in pairs[:number]]
-    figures = dict.fromkeys([*FIGURES, *(name for policy in policies for name in policy)])
+    figures = dict.fromkeys([*MAIN, *(name for policy in policies for name in policy)])
     shown = [
         (figure, left, right)
         for figure in figures
