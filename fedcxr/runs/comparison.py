@@ -91,7 +91,7 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
         for name, main in mains.items()
         if any(row["tasks"].get(name, NOTHING)["mean"] is not None for row in rows)
     }
-    compared = differences.compared([str(row["name"]) for row in rows], policies, _best(rows, list(told)))
+    names, best = [str(row["name"]) for row in rows], _best(rows, list(told))
     return {
         "schema": 1,
         "study": study.name,
@@ -99,7 +99,8 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
         "constraints": list(study.constraints),
         "tasks": told,
         "rows": rows,
-        "differences": compared,
+        "differences": differences.compared(names, policies, best),
+        "other_differences": differences.others(names, policies, best),
     }
 
 
