@@ -234,7 +234,7 @@ class Scenario(Section):
             scenario = scenario.model_copy(update={"questions": _usual_questions(scenario.adversaries)})
         _check_questions(scenario)
         for name, task in scenario.tasks.items():
-            _check_task(name, task, scenario.method)
+            _check_task(name, task, scenario)
             _check_annotations(f"the task `{name}`", task.annotations, "remove it from `tasks`", scenario)
         for name, adversary in scenario.adversaries.items():
             _check_attack(name, adversary, scenario)
@@ -315,8 +315,12 @@ def _check_learning(scenario: Scenario) -> None:
         )
 
 
-def _check_task(name: str, task: Task, method: Method) -> None:
-    """Whether there will be anything for this task to read."""
+def _check_task(name: str, task: Task, scenario: Scenario) -> None:
+    """Whether there will be anything for this task to read, from whomever it names."""
+    method = scenario.method
+    for site in task.named_sites:
+        if site not in scenario.site_names:
+            raise UnknownName(f"site in tasks.{name}", site, scenario.site_names)
     if not set(task.forms) & set(method.forms):
         raise ConfigError(
             f"the task `{name}` has nothing to read in what the method releases",
