@@ -98,7 +98,8 @@ class BySite(nn.Module):
         # A film with the finding is labelled with it by mistake, like any other, or else because it is seen.
         sensitivity, specificity = self.rates.clamp(NEAREST, 1 - NEAREST)
         odds = torch.stack([(sensitivity + specificity - 1) / specificity, specificity]).logit()
-        seen, specificity = (odds + PACE * (self.apart - self.apart.mean(1, keepdim=True))).sigmoid()
+        odds = odds + PACE * (self.apart - self.apart.mean(1, keepdim=True))
+        seen, specificity = odds.sigmoid().clamp(NEAREST, 1 - NEAREST)
         return torch.where(self.rates == 1, 1, torch.stack([1 - specificity * (1 - seen), specificity]))
 
     def at(self, rows: Tensor) -> Correction:
