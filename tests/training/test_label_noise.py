@@ -212,7 +212,8 @@ def test_by_how_much_sites_differ_is_learnt_along_with_what_films_show() -> None
 @given(st.lists(st.floats(-3, 3), min_size=6, max_size=6), st.floats(0.02, 0.99), st.floats(0.02, 0.99))
 def test_no_sites_labels_are_ever_taken_for_the_opposite(apart: list[float], sensitivity: float, share: float) -> None:
     specificity = 1 - sensitivity * share * 0.999  # whatever may be given
-    every = Correction(*(torch.tensor([rate, 1.0]) for rate in (sensitivity, specificity)), torch.full((2,), torch.nan))
+    true, false = (torch.tensor([rate, 1.0]) for rate in (sensitivity, specificity))
+    every = Correction(true, false, torch.full((2,), torch.nan))
     found = BySite(every, ["a", "b", "c"], {}, learnt=True)
     assert found.apart is not None
     torch.testing.assert_close(found()[:, 0, 0], torch.tensor([sensitivity, specificity]), atol=2e-3, rtol=0)
