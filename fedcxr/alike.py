@@ -23,7 +23,7 @@ from fedcxr.models.scanner import ENERGIES, FAINT, MIDDLE, decomposed, inner
 from fedcxr.partition import Rows
 
 FEWEST = 20  # training films: of fewer, the mean energy is that of a few people
-MOST = 1000  # fitted to, evenly out of all: more would not change a gain by a hundredth
+MOST = 1000  # fitted to, evenly out of all: more would change a gain by a hundredth or so
 AT_ONCE = 1 << 18  # pixels in double precision: 64 films of 64 px, 4 of 256 px
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
