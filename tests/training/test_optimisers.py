@@ -34,7 +34,7 @@ def learnt(optimiser: type[torch.optim.Optimizer], **settings: Any) -> list[torc
     at_work = at_work(groups, lr=0.1, **settings)
     for step in range(20):
         at_work.zero_grad()
-        (torch.randn((7, 5), generator=rng) @ weight + bias).square().mean().backward()  # type: ignore[no-untyped-call]
+        (torch.randn((7, 5), generator=rng) @ weight + bias).square().mean().backward()
         at_work.step()
         if step == 9:
             at_work.load_state_dict(copy.deepcopy(at_work.state_dict()))
