@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -50,6 +51,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next((shared[0] for shared in (ONE_CONSORTIUM, ONE_NGINX) if file in shared), nodeid)
 
     return Sharing(config, log)
+
+
+# Thousands of tests are a million objects. To look through them for garbage takes a second, and Flower asks for that
+# whenever it reads what a site sent; so they are left out, and looked at not even while they are made.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
