@@ -50,13 +50,18 @@ def learn(exchange: Exchange, run: Run, public: Source | None = None, *, keep_up
     if learnt is None:
         if learning.place == "public":
             assert public is not None, "a scenario is checked when it is parsed"
-            learnt = _from_public_films(run, run.scenario.films_of(public).open(cache_folder()))
+            learnt = _from_public_films(run, _opened(run.scenario, public))
         else:
             learnt = _together(exchange, run, learning, public, keep_updates)
         method.save(learnt.weights, run.learnt_file(COORDINATOR))
         run.store_learnt("learnt", learnt)
     run.forget_means()
     return learnt
+
+
+def _opened(scenario: Scenario, public: Source) -> Cohort:
+    """The coordinator's films, made alike as every hospital's are if the scenario has that."""
+    return scenario.made_alike(scenario.films_of(public).open(cache_folder()), of=COORDINATOR)
 
 
 def _from_public_films(run: Run, films: Cohort) -> Release:
@@ -112,7 +117,7 @@ def _beginning(run: Run, learning: Learning, public: Source | None) -> Release:
     if learning.begins == "anew":
         return initial_step(run.scenario)
     assert public is not None, "a scenario is checked when it is parsed"
-    films = run.scenario.films_of(public).open(cache_folder())
+    films = _opened(run.scenario, public)
     return _taught(run.scenario, films, "begun", lambda: begin_step(run.scenario, films).weights)
 
 

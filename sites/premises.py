@@ -130,7 +130,7 @@ class Hospital:
         return scenario
 
     def cohort(self, scenario: Scenario, site: str) -> Cohort:
-        return self.profile.films(cache_folder())
+        return scenario.made_alike(self.profile.films(cache_folder()), of=site)
 
     def allow(self, films: Cohort, task: str | None = None) -> None:
         if task is not None and task not in self.profile.tasks:

@@ -1,23 +1,36 @@
-"""Whatever a page says can be typed is a command that exists, with options it has; and the pages make a site."""
+"""Whatever a page says can be typed is a command that exists, with options it has, and works where it costs little.
+
+And the pages make a site.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import typer
+import yaml
+from nodes import card_in
+from runs_by_hand import compared, row
+from small import SMALL
+from typer.testing import CliRunner
 
+import fedcxr
 from fedcxr.cli import app
 from fedcxr.runs.study import Study
 from fedcxr.scenario import Scenario
 from fedcxr.scenario.document import read_file
+from sites.encrypted_file import Cost
+from sites.vault import Vault
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -45,6 +58,8 @@ def _told(word: str) -> str:
     return re.sub(r"^(-*[A-Za-z-]+)\|.*", r"\1", word)
 
 
+PYTHON = re.compile(r"```python\n(.*?)```", re.S)
+AUTHORS = (ROOT / "docs" / "authors.md").read_text()
 COMMANDS = sorted({command for page in PAGES for command in typed(page.read_text())})
 
 
@@ -84,6 +99,129 @@ def test_a_command_that_a_page_shows_exists_and_is_told_nothing_it_does_not_know
         Study.read(ROOT / configured[0])
     if context.command.name == "simulate" and configured:
         Scenario.parse(read_file(ROOT / configured[0]))
+
+
+# Commands that are run ------------------------------------------------------------------------------------------------
+
+# What pages call things, and what that is where their commands are run; all else is there under its own name.
+MEANT = {
+    "RUN": "runs/sharing-policies/noise-be54737b-0",
+    "runs/NAME/METHOD-FINGERPRINT-SEED": "runs/sharing-policies/noise-be54737b-0",
+    "DIR": "events",
+    "FILE": "configs/studies/noise.yaml",
+    "--profile FILE": "--profile hospital.yaml",
+    "/etc/fedcxr/hospital.yaml": "hospital.yaml",
+    "adversaries NAME": "adversaries verifier",
+    "questions NAME": "questions linkage",
+    "data sources '[NAME]'": "data sources phantom",
+}
+CHEAP = (
+    *("adversaries", "methods", "questions", "tasks", "data sources", "schema", "doctor", "artefacts list"),
+    *("runs list", "runs show", "runs compare", "runs diff", "report", "keys show"),
+)
+DRY = "--dry-run"  # of a study
+NOT_RUN = {
+    "simulate": "takes minutes to hours; README's are run (tests/test_readme.py), and those for authors",
+    "study": "takes hours, unless it is --dry-run",
+    "audit": "needs a hospital's films",
+    "data check": "needs a hospital's films",
+    "data show": "needs a hospital's films",
+    "data shard": "needs a hospital's films",
+    "artefacts clear": "deletes what runs share",
+    **dict.fromkeys(
+        (
+            *("keys accept", "keys accept-restored", "keys convert", "keys grant", "keys init", "keys open"),
+            *("keys passphrase", "keys revoke", "keys rotate"),
+        ),
+        "changes a key ring, or opens what was sent (tests/cli/test_keys.py, test_keys_restored.py)",
+    ),
+    "provision": "needs a consortium",
+    "site start": "is a node, and does not end",
+    "site ledger": "needs a node's journal (tests/sites/test_journal.py)",
+}
+
+
+def kind(command: str) -> str | None:
+    """Under which of these it falls; None: it is run."""
+    words = command.split()
+    named = next(
+        (name for name in sorted(NOT_RUN, key=len, reverse=True) if words[: len(name.split())] == name.split()), None
+    )
+    return None if named == "study" and DRY in words else named
+
+
+def whole_command(command: str) -> bool:
+    """Not its name alone, in the middle of a sentence."""
+    try:
+        parsed(shlex.split(command))
+    except click.MissingParameter:
+        return False
+    return True
+
+
+RUN = [command for command in COMMANDS if kind(command) is None and whole_command(command)]
+
+
+def meant(command: str) -> list[str]:
+    for called, place in sorted(MEANT.items(), key=lambda pair: -len(pair[0])):  # a FILE may be a profile
+        command = re.sub(rf"(?<!\S){re.escape(called)}(?!\S)", place, command)
+    return shlex.split(command)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Path]:
+    """A folder with what the pages speak of: runs, a study, runs at hospitals, a key ring, an adversary."""
+    scenario = {key: SMALL[key] for key in ("sites", "cohort", "method", "compute")} | {"adversaries": {}}
+    scenario["tasks"] = {"fidelity": {}, "texture": {"where": "film", "bootstraps": 10}}
+    made = fedcxr.simulate(scenario, out=tmp_path / "made", engine="inline", progress=False)
+    study = tmp_path / "runs" / "sharing-policies"
+    names = ("noise-be54737b-0", "noise-be54737b-1", "none-c917e661-0")
+    noise, again, films = (Path(shutil.copytree(made.folder, study / name)) for name in names)
+    compared(study, [row([films], "films as they are", False), row([noise, again], "noise", True)])
+    shutil.copytree(made.folder, tmp_path / "kits" / "server" / "runs" / "spring" / "noise-0123abcd-0")
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "fisher.py").write_text(next(code for code in PYTHON.findall(AUTHORS) if "class Fisher(" in code))
+    for name, text in (("words", "correct horse battery staple"), ("hospital.yaml", "")):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(text)
+    with Vault.create(tmp_path / "vault", "mercy", (tmp_path / "words").read_bytes(), Cost(log_n=4)):
+        pass
+    own: dict[str, Any] = {
+        "site": "mercy",
+        "vault": str(tmp_path / "vault"),
+        "coordinator": card_in(tmp_path),
+        "cohort": "phantom",
+    }
+    own["budget"] = {"privacy": {"unit": "patient", "epsilon": 8.0, "delta": 1e-5}}
+    (tmp_path / "hospital.yaml").write_text(yaml.safe_dump(own))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FEDCXR_PASSPHRASE_FILE", str(tmp_path / "words"))
+        patched.setenv("FEDCXR_VAULT", str(tmp_path / "vault"))
+        patched.setattr("webbrowser.open", lambda page: True)
+        patched.syspath_prepend(tmp_path)
+        patched.chdir(tmp_path)
+        yield tmp_path
+
+
+def test_every_kind_of_command_is_run_or_it_is_said_why_not() -> None:
+    assert {name for name in CHEAP if not any(command.startswith(name) for command in RUN)} == set()
+    assert [command for command in RUN if not command.startswith(CHEAP) and DRY not in command] == []
+    assert {name for name in NOT_RUN if name not in map(kind, COMMANDS)} == set()
+
+
+def wrong(command: str) -> str:
+    """What is wrong with a command as it is shown; nothing if it ends well, says something and complains of nothing."""
+    done = CliRunner().invoke(app, meant(command), standalone_mode=False)
+    # Where a report lies is no part of what it says.
+    place = r"(\S+/report\.html\n(events: \d runs; tensorboard --logdir events\n)?)?"
+    if done.exit_code == 0 and done.stdout and re.fullmatch(place, done.stderr):
+        return ""
+    return f"{done.exit_code}: {done.exception}; {done.stderr}"
+
+
+@pytest.mark.usefixtures("here")
+def test_commands_that_cost_little_work_as_pages_show_them() -> None:
+    assert {command: said for command in RUN if (said := wrong(command))} == {}
 
 
 @pytest.mark.slow

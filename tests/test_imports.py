@@ -18,7 +18,7 @@ TREES = ("fedcxr", "sites", "server")
 # A part of the library imports from parts further left only. `import fedcxr` itself imports nothing.
 LINE = (
     "errors rng answer < cohort partition plugins release steps storage fence pairs metrics models < learning wire "
-    "label_noise < keys training data table page < verdict < codes context view < methods < world reading "
+    "label_noise alike < keys training data table page < verdict < codes context view < methods < world reading "
     "sealed_update < knowledge < questions < adversaries tasks < scenario < deployment < protocol runs "
     "< audit report simulation < orders < cli < python"
 )

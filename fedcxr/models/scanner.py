@@ -1,7 +1,8 @@
 """Films of different scanners made alike, by the network that reads them: whoever has it does the same to every film.
 
 Nothing is fitted to anybody's films, so that hospitals agree without showing each other one, and an attacker who knows
-the network knows this too. All of it has slopes: whoever wants films back from an update can go through it.
+the network knows this too. All of it has slopes: whoever wants films back from an update can go through it. What a
+hospital fits to its own films is in `fedcxr.alike`.
 
 `bands` is after Philipsen et al., IEEE TMI 2015. *Our choice.* Energies are taken in the middle of a film and not in
 its lungs, once and not again and again, and are brought to those of films that belong to nobody.
@@ -43,14 +44,14 @@ class Normalised(nn.Module):
 
 
 def _standardised(films: Tensor) -> Tensor:
-    middle = _inner(films)
+    middle = inner(films)
     mean = middle.mean((2, 3), keepdim=True)
     return MIDDLE + SPREAD * (films - mean) / _energy(middle - mean)
 
 
 def _equalised(films: Tensor) -> Tensor:
     """Each grey value becomes the share of the film's middle that is darker, read off a curve of each film's own."""
-    curve = _curve(_inner(films)[..., ::2, ::2].flatten(1))
+    curve = _curve(inner(films)[..., ::2, ::2].flatten(1))
     place = films.flatten(1).clamp(0, 1) * GREYS
     below = place.detach().long().clamp(max=GREYS - 1)
     low, high = curve.gather(1, below), curve.gather(1, below + 1)
@@ -70,29 +71,36 @@ def _curve(seen: Tensor) -> Tensor:  # (n, pixels) -> (n, greys + 1)
 
 def _balanced(films: Tensor) -> Tensor:
     """The sum of the film's bands, each of which comes with the energy that it has on average."""
-    finer, total = films, torch.full_like(films, MIDDLE)
-    for reach, wanted in zip((*REACHES, math.inf), ENERGIES, strict=True):
-        if math.isinf(reach):
-            coarser = _inner(finer).mean((2, 3), keepdim=True)
-        else:
-            coarser = _blurred(films, reach / 64 * films.shape[-2])
-        band = finer - coarser
-        total, finer = total + band * (wanted / _energy(_inner(band))), coarser
+    total = torch.full_like(films, MIDDLE)
+    for band, wanted in zip(decomposed(films)[0], ENERGIES, strict=True):
+        total = total + band * (wanted / _energy(inner(band)))
     return total
+
+
+def decomposed(films: Tensor) -> tuple[list[Tensor], Tensor]:  # (n, 1, h, w) each, the finest first; (n, 1, 1, 1)
+    """A film's bands and its level, which is the mean of its middle; together they are the film."""
+    bands, finer = [], films
+    for reach in REACHES:
+        coarser = _blurred(films, reach / 64 * films.shape[-2])
+        bands.append(finer - coarser)
+        finer = coarser
+    level = inner(finer).mean((2, 3), keepdim=True)
+    return [*bands, finer - level], level
 
 
 def _energy(band: Tensor) -> Tensor:  # (n, 1, 1, 1)
     return (band.square().mean((2, 3), keepdim=True) + FAINT**2).sqrt()
 
 
-def _inner(films: Tensor) -> Tensor:
+def inner(films: Tensor) -> Tensor:
+    """The middle of films."""
     rows, columns = (int(BORDER * side) for side in films.shape[-2:])
     return films[..., rows : films.shape[-2] - rows, columns : films.shape[-1] - columns]
 
 
 def _blurred(films: Tensor, deviation: float) -> Tensor:
     """Under a Gaussian, edges repeated: two products with small matrices, whatever the deviation."""
-    down, across = (_gaussian(side, deviation).to(films.device) for side in films.shape[-2:])
+    down, across = (_gaussian(side, deviation).to(films) for side in films.shape[-2:])
     return down @ films @ across.T
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedcxr.errors import ConfigError
 from fedcxr.python import _html
+from fedcxr.runs.comparison import NOTHING, of_tasks
+from fedcxr.runs.differences import MAIN
 from fedcxr.runs.figures import figures
 from fedcxr.verdict import Figure
 
@@ -157,6 +159,7 @@ class Arm:
     name: str
     differs: Mapping[str, Any]
     figures: Mapping[str, Figure]
+    tasks: Mapping[str, Figure]  # the main one of each that was measured
     conclusive: bool | None
     meets: bool | None  # None: it cannot be told
     constraints: tuple[Mapping[str, Any], ...]  # each with `met`, `value` and, in words, `because`
@@ -176,7 +179,8 @@ class StudyResult:
             Arm(
                 row["name"],
                 row["differs"],
-                {name: Figure(one["mean"], *(one["ci95"] or ())) for name, one in row["figures"].items()},
+                _over_seeds(row["figures"]),
+                _over_seeds({task: row["tasks"].get(task, NOTHING) for task in self.document["tasks"]}),
                 row["conclusive"],
                 row["meets"],
                 tuple(row["constraints"]),
@@ -193,12 +197,12 @@ class StudyResult:
         return tuple(Result(one.folder, one.result) for one in map(Stored.read, done))
 
     def frame(self) -> pd.DataFrame:
-        """A row for each policy: its keys, and the mean of each figure with its interval."""
+        """A row for each policy: its keys, and the mean of each figure and of each task's main one, with intervals."""
         rows = [
             {"policy": arm.name, "meets": arm.meets, **arm.differs}
             | {
                 column: value
-                for name, one in arm.figures.items()
+                for name, one in {**arm.figures, **self._of_tasks(arm)}.items()
                 for column, value in {name: one.value, f"{name} low": one.low, f"{name} high": one.high}.items()
             }
             | {"conclusive": arm.conclusive}
@@ -207,9 +211,17 @@ class StudyResult:
         return _frame(rows)
 
     def _repr_html_(self) -> str:
-        names = [name for name in ("trained", "worst", "member") if any(arm.figures[name].value for arm in self.arms)]
-        rows = [(arm.name, *(_html.shown(arm.figures[name])[0] for name in names)) for arm in self.arms]
+        shown = [{name: arm.figures[name] for name in MAIN} | self._of_tasks(arm) for arm in self.arms]
+        names = [name for name in (shown[0] if shown else ()) if any(one[name].value is not None for one in shown)]
+        rows = [
+            (arm.name, *(_html.shown(one[name])[0] for name in names))
+            for arm, one in zip(self.arms, shown, strict=True)
+        ]
         return _html.page(str(self.document["study"]), ("policy", *names), rows)
+
+    def _of_tasks(self, arm: Arm) -> dict[str, Figure]:
+        """Those that are not among the figures of an arm already."""
+        return {task: arm.tasks[task] for task in of_tasks(self.document)}
 
 
 @dataclass(frozen=True)
@@ -240,6 +252,10 @@ class AuditResult:
 
     def _repr_html_(self) -> str:
         return _html.page(self.headline, (), [(sentence,) for sentence in self.sentences])
+
+
+def _over_seeds(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
+    return {name: Figure(one["mean"], *(one["ci95"] or ())) for name, one in found.items()}
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from fedcxr.metrics.epsilon import Bound, epsilon_at_least, halves
 from fedcxr.metrics.paired import Replicates, of_pairs
 from fedcxr.questions import PROTECTED, Answer, Answers, Heard
 from fedcxr.questions._rising import effortless
+from fedcxr.questions._told_apart import ToldApart
 from fedcxr.rng import stream
 from fedcxr.table import figure
 
@@ -140,6 +141,7 @@ def _figures(truth: Truth, answer: Answer, seed: int) -> dict[str, Any]:
             "members": int(truth.member.sum()),
             "others": int((~truth.member).sum()),
         },
+        "per_patient": ToldApart.of_films([(scores, truth.member.astype(float))], truth.people).told(),
         "curve": [*curve, {"budget": 1.0, "auc": auc["value"]}] if curve else [],  # by shadow models
     }
 

@@ -67,8 +67,8 @@ def per_patient(scores: Scores, pairs: ScoredPairs, found: Search, point: Operat
     told = Recognised.of(scores, pairs, found, None if point is None else point.above)
     return {
         "patients": len(told.people),
-        "tpr_at_0.01": None if told.accepted is None else _quantiles(told.accepted),
-        "rank1": _quantiles(told.first),
+        "tpr_at_0.01": None if told.accepted is None else quantiles(told.accepted),
+        "rank1": quantiles(told.first),
         "always_found": int((told.first >= 1 - 1e-9).sum()),
         "never_found": int((told.first <= 1e-9).sum()),
         "worst": _worst(told, int(told.order[-1])) if len(told.people) else None,
@@ -80,7 +80,7 @@ def _worst(told: Recognised, place: int) -> dict[str, Any]:
     return {"films": int(told.films[place]), "tpr_at_0.01": rate, "rank1": float(told.first[place])}
 
 
-def _quantiles(values: PerFilm) -> dict[str, float | None]:
+def quantiles(values: PerFilm) -> dict[str, float | None]:
     if not len(values):
         return dict.fromkeys(QUANTILES)
     return {told: float(np.quantile(values, float(told))) for told in QUANTILES}

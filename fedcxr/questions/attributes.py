@@ -16,6 +16,7 @@ from fedcxr.metrics import MIN_POSITIVES, auc
 from fedcxr.metrics.attribute_baseline import from_labels
 from fedcxr.metrics.bootstrap import auc_replicates, central_interval
 from fedcxr.questions import PROTECTED, Asked, Heard, Part, Question, Setting, of_the_tested
+from fedcxr.questions._told_apart import ToldApart
 from fedcxr.rng import stream
 from fedcxr.table import Row, Table, figure, span
 from fedcxr.verdict.recovery import attributes as in_words
@@ -158,6 +159,7 @@ class Judged:
 
     truth: Truth
     targets: npt.NDArray[np.float32]  # (n, columns); NaN as well where there are too few films of either kind
+    scores: Sequence[Scores]
     values: npt.NDArray[np.float64]  # (scores, columns)
     replicates: npt.NDArray[np.float64]  # (scores, draws, columns)
 
@@ -172,7 +174,7 @@ class Judged:
             for one in scores
         ]
         rng = stream(seed, "bootstrap", "attributes")
-        return cls(truth, scored, np.array(values), auc_replicates(scored, scores, truth.patients, rng))
+        return cls(truth, scored, scores, np.array(values), auc_replicates(scored, scores, truth.patients, rng))
 
     def about(self, attribute: str) -> list[int]:
         """The columns of an attribute that are scored."""
@@ -192,6 +194,14 @@ class Judged:
         ends = central_interval(drawn)
         return {"value": float(value), "ci95": None if ends is None else list(ends)}
 
+    def people(self, attribute: str, which: int) -> ToldApart:
+        """How many of single people's films are told by one of the scores, of those with it and of those without."""
+        columns, (_, people) = self.about(attribute), np.unique(self.truth.patients, return_inverse=True)
+        asked = [(self.scores[which][:, column], self.targets[:, column]) for column in columns]
+        if len(columns) == 1:  # of several, what is not true of one is true of another
+            asked += [(-scores, 1 - true) for scores, true in asked]
+        return ToldApart.of_films(asked, people)
+
     def unknown(self, attribute: str) -> int:
         """Films of which it is not known."""
         columns = [place for place, column in enumerate(self.truth.asked.columns) if column.attribute == attribute]
@@ -207,11 +217,13 @@ def _figures(here: Judged, chance: Judged, attribute: str, which: tuple[int, int
     raw, shuffled = here.figure(attribute, unprotected), chance.figure(attribute, drawn)
     alone, over = here.figure(attribute, ALONE), here.figure(attribute, unprotected, ALONE)
     doubts = _doubts(raw["value"], over["ci95"], alone["value"], shuffled["value"], shuffled["ci95"])
-    unknown = here.unknown(attribute)
+    unknown, people = here.unknown(attribute), here.people(attribute, protected).told()
+    by_labels = here.people(attribute, ALONE).rates
     return {
         "auc": here.figure(attribute, protected),
         "labels_alone": alone,
         "over_labels": here.figure(attribute, protected, ALONE),
+        "per_patient": people and {**people, "labels_alone": float(by_labels.mean())},
         "known": len(here.targets) - unknown,
         "unknown": unknown,
         "control_raw_auc": raw["value"],

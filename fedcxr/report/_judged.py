@@ -119,6 +119,7 @@ def _patients(best: Attacker, left: Residual) -> dict[str, Any]:
     average = _told(best.attack) | {"residual": left.value}
     spreads = [one.spread for one in best.seen if one.spread is not None]
     people = [one.people for one in best.seen if one.people is not None]
+    people = [one.patients for one in spreads if one.patients is not None] or people
     told = {"of": min(people, default=None), "average": average}
     if not spreads:
         nothing = dict.fromkeys(("what", "quantiles", "worst", "always_found", "never_found"))

@@ -183,9 +183,14 @@ def differences(drawing: Drawing) -> str:
         cells = [text(f"{one['left']} less {one['right']}"), text(one["figure"]), figure_cell(one["difference"])]
         rows.append(("", [*cells, *p, said, UNKNOWN if needed is None else f"{needed:,}"]))
     heads = ("policies", "figure", "difference", "p", "p corrected", "verdict", "patients needed")
+    others = drawing.document["other_differences"]
+    more = f"{len(others or ())} comparisons of other pairs, corrected for each other, are in tables/differences.csv."
     return (
         "<p>Runs of one seed are compared with each other, patient by patient; p values are corrected for the number "
-        "of comparisons.</p>" + drawn("Differences between policies", heads, rows)
+        "of comparisons.</p>"
+        + drawn("Differences between policies", heads, rows)
+        + drawing.rest(len(rows), len(found), "tables/differences.csv")
+        + (f'<p class="soft">{more}</p>' if others else "")
     )
 
 

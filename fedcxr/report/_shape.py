@@ -217,6 +217,7 @@ class Comparison(_Part):
     tasks: dict[str, Main] = {}
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...] = ()
+    other_differences: tuple[Difference, ...] | None = _says("of pairs that are not shown; null: too many", ())
 
 
 def result(document: object) -> Mapping[str, Any]:

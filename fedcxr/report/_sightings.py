@@ -168,8 +168,23 @@ def membership(result: Result) -> Iterator[Sighting]:
             "epsilon_at_least": None if least is None else least["value"],
             "contradicts_guarantee": entry["contradicts_epsilon"],
         }
-        people = sum(entry["people"].values())
-        yield _sighting(result, entry, Figure.of(entry["auc"]), CHANCE, GUESSING, people=people, beside=beside)
+        people, spread = sum(entry["people"].values()), _told_apart(entry, "people who were not learnt from")
+        auc = Figure.of(entry["auc"])
+        yield _sighting(result, entry, auc, CHANCE, GUESSING, spread=spread, people=people, beside=beside)
+
+
+def _told_apart(told: Mapping[str, Any], others: str) -> Spread | None:
+    """Of single people; None: there are too few others, or the result is of a time when nobody looked."""
+    people = told.get("per_patient")
+    return people and Spread(
+        f"share of a patient's films that are told where 1 of 100 films of {others} is taken for one",
+        people["tpr_at_0.01"],
+        people["worst"]["tpr_at_0.01"],
+        max(people.get("labels_alone", 0.0), 0.01),
+        people["patients"],
+        people["always_found"],
+        people["never_found"],
+    )
 
 
 def attribute(name: str) -> Callable[[Result], Iterator[Sighting]]:
@@ -183,8 +198,8 @@ def attribute(name: str) -> Callable[[Result], Iterator[Sighting]]:
                 if control is not None and control < GUESSING:  # nobody need do worse than guess
                     against, control, gain = CHANCE, GUESSING, None
                 beside = {"films": one["known"]}
-                attack = Figure.of(one["auc"])
-                yield _sighting(result, {**entry, **doubts}, attack, against, control, gain=gain, beside=beside)
+                more = {"gain": gain, "spread": _told_apart(one, "people to whom it does not apply"), "beside": beside}
+                yield _sighting(result, {**entry, **doubts}, Figure.of(one["auc"]), against, control, **more)
 
     return seen
 

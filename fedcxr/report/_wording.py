@@ -128,7 +128,7 @@ def _of_patients(people: Told) -> list[str]:
         return [f"Worst patient: {people['worst']['value']:+.1f} ({people['what']})."]
     said = f"Worst patient of {people['of']}: {times(people['worst']['value'])} of 100 ({people['what']})"
     if people["always_found"] is not None:
-        said += f"; {people['always_found']} patients are always found, {people['never_found']} never"
+        said += f"; of {people['always_found']} patients always, of {people['never_found']} never"
     return [said + "."]
 
 

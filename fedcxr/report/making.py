@@ -49,7 +49,7 @@ class Report:
         assessments = {p["name"]: p["assessment"] for p in self.document["policies"] if p["assessment"] is not None}
         single = self.document["single"] and len(assessments) == 1
         _write(out / "dpia.json", next(iter(assessments.values())) if single else {"policies": assessments})
-        for table in tables.of(self.document["policies"]):
+        for table in tables.of(self.document):
             write_atomic(out / "tables" / f"{table.name}.csv", tables.csv(table).encode())
             write_atomic(out / "tables" / f"{table.name}.tex", tables.latex(table).encode())
         return place
@@ -105,6 +105,7 @@ def _read(folder: Path, with_pictures: bool | None) -> tuple[str, dict[str, Sequ
         "tasks": tasks,
         "policies": policies,
         "differences": [dict(one) for one in (shelf.study or {}).get("differences") or ()],
+        "other_differences": (shelf.study or {}).get("other_differences", []),
         "threat": _threats(policies),
         "lacking": shelf.lacking,
         "other_code": _of_other_code(policies),

@@ -34,9 +34,10 @@ class Flat:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def of(policies: Sequence[Mapping[str, Any]]) -> list[Flat]:
-    """Policies, what tasks measured of each, findings, and attackers."""
-    return [_policies(policies), _tasks(policies), _findings(policies), _attackers(policies)]
+def of(document: Mapping[str, Any]) -> list[Flat]:
+    """Policies, what tasks measured of each, findings, attackers, and differences between policies."""
+    policies = document["policies"]
+    return [_policies(policies), _tasks(policies), _findings(policies), _attackers(policies), _differences(document)]
 
 
 def csv(table: Flat) -> str:
@@ -121,6 +122,25 @@ def _attackers(policies: Sequence[Mapping[str, Any]]) -> Flat:
         for told in one["attackers"]
     ]
     return Flat("attackers", heads, tuple(rows))
+
+
+def _differences(document: Mapping[str, Any]) -> Flat:
+    """Of all pairs: those on the page, and the others, each with the number of comparisons it is corrected among."""
+    heads = (
+        *("figure", "policy", "less", "difference", "low", "high", "p", "p corrected", "told", "patients needed"),
+        *("on the page", "corrected among"),
+    )
+    rows = [
+        (
+            *(one["figure"], one["left"], one["right"], one["difference"]["value"]),
+            *(one["difference"]["ci95"] or (None, None)),
+            *(one["p"], one["p_adjusted"], one["told"], one["patients_needed"]),
+            *(shown, len(family)),
+        )
+        for shown, family in ((True, document["differences"]), (False, document["other_differences"] or ()))
+        for one in family
+    ]
+    return Flat("differences", heads, tuple(rows))
 
 
 def _harmless(cell: Cell) -> Cell:

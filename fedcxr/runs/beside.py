@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedcxr.runs import comparison
+from fedcxr.runs import comparison, measured
 from fedcxr.runs.figures import figures
 from fedcxr.runs.identity import differing, leaves
 from fedcxr.runs.stored import Stored
@@ -35,6 +35,7 @@ def compared(runs: Sequence[Stored]) -> dict[str, Any]:
                 "folder": str(run.folder),
                 "differs": {key: document[key] for key in differs if key in document},
                 "figures": {name: look(run.result) for name, look in comparison.FIGURES.items()},
+                "tasks": measured.main_figures(run.result),
                 "formal": run.result["privacy"].get("formal"),
                 "cost": run.result["cost"],
             }
@@ -48,8 +49,11 @@ def compared_table(told: Mapping[str, Any]) -> Table:
     runs = told["runs"]
     everybodys = [key for key in told["keys"] if all(key in run["differs"] for run in runs)]
     rows = [Row(key, tuple(_short(run["differs"][key]) for run in runs)) for key in everybodys]
-    for name in comparison.FIGURES:
-        found = [Figure.of(run["figures"][name]) for run in runs]
+    tasks = [
+        task for task in dict.fromkeys(task for run in runs for task in run["tasks"]) if task not in comparison.HERE
+    ]
+    for name in (*comparison.FIGURES, *tasks):
+        found = [Figure.of({**run["tasks"], **run["figures"]}.get(name)) for run in runs]
         if any(one.value is not None for one in found):
             rows.append(Row(name, tuple("" if one.value is None else figure(one.value) for one in found)))
             rows.append(Row(f"{name}, 95 %", tuple(_span(one) for one in found)))
@@ -59,7 +63,8 @@ def compared_table(told: Mapping[str, Any]) -> Table:
     rows.append(Row("seconds", tuple(f"{run['cost']['seconds']['total']:.0f}" for run in runs)))
     others = len(told["keys"]) - len(everybodys)
     more = [f"{others} keys differ that only some of these scenarios have; --format json has all"] * bool(others)
-    return Table("", tuple(run["run"] for run in runs), tuple(rows), (*more, *comparison.NOTES[:2]))
+    notes = (*more, *comparison.NOTES[:2], *measured.in_words(tasks))
+    return Table("", tuple(run["run"] for run in runs), tuple(rows), notes)
 
 
 def diff(left: Stored, right: Stored) -> dict[str, Any]:

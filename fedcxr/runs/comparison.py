@@ -33,7 +33,7 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "worst": lambda result: (result["privacy"]["worst_case"] or {"auc": None})["auc"],
     "member": lambda result: _highest(result["privacy"].get("membership", [])),
 }
-HERE = ("findings",)  # tasks of which some of these are figures, so that their main one has a column already
+HERE = {"findings": "trained"}  # tasks of which some of these are figures, and which of them is their main one
 UNKNOWN = figure(None)
 NOTHING: Mapping[str, Any] = {"mean": None, "std": None, "ci95": None}  # known of a figure
 MEETS = {True: "yes", False: "no", None: "cannot be told"}
@@ -54,6 +54,7 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
     """What this code's runs on file say: per cell each figure's mean and spread over seeds, and if controls held."""
     rows, policies = list[dict[str, Any]](), list[differences.Policy]()
     mains: dict[str, Main] = {}
+    bounds = list(dict.fromkeys(constraint.path for cell in study.cells() for constraint in cell.constraints))
     for cell in study.cells():
         runs = {seed: Run.place(out, cell.scenario(seed)) for seed in study.seeds}
         finished = {seed: result for seed, run in runs.items() if (result := run.own_result) is not None}
@@ -62,7 +63,9 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
         judgements = judged(cell.constraints, results, len(runs))
         tasks = {name: task.main for name, task in cell.scenario(study.seeds[0]).tasks.items() if task.main is not None}
         mains |= tasks
-        policies.append(_by_figure({seed: differences.measured(runs[seed], one) for seed, one in finished.items()}))
+        columns = {HERE.get(name, name): (name, main.path) for name, main in tasks.items()}
+        measured = {seed: differences.measured(runs[seed], one, columns, bounds) for seed, one in finished.items()}
+        policies.append(_by_figure(measured))
         rows.append(
             {
                 "differs": dict(cell.differs),
@@ -83,26 +86,27 @@ def compare(study: Study, out: Path) -> dict[str, Any]:
                 "meets": meets(judgements),
             }
         )
-    measured = {
+    told = {
         name: asdict(main)
         for name, main in mains.items()
         if any(row["tasks"].get(name, NOTHING)["mean"] is not None for row in rows)
     }
-    compared = differences.compared([str(row["name"]) for row in rows], policies, _best(rows, list(measured)))
+    names, best = [str(row["name"]) for row in rows], _best(rows, list(told))
     return {
         "schema": 1,
         "study": study.name,
         "seeds": list(study.seeds),
         "constraints": list(study.constraints),
-        "tasks": measured,
+        "tasks": told,
         "rows": rows,
-        "differences": compared,
+        "differences": differences.compared(names, policies, best),
+        "other_differences": differences.others(names, policies, best),
     }
 
 
 def _by_figure(measured: Mapping[int, Mapping[str, differences.Measured]]) -> differences.Policy:
     """What runs have to be compared by, turned from seeds to figures."""
-    names = {name for one in measured.values() for name in one}
+    names = dict.fromkeys(name for one in measured.values() for name in one)
     return {name: {seed: one[name] for seed, one in measured.items() if name in one} for name in names}
 
 
@@ -131,7 +135,7 @@ def _lines(comparison: Mapping[str, Any]) -> Iterator[list[object]]:
     rows = comparison["rows"]
     keys = list(dict.fromkeys(key for row in rows for key in row["differs"]))
     parts = ("mean", "std", "low", "high")
-    tasks = _of_tasks(comparison)
+    tasks = of_tasks(comparison)
     figures = [f"{name} {part}" for name in (*FIGURES, *tasks) for part in parts]
     formal = ("epsilon", "delta", "unit")
     costs = ("seconds", "bytes_up", "bytes_down")
@@ -163,7 +167,7 @@ def load(folder: Path) -> dict[str, Any]:
 def screen(comparison: Mapping[str, Any], folder: Path) -> Table:
     """A comparison for a terminal: first what matters most, which a narrow one shows in its first block."""
     bound = any(row["constraints"] for row in comparison["rows"])
-    tasks = _of_tasks(comparison)
+    tasks = of_tasks(comparison)
     cells = [dict(_cells(row, bound, list(tasks))) for row in comparison["rows"]]
     # What no row has is no column: films have no members, and models no released films.
     always = ALWAYS if tasks else (*ALWAYS, *USEFUL)
@@ -199,7 +203,7 @@ def _reasons(row: Mapping[str, Any]) -> str:
     return " ".join(one["because"] for one in row["constraints"] if one["met"] is row["meets"])
 
 
-def _of_tasks(comparison: Mapping[str, Any]) -> dict[str, Any]:
+def of_tasks(comparison: Mapping[str, Any]) -> dict[str, Any]:
     """The main figures of tasks that have columns of their own."""
     return {name: main for name, main in comparison["tasks"].items() if name not in HERE}
 
@@ -210,7 +214,7 @@ def _cells(row: Mapping[str, Any], bound: bool, tasks: Sequence[str]) -> Iterato
     if bound:
         yield "meets", MEETS[row["meets"]] if row["constraints"] else "nothing asked"
     yield "runs", str(row["runs"])
-    for spaces, name in enumerate(("trained", "worst", "member", *tasks)):
+    for spaces, name in enumerate((*differences.MAIN, *tasks)):
         if name in figures:
             yield name, _shown(figures[name])
             yield "95 %" + " " * spaces, span(figures[name]["ci95"]) if figures[name]["ci95"] else UNKNOWN
@@ -241,7 +245,7 @@ def table(comparison: Mapping[str, Any]) -> str:
         for name in FIGURES
         if any(row["figures"].get(name, {}).get("mean") is not None for row in comparison["rows"])
     ]
-    tasks = list(_of_tasks(comparison))
+    tasks = list(of_tasks(comparison))
     heads = ["scenario", "runs", *known, *tasks, "epsilon", "controls", "converged"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in comparison["rows"]:

@@ -7,15 +7,20 @@ twice what seeds and patients have in common, and so errs towards `cannot tell`.
 would have changed is not in it. Degrees of freedom are those of Welch and Satterthwaite.
 
 Each policy is compared with the first of the table, and with the most useful that meets the constraints; p values are
-corrected for all comparisons that are shown (Holm). Where a figure is that of the best attacker, that is the one which
-came out best: that it was chosen for it is not in the interval.
+corrected for all comparisons that are shown (Holm), whatever their figures: usefulness to findings, both kinds of
+attackers, every other task's main figure, and what else of a task has a bound and replicates. Where a figure is that of
+the best attacker, that is the one which came out best: that it was chosen for it is not in the interval.
+
+All other pairs of policies are a family of their own, for tables and programs: they are corrected for each other alone,
+and are on no screen. So every comparison is in one family and has one p value, what is shown is told as if nobody had
+looked any further, and of either family one study in twenty tells a difference that is not there.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +29,15 @@ import numpy.typing as npt
 
 from fedcxr.errors import FedcxrError
 from fedcxr.runs import Run, stages
+from fedcxr.runs.measured import figure_at
 from fedcxr.table import Row, Table
 
 SURE = 0.05  # corrected p value at or below which a difference is told
 POWER = 0.8  # with which `patients_needed` would tell a difference as large as the one observed
-NONE = 0.0005  # AUC: a difference that rounds to nothing, for which no number of patients is named
+NONE = 0.0005  # a difference that rounds to nothing, for which no number of patients is named
+MOST = 5000  # comparisons of a family that is kept: nobody reads more
 FEWEST = 100  # replicates that a standard error takes
-FIGURES = ("trained", "worst", "member")  # as the columns of a study are called
+MAIN = ("trained", "worst", "member")  # figures that come first wherever there are any, as a study's columns are called
 NO_REPLICATES = "no replicates on file"
 
 
@@ -45,17 +52,35 @@ class Measured:
 
 BySeed = Mapping[int, Measured]
 Policy = Mapping[str, BySeed]  # by figure
+OfTask = tuple[str, str]  # a task, and the path of one of its figures
 
 
-def measured(run: Run, result: Mapping[str, Any]) -> dict[str, Measured]:
-    """What a finished run has to be compared by."""
-    findings, privacy = result["utility"].get("findings") or {}, result["privacy"]
-    trained, worst, members = findings.get("trained"), privacy.get("worst_case"), privacy.get("membership") or ()
+def measured(
+    run: Run, result: Mapping[str, Any], tasks: Mapping[str, OfTask], bounds: Iterable[str] = ()
+) -> dict[str, Measured]:
+    """What a finished run has to be compared by: figures of tasks by their columns, the two attackers that came out
+    best, and, by their paths, bounds of which there are replicates."""
+    privacy, found = result["privacy"], dict[str, tuple[Any, Mapping[str, Any] | None]]()
+    worst, members = privacy.get("worst_case"), privacy.get("membership") or ()
     highest = max(members, key=lambda one: one["auc"]["value"] or 0.0, default=None)
-    found = {} if not trained else {"trained": (trained["mean_auc"]["value"], _of_task(run))}
+    for name, (task, path) in tasks.items():
+        told = figure_at(result, task, path)
+        found |= {} if told is None else {name: (told["value"], _of_task(run, task, path))}
     found |= {} if not worst else {"worst": (worst["auc"]["value"], _of_attacker(run, worst))}
     found |= {} if not highest else {"member": (highest["auc"]["value"], _of_attacker(run, highest))}
+    for bound in bounds:
+        for task, path in _below(bound, result["utility"]):
+            told, kept = figure_at(result, task, path), _of_task(run, task, path)
+            if (task, path) not in tasks.values() and told is not None and kept is not None:
+                found[bound] = (told["value"], kept)
     return {name: _measured(value, kept) for name, (value, kept) in found.items() if value is not None}
+
+
+def _below(bound: str, tasks: Iterable[str]) -> Iterator[OfTask]:
+    """Which figure of a task a path in `result.json` leads to."""
+    for task in tasks:
+        if bound.startswith(f"utility.{task}."):
+            yield task, bound.removeprefix(f"utility.{task}.")
 
 
 def _measured(value: float, kept: Mapping[str, Any] | None) -> Measured:
@@ -64,8 +89,8 @@ def _measured(value: float, kept: Mapping[str, Any] | None) -> Measured:
     return Measured(value, kept["patients"], np.array(kept["values"], dtype=np.float64))
 
 
-def _of_task(run: Run) -> Mapping[str, Any] | None:
-    return _kept(run, stages.utility("findings"), "trained.mean_auc")
+def _of_task(run: Run, task: str, path: str) -> Mapping[str, Any] | None:
+    return _kept(run, stages.utility(task), path)
 
 
 def _of_attacker(run: Run, who: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -92,16 +117,39 @@ def _kept(run: Run, stage: str, *path: str) -> Mapping[str, Any] | None:
 
 def compared(names: Sequence[str], policies: Sequence[Policy], best: int | None = None) -> list[dict[str, Any]]:
     """Every policy against the first, and against the best that meets the constraints, if one does."""
+    return _family(names, _measured_in_both(policies, _shown(len(names), best)), policies)
+
+
+def others(names: Sequence[str], policies: Sequence[Policy], best: int | None = None) -> list[dict[str, Any]] | None:
+    """All pairs that are not among those; None: there are too many."""
+    shown = {frozenset(pair) for pair in _shown(len(names), best)}
+    pairs = [(left, right) for right in range(len(names)) for left in range(right + 1, len(names))]
+    found = _measured_in_both(policies, [pair for pair in pairs if frozenset(pair) not in shown])
+    return _family(names, found, policies) if len(found) <= MOST else None
+
+
+def _shown(policies: int, best: int | None) -> list[tuple[int, int]]:
     references = dict.fromkeys([0] if best is None else [0, best])
-    pairs = [(left, right) for right in references for left in range(len(names)) if left != right]
-    pairs = [pair for number, pair in enumerate(pairs) if pair[::-1] not in pairs[:number]]
-    shown = [
+    pairs = [(left, right) for right in references for left in range(policies) if left != right]
+    return [pair for number, pair in enumerate(pairs) if pair[::-1] not in pairs[:number]]
+
+
+def _measured_in_both(policies: Sequence[Policy], pairs: Sequence[tuple[int, int]]) -> list[tuple[str, int, int]]:
+    """By which figures, the main ones first, these pairs can be compared: where some seed has it of both."""
+    figures = dict.fromkeys([*MAIN, *(name for policy in policies for name in policy)])
+    return [
         (figure, left, right)
-        for figure in FIGURES
+        for figure in figures
         for left, right in pairs
         if set(policies[left].get(figure, ())) & set(policies[right].get(figure, ()))
     ]
-    found = [difference(policies[left][figure], policies[right][figure], len(shown)) for figure, left, right in shown]
+
+
+def _family(
+    names: Sequence[str], family: Sequence[tuple[str, int, int]], policies: Sequence[Policy]
+) -> list[dict[str, Any]]:
+    """Comparisons that are corrected for each other."""
+    found = [difference(policies[left][figure], policies[right][figure], len(family)) for figure, left, right in family]
     adjusted = holm([one["p"] for one in found])
     return [
         {
@@ -113,7 +161,7 @@ def compared(names: Sequence[str], policies: Sequence[Policy], best: int | None 
             "told": p is not None and p <= SURE,
             "because": "told" if p is not None and p <= SURE else ": ".join(filter(None, ["cannot tell", one["why"]])),
         }
-        for (figure, left, right), one, p in zip(shown, found, adjusted, strict=True)
+        for (figure, left, right), one, p in zip(family, found, adjusted, strict=True)
     ]
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.errors import FedcxrError
-from fedcxr.runs import comparison, stages
+from fedcxr.runs import comparison, measured, stages
+from fedcxr.runs.differences import MAIN
 from fedcxr.runs.identity import is_marked
 from fedcxr.runs.stored import as_promised, result_of, short_name
 from fedcxr.storage.disk import explained, read_json
 from fedcxr.table import Row, Table, figure
 
-MAIN = ("trained", "worst", "member")  # of comparison.FIGURES
 NOTES = (
     "trained: mean AUC of the findings; worst: AUC of whoever links films to known people",
     "member: AUC of whoever tells who was learnt from; epsilon: what is guaranteed, per patient unless told",
@@ -34,6 +34,7 @@ class Listed:
     state: str  # done | unfinished | damaged
     changed: float  # seconds since 1970
     figures: Mapping[str, float | None] = field(default_factory=dict)  # the main ones, where it is done
+    tasks: Mapping[str, float | None] = field(default_factory=dict)  # likewise, of tasks of ours other than findings
     formal: Mapping[str, Any] | None = None
     because: str | None = None  # it cannot be read
 
@@ -50,7 +51,8 @@ def below(out: Path) -> list[Listed]:
 
 def table(found: Sequence[Listed]) -> Table:
     """For people."""
-    cells, names = [_cells(one) for one in found], {one.name for one in found}
+    tasks, names = _columns(found), {one.name for one in found}
+    cells = [_cells(one, tasks) for one in found]
     title = f"{next(iter(names))}: runs" if len(names) == 1 else "runs"
     heads = [head for head in (cells[0] if cells else ()) if head == "changed" or any(one[head] for one in cells)]
     rows = tuple(
@@ -58,7 +60,7 @@ def table(found: Sequence[Listed]) -> Table:
         for one, shown in zip(found, cells, strict=True)
     )
     unreadable = tuple(f"{one.folder}: {one.because}" for one in found if one.because is not None)
-    known = NOTES if any(one.figures for one in found) else ()
+    known = (*NOTES, *measured.in_words(tasks)) if any(one.figures for one in found) else ()
     return Table(title, tuple(heads), rows, (*known, *unreadable) if rows else ("no run is on file here",))
 
 
@@ -66,8 +68,15 @@ def _called(one: Listed, by_name: bool) -> str:
     return f"{one.name}/" * by_name + short_name(Path(one.folder))
 
 
-def _cells(one: Listed) -> dict[str, str]:
-    shown = {name: figure(value) if value is not None else "" for name in MAIN for value in (one.figures.get(name),)}
+def _columns(found: Sequence[Listed]) -> tuple[str, ...]:
+    """Tasks by which a run has to be known, since it measured no findings."""
+    lacking = (one for one in found if all(one.figures.get(column) is None for column in comparison.HERE.values()))
+    return tuple(dict.fromkeys(task for one in lacking for task in one.tasks))
+
+
+def _cells(one: Listed, tasks: Sequence[str]) -> dict[str, str]:
+    values = {**{name: one.figures.get(name) for name in MAIN}, **{task: one.tasks.get(task) for task in tasks}}
+    shown = {name: "" if value is None else figure(value) for name, value in values.items()}
     return {"changed": time.strftime("%Y-%m-%d", time.localtime(one.changed)), **shown, "epsilon": _epsilon(one.formal)}
 
 
@@ -96,8 +105,15 @@ def _listed(folder: Path) -> Listed:
             if told is None:
                 return Listed(**about, sites=answered, state="unfinished", changed=changed)
             main = {name: (comparison.FIGURES[name](told) or {"value": None})["value"] for name in MAIN}
-            formal = told["privacy"]["formal"]
-            return Listed(**about, sites=answered, state="done", changed=changed, figures=main, formal=formal)
+            found = {task: one["value"] for task, one in measured.main_figures(told).items()}
+            tasks = {task: value for task, value in found.items() if task not in comparison.HERE}
+            done: dict[str, Any] = {
+                "state": "done",
+                "figures": main,
+                "tasks": tasks,
+                "formal": told["privacy"]["formal"],
+            }
+            return Listed(**about, sites=answered, changed=changed, **done)
     except FedcxrError as error:
         return Listed(**about, sites=None, state="damaged", changed=changed, because=str(error))
 

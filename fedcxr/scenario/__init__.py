@@ -7,17 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, cast, get_args
 
+import numpy as np
 import pydantic
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
-from fedcxr.cohort import Annotation
+from fedcxr.cohort import Annotation, Cohort
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.keys.provider import SERVER
 from fedcxr.knowledge import Knowledge
-from fedcxr.methods import Method
-from fedcxr.partition import Partition, site_names
+from fedcxr.methods import Method, guarantee_of
+from fedcxr.partition import Partition, Rows, site_names
 from fedcxr.questions import Question
 from fedcxr.scenario import sections
 from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml, to_text
@@ -67,6 +68,11 @@ class Scenario(Section):
         None, description="films the coordinator has, for methods that learn there"
     )
     partition: Partition = Partition()
+    alike: Literal["none", "bands"] = pydantic.Field(
+        "none",
+        description="what each hospital does to its films before anything else. bands: those of different scanners are "
+        "made alike, by a gain for each band that is fitted to its own training films and stays there",
+    )
     method: Annotated[Method, sections.built("method")]
     grant: Annotated[Shares, pydantic.PlainValidator(sections.grants)] = pydantic.Field(
         {SERVER: 1.0},
@@ -138,6 +144,14 @@ class Scenario(Section):
         """A source as it is opened in this scenario: people who are made up are other people under another secret."""
         return source if self.secret is None else source.peopled(self.root)
 
+    def made_alike(self, films: Cohort, of: str | Mapping[str, Rows]) -> Cohort:
+        """Films as all work on them in this scenario: of one hospital, or which of them are of each."""
+        if self.alike == "none":
+            return films
+        from fedcxr.alike import made_alike  # with torch, which is not waited for without need
+
+        return made_alike(films, {of: np.arange(len(films), dtype=np.intp)} if isinstance(of, str) else of)
+
     @property
     def keeps_updates(self) -> bool:
         """Whether what each site sent in each round of learning is granted to an adversary, and so must be kept."""
@@ -189,6 +203,7 @@ class Scenario(Section):
         unused |= {"public"} if self.public is None else set()
         unused |= set() if self.method.keyed else {"grant"}
         unused |= {"secret"} if self.secret is None else set()
+        unused |= {"alike"} if self.alike == "none" else set()
         fields = (f for f in type(self).model_fields if f not in unused)
         return {field: document[field] for field in fields}
 
@@ -223,6 +238,7 @@ class Scenario(Section):
         if scenario.needed_sites > sites:
             raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {sites}")
         scenario._check_grants(given="grant" in document)
+        scenario._check_alike()
         if scenario.partition.patient_overlap and sites < 2:
             raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
         for known in scenario.knowledge.values():
@@ -258,6 +274,25 @@ class Scenario(Section):
         for name in self.grant:
             if name != SERVER and name not in self.site_names:
                 raise UnknownName("recipient of keys", name, (SERVER, *self.site_names))
+
+    def _check_alike(self) -> None:
+        """Whether films that are made alike break a promise, or make a model that misreads everybody else's."""
+        if self.alike == "none":
+            return
+        name = self.method.plugin_name()
+        if "model" in self.method.forms:
+            raise ConfigError(
+                "a model that learnt from films that were made alike would misread all others",
+                given=f"alike: {self.alike}, with {name}",
+                allowed="methods that share films or codes",
+                do="set method.normalise, which is part of the model, or alike to none",
+            )
+        if guarantee_of(self.method) is not None:
+            raise ConfigError(
+                "gains that are fitted to all films of a hospital are not counted in what the method guarantees",
+                given=f"alike: {self.alike}, with {name}",
+                do="set alike to none, or choose a method without a guarantee",
+            )
 
     def _with_own_films(self, document: Mapping[str, Any]) -> Scenario:
         """Checked and filled in where every hospital has a source of its own: there is nothing to deal out."""

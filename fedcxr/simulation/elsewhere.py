@@ -16,7 +16,7 @@ import pandas as pd
 from fedcxr.cohort import Cohort
 from fedcxr.data import Source
 from fedcxr.data._vocabulary import align_cohort, union
-from fedcxr.errors import DataError
+from fedcxr.errors import ConfigError, DataError
 from fedcxr.knowledge._some_people import some_people
 from fedcxr.partition import Rows
 from fedcxr.rng import derive, stream
@@ -57,6 +57,12 @@ class Opened:
     kept: dict[tuple[bytes, str, int | None], Cohort] = field(default_factory=dict, compare=False)
 
     def __call__(self, behind: Rows, source: Source | None, people: int | None) -> Cohort:
+        if self.opening.scenario.alike != "none":
+            raise ConfigError(
+                "films of the adversary's own from elsewhere are not made alike, which would weaken it",
+                given=f"alike: {self.opening.scenario.alike}",
+                do="leave knowledge.own_films as it usually is, or set alike to none",
+            )
         spec = "" if source is None else json.dumps(source.spec(), sort_keys=True)
         key = (behind.tobytes(), spec, people)
         if key not in self.kept:

@@ -47,6 +47,7 @@ class Experiment:
         """One cohort, dealt out to the sites."""
         sites = len(scenario.site_names)
         dealt = deal(cohort.index, cohort.findings, sites, scenario.partition, scenario.root)
+        cohort = scenario.made_alike(cohort, of=dealt)
         return cls(scenario, cohort, dealt, Opened(cohort, opening or Opening(scenario, cache_folder())))
 
     @classmethod
@@ -56,7 +57,7 @@ class Experiment:
         if scenario.cohort is not None:
             return cls.of(scenario, opening.films(scenario.cohort, "films"), opening)
         own = {site: opening.films(source, f"films of {site}") for site, source in scenario.own_sources.items()}
-        cohort, dealt = join(own)
+        cohort, dealt = join({site: scenario.made_alike(films, of=site) for site, films in own.items()})
         return cls(scenario, cohort, dealt, Opened(cohort, opening))
 
     def site(self, name: str) -> Cohort:

@@ -53,7 +53,8 @@ class Simulation:
         own = scenario.own_sources.get(site)
         if own is None:
             return _shared_out(scenario.to_yaml()).site(site)
-        return scenario.films_of(own).open(cache_folder())  # nobody else's are opened where a site has its own
+        films = scenario.films_of(own).open(cache_folder())  # nobody else's are opened where a site has its own
+        return scenario.made_alike(films, of=site)
 
     def allow(self, films: Cohort, task: str | None = None) -> None:
         """Whatever is asked: nobody is to be protected here."""

@@ -37,7 +37,7 @@ class FilmDataset(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         if not -len(self) <= item < len(self):
             raise IndexError(f"film {item} of {len(self)}")
-        film = torch.from_numpy(np.array(self.cohort.pixels[self.cohort.rows[item]]))
+        film = torch.from_numpy(np.array(self.cohort.films([item])[0]))
         image = film.unsqueeze(0).float() / 255  # (1, h, w) in [0, 1]
         return image if self.transform is None else self.transform(image), self._labels[item]
 

@@ -20,6 +20,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
+from fedcxr.alike import made_alike
 from fedcxr.cohort import Cohort
 from fedcxr.data import cache_folder
 from fedcxr.data.phantom import Phantom
@@ -33,8 +34,9 @@ from fedcxr.tasks.findings import Findings
 from fedcxr.training import predict
 from fedcxr.training.compute import Compute
 
-WAYS: tuple[Normalise, ...] = get_args(Normalise)
-PLAIN: Normalise = "film"
+BY_NETWORK: tuple[Normalise, ...] = get_args(Normalise)
+BY_SITE = "site"
+PLAIN = "film"
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--one", action="store_true", help="learn from one scanner alone, not from all but one")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=(*BY_NETWORK, BY_SITE), default=(*BY_NETWORK, BY_SITE))
     options = parser.parse_args()
     compute = Compute.choose("cpu", "fp32", threads=1)
     found: dict[str, list[Read]] = {way: [] for way in options.ways}
     for seed in range(options.seeds):
         films = Phantom(patients=options.patients, sources=len(STYLES), seed=seed).open(cache_folder())
-        for source in sorted(set(films.index["source"])):
+        sources = films.index["source"].to_numpy()
+        alike = made_alike(films, {name: np.flatnonzero(sources == name) for name in sorted(set(sources))})
+        for source in sorted(set(sources)):
             for way in options.ways:
-                task = Findings(steps=options.steps, normalise=way, most_epochs=16)
-                left_out = (films.index["source"].to_numpy() == source) != options.one
-                found[way].append(_read(films, left_out, task, Bench(seed=seed, compute=compute)))
+                by_site = way == BY_SITE
+                task = Findings(steps=options.steps, normalise="none" if by_site else way, most_epochs=16)
+                left_out = (sources == source) != options.one
+                bench = Bench(seed=seed, compute=compute)
+                found[way].append(_read(alike if by_site else films, left_out, task, bench))
     print("| films made alike by | at home | elsewhere | worst scanner | gain over each film's contrast |")
     print("|---|---|---|---|---|")
     for way, reads in found.items():

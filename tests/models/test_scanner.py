@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from fedcxr.models.options import Normalise
-from fedcxr.models.scanner import ENERGIES, FAINT, MIDDLE, SPREAD, Normalised, _blurred, _inner
+from fedcxr.models.scanner import ENERGIES, FAINT, MIDDLE, SPREAD, Normalised, _blurred, inner
 from fedcxr.rng import stream
 
 WAYS: tuple[Normalise, ...] = ("film", "histogram", "bands")
@@ -58,12 +58,12 @@ def test_processing_that_stresses_fine_or_coarse_structure_does_not_matter_to_ba
 def test_each_band_has_the_energy_that_it_should_have() -> None:
     made = Normalised("bands")(films())
     coarse = _blurred(made, 8.0)
-    assert float(_inner(coarse - MIDDLE).square().mean().sqrt()) == pytest.approx(ENERGIES[-1], rel=0.25)
-    assert float(_inner(made).mean()) == pytest.approx(MIDDLE, abs=0.02)
+    assert float(inner(coarse - MIDDLE).square().mean().sqrt()) == pytest.approx(ENERGIES[-1], rel=0.25)
+    assert float(inner(made).mean()) == pytest.approx(MIDDLE, abs=0.02)
 
 
 def test_each_film_by_itself_has_the_spread_that_it_should_have() -> None:
-    middle = _inner(Normalised("film")(films())).flatten(1)
+    middle = inner(Normalised("film")(films())).flatten(1)
     assert middle.mean(1).numpy() == pytest.approx(MIDDLE, abs=1e-3)
     assert middle.std(1).numpy() == pytest.approx(SPREAD, rel=0.01)
 

@@ -19,6 +19,7 @@ from fedcxr import cli, orders
 from fedcxr.errors import ConfigError, ControlFailed, DataError, FedcxrError, UnknownName
 from fedcxr.python import Result, StudyResult
 from fedcxr.runs import Run
+from fedcxr.runs.comparison import FIGURES
 from fedcxr.runs.study import Study
 from fedcxr.scenario import Scenario
 from fedcxr.verdict import Figure
@@ -172,6 +173,28 @@ def test_a_study_is_conducted_from_a_mapping_and_compared(tmp_path: Path) -> Non
     assert told.frame()["worst"].isna().all()
 
 
+def test_a_study_tells_of_every_task_that_was_measured(tmp_path: Path) -> None:
+    known, unknown = {"mean": 0.9, "std": None, "ci95": [0.8, 1.0]}, {"mean": None, "std": None, "ci95": None}
+    row: dict[str, Any] = {"name": "films", "differs": {}, "conclusive": None, "meets": None, "constraints": []}
+    row |= {"folders": [], "figures": {**dict.fromkeys(FIGURES, unknown), "trained": known}}
+    told = StudyResult(
+        tmp_path,
+        {
+            "study": "board",
+            "tasks": {"findings": {}, "texture": {}},
+            "rows": [{**row, "tasks": {"findings": known, "texture": known}}, {**row, "tasks": {}}],
+        },
+    )
+    assert [arm.tasks["texture"] for arm in told.arms] == [Figure(0.9, 0.8, 1.0), Figure(None)]
+    frame = told.frame()
+    assert frame["texture low"].tolist()[0] == 0.8
+    assert frame["texture"].isna().tolist() == [False, True]
+    assert "findings" not in frame  # whose main figure is `trained`
+    shown = told._repr_html_()
+    assert "<th>trained</th><th>texture</th>" in shown
+    assert "<td>0.900</td><td>unknown</td>" in shown
+
+
 def test_a_study_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean 'grid'"):
         fedcxr.study({"gird": {}}, out=tmp_path)
@@ -179,7 +202,7 @@ def test_a_study_that_cannot_be_is_refused(tmp_path: Path) -> None:
         fedcxr.study({}, engine="rays", out=tmp_path)
     assert not list(tmp_path.iterdir())
     assert Study.model_fields.keys() >= {"grid"}
-    assert isinstance(StudyResult(tmp_path, {"study": "<i>", "rows": []})._repr_html_(), str)
-    assert "<i>" not in StudyResult(tmp_path, {"study": "<i>", "rows": []})._repr_html_()
+    assert isinstance(StudyResult(tmp_path, {"study": "<i>", "tasks": {}, "rows": []})._repr_html_(), str)
+    assert "<i>" not in StudyResult(tmp_path, {"study": "<i>", "tasks": {}, "rows": []})._repr_html_()
     with pytest.raises(ConfigError, match="not a run"):
         fedcxr.load(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,30 @@ def test_by_hand() -> None:
     assert sex["conclusive"]
     assert entry["attributes"]["age"]["auc"]["value"] == 1.0  # nobody is between 40 and 59: the other bands count
     assert (entry["films"], entry["seconds"]) == (FILMS, 3.5)
+    assert sex["per_patient"] is None  # of 12 films nobody sees one in a hundred
     hernia = entry["attributes"]["Hernia"]  # nobody has it
     assert hernia["auc"] == hernia["over_labels"] == {"value": None, "ci95": None}
     assert "too few" in hernia["inconclusive_because"]
     assert not entry["conclusive"]
     assert entry["inconclusive_because"] == "of Hernia"
+
+
+def test_single_people_are_told_of_beside_the_findings_alone() -> None:
+    """Everybody's sex is told, men's and women's; the findings alone, which many share, tell nobody's that surely."""
+    times, few = 20, records()
+    many: dict[str, Any] = {
+        name: np.concatenate([getattr(few, name)] * times) for name in ("sex", "age", "source", "findings")
+    }
+    whole = replace(few, **many)
+    people = np.array([f"patient {film % 2} {film // 8}" for film in range(FILMS * times)], dtype=object)
+    told = Truth(whole, whole, people)
+    about = scored(told, knowing(told))["attributes"]
+    assert about["sex"]["per_patient"]["patients"] == len(np.unique(people))
+    assert about["sex"]["per_patient"]["never_found"] == 0
+    assert about["sex"]["per_patient"]["worst"] == {"films": 4, "tpr_at_0.01": 1.0}
+    assert about["sex"]["per_patient"]["labels_alone"] == 0
+    assert about["age"]["per_patient"]["always_found"] == len(np.unique(people))
+    assert about["Hernia"]["per_patient"] is None
 
 
 def test_what_is_unknown_is_left_out_and_counted() -> None:

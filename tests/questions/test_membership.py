@@ -177,6 +177,8 @@ def test_somebody_who_knows() -> None:
     assert (entry["film"]["members"], entry["film"]["others"]) == (100, 100)
     assert entry["tpr_at_fpr"] == {"0.01": None, "0.001": None}  # of 50 others, nobody is one in a hundred
     assert entry["film"]["at_fpr"]["0.01"]["true_positives"] == 100
+    assert entry["per_patient"]["worst"] == {"films": 2, "tpr_at_0.01": 1.0}
+    assert (entry["per_patient"]["patients"], entry["per_patient"]["always_found"]) == (50, 50)
     assert entry["accuracy"] == 1
     assert [point["budget"] for point in entry["curve"]] == [0.5, 1.0]
     assert entry["curve"][0]["auc"] == pytest.approx(0.5, abs=0.15)

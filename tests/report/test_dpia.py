@@ -178,6 +178,29 @@ def test_attributes_are_told_beyond_the_findings() -> None:
     assert one["residual"]["value"] == pytest.approx(0.2)
 
 
+def test_who_is_worst_off_is_told_of_members_and_of_attributes_too() -> None:
+    rates = {"0": 0.0, "0.5": 0.25, "1": 1.0}
+    people = {"patients": 40, "tpr_at_0.01": rates, "always_found": 2, "never_found": 19}
+    people["worst"] = {"films": 3, "tpr_at_0.01": 1.0}
+    member = telling(figure(0.8, 0.7, 0.9), per_patient=people)
+    sex = attribute(figure(0.9, 0.8, 1.0), figure(0.6, 0.5, 0.7), figure(0.3, 0.2, 0.4))
+    sex["per_patient"] = {**people, "worst": {"films": 1, "tpr_at_0.01": 0.5}, "labels_alone": 0.25}
+    told = dpia.assess([result(membership=[member], inference=[of_people({"sex": sex})])])
+    one = found(told, "membership")["patients"]
+    assert (one["of"], one["quantiles"]) == (40, rates)
+    assert one["worst"] == {"value": 1.0, "residual": pytest.approx(1.0)}
+    assert found(told, "attribute: sex")["patients"]["worst"] == {"value": 0.5, "residual": pytest.approx(1 / 3)}
+    words = " ".join(text for _, text in dpia.paragraphs(told))
+    assert "Worst patient of 40: 100 of 100 (share of a patient's films that are told where 1 of 100 films of" in words
+    assert "of 2 patients always, of 19 never." in words
+    # Where nobody is surely told better than by chance, a patient who stands out may do so by luck.
+    lucky = telling(figure(0.5, 0.4, 0.6), per_patient=people)
+    assert found(dpia.assess([result(membership=[lucky])]), "membership")["patients"]["worst"]["residual"] is None
+    older = found(dpia.assess([result(membership=[telling(figure(0.8, 0.7, 0.9))])]), "membership")["patients"]
+    assert (older["of"], older["worst"]) == (80, None)
+    assert "no figure of single patients" in older["unknown_because"]
+
+
 def test_what_still_rose_or_was_not_asked_is_a_lower_bound() -> None:
     strong, rival = linking(figure(0.8, 0.7, 0.9)), linking(figure(0.7, 0.6, 0.85), "naive", converged=False)
     assert found(dpia.assess([result(attacks=[strong])]), "verification")["lower_bound"] is False

@@ -152,6 +152,25 @@ def test_what_holders_of_keys_see_stands_beside_what_others_do(tmp_path: Path) -
     assert "with keys: 0.990" in Parsed(page(made.document, made.shown)).said
 
 
+def test_pairs_that_are_not_on_the_page_are_in_the_tables_with_their_own_correction(tmp_path: Path) -> None:
+    folder = three(tmp_path / "board")
+    study = json.loads((folder / "study.json").read_text())
+    [shown] = study["differences"]
+    study["other_differences"] = [{**shown, "left": "noise .1", "p_adjusted": 0.3}, {**shown, "figure": "texture"}]
+    (folder / "study.json").write_text(json.dumps(study))
+    made = report(folder)
+    said = Parsed(made.write(tmp_path / "out").read_text()).said
+    assert "sealed less nothing protected" in said
+    assert "noise .1 less" not in said
+    assert "2 comparisons of other pairs, corrected for each other, are in tables/differences.csv." in said
+    assert made.document["other_differences"] == study["other_differences"]
+    with (tmp_path / "out" / "tables" / "differences.csv").open(newline="") as file:
+        lines = [(line["policy"], line["on the page"], line["corrected among"]) for line in csv.DictReader(file)]
+    assert lines == [("sealed", "True", "1"), ("noise .1", "False", "2"), ("sealed", "False", "2")]
+    typeset = (tmp_path / "out" / "tables" / "differences.tex").read_text()
+    assert "trained & noise .1 & nothing protected" in typeset
+
+
 def test_every_task_that_was_measured_is_on_the_page_and_in_the_tables(tmp_path: Path) -> None:
     made = report(three(tmp_path / "board"))
     place = made.write(tmp_path / "out")
@@ -373,7 +392,7 @@ def test_nobody_else_writes_markup(
                    for _, found in parsed.elements for word, value in found.items())  # fmt: skip
     if "anonym" not in name.lower():
         assert " ".join(printable(name).split()) in " ".join(parsed.said.split())
-    for table in tables.of(made.document["policies"]):
+    for table in tables.of(made.document):
         rows = list(csv.reader(io.StringIO(tables.csv(table))))
         assert {len(one) for one in rows} == {len(table.heads)}
         assert not any(cell[:1] in "=+@" and cell for one in rows[1:] for cell in one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fedcxr.metrics.paired import Replicates, of_findings
 from fedcxr.rng import stream
-from fedcxr.runs.differences import NO_REPLICATES, SURE, BySeed, Measured, Policy, compared, difference, holm
+from fedcxr.runs.differences import NO_REPLICATES, SURE, BySeed, Measured, Policy, compared, difference, holm, others
 
 
 def test_holm_by_hand() -> None:
@@ -105,6 +106,20 @@ def test_each_is_compared_with_the_first_and_with_the_best_that_will_do() -> Non
     assert [(one["left"], one["right"]) for one in compared(["a", "b", "c"], policies, 0)] == [("b", "a"), ("c", "a")]
     adjusted = [one["p_adjusted"] for one in compared(["a", "b", "c"], policies, best=1)]
     assert all(one is not None and math.isfinite(one) for one in adjusted)
+
+
+def test_every_other_pair_is_compared_once_and_corrected_among_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list("abcde")
+    policies = [{"trained": {0: drawn(0, 0.02 * n, 40, rng_of=name)}} for n, name in enumerate(names)]
+    shown, rest = compared(names, policies, best=3), others(names, policies, best=3)
+    assert rest is not None
+    pairs = [frozenset((one["left"], one["right"])) for one in (*shown, *rest)]
+    assert len(shown) == 7
+    assert sorted(map(sorted, pairs)) == sorted(map(list, itertools.combinations(names, 2)))
+    assert [one["p_adjusted"] for one in rest] == holm([one["p"] for one in rest])
+    assert [one["p_adjusted"] for one in shown] == holm([one["p"] for one in shown])
+    monkeypatch.setattr("fedcxr.runs.differences.MOST", len(rest) - 1)
+    assert others(names, policies, best=3) is None
 
 
 def heard(found: Replicates | None) -> Measured:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from runs_by_hand import outlined
 
 from fedcxr.cli.runs import runs_compare, runs_diff, runs_list, runs_show
 from fedcxr.cli.tables import show
@@ -79,6 +80,33 @@ def test_runs_are_listed_with_their_figures_and_damaged_ones_with_the_reason(tmp
     assert told[str(unfinished)].state == "unfinished"
     assert told[str(cut)].state == "damaged"
     assert "result.json" in str(told[str(cut)].because)
+
+
+def test_a_run_without_findings_is_known_by_the_main_figures_of_its_tasks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    outlines = {"segmentation": outlined(0.9), "fidelity": {"ssim": {"value": 0.5}}, "theirs:Task": {"value": 0.4}}
+    both = written(tmp_path, "a", RESULT | {"utility": {**RESULT["utility"], **outlines}})
+    runs_list(tmp_path)
+    assert "segmentation" not in capsys.readouterr().out  # findings tell them apart
+    alone = written(tmp_path, "b", RESULT | {"utility": outlines}, method={"name": "sealed"})
+    written(tmp_path, "c", method={"name": "none"})
+    told = {one.folder: one for one in listing.below(tmp_path)}
+    assert told[str(alone)].tasks == told[str(both)].tasks == {"segmentation": 0.9}
+    assert told[str(alone)].figures["trained"] is None
+    shown = listing.table(list(told.values()))
+    cells = {row.about: dict(zip(shown.heads, row.cells, strict=True)) for row in shown.rows}
+    assert {about.partition("-")[0]: (one["trained"], one["segmentation"]) for about, one in cells.items()} == {
+        "noise": ("0.800", "0.900"),
+        "sealed": ("", "0.900"),
+        "none": ("0.800", ""),
+    }
+    assert any(note.startswith("segmentation: Dice, how well") for note in shown.notes)
+    runs_compare(["noise-a", "sealed-b"], tmp_path)
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["segmentation", "0.900", "0.900"] in said
+    assert ["trained", "0.800"] in said
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from results_by_hand import figure
@@ -20,6 +21,7 @@ from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.runs import Run
 from fedcxr.runs.comparison import FIGURES, compare, keep, load, screen, table
 from fedcxr.runs.conduct import Commands, Options, Standing, conduct
+from fedcxr.runs.differences import NO_REPLICATES
 from fedcxr.runs.machine import Cores, Machine, Share, gpus, shared_out
 from fedcxr.runs.plan import Memory, planned, summed
 from fedcxr.runs.study import Study
@@ -228,6 +230,60 @@ def test_where_usefulness_was_measured_by_other_tasks_alone_no_column_of_finding
     assert "trained" not in shown.heads
     assert "texture" in shown.heads
     assert not any("findings" in note for note in shown.notes)
+
+
+def keep_replicates(folder: Path, level: float) -> None:
+    """As stages keep them, of 30 patients: whoever is easy to read is so under every policy, which cancels out."""
+    measured = {  # and how far each replicate is off by itself
+        "findings": {"trained.mean_auc": 0.05},
+        "segmentation": {"released.released.dice": 0.01, "released.released.hausdorff": 0.01},
+    }
+    draws = np.arange(500.0)
+    for task, figures in measured.items():
+        drawn = {path: level + 0.1 * np.sin(draws) + off * np.cos(level * draws) for path, off in figures.items()}
+        replicates = {path: {"patients": 30, "values": values.tolist()} for path, values in drawn.items()}
+        write_json(folder / "stages" / f"utility-{task}.json", {"measured": {}, "replicates": replicates})
+
+
+def test_policies_are_compared_by_the_main_figure_of_every_task_and_by_bounds_that_replicates_are_kept_of(
+    tmp_path: Path,
+) -> None:
+    scenario = {**TINY, "tasks": ["findings", "segmentation", "texture"]}
+    cases: list[Any] = [{"name": "films", "method": "none"}, {"name": "noise", "method": "noise"}]
+    bounds = [
+        "utility.segmentation.released.released.hausdorff <= 20",
+        "utility.segmentation.released.released.dice >= 0.5",  # its main figure has a column
+        "utility.findings.trained.per_finding.Effusion >= 0.6",  # of which nobody keeps replicates
+    ]
+    cases[1]["constraints"] = bounds
+    study = Study.read(written(tmp_path, cases=cases, scenario=scenario))
+    for cell, level in zip(study.cells(), (0.8, 0.7), strict=True):
+        run = Run.place(tmp_path, cell.scenario(0))
+        arm = {"mean_auc": figure(level), "per_finding": {"Effusion": figure(level)}}
+        told = {"findings": {"trained": arm}, "texture": {"mean_icc": figure(level)}}
+        told["segmentation"] = {"released": {"released": {"dice": figure(level), "hausdorff": figure(level)}}}
+        with run.begun(resume=False):
+            keep_replicates(run.folder, level)
+            write_json(run.folder / "result.json", {**RESULT, "utility": told})
+    found = {one["figure"]: one for one in compare(study, tmp_path)["differences"]}
+    assert list(found) == ["trained", "segmentation", "texture", bounds[0].split()[0]]
+    assert {one["left"] for one in found.values()} == {"noise"}
+    assert found["segmentation"]["told"]
+    assert found["segmentation"]["difference"]["value"] == pytest.approx(-0.1)
+    assert found["texture"]["because"] == f"cannot tell: {NO_REPLICATES}"  # an earlier version's
+    # Of findings only that more is looked at has changed, and that is corrected for: three p values are known.
+    del cases[1]["constraints"]
+    alone = Study.read(written(tmp_path, cases=cases, scenario=scenario))
+    for place in (tmp_path / "tiny").glob("*/stages/utility-segmentation.json"):
+        place.unlink()
+    before = {one["figure"]: one for one in compare(alone, tmp_path)["differences"]}["trained"]
+    assert {part: before[part] for part in ("difference", "p", "seeds")} == {
+        part: found["trained"][part] for part in ("difference", "p", "seeds")
+    }
+    assert found["trained"]["p"] == pytest.approx(0.05, abs=0.01)
+    for name, times in (("segmentation", 3), (bounds[0].split()[0], 3), ("trained", 1)):
+        assert found[name]["p_adjusted"] == pytest.approx(times * found[name]["p"], abs=0)
+    assert before["p_adjusted"] == before["p"]
 
 
 def test_flags_change_every_run_of_a_study(tmp_path: Path) -> None:

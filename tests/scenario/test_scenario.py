@@ -231,6 +231,7 @@ DOCUMENTS: list[dict[str, Any]] = [
     {**BARE, "adversaries": {"faults:Eavesdropper": {}}, "questions": {"faults:Gossip": {"of": "rumours"}}},
     {**BARE, "knowledge": {"faults:Rumours": {"heard": 3, "loud": True}}},
     {**BARE, "cohort": {"patients": 40}, "method": {}},
+    {**BARE, "alike": "bands", "method": "sca"},
     {**BARE, "compute": {"workers": 3, "device": "cpu", "threads": 2, "timeout_s": 60}},
 ]
 
@@ -268,6 +269,7 @@ def test_id_changes_with_what_changes_the_result() -> None:
         {"method": {"name": "noise", "scale": 0.3}},
         {"cohort": {"source": "phantom", "seed": 1}},
         {"partition": {"by": "iid"}},
+        {"alike": "bands"},
         {"knowledge": {"known_films": 0.25}},
         {"adversaries": ["verifier"]},
         {"adversaries": {"verifier": {"people": 5}}},
@@ -289,7 +291,8 @@ def test_an_id_has_128_bits() -> None:
 
 def test_a_default_written_out_is_the_same_scenario() -> None:
     short = Scenario.parse({**BARE, "method": "noise"})
-    long = Scenario.parse({**BARE, "sites": 5, "method": {"name": "noise", "scale": 0.2}, "compute": {"threads": 1}})
+    written = {"sites": 5, "alike": "none", "method": {"name": "noise", "scale": 0.2}, "compute": {"threads": 1}}
+    long = Scenario.parse({**BARE, **written})
     assert short == long
     assert short.id == long.id
 
@@ -321,6 +324,19 @@ def test_a_default_written_out_is_the_same_scenario() -> None:
 def test_unknown_names_offer_the_nearest(text: str, said: str) -> None:
     with pytest.raises(UnknownName, match=said):
         Scenario.from_yaml("{tasks: {}, adversaries: {}}" if not text else f"tasks: {{}}\n{text}")
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("fedavg", "would misread all others; given: alike: bands, with fedavg; .*set method.normalise"),
+        ("dp_sgd", "would misread all others; given: alike: bands, with dp_sgd"),
+        ("{name: dp_pix, b: 8}", "not counted in what the method guarantees; given: alike: bands, with dp_pix"),
+    ],
+)
+def test_films_are_not_made_alike_where_that_breaks_a_promise_or_a_model(method: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Scenario.from_yaml(f"tasks: {{}}\nadversaries: {{}}\nalike: bands\nmethod: {method}")
 
 
 @pytest.mark.parametrize(
