@@ -63,6 +63,19 @@ def init_args(scratch: Path, address: str) -> dict[str, Any]:
     return start | {"include_dashboard": False, "log_to_driver": False, "logging_level": "warning"}
 
 
+def start_ray(arguments: Mapping[str, Any]) -> None:
+    """A cluster of our own, in this process, of the parts that a run needs.
+
+    Flower starts Ray where nobody has, and tells it the import path, which all that we start inherit anyway: Ray starts
+    an actor twice for that. Nor does it let go of what makes a cluster grow, passes logs on and shows itself to
+    browsers, each a process of its own that takes seconds to start.
+    """
+    node = importlib.import_module("ray._private.node").Node
+    for unneeded in ("start_monitor", "start_log_monitor", "start_api_server"):
+        setattr(node, unneeded, lambda self, **settings: None)
+    importlib.import_module("ray").init(**arguments)
+
+
 def import_nothing_from_here() -> None:
     """Ray's actors would import first what lies in the folder that the user happens to be in, where others may write.
 

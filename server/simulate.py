@@ -29,7 +29,15 @@ from fedcxr.storage.private import nothing_for_others
 from fedcxr.storage.workshops import Workshops
 from server import failure
 from server.attack import end_group
-from server.cluster import Cluster, check_loopback, check_own_process, import_nothing_from_here, init_args, joined
+from server.cluster import (
+    Cluster,
+    check_loopback,
+    check_own_process,
+    import_nothing_from_here,
+    init_args,
+    joined,
+    start_ray,
+)
 from server.register import Register
 
 if TYPE_CHECKING:
@@ -203,13 +211,11 @@ def engine_process(folder: Path, scratch: Path, address: str) -> int:
 
     import_nothing_from_here()
     run = Run.open(folder)
+    plan = backend(run.scenario, scratch, address, len(gpus()))
     try:
-        run_simulation(
-            server_app(run),
-            client_app(),
-            num_supernodes=len(run.scenario.site_names),
-            backend_config=backend(run.scenario, scratch, address, len(gpus())),
-        )
+        if not address:
+            start_ray(plan["init_args"])
+        run_simulation(server_app(run), client_app(), num_supernodes=len(run.scenario.site_names), backend_config=plan)
     except Exception as error:  # Flower wraps whatever happens in its engine in a RuntimeError
         failure.note(run.folder, error)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,16 @@ MakeConsortium = Callable[..., "Consortium"]
 ROOT = Path(__file__).resolve().parents[1]
 ONE_CONSORTIUM = ("tests/deployment/test_nodes.py", "tests/deployment/test_node_faults.py")
 ONE_NGINX = ("tests/deployment/test_gate.py",)
+ONE_RUN = (  # or a few, of which all tests of a file tell, and that each worker would conduct anew
+    "tests/methods/test_prichexy_net.py",
+    "tests/python/test_python.py",
+    "tests/server/test_hospital_runs.py",
+    "tests/tasks/test_contract.py",
+    "tests/test_end_to_end.py",
+    "tests/test_end_to_end_codes.py",
+    "tests/test_proofs.py",
+    "tests/test_wheel.py",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -47,9 +58,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Sharing(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
+            if file in ONE_RUN:
+                return file
             return next((shared[0] for shared in (ONE_CONSORTIUM, ONE_NGINX) if file in shared), nodeid)
 
     return Sharing(config, log)
+
+
+# Thousands of tests are a million objects. To look through them for garbage takes a second, and Flower asks for that
+# whenever it reads what a site sent; so they are left out, and looked at not even while they are made.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

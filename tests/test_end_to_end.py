@@ -143,7 +143,7 @@ def test_figures_do_not_depend_on_the_number_of_workers(finished: Run, tmp_path:
 
 @pytest.mark.slow
 def test_a_run_killed_anywhere_resumes_to_the_same_figures(finished: Run, tmp_path: Path) -> None:
-    """kill -9 after a random while, again and again, until one attempt gets through."""
+    """kill -9 after a random while that grows, again and again, until one attempt gets through."""
     plan = tmp_path / "plan.yaml"
     plan.write_text(finished.scenario.to_yaml())
     command = [
@@ -155,7 +155,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_figures(finished: Run, tmp_pa
     while True:
         attempt = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
-            said, _ = attempt.communicate(timeout=1.0 + kills + pause.random())
+            said, _ = attempt.communicate(timeout=2.0 * 1.4**kills + pause.random())
             break
         except subprocess.TimeoutExpired:
             attempt.send_signal(signal.SIGKILL)

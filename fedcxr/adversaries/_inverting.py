@@ -17,6 +17,7 @@ from fedcxr.adversaries._surrogate_relu import SurrogateRelu
 from fedcxr.adversaries._told_gradient import Told
 from fedcxr.adversaries._told_statistics import Statistics
 from fedcxr.questions._updates import SHARES
+from fedcxr.training import optimisers
 from fedcxr.training.compute import Compute
 from fedcxr.training.one_step import OneStep
 from fedcxr.view import Films, Weights
@@ -85,7 +86,7 @@ def inverted(
     drawn = rng.normal(0, BEGUN, (films, 1, *prior.mean.shape)).astype(np.float32)
     sought = torch.from_numpy(drawn).to(prior.mean.device).requires_grad_()
     unknown = [sought, *step.sought]
-    optimiser = torch.optim.Adam(unknown, lr=descent.learning_rate)
+    optimiser = optimisers.Adam(unknown, lr=descent.learning_rate)
     shown: list[Films] = []
     stops = [max(1, descent.steps // share) for share in SHARES]
     for number in range(descent.steps):

@@ -25,7 +25,7 @@ from fedcxr.knowledge.own_films import Owned
 from fedcxr.methods import Films
 from fedcxr.models.siamese import Siamese
 from fedcxr.pairs.sampler import PairSampler, Rows
-from fedcxr.training import epochs, to_tensor
+from fedcxr.training import epochs, optimisers, to_tensor
 from fedcxr.training.compute import Compute
 
 AT_ONCE = 64  # films that are protected together
@@ -82,7 +82,7 @@ def published(
     learnt = Pairs.drawn(own.people, ~own.held_out, protocol.pairs, streams("pairs"))
     judged = Pairs.drawn(own.people, own.held_out, protocol.validation_pairs, streams("validation"))
     assert learnt is not None  # what a verifier of clean films could learn from is enough
-    optimiser = torch.optim.Adam(network.parameters(), lr=protocol.learning_rate, fused=True)
+    optimiser = optimisers.Adam(network.parameters(), lr=protocol.learning_rate, fused=True)
     batches = epochs(len(learnt.genuine), protocol.batch, streams("batches"))
     loss = partial(_loss, network, films, compute)
     best, kept, waited = np.inf, copy.deepcopy(network.state_dict()), 0

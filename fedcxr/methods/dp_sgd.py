@@ -240,10 +240,8 @@ class DpSgd(NetworkMethod):
         return network.head, lambda rows: features[torch.from_numpy(rows).to(compute.device)]
 
     def _optimiser(self, weights: list[nn.Parameter]) -> Optimizer:
-        import torch
-
-        from fedcxr.training import MOMENTUM
+        from fedcxr.training import MOMENTUM, optimisers
 
         if self.optimiser == "adam":
-            return torch.optim.Adam(weights, lr=self.learning_rate)
-        return torch.optim.SGD(weights, lr=self.learning_rate, momentum=MOMENTUM)
+            return optimisers.Adam(weights, lr=self.learning_rate)
+        return optimisers.SGD(weights, lr=self.learning_rate, momentum=MOMENTUM)

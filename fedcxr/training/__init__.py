@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedcxr.errors import TrainingDiverged
+from fedcxr.training import optimisers
 from fedcxr.training.compute import Compute
 
 Films = npt.NDArray[np.uint8]  # (n, h, w)
@@ -85,8 +86,8 @@ def fit(
 def _optimiser(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     groups = parameter_groups(network, plan.weight_decay)
     if plan.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
-    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=MOMENTUM, fused=True)
+        return optimisers.AdamW(groups, lr=plan.learning_rate, fused=True)
+    return optimisers.SGD(groups, lr=plan.learning_rate, momentum=MOMENTUM, fused=True)
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

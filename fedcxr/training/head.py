@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fedcxr.errors import TrainingDiverged
 from fedcxr.models.classifier import findings_loss
 from fedcxr.models.initialise import build
+from fedcxr.training import optimisers
 from fedcxr.training.compute import Compute
 
 Features = npt.NDArray[np.float32]  # (views, n, f)
@@ -67,7 +68,7 @@ def teach(
     shown, truth = _on(features, compute.device), _on(labels, compute.device)
     learnt, beside = np.flatnonzero(~held_out), torch.from_numpy(np.flatnonzero(held_out)).to(compute.device)
     alike = torch.ones(labels.shape[1], device=compute.device)
-    optimiser = torch.optim.Adam(layer.parameters(), lr=recipe.learning_rate)
+    optimiser = optimisers.Adam(layer.parameters(), lr=recipe.learning_rate)
     slower = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.1, patience=recipe.patience)
     lowest, best, kept = math.inf, 0, _copy(layer)
     epoch = 0

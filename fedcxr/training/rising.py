@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fedcxr.errors import TrainingDiverged
-from fedcxr.training import parameter_groups
+from fedcxr.training import optimisers, parameter_groups
 from fedcxr.training.compute import Compute
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -138,7 +138,7 @@ class _Climb(Generic[Network]):
         self.network, self._ascent, self._compute = network, ascent, compute
         self.step = 0
         groups = parameter_groups(network, ascent.weight_decay)
-        self._optimiser = torch.optim.AdamW(groups, lr=ascent.learning_rate, fused=True)
+        self._optimiser = optimisers.AdamW(groups, lr=ascent.learning_rate, fused=True)
         network.train()
 
     def copy(self) -> _Climb[Network]:

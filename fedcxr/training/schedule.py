@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fedcxr.errors import TrainingDiverged
 from fedcxr.storage.checkpoint import Checkpoint
-from fedcxr.training import Average, Plan, parameter_groups
+from fedcxr.training import Average, Plan, optimisers, parameter_groups
 
 SAVE_EVERY = 10.0  # seconds between two checkpoints, and
 SAVE_SHARE = 20  # so many times as long as writing one takes: the paper's networks fill 500 MB
@@ -93,7 +93,7 @@ class ResumableSchedule:
             self.networks[name].train()
             if name not in self._optimisers:
                 groups = parameter_groups(self.networks[name], plan.weight_decay)
-                self._optimisers[name] = torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
+                self._optimisers[name] = optimisers.AdamW(groups, lr=plan.learning_rate, fused=True)
                 _restore(self._optimisers[name], self._memory.pop(f"optimiser/{name}/", {}))
         if stage.average is not None and self._average is None:
             name, decay = stage.average

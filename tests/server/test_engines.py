@@ -73,9 +73,14 @@ def test_releases_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers
 
 
 @pytest.mark.slow
-def test_ray_releases_what_the_inline_engine_releases(tmp_path: Path) -> None:
+def test_ray_releases_what_the_inline_engine_releases_and_imports_nothing_from_the_folder_one_is_in(
+    tmp_path: Path, traps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others may write, for instance: neither the engine does nor an actor, whose place Ray would put first."""
     inline = simulate(scenario(), Options(tmp_path / "inline", "inline"))
+    monkeypatch.chdir(traps)
     on_ray = simulate(scenario(), Options(tmp_path / "ray", "ray"))
+    assert not (traps / "sprung").exists()
     assert digests(inline) == digests(on_ray)
     assert on_ray.result is not None
     assert on_ray.result["run"]["engine"] == "ray"
@@ -255,14 +260,3 @@ def _marked(mark: Path) -> list[str]:
         except OSError:
             continue
     return found
-
-
-@pytest.mark.slow
-def test_no_process_imports_from_the_folder_one_is_in(
-    short_path: Path, traps: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where others may write, for instance: neither the engine does nor an actor, whose place Ray would put first."""
-    monkeypatch.chdir(traps)
-    patient = {"device": "cpu", "precision": "fp32", "timeout_s": 300.0}  # on a busy machine Ray takes its time
-    simulate(scenario(sites=1, compute=patient), Options(short_path))
-    assert not (traps / "sprung").exists()

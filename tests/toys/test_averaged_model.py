@@ -61,10 +61,9 @@ def learnt_of(run: Run) -> Weights:
     return learnt.weights
 
 
-@pytest.mark.parametrize("engine", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
-def test_three_rounds_end_at_the_mean_of_what_the_sites_learnt(engine: Any, tmp_path: Path) -> None:
+def test_three_rounds_end_at_the_mean_of_what_the_sites_learnt(tmp_path: Path) -> None:
     of = scenario()
-    run = simulate(of, Options(tmp_path / "runs", engine))
+    run = simulate(of, Options(tmp_path / "runs", "inline"))
     expected = by_hand(of, tmp_path)
     for name, array in learnt_of(run).items():
         np.testing.assert_allclose(array.astype(float), expected[name].astype(float), rtol=1e-5, atol=1e-7)
