@@ -10,7 +10,8 @@ from fedcxr.data import Source
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.keys.provider import SERVER
 from fedcxr.knowledge import Knowledge
-from fedcxr.methods import Learning, Method, guarantee_of
+from fedcxr.learning import Learning
+from fedcxr.methods import Method, guarantee_of
 from fedcxr.questions import Question
 from fedcxr.tasks import Task
 
