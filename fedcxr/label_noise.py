@@ -14,9 +14,11 @@ from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.plugins import File
 
 LARGEST_FILE = 1 << 20  # bytes of a table of rates
+AROUND = (0.9, 0.95)  # sensitivity and specificity around which those of sites are learnt. *Our choice.*
 
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 Finding = Annotated[str, pydantic.Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")]
+Site = Annotated[str, pydantic.Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")]
 
 
 class Noun(pydantic.BaseModel):
@@ -50,6 +52,14 @@ class LabelNoise(Noun):
     file: File | None = pydantic.Field(
         default=None, description="YAML or JSON: `FINDING: {sensitivity: ..., specificity: ...}`, instead"
     )
+    sites: dict[Site, Rates] = pydantic.Field(
+        default={}, description="of all films of single sites, instead: `site-1: {sensitivity: ..., specificity: ...}`"
+    )
+    learnt: bool = pydantic.Field(
+        default=False,
+        description="each site's own rates of every finding are learnt along with the network, around what is given or "
+        f"{AROUND[0]:g} and {AROUND[1]:g}",
+    )
     estimated: bool = pydantic.Field(
         default=False, description="of every finding: estimated from the training films by confident learning, instead"
     )
@@ -73,12 +83,22 @@ class LabelNoise(Noun):
         ways = [way for way, used in given.items() if used]
         if len(ways) > 1:
             raise ValueError(f"{' and '.join(ways)} are each for every finding: give one of them")
+        if self.learnt and (self.estimated or self.sites):
+            known = "estimated" if self.estimated else "sites"
+            raise ValueError(
+                f"{known}: rates of sites that are learnt are not given as well; leave {known} or learnt out"
+            )
         return self
 
     @property
     def on(self) -> bool:
         """Whether anything is told."""
         return self != LabelNoise()
+
+    @property
+    def by_site(self) -> bool:
+        """Whether it matters whose a film is."""
+        return self.learnt or bool(self.sites)
 
     def of(self, findings: Sequence[str]) -> tuple[Rates | None, ...]:
         """What is given of each of these findings; None: nothing is."""

@@ -58,6 +58,12 @@ class Shared:
         own = np.cumsum([bool(release.weights) for release in self.releases]) - 1
         return np.repeat(np.maximum(own, 0), [len(release) for release in self.releases]).astype(np.int64)
 
+    @property
+    def released_by(self) -> npt.NDArray[np.object_]:  # (n,)
+        """Which site released a row."""
+        sites = [release.site for release in self.releases]
+        return np.repeat(np.array(sites, dtype=object), [len(release) for release in self.releases])
+
     def array(self, name: str) -> Array | None:
         """One array of every release, row after row; None: no release has it."""
         parts = [release.arrays[name] for release in self.releases if name in release.arrays]

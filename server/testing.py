@@ -80,6 +80,7 @@ def _material(run: Run, shared: Shared, holder: Holder) -> Material:
         view=view,
         labels=labels,
         split=np.concatenate(splits),
+        released_by=shared.released_by,
         findings=findings,
         method=method,
         taught=shared.taught or ({},),

@@ -44,6 +44,7 @@ def evidence(
         "cohort": Cohort.whole(clean, index, findings),
         "versions": nothing,
         "sites": np.full(n, "s", dtype=object),
+        "released_by": np.full(n, "s", dtype=object),
         "method": Unprotected(),
     }
     return Evidence(**{**told, **changes})

@@ -346,6 +346,7 @@ def test_true_masks_are_moved_with_the_films(
             origin=np.arange(30),
             cohort=cohort,
             sites=np.zeros(0, dtype=object),
+            released_by=np.zeros(0, dtype=object),
             versions=np.zeros(30, np.int64),
             method=Shifted(truthful=truthful),
         )

@@ -81,6 +81,10 @@ class FedAvg(NetworkMethod):
             )
         if self.label_noise.file is not None:
             raise ValueError("label_noise.file: hospitals read no file that a scenario names; give `findings`")
+        if self.label_noise.by_site:
+            raise ValueError(
+                "label_noise: each hospital learns from its own films alone; with `estimated` it finds out"
+            )
         try:
             self.label_noise.of(self.findings)
         except UnknownName as error:

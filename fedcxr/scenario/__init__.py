@@ -12,15 +12,15 @@ import pydantic
 
 from fedcxr import plugins
 from fedcxr.adversaries import Adversary
-from fedcxr.cohort import Annotation, Cohort
+from fedcxr.cohort import Cohort
 from fedcxr.data import Source
 from fedcxr.errors import ConfigError, UnknownName
 from fedcxr.keys.provider import SERVER
 from fedcxr.knowledge import Knowledge
-from fedcxr.methods import Method, guarantee_of
+from fedcxr.methods import Method
 from fedcxr.partition import Partition, Rows, site_names
 from fedcxr.questions import Question
-from fedcxr.scenario import sections
+from fedcxr.scenario import _fit, sections
 from fedcxr.scenario.document import ONE, SEVERAL, filled_in, override, preset_of, read_yaml, to_text
 from fedcxr.scenario.sections import Section, Shares
 from fedcxr.scenario.sites import numbered
@@ -234,65 +234,41 @@ class Scenario(Section):
         if preset not in get_args(Preset):
             raise UnknownName("preset", preset, get_args(Preset))
         scenario = plugins.validate(cls, filled_in(document, preset_of(preset)), "scenario")
-        sites = len(scenario.site_names)
-        if scenario.needed_sites > sites:
-            raise ConfigError("min_sites is more than sites", given=f"{scenario.min_sites} of {sites}")
-        scenario._check_grants(given="grant" in document)
-        scenario._check_alike()
-        if scenario.partition.patient_overlap and sites < 2:
-            raise ConfigError("patient_overlap needs two sites", given=f"{sites} site")
-        for known in scenario.knowledge.values():
-            known.check(scenario.method, sites)
         weaker = scenario.compute.weaker_fence
         described = {name: one.described(weaker=weaker) for name, one in scenario.adversaries.items()}
         scenario = scenario.model_copy(update={"adversaries": described})
         if not scenario.questions:
             scenario = scenario.model_copy(update={"questions": _usual_questions(scenario.adversaries)})
-        _check_questions(scenario)
-        for name, task in scenario.tasks.items():
-            _check_task(name, task, scenario.method)
-            _check_annotations(f"the task `{name}`", task.annotations, "remove it from `tasks`", scenario)
-        for name, adversary in scenario.adversaries.items():
-            _check_attack(name, adversary, scenario)
-        _check_learning(scenario)
-        learner, narrower = f"the method {scenario.method.plugin_name()}", "take them out of `method`"
-        _check_annotations(learner, scenario.method.annotations, narrower, scenario)
+        scenario._demand_fit(granted="grant" in document)
         if scenario.cohort is None:
             scenario = scenario._with_own_films(document)
         else:
-            scenario = scenario.model_copy(update={"cohort": scenario.cohort.resolved_for(sites, scenario.partition)})
+            cohort = scenario.cohort.resolved_for(len(scenario.site_names), scenario.partition)
+            scenario = scenario.model_copy(update={"cohort": cohort})
         resolved = {name: known.resolved_for(scenario.hospital_sources) for name, known in scenario.knowledge.items()}
         return scenario.model_copy(update={"knowledge": resolved})
 
-    def _check_grants(self, *, given: bool) -> None:
-        if given and not self.method.keyed:
-            raise ConfigError(
-                "there are no keys to grant",
-                given=f"{self.method.plugin_name()}, which shares {self.method.kind}",
-                do="remove `grant`, or choose a method that shares codes",
-            )
-        for name in self.grant:
-            if name != SERVER and name not in self.site_names:
-                raise UnknownName("recipient of keys", name, (SERVER, *self.site_names))
-
-    def _check_alike(self) -> None:
-        """Whether films that are made alike break a promise, or make a model that misreads everybody else's."""
-        if self.alike == "none":
-            return
-        name = self.method.plugin_name()
-        if "model" in self.method.forms:
-            raise ConfigError(
-                "a model that learnt from films that were made alike would misread all others",
-                given=f"alike: {self.alike}, with {name}",
-                allowed="methods that share films or codes",
-                do="set method.normalise, which is part of the model, or alike to none",
-            )
-        if guarantee_of(self.method) is not None:
-            raise ConfigError(
-                "gains that are fitted to all films of a hospital are not counted in what the method guarantees",
-                given=f"alike: {self.alike}, with {name}",
-                do="set alike to none, or choose a method without a guarantee",
-            )
+    def _demand_fit(self, *, granted: bool) -> None:
+        """Refuse parts that do not fit each other; `granted`: keys were granted on purpose."""
+        method, sites = self.method, self.site_names
+        if self.needed_sites > len(sites):
+            raise ConfigError("min_sites is more than sites", given=f"{self.min_sites} of {len(sites)}")
+        _fit.check_grants(self.grant, granted, method, sites)
+        _fit.check_alike(self.alike, method)
+        if self.partition.patient_overlap and len(sites) < 2:
+            raise ConfigError("patient_overlap needs two sites", given=f"{len(sites)} site")
+        for known in self.knowledge.values():
+            known.check(method, len(sites))
+        _fit.check_questions(self.questions, self.adversaries, self.knowledge)
+        for name, task in self.tasks.items():
+            _fit.check_task(name, task, method, sites)
+            instead = "remove it from `tasks`"
+            _fit.check_annotations(f"the task `{name}`", task.annotations, instead, self.hospital_sources)
+        for name, adversary in self.adversaries.items():
+            _fit.check_attack(name, adversary, method, self.knowledge)
+        _fit.check_learning(method, self.public, lambda learning: self.needed_of(learning.asked(len(sites))))
+        learner, instead = f"the method {method.plugin_name()}", "take them out of `method`"
+        _fit.check_annotations(learner, method.annotations, instead, self.hospital_sources)
 
     def _with_own_films(self, document: Mapping[str, Any]) -> Scenario:
         """Checked and filled in where every hospital has a source of its own: there is nothing to deal out."""
@@ -328,54 +304,6 @@ def _described(section: str, plugin: plugins.Plugin) -> dict[str, Any]:
     return {ONE[section][1]: spec.pop("name"), **spec}
 
 
-def _check_learning(scenario: Scenario) -> None:
-    """Whether there are films to learn from, and sites enough for the strategy."""
-    learning = scenario.method.learning  # an unknown strategy or option is refused here
-    if learning is None:
-        return
-    if "public" in (learning.place, learning.begins) and scenario.public is None:
-        how = "fit" if learning.place == "public" else "start"
-        raise ConfigError(
-            "the method learns from public films, and there are none",
-            given=f"{scenario.method.plugin_name()}, {how}: public",
-            do="name their source under `public`",
-        )
-    answers = scenario.needed_of(learning.asked(len(scenario.site_names)))
-    if learning.place == "federated" and answers < learning.aggregation.fewest:
-        raise ConfigError(
-            f"the strategy {learning.strategy} needs more sites",
-            given=f"{answers} sites that must answer in a round",
-            allowed=f"{learning.aggregation.fewest} or more",
-            do="raise min_sites, participation or sites, or choose another strategy",
-        )
-
-
-def _check_task(name: str, task: Task, method: Method) -> None:
-    """Whether there will be anything for this task to read."""
-    if not set(task.forms) & set(method.forms):
-        raise ConfigError(
-            f"the task `{name}` has nothing to read in what the method releases",
-            given=f"{task.forms[0]} of {method.plugin_name()}",
-            allowed=" or ".join(method.forms),
-        )
-
-
-def _check_annotations(who: str, needed: Sequence[Annotation], instead: str, scenario: Scenario) -> None:
-    """Whether any site's films carry the masks or boxes that a task is measured on, or a method learns from."""
-    if not needed:
-        return
-    sources = scenario.hospital_sources
-    found = {annotation for source in sources for annotation in source.annotations}
-    missing = [annotation for annotation in needed if annotation not in found]
-    if missing:
-        raise ConfigError(
-            f"{who} needs annotations that no site's films have",
-            given=f"{', '.join(missing)}; films of {', '.join(dict.fromkeys(s.plugin_name() for s in sources))}",
-            allowed=", ".join(sorted(found)) or "none",
-            do=f"{instead}, or choose films that have them",
-        )
-
-
 def _usual_questions(adversaries: Mapping[str, Adversary]) -> dict[str, Question]:
     """All usual ones of ours that the adversaries answer; and linkage, of which the findings alone answer something.
 
@@ -385,58 +313,6 @@ def _usual_questions(adversaries: Mapping[str, Adversary]) -> dict[str, Question
     names = dict.fromkeys(("linkage", *answered))
     questions = {name: cast(Question, plugins.build("question", name)) for name in names}
     return {name: question for name, question in questions.items() if question.usual}
-
-
-def _check_questions(scenario: Scenario) -> None:
-    """Whether every question has an adversary, every adversary a question, and all know what they ask for."""
-    asked, answered = scenario.questions, {name: one.answers for name, one in scenario.adversaries.items()}
-    usual = {"linkage", *(name for own in answered.values() for name in own)}
-    for name in asked:
-        if name not in usual:
-            raise ConfigError(
-                f"no adversary answers the question `{name}`",
-                given="; ".join(f"{who} answers {', '.join(own)}" for who, own in answered.items()) or "no adversaries",
-                do="remove it from `questions`, or name an adversary that answers it",
-            )
-        for kind in asked[name].knows:
-            if kind not in scenario.knowledge:
-                raise UnknownName(f"kind of knowledge that the question `{name}` hands over", kind, scenario.knowledge)
-    for who, own in answered.items():
-        if not set(own) & asked.keys():
-            raise ConfigError(
-                f"the adversary `{who}` is asked nothing that it answers",
-                given=", ".join(asked),
-                allowed=" or ".join(own),
-                do=f"add one of them to `questions`, or remove {who} from `adversaries`",
-            )
-
-
-def _check_attack(name: str, adversary: Adversary, scenario: Scenario) -> None:
-    """Whether this adversary can attack this method, knowing what it is granted."""
-    method = scenario.method
-    if not adversary.reads & set(method.forms):
-        raise ConfigError(
-            f"the adversary `{name}` has nothing to read in what the method releases",
-            given=f"{method.plugin_name()}, which releases {method.kind}",
-            allowed=" or ".join(sorted(adversary.reads)),
-            do=f"remove it from `adversaries`, or choose another method than {method.plugin_name()}",
-        )
-    unable = adversary.running_mechanism
-    if unable and not method.repeatable and "model" not in method.forms:  # a model can be learnt again
-        raise ConfigError(
-            f"the attacker `{unable[0]}` does to films of its own what the method does, and this one protects none",
-            given=method.plugin_name(),
-            do=f"set adversaries.{name}.attackers to others, or remove {name} from `adversaries`",
-        )
-    if unable and not scenario.knowledge["mechanism"].granted:
-        others = [a for a in getattr(adversary, "attackers", ()) if a not in unable]
-        raise ConfigError(
-            f"the attacker `{unable[0]}` must know the mechanism",
-            given="knowledge.mechanism: false",
-            do=f"grant it, or set adversaries.{name}.attackers=[{', '.join(others)}]"
-            if others
-            else f"grant it, or remove {name} from `adversaries`",
-        )
 
 
 def source(name: str, assignments: Sequence[str]) -> Source:

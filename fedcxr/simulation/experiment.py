@@ -191,6 +191,7 @@ class Experiment:
             view=seen,
             labels=_joined([self._labels(*one) for one in told], (0, len(self.cohort.findings))),
             split=_joined([beside.split for _, beside in told], (0,)).astype(np.int8),
+            released_by=shared.released_by,
             findings=self.cohort.findings,
             origin=place[behind],
             cohort=self.cohort.take(films),

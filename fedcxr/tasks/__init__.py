@@ -41,6 +41,7 @@ class Material:
     view: View  # n rows
     labels: npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN, as its recipient can read them
     split: npt.NDArray[np.int8]  # (n,) index into cohort.SPLITS, likewise; -1: not told
+    released_by: npt.NDArray[np.object_]  # (n,) which site
     findings: tuple[str, ...]  # k names
     method: Method
     taught: tuple[Weights, ...] = ({},)  # what the method learnt, by version
@@ -154,6 +155,11 @@ class Task(Plugin):
     @property
     def annotations(self) -> tuple[Annotation, ...]:
         """What it must find beside the films it is measured on: a scenario whose sources lack it is refused."""
+        return ()
+
+    @property
+    def named_sites(self) -> tuple[str, ...]:
+        """Sites that its keys name: a scenario without them is refused."""
         return ()
 
     def applies(self, evidence: Evidence) -> bool:

@@ -21,6 +21,7 @@ from fedcxr.view import Films
 Inputs = Films | npt.NDArray[np.int8]  # films, or codes (n, c, h, w)
 Labels = npt.NDArray[np.float32]  # (n, k) of 0, 1 or NaN
 Patients = npt.NDArray[np.object_]  # (n,)
+Sites = npt.NDArray[np.object_]  # (n,)
 
 # What people are told of each arm, in this order; `result.json` has them in the order of ARMS.
 LEVELS = {
@@ -44,15 +45,17 @@ class Labelled:
     labels: Labels  # (n, k)
     patients: Patients  # for intervals by patient, never for training
     findings: tuple[str, ...]  # k names
+    sites: Sites | None = None  # who holds or released each; None: nobody asks
 
     @classmethod
-    def of(cls, cohort: Cohort) -> Labelled:
+    def of(cls, cohort: Cohort, sites: Sites | None = None) -> Labelled:
         """Clean films."""
-        return cls(cohort.films(), cohort.labels, cohort.patients, cohort.findings)
+        return cls(cohort.films(), cohort.labels, cohort.patients, cohort.findings, sites)
 
     def take(self, rows: Bools) -> Labelled:
         """Some of them."""
-        return Labelled(self.inputs[rows], self.labels[rows], self.patients[rows], self.findings)
+        sites = None if self.sites is None else self.sites[rows]
+        return Labelled(self.inputs[rows], self.labels[rows], self.patients[rows], self.findings, sites)
 
     def same_as(self, other: Labelled) -> bool:
         """Whether there is the very same to learn from both."""
@@ -84,13 +87,14 @@ def train_and_test(evidence: Evidence) -> tuple[Cohort, Cohort]:
 
 def released(evidence: Material, inputs: Inputs, rows: Bools) -> Labelled:
     """Some of what was shared."""
-    return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.findings)
+    by = evidence.released_by[rows]
+    return Labelled(inputs[rows], evidence.labels[rows], evidence.patients[rows], evidence.findings, by)
 
 
 def lent(evidence: Evidence, inputs: Inputs, split: Split) -> Labelled:
     """What somebody learns from, or is tested on, who can read nothing and is lent the findings."""
     rows, labels = evidence.lent(split)
-    return Labelled(inputs[rows], labels, evidence.patients[rows], evidence.findings)
+    return Labelled(inputs[rows], labels, evidence.patients[rows], evidence.findings, evidence.released_by[rows])
 
 
 def figures_of(one: Scored, rng: np.random.Generator, bootstraps: int, min_positives: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pydantic
 
@@ -17,7 +18,7 @@ from fedcxr import label_noise
 from fedcxr.cohort import Cohort
 from fedcxr.data._vocabulary import known_by
 from fedcxr.errors import Refused
-from fedcxr.label_noise import LabelNoise, Rates
+from fedcxr.label_noise import LabelNoise
 from fedcxr.methods import Form, Method, RunContext
 from fedcxr.metrics import MIN_POSITIVES, finding_aucs
 from fedcxr.metrics.paired import of_findings
@@ -29,6 +30,7 @@ from fedcxr.rng import stream
 from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Table
 from fedcxr.tasks import Bench, Evidence, Main, Material, Task, Taught, Tested
+from fedcxr.tasks._believed import FOLDS, Believed
 from fedcxr.tasks._findings import (
     ARMS,
     Inputs,
@@ -49,7 +51,6 @@ from fedcxr.view import Films, Weights
 
 if TYPE_CHECKING:
     from fedcxr.models.classifier import Classifier
-    from fedcxr.training.label_noise import Correction
 
 # Torch and the networks are imported where they are used: a scenario is read, checked and refused by processes
 # that must start in a fraction of a second, and importing torch alone takes longer.
@@ -60,24 +61,6 @@ class Lesson(NamedTuple):
 
     learnt_from: Labelled
     read: Labelled
-
-
-class Believed(NamedTuple):
-    """How often the labels that are learnt from are right."""
-
-    rates: tuple[Rates | None, ...]  # by finding; None: they are taken for right
-    unable: Mapping[str, str]  # findings of which that could not be found out, and why
-
-    def told(self, films: Labelled) -> dict[str, Any]:
-        """For result.json."""
-        named = zip(films.findings, self.rates, strict=True)
-        return {
-            "rates": {name: None if one is None else one.model_dump() for name, one in named},
-            "uncorrected": dict(self.unable),
-        }
-
-
-FOLDS = 2  # in which labels are read off films that the others taught; each costs a training
 
 
 def _scored(network: Classifier, films: Labelled, bench: Bench) -> Scored:
@@ -161,6 +144,10 @@ class Findings(Task):
     def forms(self) -> tuple[Form, ...]:
         return (self.on, "model")
 
+    @property
+    def named_sites(self) -> tuple[str, ...]:
+        return tuple(self.label_noise.sites)
+
     def applies(self, evidence: Evidence) -> bool:
         if self.on == "codes":
             return bool(evidence.rows("train").any())  # codes are public, and without findings teach nothing
@@ -177,19 +164,22 @@ class Findings(Task):
         demand_scored(cohort.where("test"), self.min_positives, "findings")
 
     def foresee(self, cohort: Cohort, bench: Bench) -> None:
-        """The classifier of clean films needs no release."""
+        """The classifier of clean films needs no release, unless it matters whose films they are."""
+        if self.label_noise.by_site:
+            return
         with bench.compute.session():
-            self._ceiling(cohort.where("train"), bench)
+            self._ceiling(Labelled.of(cohort.where("train")), bench)
 
     def measure(self, evidence: Evidence, bench: Bench) -> dict[str, Any]:
         train, test = train_and_test(evidence)
+        clean = Labelled.of(train, evidence.sites[evidence.films("train")])
         lesson, context = self._lesson(evidence), RunContext.on(bench.compute)
         arms: dict[str, Scored] = {}
         with bench.compute.session():
             believed = None if lesson is None else self._believed(lesson.learnt_from, bench)
             # The same bytes would train the same classifier again.
-            unprotected = lesson is not None and lesson.learnt_from.same_as(Labelled.of(train))
-            ceiling, shared = self._ceiling(train, bench, believed if unprotected else None), None
+            unprotected = lesson is not None and not self.label_noise.learnt and lesson.learnt_from.same_as(clean)
+            ceiling, shared = self._ceiling(clean, bench, believed if unprotected else None), None
             if lesson is not None:
                 shared = ceiling if unprotected else self.train(lesson.learnt_from, bench, "released", believed)
             arms["raw"] = _scored(ceiling, Labelled.of(test), bench)
@@ -210,8 +200,8 @@ class Findings(Task):
             bench.keep(f"{arm}.mean_auc", of_findings(one.labels, one.scores, one.patients, self.min_positives))
         told = {arm: figures.get(arm) for arm in ARMS} | self._of_a_federation(evidence, test, bench)
         told["subgroups"] = self._subgroups(arms, test, bench)
-        if self.label_noise.on and lesson is not None and believed is not None:
-            told["label_noise"] = believed.told(lesson.learnt_from)
+        if believed is not None:
+            told["label_noise"] = believed.told()
         return told
 
     def _subgroups(self, arms: Mapping[str, Scored], test: Cohort, bench: Bench) -> dict[str, Any]:
@@ -305,11 +295,11 @@ class Findings(Task):
             return Scored(test.labels, np.zeros_like(test.labels), test.patients, test.findings)
         return _scored(self.train(train, bench, "without a key"), test, bench)
 
-    def _ceiling(self, clean: Cohort, bench: Bench, believed: Believed | None = None) -> Classifier:
+    def _ceiling(self, films: Labelled, bench: Bench, believed: Believed | None = None) -> Classifier:
         """The classifier of clean films, which other runs may have trained before; `believed` as in `train`."""
         from fedcxr.training import arrays_of, loaded
 
-        films, compute = Labelled.of(clean), bench.compute
+        compute = bench.compute
         if bench.artefacts is None:
             return self.train(films, bench, "clean", believed)
         key = bench.artefacts.key(
@@ -317,6 +307,7 @@ class Findings(Task):
             task={k: v for k, v in self.spec().items() if k not in ("min_positives", "bootstraps")},
             films=digest_of(films.inputs),
             labels=digest_of(films.labels),
+            sites=digest_of(films.sites.astype(str)) if self.label_noise.by_site and films.sites is not None else None,
             seed=bench.seed,
             compute=compute.settings,
             pretrained=[digest_of_file(file) for file in self.required_files()],
@@ -333,17 +324,10 @@ class Findings(Task):
 
     def train(self, films: Labelled, bench: Bench, stage: str, believed: Believed | None = None) -> Classifier:
         """A classifier of the findings on these films, or on codes; `believed` of their labels, if it is known yet."""
-        from fedcxr.training.label_noise import Correction
+        believed = self._believed(films, bench) if believed is None else believed
+        return self._taught(films, bench, "batches", f"findings {stage}", believed)
 
-        correction = None
-        if self.label_noise.on:
-            rates = (believed or self._believed(films, bench)).rates
-            correction = Correction.of(rates, self.label_noise.unknown, films.labels, bench.compute.device)
-        return self._taught(films, bench, "batches", f"findings {stage}", correction)
-
-    def _taught(
-        self, films: Labelled, bench: Bench, batches: str, stage: str, correction: Correction | None
-    ) -> Classifier:
+    def _taught(self, films: Labelled, bench: Bench, batches: str, stage: str, believed: Believed | None) -> Classifier:
         from fedcxr.training.classifier import Recipe, teach
 
         network = self._network(films, bench)
@@ -351,35 +335,20 @@ class Findings(Task):
         if self.most_epochs is not None:
             how["steps"] = min(self.steps, max(1, self.most_epochs * len(films.labels) // self.batch))
         rng, progress = stream(bench.seed, "findings", batches), partial(bench.progress, stage)
+        correction = None if believed is None else believed.correction
         teach(network, films.inputs, films.labels, Recipe(**how), rng, bench.compute, progress, correction=correction)
         return network
 
-    def _believed(self, films: Labelled, bench: Bench) -> Believed:
-        """How often these labels are right, as was given or as the films have it."""
-        given = self.label_noise.of(films.findings)
-        nobody = {
-            name: "no film is labelled with it"
-            for name, positives in zip(films.findings, (films.labels == 1).any(axis=0), strict=True)
-            if not positives
-        }
-        if not self.label_noise.estimated:
-            return Believed(
-                tuple(None if name in nobody else rate for name, rate in zip(films.findings, given, strict=True)),
-                nobody,
-            )
+    def _believed(self, films: Labelled, bench: Bench) -> Believed | None:
+        """How often these labels are right; None: they are taken for it."""
         from fedcxr.training import predict
-        from fedcxr.training.label_noise import confident, folds
 
-        scores, part = np.zeros_like(films.labels), folds(len(films.labels), FOLDS, bench.seed)
-        for number in range(FOLDS):
-            others, own = films.take(part != number), films.take(part == number)
-            stage = f"findings labels {number + 1} of {FOLDS}"
-            network = self._taught(others, bench, f"fold {number}", stage, None)
-            scores[part == number] = predict(network, own.inputs, bench.compute)
-        rates, unable = confident(films.labels, scores, films.findings)
-        found = (own if own is not None else one for own, one in zip(given, rates, strict=True))
-        left = {name: why for name, why in unable.items() if name in nobody or name not in self.label_noise.findings}
-        return Believed(tuple(found), left)
+        def read(fold: int, others: Labelled, own: Labelled) -> npt.NDArray[np.float32]:
+            stage = f"findings labels {fold + 1} of {FOLDS}"
+            network = self._taught(others, bench, f"fold {fold}", stage, None)
+            return predict(network, own.inputs, bench.compute)
+
+        return Believed.of(self.label_noise, films, bench.seed, read, bench.compute.device)
 
     def _network(self, films: Labelled, bench: Bench) -> Classifier:
         """Not yet trained."""

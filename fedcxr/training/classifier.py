@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedcxr.models.classifier import Classifier, findings_loss
 from fedcxr.models.stem import Synthesis
 from fedcxr.training import Plan, epochs, fit, moved, offsets, shifted, shifted_along, to_tensor
 from fedcxr.training.compute import Compute
-from fedcxr.training.label_noise import Correction, corrected_loss
+from fedcxr.training.label_noise import BySite, Correction, corrected_loss
 from fedcxr.training.places import Places
 
 Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.int8]  # films (n, h, w), or codes (n, c, h, w)
@@ -47,14 +47,14 @@ def teach(
     *,
     plan: Plan | None = None,
     penalty: Callable[[], Tensor] | None = None,
-    correction: Correction | None = None,
+    correction: Correction | BySite | None = None,
     places: Places | None = None,
 ) -> None:
     """Train the network, from wherever it stands, to tell the findings `labels` of `films`; `rng` draws all batches.
 
     `plan` is another than the recipe's, such as that of one turn of many; `penalty` is added to every loss;
-    `correction` says how often labels are wrong; `places` where things are on these films, which the network's heads
-    for it learn along.
+    `correction` says how often labels are wrong, or learns it along; `places` where things are on these films, which
+    the network's heads for it learn along.
     """
     order = epochs(len(films), recipe.batch, rng)
     truth = torch.tensor(labels.copy(), device=compute.device)  # a table may lend them for reading, or backwards
@@ -69,17 +69,19 @@ def teach(
 
     def loss(step: int) -> Tensor:
         rows = next(order)
-        known = truth[torch.from_numpy(rows).to(compute.device)]
+        which = torch.from_numpy(rows).to(compute.device)
+        known, allowed = truth[which], None if correction is None else correction.at(which)
         if places is None:
-            told = told_loss(network.read(shown(films[rows])), known, weights, recipe.smoothing, correction)
+            told = told_loss(network.read(shown(films[rows])), known, weights, recipe.smoothing, allowed)
         else:
             by = offsets(len(rows), recipe.shift, rng)  # what `shifted` would draw: places move with films
             logits, cells = network.read_with_places(to_tensor(moved(films[rows], by), compute))
-            told = told_loss(logits, known, weights, recipe.smoothing, correction) + places.loss(cells, rows, by)
+            told = told_loss(logits, known, weights, recipe.smoothing, allowed) + places.loss(cells, rows, by)
         return told if penalty is None else told + penalty()
 
     plan = plan or Plan(recipe.steps, recipe.learning_rate, recipe.weight_decay)
-    fit(network, loss, plan, compute, progress)
+    learning = nn.ModuleList([network, correction]) if isinstance(correction, BySite) else network
+    fit(learning, loss, plan, compute, progress)
 
 
 def told_loss(

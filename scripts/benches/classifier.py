@@ -28,7 +28,7 @@ from fedcxr.rng import stream
 from fedcxr.training import to_device
 from fedcxr.training.classifier import Recipe, teach
 from fedcxr.training.compute import Compute
-from fedcxr.training.label_noise import Correction
+from fedcxr.training.label_noise import BySite, Correction
 from fedcxr.training.places import Places
 
 
@@ -39,12 +39,14 @@ class Option:
     design: Design = Design()  # noqa: RUF009  it is frozen
     comorbid: bool = False
     corrected: bool = False
+    by_site: bool = False
     anatomy: tuple[Annotation, ...] = ()
 
 
 OPTIONS = {
     "plain": Option(),
     "labels": Option(corrected=True),
+    "by site": Option(corrected=True, by_site=True),
     "film": Option(Design(normalise="film")),
     "histogram": Option(Design(normalise="histogram")),
     "bands": Option(Design(normalise="bands")),
@@ -101,7 +103,10 @@ def main() -> None:
         asked, known = option.anatomy, len(FINDINGS)
         heads, weights = places_of(asked, known), stream(0, "bench", "weights")
         network = to_device(classifier(option.design, known, weights, comorbid=option.comorbid, places=heads), compute)
-        recipe, told = Recipe(options.steps, options.batch), correction if option.corrected else None
+        recipe = Recipe(options.steps, options.batch)
+        told: Correction | BySite | None = correction if option.corrected else None
+        if option.by_site:
+            told = BySite(correction, [f"site-{film % 5}" for film in range(len(films))], {}, learnt=True)
         began, places = time.process_time(), Places.of(cohort, labels, FINDINGS, asked) if asked else None
         batches = stream(0, "bench", "batches")
         teach(network, films, labels, recipe, batches, compute, correction=told, places=places)

@@ -138,6 +138,7 @@ def test_each_site_finds_out_by_itself_how_often_its_labels_are_right() -> None:
         ({"file": "/etc/passwd"}, "no file that a scenario names"),
         ({"findings": {"Mess": {"sensitivity": 0.9, "specificity": 0.9}}}, "Mass"),
         ({"sensitivity": 0.5, "specificity": 0.5}, "sum to more than 1"),
+        ({"learnt": True}, "its own films alone"),
     ],
 )
 def test_rates_that_say_nothing_or_are_of_nothing_are_refused(wrong: Any, said: str) -> None:

@@ -326,6 +326,13 @@ def test_unknown_names_offer_the_nearest(text: str, said: str) -> None:
         Scenario.from_yaml("{tasks: {}, adversaries: {}}" if not text else f"tasks: {{}}\n{text}")
 
 
+def test_a_task_names_no_site_that_there_is_not() -> None:
+    named = "tasks: {findings: {label_noise: {sites: {%s: {sensitivity: 0.9, specificity: 0.9}}}}}\nadversaries: {}"
+    Scenario.from_yaml(named % "site-2")
+    with pytest.raises(UnknownName, match=r"unknown site in tasks.findings; given: sit-2; .*did you mean 'site-2'\?"):
+        Scenario.from_yaml(named % "sit-2")
+
+
 @pytest.mark.parametrize(
     ("method", "said"),
     [

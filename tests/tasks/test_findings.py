@@ -203,6 +203,26 @@ def test_wrong_labels_are_allowed_for_and_what_could_not_be_found_out_is_named()
     assert "labels taken for right: Rare, since no film is labelled with it" in task.table(figures).notes
 
 
+def test_whose_labels_are_wrong_is_learnt_and_told_by_site() -> None:
+    given = evidence()
+    sites = np.array(["one", "other"], dtype=object)[np.arange(len(given.labels)) // 2 % 2]  # patients in turn
+    missed = given.labels.copy()
+    rows = (sites == "other") & (stream(3, "missed").random(len(sites)) < 0.6)
+    missed[rows, 0] = np.minimum(missed[rows, 0], 0)
+    task = TASK.model_copy(update={"label_noise": LabelNoise(learnt=True), "steps": 120})
+    figures, _ = measure(replace(given, labels=missed, sites=sites, released_by=sites), task)
+    found = figures["label_noise"]["sites"]
+    assert list(found) == ["one", "other"]
+    assert found["other"]["Upper"]["sensitivity"] < found["one"]["Upper"]["sensitivity"] - 0.1
+    assert found["other"]["Rare"] == {"sensitivity": 1, "specificity": 1}  # nobody has a film with it
+    told = LabelNoise(sites={"other": Rates(sensitivity=0.4, specificity=0.95)})
+    figures, _ = measure(
+        replace(given, labels=missed, sites=sites, released_by=sites), TASK.model_copy(update={"label_noise": told})
+    )
+    assert figures["label_noise"]["sites"]["other"]["Upper"]["sensitivity"] == pytest.approx(0.4)
+    assert figures["label_noise"]["sites"]["one"]["Upper"] == {"sensitivity": 1, "specificity": 1}
+
+
 def test_rates_of_a_finding_that_these_films_do_not_have_are_refused() -> None:
     told = LabelNoise(findings={"Uper": Rates(sensitivity=0.7, specificity=0.9)})
     with pytest.raises(UnknownName, match="did you mean 'Upper'"):

@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from fedcxr.label_noise import Rates
 from fedcxr.models.classifier import findings_loss
 from fedcxr.rng import stream
-from fedcxr.training.label_noise import Correction, confident, corrected_loss, folds
+from fedcxr.training.label_noise import BySite, Correction, confident, corrected_loss, folds
 
 HALF = (0.7, 0.8)  # sensitivity and specificity
 CPU = torch.device("cpu")
@@ -153,3 +155,77 @@ def test_parts_are_as_large_as_can_be_and_of_the_seed() -> None:
     assert np.bincount(part).tolist() == [51, 50]
     assert (part == folds(101, 2, 1)).all()
     assert (part != folds(101, 2, 2)).any()
+
+
+# Rates of each site's own ---------------------------------------------------------------------------------------------
+
+
+def test_films_of_a_site_are_allowed_its_own_rates_and_others_what_is_given_of_all() -> None:
+    own = Rates(sensitivity=0.6, specificity=0.9)
+    found = BySite(correction(HALF, None), ["b", "a", "b"], {"a": own}, learnt=False)
+    assert not list(found.parameters())
+    at = found.at(torch.tensor([1, 2]))
+    torch.testing.assert_close(at.sensitivity, torch.tensor([[0.6, 0.6], [HALF[0], 1.0]]))
+    torch.testing.assert_close(at.specificity, torch.tensor([[0.9, 0.9], [HALF[1], 1.0]]))
+    assert found.told(("One", "Other"))["a"]["Other"] == pytest.approx(own.model_dump())
+
+
+def test_by_how_much_sites_differ_is_learnt_along_with_what_films_show() -> None:
+    """Of one number per film; a site that misses half shows more of the findings, so that its films look healthier."""
+    rng = stream(5, "by site")
+    site = rng.integers(3, size=30_000)
+    shown = rng.normal(size=len(site)) + np.array([1.0, 0.0, 0.0])[site]
+    truth = rng.random(len(shown)) < 1 / (1 + np.exp(1 - 3 * shown))
+    true = np.array([[0.5, 0.95, 0.95], [0.95, 0.75, 0.95]])  # sensitivity, specificity
+    labels = np.where(rng.random(len(shown)) < np.where(truth, true[0, site], true[1, site]), truth, ~truth)
+    films = torch.from_numpy(np.column_stack([shown, np.eye(3)[site]]).astype(np.float32))
+    told = torch.from_numpy(labels.astype(np.float32))[:, None]
+    every, names = torch.arange(len(site)), [f"site-{number}" for number in site]
+
+    def taught(known: Correction | BySite) -> torch.nn.Linear:
+        line = torch.nn.Linear(4, 1)
+        torch.nn.init.zeros_(line.weight)
+        learning = [*line.parameters(), *(known.parameters() if isinstance(known, BySite) else ())]
+        optimiser = torch.optim.Adam(learning, lr=0.02)
+        for _ in range(300):
+            optimiser.zero_grad()
+            torch.autograd.backward(corrected_loss(line(films), told, torch.ones(1), known.at(every)))
+            optimiser.step()
+        return line
+
+    around = float(true[0].mean()), float(true[1].mean())
+    own = BySite(correction(around), names, {}, learnt=True)
+    line, misled = taught(own), taught(correction(around))
+    sensitivity, specificity = own().detach().numpy()[:, :, 0]
+    assert sensitivity[0] < sensitivity[1:].min() - 0.2
+    assert specificity[1] < specificity[[0, 2]].min() - 0.1
+
+    def by_site(line: torch.nn.Linear) -> float:
+        """How much being of a site counts, beside what a film shows."""
+        weights = line.weight.detach().numpy()[0]
+        return float(np.ptp(weights[1:]) / weights[0])
+
+    assert by_site(line) < by_site(misled) / 2
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(-3, 3), min_size=6, max_size=6), st.floats(0.02, 0.99), st.floats(0.02, 0.99))
+def test_no_sites_labels_are_ever_taken_for_the_opposite(apart: list[float], sensitivity: float, share: float) -> None:
+    specificity = 1 - sensitivity * share * 0.999  # whatever may be given
+    true, false = (torch.tensor([rate, 1.0]) for rate in (sensitivity, specificity))
+    every = Correction(true, false, torch.full((2,), torch.nan))
+    found = BySite(every, ["a", "b", "c"], {}, learnt=True)
+    assert found.apart is not None
+    torch.testing.assert_close(found()[:, 0, 0], torch.tensor([sensitivity, specificity]), atol=2e-3, rtol=0)
+    with torch.no_grad():
+        found.apart[:, :, 0] = torch.tensor(apart).view(2, 3)
+        found.apart[:, :, 1] = torch.tensor(apart).view(2, 3)
+    rates = found()
+    assert (rates[:, :, 0].sum(0) >= 1 - 1e-6).all()
+    assert (rates[:, :, 1] == 1).all()  # where labels are taken for right, they are
+    labels = torch.tensor([[1.0, torch.nan], [0.0, 1.0], [torch.nan, 0.0]])
+    loss = corrected_loss(torch.zeros(3, 2), labels, torch.ones(2), found.at(torch.arange(3)))
+    torch.autograd.backward(loss)
+    assert torch.isfinite(loss)
+    assert found.apart.grad is not None
+    assert torch.isfinite(found.apart.grad).all()
