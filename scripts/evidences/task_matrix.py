@@ -378,6 +378,7 @@ def _draw(told: list[dict[str, Any]], file: Path) -> None:
     for place in axes[: len(panels)]:
         place.set_xlabel("false positive rate", fontsize=8)
         place.set_ylabel("true positive rate", fontsize=8)
+        place.tick_params(labelbottom=True, labelleft=True, labelsize=7)  # below some of them there is nothing
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=7)
     figure.savefig(file, dpi=100)
 
