@@ -14,7 +14,7 @@ from typing import Any
 
 from fedcxr.storage.disk import read_json
 
-HEADS = ("labels", "mean AUC", "95 % of the first seed", "cost won back", "mean rates told", "findings left alone")
+HEADS = ("labels", "mean AUC", "95 % of the first seed", "cost won back", "mean rates", "findings left alone")
 
 
 def main() -> None:
@@ -64,11 +64,17 @@ def _wrong(row: Mapping[str, Any]) -> object:
 def _told(row: Mapping[str, Any]) -> tuple[str, str]:
     """Mean sensitivity and specificity of the findings that were corrected, and how many were not; over seeds."""
     noise = [figures["label_noise"] for figures in found(row) if "label_noise" in figures]
-    rates = [one for told in noise for one in told["rates"].values() if one is not None]
-    if not rates:
+    if not noise:
         return "", ""
+    sites = [list(told["sites"].values()) for told in noise if "sites" in told]
+    parts = list(zip(*sites, strict=True)) or [tuple(told["rates"] for told in noise)]
+    return "; ".join(map(_means, parts)), str(sum(len(told["uncorrected"]) for told in noise))
+
+
+def _means(by_finding: Sequence[Mapping[str, Mapping[str, float] | None]]) -> str:
+    rates = [one for told in by_finding for one in told.values() if one is not None]
     means = (fmean(rate[which] for rate in rates) for which in ("sensitivity", "specificity"))
-    return " and ".join(f"{mean:.2f}" for mean in means), str(sum(len(told["uncorrected"]) for told in noise))
+    return " and ".join(f"{mean:.2f}" for mean in means)
 
 
 if __name__ == "__main__":

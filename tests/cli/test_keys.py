@@ -288,7 +288,7 @@ def test_refusals_exit_5(two: Fedcxr, tmp_path: Path) -> None:
     opening = ("open", str(envelope), "--from", "mercy.card", "--vault")
     failed(two(*opening, "mercy"), 5)  # not its recipient
     failed(two("open", str(envelope), "--from", "charity.card", "--vault", "charity"), 5)  # not its sender
-    for altered in (good[:-1], good[:40], b"", good[:60] + b"x" + good[61:], b"junk" * 100):
+    for altered in (good[:-1], good[:40], b"", good[:60] + bytes([good[60] ^ 1]) + good[61:], b"junk" * 100):
         envelope.write_bytes(altered)
         failed(two(*opening, "charity"), 5)
     for card in ("{}", "junk", Path("mercy.card").read_text().replace("mercy", "grace")):

@@ -48,7 +48,7 @@ def beside(folder: Path, sort: str) -> dict[str, Path]:
     [
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(path.read_bytes()[:20] + b"!" + path.read_bytes()[21:]),
+        lambda path: path.write_bytes(bytes(byte ^ (place == 20) for place, byte in enumerate(path.read_bytes()))),
         Path.unlink,
         lambda path: shutil.rmtree(path.parent),
     ],
