@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcxr.label_noise import AROUND, LabelNoise, Rates
+from fedcxr.table import figure
 from fedcxr.tasks._findings import Labelled
 
 if TYPE_CHECKING:
@@ -57,6 +59,22 @@ class Believed:
             "uncorrected": dict(self.unable),
         }
         return told | ({"sites": self.correction.told(self.findings)} if isinstance(self.correction, BySite) else {})
+
+
+def in_words(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which labels are taken for right, and which site's are believed least, from what `told` wrote."""
+    right = tuple(f"labels taken for right: {name}, since {why}" for name, why in told.get("uncorrected", {}).items())
+    sites = {site: _mean(rates) for site, rates in told.get("sites", {}).items()}
+    if len(sites) < 2:
+        return right
+    least = min(sites, key=lambda site: sum(sites[site]))
+    sensitivity, specificity = (figure(mean) for mean in sites[least])
+    return *right, f"labels believed least: {least}, sensitivity {sensitivity}, specificity {specificity} (mean)"
+
+
+def _mean(rates: Mapping[str, Mapping[str, float]]) -> tuple[float, float]:
+    sensitivity, specificity = (fmean(one[which] for one in rates.values()) for which in ("sensitivity", "specificity"))
+    return sensitivity, specificity
 
 
 def _given(noise: LabelNoise, films: Labelled) -> tuple[tuple[Rates | None, ...], dict[str, str]]:

@@ -31,6 +31,7 @@ from fedcxr.storage.artefacts import digest_of, digest_of_file
 from fedcxr.table import Table
 from fedcxr.tasks import Bench, Evidence, Main, Material, Task, Taught, Tested
 from fedcxr.tasks._believed import FOLDS, Believed
+from fedcxr.tasks._believed import in_words as doubts
 from fedcxr.tasks._findings import (
     ARMS,
     Inputs,
@@ -317,8 +318,7 @@ class Findings(Task):
 
     def table(self, figures: Mapping[str, Any]) -> Table:
         table = told_of(figures, "How useful: mean AUC of the findings")
-        left = (figures.get("label_noise") or {}).get("uncorrected", {})
-        notes = tuple(f"labels taken for right: {name}, since {why}" for name, why in left.items())
+        notes = doubts(figures.get("label_noise") or {})
         groups = worst_groups((figures.get("subgroups") or {}).get("trained", {}))
         return replace(table, notes=(*table.notes, *notes, *groups))
 

@@ -215,6 +215,7 @@ def test_whose_labels_are_wrong_is_learnt_and_told_by_site() -> None:
     assert list(found) == ["one", "other"]
     assert found["other"]["Upper"]["sensitivity"] < found["one"]["Upper"]["sensitivity"] - 0.1
     assert found["other"]["Rare"] == {"sensitivity": 1, "specificity": 1}  # nobody has a film with it
+    assert any(note.startswith("labels believed least: other, sensitivity 0.") for note in task.table(figures).notes)
     told = LabelNoise(sites={"other": Rates(sensitivity=0.4, specificity=0.95)})
     figures, _ = measure(
         replace(given, labels=missed, sites=sites, released_by=sites), TASK.model_copy(update={"label_noise": told})
