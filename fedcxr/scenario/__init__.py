@@ -254,7 +254,7 @@ class Scenario(Section):
         if self.needed_sites > len(sites):
             raise ConfigError("min_sites is more than sites", given=f"{self.min_sites} of {len(sites)}")
         _fit.check_grants(self.grant, granted, method, sites)
-        _fit.check_alike(self.alike, method)
+        _fit.check_alike(self.alike, method, self.knowledge)
         if self.partition.patient_overlap and len(sites) < 2:
             raise ConfigError("patient_overlap needs two sites", given=f"{len(sites)} site")
         for known in self.knowledge.values():

@@ -29,8 +29,8 @@ def check_grants(to: Iterable[str], given: bool, method: Method, sites: Sequence
             raise UnknownName("recipient of keys", name, (SERVER, *sites))
 
 
-def check_alike(alike: str, method: Method) -> None:
-    """Whether films that are made alike break a promise, or make a model that misreads everybody else's."""
+def check_alike(alike: str, method: Method, knowledge: Mapping[str, Knowledge]) -> None:
+    """Whether films that are made alike break a promise, make a model that misreads all others, or a weak adversary."""
     if alike == "none":
         return
     name = method.plugin_name()
@@ -47,6 +47,13 @@ def check_alike(alike: str, method: Method) -> None:
             given=f"alike: {alike}, with {name}",
             do="set alike to none, or choose a method without a guarantee",
         )
+    for kind, known in knowledge.items():
+        if known.sources:
+            raise ConfigError(
+                "films of the adversary's own from elsewhere are not made alike, which would weaken it",
+                given=f"alike: {alike}, with knowledge.{kind}.source",
+                do="leave that source out, or set alike to none",
+            )
 
 
 def check_learning(method: Method, public: Source | None, answers: Callable[[Learning], int]) -> None:

@@ -338,6 +338,10 @@ def test_a_task_names_no_site_that_there_is_not() -> None:
     [
         ("fedavg", "would misread all others; given: alike: bands, with fedavg; .*set method.normalise"),
         ("dp_sgd", "would misread all others; given: alike: bands, with dp_sgd"),
+        (
+            "none\nknowledge: {own_films: {source: phantom}}",
+            "would weaken it; given: .* with knowledge.own_films.source",
+        ),
         ("{name: dp_pix, b: 8}", "not counted in what the method guarantees; given: alike: bands, with dp_pix"),
     ],
 )
